@@ -1,0 +1,58 @@
+# Fieldloop's commands. Each works on its own and in any order; set-up is done once and then costs nothing.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+EDGE   := .venv-edge
+BIN    := $(VENV)/bin
+unexport PYTHONDONTWRITEBYTECODE
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: season test test-fast ui bench check setup lock clean help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+season: setup ## run the whole loop: two seasons on two dozen devices
+	@$(BIN)/python -m flows
+
+test: setup ## the fast suite, then the slow one
+	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -m slow -n auto --durations=10
+
+test-fast: setup ## the fast suite alone
+	@$(BIN)/python -m pytest -n auto
+
+ui: setup ## open Prefect, MLflow, Data Docs and the report
+	@$(BIN)/fieldloop ui
+
+bench: setup ## the benchmarks; tables here, JSON in benchmarks/results/
+	@for f in benchmarks/*.py; do $(BIN)/python $$f || exit 1; done
+
+check: setup ## linters, types, the import arrow
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+setup: $(VENV)/.ready $(EDGE)/.ready ## both environments; nothing to do the second time
+
+$(VENV)/.ready: requirements.lock pyproject.toml edge/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Fieldloop needs Python 3.11, found " + sys.version.split()[0] + " at $(PYTHON). Say which one: make PYTHON=/path/to/python3.11")'
+	@echo "Setting up the cloud environment in $(VENV) (once, a few minutes) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@sh tools/install.sh $(BIN)/python $(BIN)/python requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e ./edge -e .
+	@$(BIN)/fieldloop compile
+	@touch $@
+
+$(EDGE)/.ready: $(VENV)/.ready edge/requirements.lock edge/pyproject.toml $(shell find edge/src -name '*.py')
+	@echo "Setting up the device environment in $(EDGE) ..."
+	@test -x $(EDGE)/bin/python || $(PYTHON) -m venv --without-pip $(EDGE)
+	@sh tools/install.sh $(BIN)/python $(EDGE)/bin/python edge/requirements.lock
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(EDGE)/wheels ./edge
+	@$(BIN)/python -m pip --python $(EDGE)/bin/python install --quiet --no-deps --no-index --force-reinstall $(EDGE)/wheels/fieldedge-*.whl
+	@touch $@
+
+lock: ## resolve requirements.lock anew from pyproject.toml
+	@sh tools/lock.sh
+
+clean: ## forget every run, model and device; keep the environments
+	rm -rf .fieldloop

@@ -1,0 +1,260 @@
+"""Our rows: a crop model trained on the tuning seasons alone, and the device's own code deciding day by day.
+
+The device is `fieldedge`'s: it folds noisy readings (all the faults of simulation/sensors.py) into its state, scores
+the candidates with the exported model in ONNX Runtime, and keeps its guardrails. It knows what the benchmark says of
+the field: soil, sowing day, and that the profile was at field capacity. What equipment applies is 25 mm or nothing.
+Models are kept under `.fieldloop/benchmarks/`, by a hash of the contract, the seasons and the settings that they
+learned from; after a change of the learning itself `--retrain` forgets them.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.closed_loop.bars import FIELDLOOP, FIELDLOOP_FORECAST
+from benchmarks.closed_loop.diary import Morning, morning_of
+from benchmarks.closed_loop.harness import Outcomes, Row, for_seeds, outcomes_of
+from benchmarks.closed_loop.sites import CHEAP_WATER, DOSE_MM, MAIN, Array, Scenario, Site
+from benchmarks.closed_loop.thresholds import Thresholds
+from fieldedge.contract import Record
+from fieldedge.workloads.agriculture import AGRICULTURE, Day, Forecast, Predict, SeasonState
+from fieldedge.workloads.agriculture.decision import Recommendation, recommend_from_state
+from fieldedge.workloads.agriculture.features import ADVISED, PROBE_COLUMNS
+from fieldloop.compression import export_float32
+from fieldloop.inference import predictor
+from fieldloop.settings import ModelParams, WhatIfParams
+from fieldloop.simulation.field_batch import field_batch
+from fieldloop.simulation.forecasts import LEAD_DAYS, daily_forecasts
+from fieldloop.simulation.sensor_rows import SensorRows
+from fieldloop.simulation.sensors import FaultRates, Sensors
+from fieldloop.simulation.world import FieldSpec
+from fieldloop.training import load_network, train
+from fieldloop.workloads.agriculture.counterfactuals import live_twice
+from fieldloop.workloads.agriculture.examples import Examples
+from fieldloop.workloads.agriculture.policy_search import START
+from fieldloop.workloads.agriculture.practising import practise
+from fieldloop.workloads.agriculture.training_world import KnownField, TrainingWorld, Weather
+from fieldloop.workloads.agriculture.what_if import Floats
+
+ROOT = Path(__file__).resolve().parents[2]
+KEPT = ROOT / ".fieldloop" / "benchmarks"
+WHAT_IF = WhatIfParams(generations=70, generations_from_champion=0, population=16, seasons=200, pairs=3000)
+MODEL = ModelParams(
+    hidden=(128, 64), dropout=0.1, epochs=6, batch_size=1024, learning_rate=0.002, weight_decay=0.0001, seed=3
+)
+SOILS = ("SandyLoam", "SandyLoam", "Loam", "SiltLoam", "LoamySand")
+HABIT_KG_HA = 250.0  # in the irrigation tables nitrogen is plenty, and the device is told so
+_READ = ("tmin_c", "tmax_c", "rain_mm", "et0_mm", "ndvi", "ndre", *PROBE_COLUMNS)
+
+
+def fieldloop_rows(site: Site, scenario: Scenario, seeds: Sequence[int]) -> list[Row]:
+    """Without and with a forecast, on the site's test seasons."""
+    predict = predictor(model_for(site))
+    return [
+        _row(name, site, seeds, advised(site, scenario, seeds, predict, with_forecast=name == FIELDLOOP_FORECAST))
+        for name in (FIELDLOOP, FIELDLOOP_FORECAST)
+    ]
+
+
+def fieldloop_nitrogen_rows(site: Site, moisture_pct: Sequence[float], seeds: Sequence[int]) -> list[Row]:
+    """Nitrogen by our advice, under the irrigation of every row of that table."""
+    predict = predictor(model_for(site))
+    return [_row(FIELDLOOP, site, seeds, advised(site, CHEAP_WATER, seeds, predict, moisture_pct=moisture_pct))]
+
+
+def _row(name: str, site: Site, seeds: Sequence[int], outcomes: Outcomes) -> Row:
+    return Row(name, site.tested_on, outcomes.reshaped(len(seeds), len(site.tested_on)))
+
+
+@dataclass(frozen=True)
+class Senses:
+    """What a device can know; the defaults are the benchmark's. For the ablations."""
+
+    faults: FaultRates | None = None  # None: the sample world's
+    has_probes: bool = True
+    knows_start_water: bool = True
+    soil_error: float = 0.0  # the soil's water contents in its record are that share too high
+    has_exact_forecast: bool = False
+
+
+@dataclass
+class _Device:
+    """One device in one season."""
+
+    record: Record
+    state: SeasonState
+    foretold: tuple[Floats, Floats] | None
+
+    def forecast(self, day: int) -> Forecast | None:
+        if self.foretold is None:
+            return None
+        rain, et0 = self.foretold
+        return Forecast(rain[day].tolist(), et0[day].tolist())
+
+
+def advised(
+    site: Site,
+    scenario: Scenario,
+    seeds: Sequence[int],
+    predict: Predict,
+    with_forecast: bool = False,
+    moisture_pct: Sequence[float] | None = None,
+    diary: list[Morning] | None = None,
+    senses: Senses | None = None,
+) -> Outcomes:
+    """Every test season under every seed's sensors, (seeds * seasons,), as the device advises.
+
+    With `moisture_pct` the device advises on nitrogen alone, and those thresholds irrigate.
+    What was said every morning, and what was so, is added to a `diary`.
+    """
+    about_nitrogen, senses = moisture_pct is not None, senses or Senses()
+    plots = for_seeds(site.plots(site.tested_on, is_nitrogen_limited=about_nitrogen), seeds)
+    specs = [_spec(site, scenario, season, seed) for seed in seeds for season in site.tested_on]
+    sensors, batch = SensorRows([Sensors(spec, senses.faults) for spec in specs]), field_batch(plots, 1)
+    devices = []
+    for spec, plot in zip(specs, plots, strict=True):
+        record = _known(spec, site, senses)
+        foretold = daily_forecasts(plot.weather, spec.rng("forecast")) if with_forecast else None
+        foretold = _exact_forecasts(plot.weather) if senses.has_exact_forecast else foretold
+        devices.append(_Device(record, SeasonState.start(record), foretold))
+    others = None if moisture_pct is None else Thresholds(np.tile(np.asarray(moisture_pct), (len(plots), 1)))
+    while not batch.is_finished.all():
+        day, live = batch.day, ~batch.is_finished
+        told = [_told_by(devices[i], day, predict) if live[i] else None for i in range(len(devices))]
+        advice = np.array([(one.irrigation_mm, one.nitrogen_kg_ha) if one else (0.0, 0.0) for one in told])
+        water = advice[:, 0] > 0.0 if others is None else others.decide(day, batch)
+        may = batch.irrigation_mm + DOSE_MM <= scenario.water_cap_mm + 1e-9
+        habit = np.full(len(devices), HABIT_KG_HA if day == 0 else 0.0)
+        depth: Array = np.where(water & may & live, DOSE_MM, 0.0)
+        dose = advice[:, 1] if about_nitrogen else habit
+        if diary is not None:
+            diary.append(morning_of(batch, told, depth))
+        batch.step(depth, dose * live)
+        weather = np.nan_to_num(batch.weather)
+        read = sensors.read(weather, batch.water_m3_m3, batch.compartment_middles_m, batch.canopy_cover, batch.nni)
+        for i in np.flatnonzero(live):
+            reading = _reading(read[i] if senses.has_probes else _blinded(read[i]))
+            devices[i].state.advance(Day("", reading, float(depth[i]), float(dose[i])))
+    done = outcomes_of(batch, scenario)
+    return done if about_nitrogen else _without_habit(done, scenario)
+
+
+def _known(spec: FieldSpec, site: Site, senses: Senses) -> Record:
+    """The field's record as its device has it."""
+    record = {**spec.record(), "initial_water_pct": site.initial_water_pct if senses.knows_start_water else None}
+    for name in ("field_capacity_m3_m3", "wilting_point_m3_m3", "saturation_m3_m3"):
+        record[name] *= 1.0 + senses.soil_error
+    return record
+
+
+def _exact_forecasts(weather: Array) -> tuple[Floats, Floats]:
+    ahead = np.minimum(np.arange(len(weather))[:, None] + np.arange(LEAD_DAYS), len(weather) - 1)
+    return weather[ahead, 2], weather[ahead, 3]
+
+
+def _blinded(read: Array) -> Array:
+    return np.where(np.arange(len(read)) < len(_READ) - len(PROBE_COLUMNS), read, np.nan)
+
+
+def _told_by(device: _Device, day: int, predict: Predict) -> Recommendation:
+    today = (date.fromisoformat(device.record["planting_date"]) + timedelta(day)).isoformat()
+    return recommend_from_state(device.record, device.state, today, predict, device.forecast(day))
+
+
+def _reading(values: Array) -> Record:
+    return {name: None if np.isnan(v) else float(v) for name, v in zip(_READ, values, strict=True)}
+
+
+def _without_habit(done: Outcomes, scenario: Scenario) -> Outcomes:
+    nothing = np.zeros_like(done.nitrogen_kg_ha)
+    profit = scenario.profit_usd_ha(done.yield_t_ha, done.irrigation_mm)
+    return Outcomes(profit, done.yield_t_ha, done.irrigation_mm, nothing, nothing)
+
+
+def _spec(site: Site, scenario: Scenario, season: int, seed: int, soil: str | None = None) -> FieldSpec:
+    """The site's field as the sample world names fields; the seed decides its sensors."""
+    return FieldSpec(
+        season=season,
+        region=site.region.name,
+        field_id=site.name,
+        device_id=None,
+        practice=ADVISED,
+        seed=seed,
+        soil=soil or site.soil,
+        planting_date=site.planting_date(season).isoformat(),
+        initial_water_pct=site.initial_water_pct,
+        initial_nitrogen_kg_ha=70.0,
+        mineralised_at_20c_kg_ha_d=1.2,
+        application_efficiency=1.0,
+        irrigation_capacity_mm=DOSE_MM,
+        water_allowance_mm=min(scenario.water_cap_mm, 3000.0),
+        grain_price_usd_t=scenario.grain_price_usd_t,
+        water_price_usd_mm=scenario.water_price_usd_mm,
+        nitrogen_price_usd_kg=scenario.nitrogen_price_usd_kg,
+        fixed_cost_usd_ha=scenario.fixed_cost_usd_ha,
+    )
+
+
+@cache
+def model_for(site: Site) -> Path:
+    """The model of the site's region and tuning seasons as an ONNX file; trained where it is not kept."""
+    known = MAIN if site.region is MAIN.region and site.tuned_on == MAIN.tuned_on else site  # soils share a model
+    learned_from = [known.region.name, known.tuned_on, known.planting, known.initial_water_pct, SOILS]
+    params = [WHAT_IF.model_dump(), MODEL.model_dump(mode="json"), AGRICULTURE.contract.hash]
+    digest = hashlib.sha256(json.dumps([learned_from, params]).encode())
+    folder = KEPT / f"{known.name}-{digest.hexdigest()[:12]}"
+    file = folder / "model.onnx"
+    if not file.is_file():
+        file = _trained(known, folder)
+    return file
+
+
+def forget_models() -> None:
+    """Train anew from here on."""
+    shutil.rmtree(KEPT, ignore_errors=True)
+
+
+def _trained(site: Site, folder: Path) -> Path:
+    torch.set_num_threads(1)
+    (KEPT / "mlflow").mkdir(parents=True, exist_ok=True)
+    world, contract = _world(site), AGRICULTURE.contract
+
+    def taught(network: nn.Module) -> Examples:
+        return practise(network, world, WHAT_IF, None, MODEL.seed, _told(site.name))
+
+    first = live_twice(world, START, 200, MODEL.seed)[1]
+    uri = f"sqlite:///{KEPT}/mlflow/mlflow.db"
+    trained = train("agriculture", first, MODEL, folder, uri, "benchmark", {}, lambda *_: None, taught)
+    network = load_network(Path(trained.checkpoint))
+    return export_float32(network, len(contract.features), {"contract_hash": contract.hash}, folder / "model.onnx")
+
+
+def _told(name: str) -> Callable[[int, int], None]:
+    def on_progress(done: int, total: int) -> None:
+        if done % 10 == 0 or done == total:
+            print(f"  {name}: what-if practice {done}/{total}", flush=True)
+
+    return on_progress
+
+
+def _world(site: Site) -> TrainingWorld:
+    """What-if fields on the site's tuning seasons, in several soils."""
+    days_before = timedelta(8)
+    weather, fields = {}, []
+    for season, plot in zip(site.tuned_on, site.plots(site.tuned_on), strict=True):
+        first = site.planting_date(season) - days_before
+        lead = np.repeat(plot.weather[:1], days_before.days, axis=0)
+        weather[site.region.name, season] = Weather(first, np.concatenate([lead, plot.weather]))
+        for soil in SOILS:
+            record = _spec(site, CHEAP_WATER, season, 0, soil).record()
+            fields.append(KnownField(record, site.initial_water_pct))
+    return TrainingWorld(fields, weather)

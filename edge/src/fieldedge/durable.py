@@ -1,0 +1,34 @@
+"""Files that survive a power cut.
+
+A file written here is either wholly the old one or wholly the new one: temporary file, fsync, rename, fsync of the
+directory. Callers choose the names; locking is in `locks.py`.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Put `data` at `path` atomically and wait until the disk has it."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync_directory(path.parent)
+
+
+def fsync_directory(path: Path) -> None:
+    """Wait until the disk has the directory's entries."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

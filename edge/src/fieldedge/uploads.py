@@ -1,0 +1,125 @@
+"""Sending what was selected, until the gateway says that it holds it.
+
+Only an acknowledgement that names the SHA-256 of the bytes sent frees a batch. Any other answer keeps it in the
+outbox, and the next call sends the same bytes again.
+"""
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import urllib3
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fieldedge.batches import batch_id
+from fieldedge.contract import Record
+from fieldedge.errors import ConfigError, DataError, LinkError
+from fieldedge.keys import sign
+from fieldedge.outbox import Outbox, Packer
+from fieldedge.store import Store
+
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 30.0
+CREATED, KNOWN = 201, 200
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """Where to send, and as whom."""
+
+    url: str
+    device_id: str
+    key: Ed25519PrivateKey
+
+    def post(self, body: bytes) -> None:
+        """Send one batch. Returns only when the gateway has acknowledged exactly these bytes.
+
+        Raises:
+            LinkError: no answer, or not the gateway's; try again later.
+            ConfigError: the gateway does not accept this device.
+            DataError: the gateway refuses the batch itself.
+        """
+        status, answer = self._request(body)
+        if status in (CREATED, KNOWN):
+            self._check_acknowledged(answer, batch_id(body))
+        elif status == 401:
+            raise ConfigError(
+                f"{self.url} does not accept {self.device_id} ({_reason(answer)}): register the device's public key"
+            )
+        elif status in (400, 413):
+            raise DataError(f"{self.url} refuses batch {batch_id(body)[:12]} ({_reason(answer)}); it stays here")
+        else:
+            raise LinkError(f"{self.url} answered {status} ({_reason(answer)}); the batch is kept, try again later")
+
+    def _request(self, body: bytes) -> tuple[int, Any]:
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Fieldloop-Device": self.device_id,
+            "Fieldloop-Signature": sign(self.key, body),
+        }
+        try:
+            response = urllib3.request(
+                "POST",
+                f"{self.url.rstrip('/')}/v1/batches",
+                body=body,
+                headers=headers,
+                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
+                retries=False,
+                redirect=False,
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise LinkError(f"{self.url} cannot be reached: {error}; the batch is kept, try again later") from error
+        return response.status, _json(response.data)
+
+    def _check_acknowledged(self, answer: Any, sent: str) -> None:
+        found = answer.get("acknowledged") if isinstance(answer, dict) else None
+        if found != sent:
+            raise LinkError(f"{self.url} acknowledged {str(found)[:12]} where {sent[:12]} was sent; the batch is kept")
+
+
+def sync(store: Store, outbox: Outbox, packer: Packer, gateway: Gateway) -> Record:
+    """Prepare what is due in every season, send all that waits, and report the latest season.
+
+    A batch that the gateway refuses does not hold up the others; it is reported at the end.
+
+    Raises:
+        LinkError: the link failed; all that is not acknowledged is kept.
+        ConfigError: the gateway does not accept this device.
+        DataError: the gateway refused a batch.
+    """
+    outbox.settle()
+    seasons = store.seasons()
+    for season in seasons:
+        packer.prepare(outbox, season)
+    refused: list[DataError] = []
+    for batch, data in outbox.waiting():
+        try:
+            gateway.post(data)
+        except DataError as error:
+            refused.append(error)
+            continue
+        outbox.acknowledged(batch.batch_id)
+        _log.info("acknowledged batch=%s bytes=%d", batch.batch_id[:12], batch.bytes)
+    if refused:
+        raise refused[0]
+    return sync_report(store, seasons[-1] if seasons else None)
+
+
+def sync_report(store: Store, season: int | None) -> Record:
+    """How much of a season was collected, selected and acknowledged, over all calls."""
+    totals = asdict(store.totals(season if season is not None else 0))
+    return {"season": season, **totals}
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
+
+
+def _reason(answer: Any) -> str:
+    return str(answer.get("error", "no reason given"))[:200] if isinstance(answer, dict) else "not the gateway's answer"

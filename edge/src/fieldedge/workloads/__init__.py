@@ -1,0 +1,42 @@
+"""The workloads that a device knows. A new one is a module here and one line in `WORKLOADS`."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldedge.contract import Contract, Record
+from fieldedge.workloads.agriculture import AGRICULTURE, Day, Forecast, Predict, Recommendation
+
+
+class Workload(Protocol):
+    """What the device, and everything in the cloud, needs of a workload."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def contract(self) -> Contract: ...
+    def start(self, field: Record) -> Any: ...
+    def featurize(self, history: Sequence[Day], field: Record) -> npt.NDArray[np.float32]: ...
+    def with_actions(
+        self,
+        row: npt.NDArray[np.float32],
+        irrigation_mm: npt.NDArray[np.float32],
+        nitrogen_kg_ha: npt.NDArray[np.float32],
+    ) -> npt.NDArray[np.float32]: ...
+    def scale(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
+    def recommend(
+        self,
+        field: Record,
+        history: Sequence[Day],
+        today: str,
+        predict: Predict | None,
+        forecast: Forecast | None = None,
+    ) -> Recommendation: ...
+    def recommend_from_state(
+        self, field: Record, state: Any, today: str, predict: Predict | None, forecast: Forecast | None = None
+    ) -> Recommendation: ...
+
+
+WORKLOADS: dict[str, Workload] = {"agriculture": AGRICULTURE}

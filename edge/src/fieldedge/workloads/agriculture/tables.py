@@ -1,0 +1,113 @@
+"""The tables of the agriculture workload: columns, units and the ranges of true values.
+
+Every row carries `record_id`, made from what the row is about, so that the same record is the same everywhere
+and arrives at most once. Dates are UTC, `YYYY-MM-DD`; the season is named by its harvest year.
+"""
+
+from fieldedge.contract import Column, Feature, Output, Table
+
+PROBE_DEPTHS_CM = (15, 35, 75, 105)
+
+_IDENTITY = (
+    Column("record_id", "str", about="season/field/table/date"),
+    Column("season", "int", "harvest year", 1950, 2100),
+    Column("region", "str"),
+    Column("field_id", "str"),
+)
+_DATED = (*_IDENTITY, Column("date", "date", "UTC"))
+
+FIELDS = Table(
+    "fields",
+    (
+        *_IDENTITY,
+        Column("device_id", "str", is_nullable=True, about="none where a grower kept the books by hand"),
+        Column("crop", "str", choices=("maize",)),
+        Column("soil", "str", about="USDA texture class"),
+        Column("planting_date", "date", "UTC"),
+        Column("field_capacity_m3_m3", "float", "m3/m3", 0.05, 0.60),
+        Column("wilting_point_m3_m3", "float", "m3/m3", 0.01, 0.45),
+        Column("saturation_m3_m3", "float", "m3/m3", 0.20, 0.75),
+        Column("root_depth_max_m", "float", "m", 0.3, 3.0),
+        Column("initial_water_pct", "float", "% of TAW", 0.0, 120.0, is_nullable=True, about="soil sample at planting"),
+        Column("application_efficiency", "float", "1", 0.3, 1.0),
+        Column("irrigation_capacity_mm", "float", "mm/day", 0.0, 100.0, about="0 where there is no irrigation"),
+        Column("water_allowance_mm", "float", "mm/season", 0.0, 3000.0),
+        Column("grain_price_usd_t", "float", "USD/t", 20.0, 2000.0),
+        Column("water_price_usd_mm", "float", "USD/(mm ha)", 0.0, 20.0),
+        Column("nitrogen_price_usd_kg", "float", "USD/kg", 0.0, 10.0),
+        Column("fixed_cost_usd_ha", "float", "USD/ha", 0.0, 10000.0),
+        Column("practice", "str", about="who decides: rainfed, calendar, threshold, fieldloop"),
+    ),
+    key=("record_id",),
+    about="one row per field and season",
+)
+
+READINGS = Table(
+    "readings",
+    (
+        *_DATED,
+        Column("tmin_c", "float", "degC", -45.0, 40.0),
+        Column("tmax_c", "float", "degC", -35.0, 55.0),
+        Column("rain_mm", "float", "mm/day", 0.0, 450.0),
+        Column("et0_mm", "float", "mm/day", 0.0, 20.0, about="FAO-56 reference evapotranspiration"),
+        *(Column(f"vwc_{depth}cm_m3_m3", "float", "m3/m3", 0.0, 0.75, is_nullable=True) for depth in PROBE_DEPTHS_CM),
+        Column("ndvi", "float", "1", -0.3, 1.0, is_nullable=True, about="drone flights only"),
+        Column("ndre", "float", "1", -0.3, 1.0, is_nullable=True, about="drone flights only"),
+    ),
+    key=("record_id",),
+    about="one row per field and day, as the sensors saw it",
+)
+
+OPERATIONS = Table(
+    "operations",
+    (
+        *_DATED,
+        Column("irrigation_mm", "float", "mm", 0.0, 150.0),
+        Column("nitrogen_kg_ha", "float", "kg/ha", 0.0, 300.0),
+        Column("source", "str", choices=("practice", "recommendation", "override")),
+    ),
+    key=("record_id",),
+    about="one row per field and day on which water or nitrogen was applied: what was really done",
+)
+
+HARVESTS = Table(
+    "harvests",
+    (*_DATED, Column("yield_t_ha", "float", "t/ha dry grain", 0.0, 30.0)),
+    key=("record_id",),
+    about="one row per field and season",
+)
+
+OUTPUTS = (
+    Output("yield_p10_t_ha", "t/ha"),
+    Output("yield_p50_t_ha", "t/ha"),
+    Output("yield_p90_t_ha", "t/ha"),
+    Output("water_to_come_mm", "mm"),
+    Output("nitrogen_to_come_kg_ha", "kg/ha"),
+)
+
+
+def recommendations_table(features: tuple[Feature, ...]) -> Table:
+    """What a device said, with the inputs it saw: the trace of a decision and a training example in one row."""
+    return Table(
+        "recommendations",
+        (
+            *_DATED,
+            Column("irrigation_mm", "float", "mm", 0.0, 150.0),
+            Column("nitrogen_kg_ha", "float", "kg/ha", 0.0, 300.0),
+            Column("yield_p10_t_ha", "float", "t/ha", -5.0, 35.0, is_nullable=True),
+            Column("yield_p50_t_ha", "float", "t/ha", -5.0, 35.0, is_nullable=True),
+            Column("yield_p90_t_ha", "float", "t/ha", -5.0, 35.0, is_nullable=True),
+            Column("source", "str", choices=("model", "fao56")),
+            Column("model_version", "str"),
+            Column("contract_hash", "str"),
+            Column("data_age_days", "int", "d", 0, 400),
+            *(Column(f"x_{feature.name}", "float", feature.unit, about="the model's input") for feature in features),
+        ),
+        key=("record_id",),
+        about="one row per field and day that the device chose to send",
+    )
+
+
+def record_id(season: int, field_id: str, table: str, day: str) -> str:
+    """The identity of a record, the same wherever it is made."""
+    return f"{season}/{field_id}/{table}/{day}"

@@ -1,0 +1,7 @@
+"""The accepted field data: partitions on disk, and the versions of them that everything after refers to."""
+
+from fieldloop.field_data.pipeline import reproduce
+from fieldloop.field_data.season_store import Accepted, Merged, SeasonStore, merge
+from fieldloop.field_data.versions import Snapshot, restore, snapshot
+
+__all__ = ["Accepted", "Merged", "SeasonStore", "Snapshot", "merge", "reproduce", "restore", "snapshot"]

@@ -1,0 +1,225 @@
+"""The fleet: what a person with a laptop would do at every device, done at all of them, a few at a time.
+
+Each device keeps everything of its own in its directory and runs as its own process. A device that fails does not
+stop the others: they finish, then one error names those that did not. Every step can be repeated; what was done stays
+done. What a device decides, keeps and sends is its own business (`fieldedge`).
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from fieldedge.contract import Record
+from fieldedge.errors import DataError, FieldloopError
+from fieldloop.fleet.process import EdgeCommand
+from fieldloop.fleet.season import DeviceSeason, FleetSeason, FleetSync, live_season
+from fieldloop.gateway.devices import DeviceRegistry
+from fieldloop.simulation.field import SimulatedField
+from fieldloop.simulation.world import FieldSpec
+
+DEFAULT_UPLOAD_BUDGET_BYTES = 10_000
+MAX_FAILURES_TOLD = 5
+OnProgress = Callable[[int, int], None]
+_Result = TypeVar("_Result")
+
+
+class FleetError(FieldloopError):
+    """Some devices failed; the others finished, and nothing that a device stored is lost. Do it again to go on.
+
+    `failures` maps each failed device to what happened there.
+    """
+
+    def __init__(self, task: str, failures: dict[str, FieldloopError], devices: int) -> None:
+        self.failures = failures
+        told = [f"  {failures[device_id]}" for device_id in sorted(failures)[:MAX_FAILURES_TOLD]]
+        untold = len(failures) - len(told)
+        super().__init__(
+            f"{task}: {len(failures)} of {devices} devices failed; the others finished, and all that was stored is "
+            "kept. Mend what is told here and run the same again to continue:\n"
+            + "\n".join(told)
+            + (f"\n  and {untold} more" if untold else "")
+        )
+
+
+@dataclass(frozen=True)
+class DeviceUpdate:
+    """What is installed on a device after an update."""
+
+    device_id: str
+    version: str
+    changed: bool
+    slot: str
+    precision: str
+
+
+class Fleet:
+    """Devices side by side in one directory, run with one installation of `fieldedge`.
+
+    Args:
+        devices_dir: each device has its directory in it, named by its id.
+        edge_python: the Python of the environment where `fieldedge` is installed.
+        trusted_root: the root metadata that a new device is given.
+        registry: where the gateway finds the devices' public keys.
+
+    Raises:
+        ConfigError: there is no such Python.
+    """
+
+    def __init__(
+        self,
+        devices_dir: Path,
+        edge_python: Path,
+        trusted_root: Path,
+        registry: DeviceRegistry,
+        workload: str = "agriculture",
+        upload_budget_bytes: int = DEFAULT_UPLOAD_BUDGET_BYTES,
+    ) -> None:
+        self._devices_dir = devices_dir.absolute()
+        self._edge = EdgeCommand(edge_python)
+        self._trusted_root = trusted_root.absolute()
+        self._registry = registry
+        self._workload = workload
+        self._upload_budget_bytes = upload_budget_bytes
+
+    def provision(self, device_ids: Sequence[str], workers: int = 2) -> dict[str, str]:
+        """Set devices up and register their public keys (returned, hex). What is set up already stays.
+
+        Raises:
+            FleetError: a device could not be set up. None of this call's is registered then.
+            ConfigError: a device is registered with another key.
+        """
+        self._devices_dir.mkdir(parents=True, exist_ok=True)
+        answers = self._at_each("setting up", device_ids, self._init, workers)
+        keys = {device_id: str(answer["public_key"]) for device_id, answer in answers.items()}
+        self._registry.register(keys)
+        return keys
+
+    def device_ids(self) -> list[str]:
+        """The devices that are set up, by name."""
+        return sorted(path.parent.name for path in self._devices_dir.glob("*/device.toml"))
+
+    def update_all(self, url: str, workers: int = 2, on_progress: OnProgress | None = None) -> list[DeviceUpdate]:
+        """Bring the released model to every device.
+
+        Raises:
+            FleetError: a device could not be updated; it keeps the model that it had.
+        """
+        answers = self._at_each(
+            "updating",
+            self.device_ids(),
+            lambda device_id: self._command(device_id, "update", "--gateway", url),
+            workers,
+            on_progress,
+        )
+        return [
+            DeviceUpdate(
+                device_id,
+                version=str(answer["version"]),
+                changed=bool(answer["changed"]),
+                slot=str(answer["slot"]),
+                precision=str(answer["precision"]),
+            )
+            for device_id, answer in answers.items()
+        ]
+
+    def live_season(
+        self, specs: Sequence[FieldSpec], workers: int = 2, on_progress: OnProgress | None = None
+    ) -> FleetSeason:
+        """Let every device live through a season offline in its own field; `on_progress(done, total)` in devices.
+
+        Raises:
+            FleetError: a device failed. Called again, it continues from what it stored.
+            DataError: a field has no device, two have the same, or they are of different seasons.
+        """
+        fields = _field_of_each_device(specs)
+        # The simulation is loaded here, once, before many threads ask for it.
+        for spec in specs:
+            spec.record()
+        seasons = self._at_each(
+            f"season {specs[0].season}",
+            list(fields),
+            lambda device_id: self._live(device_id, fields[device_id]),
+            workers,
+            on_progress,
+        )
+        return FleetSeason.of(list(seasons.values()))
+
+    def sync_all(self, url: str, workers: int = 2, on_progress: OnProgress | None = None) -> FleetSync:
+        """Let every device send home what it selects.
+
+        Raises:
+            FleetError: a device could not send. It keeps what was not acknowledged.
+        """
+        answers = self._at_each(
+            "sending home",
+            self.device_ids(),
+            lambda device_id: self._command(device_id, "sync", "--gateway", url),
+            workers,
+            on_progress,
+        )
+        return FleetSync.of(list(answers.values()))
+
+    def _init(self, device_id: str) -> Record:
+        return self._command(
+            device_id,
+            "init",
+            *("--device-id", device_id),
+            *("--workload", self._workload),
+            *("--root", str(self._trusted_root)),
+            *("--upload-budget-bytes", str(self._upload_budget_bytes)),
+        )
+
+    def _command(self, device_id: str, command: str, *arguments: str) -> Record:
+        return self._edge.run(device_id, command, "--dir", str(self._devices_dir / device_id), *arguments)
+
+    def _live(self, device_id: str, spec: FieldSpec) -> DeviceSeason:
+        with self._edge.agent(device_id, "run", "--dir", str(self._devices_dir / device_id)) as agent:
+            return live_season(agent, SimulatedField(spec), device_id)
+
+    def _at_each(
+        self,
+        task: str,
+        device_ids: Sequence[str],
+        work: Callable[[str], _Result],
+        workers: int,
+        on_progress: OnProgress | None = None,
+    ) -> dict[str, _Result]:
+        """`work` for every device, `workers` at a time; results in the order of the devices.
+
+        Threads are enough: the work is done in the devices' processes. Interrupted, it ends those.
+        """
+        results: dict[str, _Result] = {}
+        failures: dict[str, FieldloopError] = {}
+        pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="device")
+        futures = {pool.submit(work, device_id): device_id for device_id in device_ids}
+        try:
+            for done, future in enumerate(as_completed(futures), start=1):
+                try:
+                    results[futures[future]] = future.result()
+                except FieldloopError as error:
+                    failures[futures[future]] = error
+                if on_progress is not None:
+                    on_progress(done, len(futures))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            self._edge.kill_all()
+            pool.shutdown(wait=True)
+        if failures:
+            raise FleetError(task, failures, len(device_ids))
+        return {device_id: results[device_id] for device_id in device_ids}
+
+
+def _field_of_each_device(specs: Sequence[FieldSpec]) -> dict[str, FieldSpec]:
+    if not specs or len({spec.season for spec in specs}) != 1:
+        raise DataError("a fleet's season needs fields, and all of the same season")
+    fields: dict[str, FieldSpec] = {}
+    for spec in specs:
+        if spec.device_id is None:
+            raise DataError(f"{spec.field_id} has no device; expected one for each field of the fleet")
+        if spec.device_id in fields:
+            other = fields[spec.device_id].field_id
+            raise DataError(f"{spec.device_id} stands in {other} and in {spec.field_id}; expected one field each")
+        fields[spec.device_id] = spec
+    return fields

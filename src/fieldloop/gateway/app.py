@@ -1,0 +1,123 @@
+"""The gateway's web application: signed releases out, signed batches in.
+
+A batch is acknowledged only after it and its envelope are fsynced in the inbox; anything else is an error
+that tells the device to keep it. Releases are plain files that carry their own signatures; the signing keys beside
+them are out of reach. What a batch holds is the ingest's business; how the application is run, `server.py`'s.
+"""
+
+import base64
+import binascii
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from fieldedge.errors import ConfigError
+from fieldloop.gateway.devices import DeviceRegistry
+from fieldloop.gateway.inbox import Inbox
+
+MAX_UPLOAD_BYTES = 5_000_000
+_log = logging.getLogger(__name__)
+
+
+def create_app(
+    tuf_dir: Path,
+    inbox_dir: Path,
+    registry_path: Path,
+    max_upload_bytes: int = MAX_UPLOAD_BYTES,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Starlette:
+    """The application over a release repository, an inbox and a device registry.
+
+    Raises:
+        ConfigError: there is no release repository in `tuf_dir`.
+    """
+    for directory in (tuf_dir / "metadata", tuf_dir / "targets"):
+        if not directory.is_dir():
+            raise ConfigError(f"{directory} is not there: publish a release, or point the gateway at its repository")
+    uploads = _Uploads(Inbox(inbox_dir), DeviceRegistry(registry_path), max_upload_bytes, now)
+    return Starlette(
+        routes=[
+            Route("/v1/health", _health, methods=["GET"]),
+            Route("/v1/batches", uploads.receive, methods=["POST"]),
+            Mount("/tuf/metadata", StaticFiles(directory=tuf_dir / "metadata")),
+            Mount("/tuf/targets", StaticFiles(directory=tuf_dir / "targets")),
+        ]
+    )
+
+
+class _Refused(Exception):  # noqa: N818 - an answer to the device, not an error of ours
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class _Uploads:
+    inbox: Inbox
+    registry: DeviceRegistry
+    max_bytes: int
+    now: Callable[[], datetime]
+
+    async def receive(self, request: Request) -> JSONResponse:
+        try:
+            device_id, signature = _sender(request)
+            body = await self._body(request)
+            is_new = await run_in_threadpool(self._keep, body, device_id, signature)
+        except _Refused as refused:
+            _log.warning("batch refused: %s", refused)
+            return _error(refused.status, str(refused))
+        except ClientDisconnect:
+            return _error(400, "the batch broke off; send it again")
+        except OSError:
+            _log.exception("a batch could not be stored")
+            return _error(503, "the batch could not be stored here; keep it and send it again later")
+        sha256 = hashlib.sha256(body).hexdigest()
+        return JSONResponse({"acknowledged": sha256}, status_code=201 if is_new else 200)
+
+    async def _body(self, request: Request) -> bytes:
+        body = bytearray()
+        declared = request.headers.get("content-length", "0")
+        if declared.isdigit() and int(declared) > self.max_bytes:
+            raise _Refused(413, f"the batch has {declared} bytes; at most {self.max_bytes} are taken")
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > self.max_bytes:
+                raise _Refused(413, f"the batch has more than {self.max_bytes} bytes, which is the most that is taken")
+        if not body:
+            raise _Refused(400, "the batch is empty")
+        return bytes(body)
+
+    def _keep(self, body: bytes, device_id: str, signature: str) -> bool:
+        if not self.registry.is_signed_by(device_id, body, signature):
+            raise _Refused(401, f"not signed by a registered device {device_id!r}: register it, or check its key")
+        return self.inbox.keep(body, device_id, signature, self.now())
+
+
+async def _health(_: Request) -> JSONResponse:
+    return JSONResponse({"ok": True})
+
+
+def _sender(request: Request) -> tuple[str, str]:
+    device_id = request.headers.get("fieldloop-device", "")
+    encoded = request.headers.get("fieldloop-signature", "")
+    if not device_id or not encoded:
+        raise _Refused(400, "the headers Fieldloop-Device and Fieldloop-Signature are both needed")
+    try:
+        base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        raise _Refused(400, "Fieldloop-Signature is not base64") from None
+    return device_id, encoded
+
+
+def _error(status: int, message: str) -> JSONResponse:
+    return JSONResponse({"error": message}, status_code=status)

@@ -1,0 +1,73 @@
+"""The devices that may send: one JSON file of device id and Ed25519 public key, as hex.
+
+The file is replaced in one step, so that a reader always finds a whole registry. A key, once registered, is
+never replaced here: who may speak for a device is a person's decision.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from filelock import FileLock
+
+from fieldedge.durable import write_durably
+from fieldedge.errors import ConfigError
+from fieldedge.keys import is_signed_by
+
+LOCK_TIMEOUT_S = 60.0
+
+
+class DeviceRegistry:
+    """The registry in one file; a file that is not there yet is an empty registry."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def public_keys(self) -> dict[str, str]:
+        """Device id to public key in hex.
+
+        Raises:
+            ConfigError: the file is not a registry.
+        """
+        try:
+            keys = json.loads(self.path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise ConfigError(f"the device registry {self.path} is not JSON: {error}. Restore it.") from error
+        if not isinstance(keys, dict):
+            raise ConfigError(f"the device registry {self.path} is not an object of device id and key")
+        return {str(device_id): str(key) for device_id, key in keys.items()}
+
+    def register(self, public_keys: Mapping[str, str]) -> None:
+        """Add devices; one that is registered with the same key already stays as it is.
+
+        Raises:
+            ConfigError: a key is not one, or a device is registered with another key. Nothing is added then.
+        """
+        for device_id, key in public_keys.items():
+            _check_key(device_id, key)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_suffix(".lock"), timeout=LOCK_TIMEOUT_S):
+            known = self.public_keys()
+            for device_id, key in public_keys.items():
+                if known.setdefault(device_id, key) != key:
+                    raise ConfigError(
+                        f"{device_id} is registered in {self.path} with another key. If the device was "
+                        "really made anew, remove its line there first."
+                    )
+            if known != self.public_keys():
+                write_durably(self.path, json.dumps(known, indent=1, sort_keys=True).encode() + b"\n")
+
+    def is_signed_by(self, device_id: str, body: bytes, signature: str) -> bool:
+        """Whether a registered device of that id made `signature` (base64) over exactly this body."""
+        key = self.public_keys().get(device_id)
+        return key is not None and is_signed_by(key, body, signature)
+
+
+def _check_key(device_id: str, key: str) -> None:
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+    except ValueError as error:
+        raise ConfigError(f"the public key of {device_id} is {key!r}; expected 64 hex digits") from error

@@ -1,0 +1,228 @@
+"""The figures of `report.json`, from the stories of the seasons.
+
+Pure functions of plain data. Every comparison is between practices on the same fields; a story whose practices do not
+cover the same fields is refused. Numbers that are none become null, so the file is JSON for every reader.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fieldedge.errors import DataError
+from fieldloop.report.story import SeasonStory
+
+FIELDLOOP = "fieldloop"
+OTHERS = ("threshold", "calendar", "rainfed")
+PRACTICES = (FIELDLOOP, *OTHERS)
+MEASURES = ("profit_usd_ha", "yield_t_ha", "irrigation_mm", "nitrogen_kg_ha", "leached_kg_ha")
+FORMAT = 1
+BOOTSTRAP_DRAWS = 2000
+DIGITS = 4
+
+Outcomes = Mapping[str, Mapping[str, Mapping[str, Any]]]  # practice: field_id: outcome
+
+
+def build_report(stories: Sequence[SeasonStory], wall_s: float, environment: Mapping[str, Any]) -> dict[str, Any]:
+    """All figures of the seasons, in their order, and of the bundle that the last one shipped.
+
+    Args:
+        stories: one per season, oldest first.
+        wall_s: how long the whole run took.
+        environment: facts about the machine and the code, for the reader.
+
+    Raises:
+        DataError: there is no season, or a practice does not cover the fleet's fields.
+    """
+    if not stories:
+        raise DataError("a report needs at least one season; found none. Run the loop first: make season")
+    report = {
+        "format": FORMAT,
+        "wall_s": wall_s,
+        "seasons": [season_figures(story, stories) for story in stories],
+        "bundle": _bundle(stories[-1]),
+        "environment": dict(environment),
+    }
+    plain: dict[str, Any] = as_json_value(report)
+    return plain
+
+
+def season_figures(story: SeasonStory, stories: Sequence[SeasonStory] = ()) -> dict[str, Any]:
+    """The figures of one season; `stories` tell of versions that were trained before earlier ones.
+
+    Raises:
+        DataError: a practice does not cover the fleet's fields.
+    """
+    fleet, outcomes = story.fleet, _outcomes(story)
+    lineage = _lineage(story, stories or [story])
+    counts = ("devices", "recommendations", "records_collected", "records_selected", "records_acknowledged")
+    figures = {
+        "season": story.season,
+        **{name: int(fleet[name]) for name in counts},
+        "records_rejected": int(fleet.get("records_rejected", 0)),
+        "records_lost": records_lost(story),
+        "bytes_collected": int(fleet["bytes_collected"]),
+        "bytes_sent": int(fleet["bytes_sent"]),
+        "batches": int(fleet.get("batches", 0)),
+        "model_version": str(fleet["model_version"]),
+        # What the model that decided was trained on; newer data may stand before a season whose model was kept back.
+        "data_hash": lineage["data_hash"] or story.data_hash,
+        "data_hash_before": story.data_hash,
+        "data_hash_after": story.data_hash_after,
+        "yield_rmse_t_ha": fleet["yield_rmse_t_ha"],
+        "latency_p50_ms": fleet["latency_p50_ms"],
+        "latency_p99_ms": fleet["latency_p99_ms"],
+        **{measure: _per_practice(outcomes, measure, np.mean) for measure in MEASURES},
+        "median": {measure: _per_practice(outcomes, measure, np.median) for measure in MEASURES},
+        "regions": _regions(outcomes),
+        "gain": {other: _gain(outcomes, other) for other in OTHERS},
+        "fields": _fields(outcomes),
+        "held_out": dict(story.verdict["challenger"]),
+        "held_out_champion": story.verdict["champion"],
+        "gate": {name: value for name, value in story.verdict.items() if name not in ("challenger", "champion")},
+        "shipping": {"shipped": story.compressed["shipped"], "reason": story.compressed["reason"]},
+        "sync": _sync(story),
+        "validation": _validation(story),
+        "lineage": lineage,
+    }
+    plain: dict[str, Any] = as_json_value(figures)
+    return plain
+
+
+def records_lost(story: SeasonStory) -> int:
+    """Records that a device selected and got no acknowledgement for, and acknowledged ones that are nowhere now."""
+    unacknowledged = int(story.fleet["records_selected"]) - int(story.fleet["records_acknowledged"])
+    return max(0, unacknowledged) + len(story.account["missing"])
+
+
+def as_json_value(value: Any) -> Any:
+    """The value as JSON can hold it: floats rounded, those that are no number null, other types as text."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return round(value, DIGITS) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): as_json_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json_value(item) for item in value]
+    return value if value is None or isinstance(value, str | int | bool) else str(value)
+
+
+def _outcomes(story: SeasonStory) -> Outcomes:
+    told = {FIELDLOOP: story.fleet["outcomes"], **{name: story.baselines.get(name, ()) for name in OTHERS}}
+    outcomes = {name: {str(row["field_id"]): row for row in rows} for name, rows in told.items()}
+    expected = outcomes[FIELDLOOP].keys()
+    if not expected:
+        raise DataError(f"season {story.season} has no field of the fleet; expected at least one")
+    for name, fields in outcomes.items():
+        if fields.keys() != expected:
+            odd = ", ".join(sorted(fields.keys() ^ expected)[:5])
+            raise DataError(
+                f"season {story.season}: {name} has {len(fields)} fields and the fleet {len(expected)}; expected the "
+                f"same fields, but not in both are {odd}"
+            )
+    return {name: {field: fields[field] for field in sorted(fields)} for name, fields in outcomes.items()}
+
+
+def _values(outcomes: Outcomes, practice: str, measure: str) -> list[float]:
+    return [float(outcome[measure]) for outcome in outcomes[practice].values()]
+
+
+def _per_practice(outcomes: Outcomes, measure: str, statistic: Any) -> dict[str, float]:
+    return {practice: float(statistic(_values(outcomes, practice, measure))) for practice in PRACTICES}
+
+
+def _regions(outcomes: Outcomes) -> dict[str, dict[str, Any]]:
+    names = sorted({str(outcome["region"]) for outcome in outcomes[FIELDLOOP].values()})
+    return {name: _region(outcomes, name) for name in names}
+
+
+def _region(outcomes: Outcomes, region: str) -> dict[str, Any]:
+    inside = {field for field, outcome in outcomes[FIELDLOOP].items() if outcome["region"] == region}
+    part = {name: {field: fields[field] for field in fields if field in inside} for name, fields in outcomes.items()}
+    return {"fields": len(inside), **{measure: _per_practice(part, measure, np.mean) for measure in MEASURES}}
+
+
+def _gain(outcomes: Outcomes, other: str) -> dict[str, float | int]:
+    """Fieldloop's profit less the other's on the same fields, with a 90 % bootstrap interval of the mean."""
+    mine, theirs = (np.array(_values(outcomes, name, "profit_usd_ha")) for name in (FIELDLOOP, other))
+    gains = mine - theirs
+    picks = np.random.default_rng(0).integers(0, len(gains), (BOOTSTRAP_DRAWS, len(gains)))
+    low, high = np.quantile(gains[picks].mean(axis=1), [0.05, 0.95])
+    return {
+        "mean_usd_ha": float(gains.mean()),
+        "low_usd_ha": float(low),
+        "high_usd_ha": float(high),
+        "fields_better": int((gains > 0).sum()),
+        "fields": len(gains),
+    }
+
+
+def _fields(outcomes: Outcomes) -> list[dict[str, Any]]:
+    return [
+        {
+            **{name: outcome[name] for name in ("field_id", "region", "device_id")},
+            **{
+                measure: {practice: outcomes[practice][field][measure] for practice in PRACTICES}
+                for measure in MEASURES
+            },
+        }
+        for field, outcome in outcomes[FIELDLOOP].items()
+    ]
+
+
+def _sync(story: SeasonStory) -> dict[str, Any]:
+    names = ("records_received", "records_accepted", "records_duplicate", "records_quarantined", "refused", "tables")
+    return {
+        **{name: story.ingest[name] for name in names if name in story.ingest},
+        "account": {**story.account, "missing": list(story.account["missing"])},
+        "docs_index": story.ingest.get("docs_index"),
+    }
+
+
+def _validation(story: SeasonStory) -> dict[str, Any]:
+    tables = story.validation.get("tables", {})
+    return {
+        "rows": sum(int(table["rows"]) for table in tables.values()),
+        "quarantined": sum(int(table["quarantined"]) for table in tables.values()),
+        "tables": tables,
+        "docs_index": story.validation.get("docs_index"),
+    }
+
+
+def _lineage(story: SeasonStory, stories: Sequence[SeasonStory]) -> dict[str, Any]:
+    """The chain behind the season's recommendations. Devices run the champion, which may be an older version."""
+    version = str(story.fleet["model_version"])
+    told = [one for story_told in stories for one in (story_told.registered, story_told.deployed) if one]
+    registered = next((known for known in told if str(known["version"]) == version), {})
+    batches = story.trace.get("batches") or {batch: {} for batch in story.ingest.get("batches", ())}
+    return {
+        "model": story.registered["name"],
+        "model_version": version,
+        "trained_version": str(story.registered["version"]),
+        "bundle_version": str(story.released["version"]),
+        "bundle_sha256": story.released["sha256"],
+        **{name: registered.get(name) for name in ("mlflow_run_id", "data_hash", "git_commit", "contract_hash")},
+        "snapshot_note": story.snapshot_note,
+        "recommendation": story.trace.get("recommendation"),
+        "batch_id": story.trace.get("batch_id"),
+        "batches": batches,
+    }
+
+
+def _bundle(story: SeasonStory) -> dict[str, Any]:
+    """The model file that ships and what was measured on it; `p50_ms` and `p99_ms` are whole decisions on devices."""
+    compressed = story.compressed
+    names = ("reason", "int8_bytes", "float32_bytes", "error_increase_pct", "int8_latency_us", "float32_latency_us")
+    return {
+        "version": str(story.released["version"]),
+        "bytes": compressed["bytes"],
+        "shipped": compressed["shipped"],
+        "p50_ms": story.fleet["latency_p50_ms"],
+        "p99_ms": story.fleet["latency_p99_ms"],
+        **{name: compressed[name] for name in names},
+        "latency_rows": compressed.get("batch"),
+        "signed_bytes": story.released["bytes"],
+        "sha256": story.released["sha256"],
+    }

@@ -1,0 +1,88 @@
+"""A season's story: what each step of the loop said, kept as plain data that fits into JSON.
+
+A story is told once, at the end of its season, from the steps' own reports; nothing here is measured again. Figures
+are made from it in `figures.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fieldedge.contract import Record
+
+if TYPE_CHECKING:  # reading a store loads pandas and more; telling a story does not
+    from fieldloop.field_data.season_store import SeasonStore
+
+
+@dataclass(frozen=True)
+class SeasonStory:
+    """One season of the loop. `SeasonStory(**story.as_dict())` is the story again."""
+
+    fleet: Mapping[str, Any]
+    """`FleetSeason.as_record()`, with what was sent home."""
+    baselines: Mapping[str, Sequence[Mapping[str, Any]]]
+    """Practice (threshold, calendar, rainfed): `Outcome.as_record()` of every field of the fleet."""
+    ingest: Mapping[str, Any]
+    """`IngestReport.as_dict()` of the season's batches."""
+    account: Mapping[str, Any]
+    """`Account` of the season: received, accepted, quarantined, missing."""
+    registered: Mapping[str, Any]
+    """`Registered`: the version that was trained before the season."""
+    verdict: Mapping[str, Any]
+    """`Verdict.as_dict()` of that version."""
+    compressed: Mapping[str, Any]
+    """`Compressed.as_dict()` of the version that ships."""
+    released: Mapping[str, Any]
+    """The bundle: version, sha256, bytes."""
+    data_hash: str
+    """DVC's hash of the data that was trained on."""
+    data_hash_after: str
+    """DVC's hash once the season's batches are in."""
+    validation: Mapping[str, Any]
+    """`ValidationReport.as_dict()` of the data before the season."""
+    snapshot_note: str
+    """What was done with the data pointer, for people."""
+    trace: Mapping[str, Any] = field(default_factory=dict)
+    """`season_trace`: one recommendation and the batches that brought the season home."""
+
+    deployed: Mapping[str, Any] = field(default_factory=dict)
+    """`Registered` of the version that devices ran, where that is another than the one trained before the season."""
+
+    @property
+    def season(self) -> int:
+        """The harvest year."""
+        return int(self.fleet["season"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The story for JSON."""
+        return asdict(self)
+
+
+def season_trace(store: "SeasonStore", season: int) -> dict[str, Any]:
+    """Where a season's data came from: its batches with their devices, and one recommendation to follow back.
+
+    The recommendation is the model's largest irrigation of the season that came home (the first of equals), as
+    stored, with the batch of its device; both are None where no model recommended anything.
+    """
+    notes = {batch: note for batch, note in store.noted_batches().items() if note["season"] == season}
+    batches = {
+        batch: {name: note.get(name) for name in ("device_id", "received_utc", "bundle_version", "records")}
+        for batch, note in notes.items()
+    }
+    recommendation = _largest_irrigation(store, season)
+    device_id = recommendation["device_id"] if recommendation else None
+    batch_id = next((batch for batch, note in sorted(batches.items()) if note["device_id"] == device_id), None)
+    return {"recommendation": recommendation, "batch_id": batch_id, "batches": batches}
+
+
+def _largest_irrigation(store: "SeasonStore", season: int) -> Record | None:
+    said = store.read("recommendations", [season])
+    said = said[said["source"] == "model"].sort_values(["irrigation_mm", "record_id"], ascending=[False, True])
+    if said.empty:
+        return None
+    fields = store.read("fields", [season])
+    row = said.iloc[0].to_dict()
+    device_of = dict(zip(fields["field_id"], fields["device_id"], strict=True))
+    plain = {str(name): value.item() if hasattr(value, "item") else value for name, value in row.items()}
+    shown = {name: value for name, value in plain.items() if not name.startswith("x_")}
+    return shown | {"date": str(shown["date"])[:10], "device_id": device_of.get(row["field_id"])}

@@ -1,0 +1,218 @@
+"""Deployment facts (`FIELDLOOP_*`) and tunables (`params.yaml`): read once, frozen, passed down.
+
+A missing or broken value is a ConfigError that names it and says what to set. Nothing reads the environment at import.
+"""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fieldedge.errors import ConfigError
+
+USUAL_PAGES_PORT = 8000
+
+
+class Settings(BaseSettings):
+    """Where things are on this machine. Every field is set by `FIELDLOOP_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="FIELDLOOP_", frozen=True, extra="ignore")
+
+    root: Path = Field(default=Path(), description="the project's folder, with params.yaml and dvc.yaml")
+    home: Path = Field(default=Path(".fieldloop"), description="runs, models, devices and reports; relative to root")
+    edge_python: Path = Field(default=Path(".venv-edge/bin/python"), description="the device environment's Python")
+    workers: int = Field(default=0, ge=0, le=256, description="processes for simulation; 0: one per core")
+    is_deployment: bool = Field(default=False, description="a deployment's clone: commit and tag data versions")
+    prefect_port: int = Field(default=0, ge=0, le=65535, description="`make ui`: Prefect; 0: 4200, or any that is free")
+    mlflow_port: int = Field(default=0, ge=0, le=65535, description="`make ui`: MLflow; 0: 5000, or any that is free")
+    pages_port: int = Field(
+        default=0, ge=0, le=65535, description="`make ui`: the report; 0: 8000, or any that is free"
+    )
+
+    @field_validator("root")
+    @classmethod
+    def _has_params(cls, value: Path) -> Path:
+        root = value.expanduser().resolve()
+        if not (root / "params.yaml").is_file():
+            raise ValueError(f"no params.yaml in {root}; set FIELDLOOP_ROOT to the folder of the clone")
+        return root
+
+    @cached_property
+    def home_dir(self) -> Path:
+        return self.home if self.home.is_absolute() else self.root / self.home
+
+    @cached_property
+    def data_dir(self) -> Path:
+        return self.root / "data"
+
+    @cached_property
+    def edge_python_path(self) -> Path:
+        return self.edge_python if self.edge_python.is_absolute() else self.root / self.edge_python
+
+    @cached_property
+    def worker_count(self) -> int:
+        return self.workers or max(1, len(os.sched_getaffinity(0)))
+
+    def page_url(self, path: Path) -> str:
+        """Where `make ui` shows a file below `home_dir`."""
+        return f"http://127.0.0.1:{self.pages_port or USUAL_PAGES_PORT}/{path.relative_to(self.home_dir).as_posix()}"
+
+    @cached_property
+    def tracking_uri(self) -> str:
+        return f"sqlite:///{self.home_dir}/mlflow/mlflow.db"
+
+
+class _Params(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HistoryParams(_Params):
+    """Past field-seasons of the sample world."""
+
+    seed: int
+    fields_per_region: int = Field(ge=1, le=10_000)
+    regions: dict[str, tuple[int, int]] = Field(min_length=1, description="region: first and last harvest year")
+
+    @field_validator("regions")
+    @classmethod
+    def _run_forward(cls, value: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+        for region, (first, last) in value.items():
+            if first > last:
+                raise ValueError(f"{region} runs from {first} to {last}; name the first harvest year, then the last")
+        return value
+
+
+class LoopParams(_Params):
+    """The seasons that devices live through, in the history's world (its seed)."""
+
+    devices: int = Field(ge=1, le=10_000)
+    seasons: tuple[int, ...] = Field(min_length=1)
+    regions: tuple[str, ...] = Field(min_length=1)
+    upload_budget_bytes: int = Field(ge=1_000)
+
+
+class PracticeParams(_Params):
+    """The practices that Fieldloop is compared with."""
+
+    calendar_interval_d: int = Field(ge=1)
+    calendar_depth_mm: float = Field(gt=0)
+    threshold_depletion_fractions: tuple[float, float, float, float]
+    threshold_depth_mm: float = Field(gt=0)
+    nitrogen_kg_ha: float = Field(ge=0)
+    rainfed_nitrogen_kg_ha: float = Field(ge=0)
+
+
+class ModelParams(_Params):
+    """The student that ships, and how it is trained."""
+
+    hidden: tuple[int, ...] = Field(min_length=1)
+    dropout: float = Field(ge=0, lt=1)
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=16)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    seed: int
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+
+
+class WhatIfParams(_Params):
+    """What a model is taught by simulated what-if seasons: when to act, and what an action changes."""
+
+    generations: int = Field(ge=0, description="of the search for when to act, in closed loop")
+    generations_from_champion: int = Field(ge=0, description="the same, where a champion's weights are the start")
+    population: int = Field(ge=4)
+    seasons: int = Field(ge=8, description="what-if seasons that each candidate lives")
+    pairs: int = Field(ge=16, description="seasons lived twice, once with an action")
+
+
+class GateParams(_Params):
+    """What a challenger must show."""
+
+    holdout_seasons: tuple[int, ...] = Field(min_length=1, description="never trained on")
+    bootstrap_draws: int = Field(ge=100)
+    max_error_increase_pct: float = Field(
+        ge=0, description="what the upper end of the interval of challenger against champion may be"
+    )
+
+
+class CompressionParams(_Params):
+    """What the small model must show to ship."""
+
+    calibration_rows: int = Field(ge=64)
+    max_error_increase_pct: float = Field(ge=0)
+    max_latency_ratio: float = Field(gt=0)
+    candidates_per_decision: int = Field(ge=1)
+
+
+class WorkloadParams(_Params):
+    """One workload's block of params.yaml."""
+
+    history: HistoryParams
+    loop: LoopParams
+    practices: PracticeParams
+    what_if: WhatIfParams
+    model: ModelParams
+    gates: GateParams
+    compression: CompressionParams
+
+    @model_validator(mode="after")
+    def _seasons_are_apart(self) -> "WorkloadParams":
+        both = set(self.gates.holdout_seasons) & set(self.loop.seasons)
+        if both:
+            raise ValueError(f"seasons {sorted(both)} are both held out and lived through; choose other years")
+        return self
+
+    @model_validator(mode="after")
+    def _held_out_seasons_exist(self) -> "WorkloadParams":
+        spans = self.history.regions.values()
+        strange = [s for s in self.gates.holdout_seasons if not any(first <= s <= last for first, last in spans)]
+        if strange:
+            raise ValueError(f"held-out seasons {strange} are not in the history of any region; choose years within it")
+        return self
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of this machine.
+
+    Raises:
+        ConfigError: a setting is broken; the message names each and what to set.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise ConfigError(_told(error, lambda place: f"FIELDLOOP_{place.upper()}")) from None
+
+
+def load_params(root: Path, workload: str) -> WorkloadParams:
+    """One workload's tunables from params.yaml.
+
+    Raises:
+        ConfigError: the file or a value is missing or broken; the message names the place and what was expected.
+    """
+    path = root / "params.yaml"
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        why = " ".join(str(error).split())
+        raise ConfigError(f"{path} cannot be read: {why}. Restore it from git: git checkout params.yaml") from None
+    if not isinstance(document, dict) or workload not in document:
+        known = ", ".join(map(str, document)) if isinstance(document, dict) else "nothing"
+        raise ConfigError(f"{path} has no block {workload!r}; it has {known}. Add one, see CONTRIBUTING.md")
+    try:
+        return WorkloadParams.model_validate(document[workload])
+    except ValidationError as error:
+        raise ConfigError(_told(error, lambda place: f"{path}: {workload}.{place}")) from None
+
+
+def _told(error: ValidationError, name: Any) -> str:
+    lines = []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"]) or "(the whole block)"
+        found = "" if item["type"] == "missing" else f"; found {item['input']!r}"
+        message = item["msg"].removeprefix("Value error, ")
+        lines.append(f"{name(place)}: {message[0].lower() + message[1:]}{found if len(found) < 120 else ''}")
+    return "; ".join(lines)

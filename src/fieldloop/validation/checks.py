@@ -1,0 +1,194 @@
+"""Frames against the contract: which rows are accepted, which are not, and why.
+
+Pure over frames and a clock: nothing is read and nothing but Data Docs is written. The table of fields is judged
+first, because a row about a field without an accepted field row cannot be used. A row that is rejected is never
+changed on the way to quarantine.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+
+from fieldedge.contract import Contract, Table
+from fieldloop.validation.data_docs import write_data_docs
+from fieldloop.validation.expectations import (
+    FIELDS_TABLE,
+    HAS_FIELD_ROW,
+    IS_SENDERS_FIELD,
+    Rule,
+    derive,
+    rules_for,
+    unique_words,
+)
+from fieldloop.validation.report import TableReport
+from fieldloop.validation.suites import SuiteRun, suite_run
+from fieldloop.validation.typed import conform, empty_frame, finished
+from fieldloop.validation.units import SUSPICIOUS_SHARE, looks_like
+
+# Fewer bad rows than this never condemn a file, unless they are all that it has.
+_FEWEST_CONDEMNING_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Breach:
+    """More than a fifth of one origin's rows are outside one range: the file is wrong, not its rows."""
+
+    table: str
+    origin: str
+    words: str
+    share: float
+    found: str
+    hint: str | None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The judgement over some frames. All rows carry `origin`, rejected ones `expectation` too, in plain words."""
+
+    accepted: Mapping[str, pd.DataFrame]
+    rejected: Mapping[str, pd.DataFrame]
+    tables: Mapping[str, TableReport]
+    breaches: tuple[Breach, ...]
+    docs_index: Path | None
+
+
+def check_frames(
+    frames: Mapping[str, pd.DataFrame],
+    contract: Contract,
+    today: date,
+    known_fields: pd.DataFrame | None = None,
+    senders: Mapping[str, str] | None = None,
+    docs_dir: Path | None = None,
+) -> Checked:
+    """Judge every row of the frames.
+
+    Args:
+        frames: by table name; the contract's columns, and `origin`: where the row came from.
+        contract: what the rows must be.
+        today: the day that no date may be after.
+        known_fields: field rows accepted before, as the store holds them.
+        senders: for rows that devices sent, the device of each origin; a device speaks for its own fields only.
+        docs_dir: where Data Docs go; none are built without it.
+    """
+    accepted: dict[str, pd.DataFrame] = {}
+    rejected: dict[str, pd.DataFrame] = {}
+    reports: dict[str, TableReport] = {}
+    breaches: list[Breach] = []
+    fields = known_fields if known_fields is not None else empty_frame(contract.table(FIELDS_TABLE))
+    with suite_run() as run:
+        for table in sorted(contract.tables, key=lambda table: table.name != FIELDS_TABLE):
+            if table.name not in frames:
+                continue
+            judged = _judge(run, table, contract.workload, frames[table.name], today, fields, senders)
+            accepted[table.name], rejected[table.name], reports[table.name], found = judged
+            breaches.extend(found)
+            if table.name == FIELDS_TABLE:
+                fields = pd.concat([fields, accepted[table.name]], ignore_index=True)
+        docs_index = write_data_docs(run, docs_dir, reports) if docs_dir is not None else None
+    return Checked(accepted, rejected, reports, tuple(breaches), docs_index)
+
+
+def _judge(
+    run: SuiteRun,
+    table: Table,
+    workload: str,
+    frame: pd.DataFrame,
+    today: date,
+    fields: pd.DataFrame,
+    senders: Mapping[str, str] | None,
+) -> tuple[pd.DataFrame, pd.DataFrame, TableReport, list[Breach]]:
+    frame = frame.reset_index(drop=True)
+    typed, problems = conform(table, frame)
+    typed["origin"] = frame["origin"].astype("str")
+    rules = rules_for(table, workload, is_sent=senders is not None)
+    # A row with a cell of another type has its reason already; its other cells say nothing more.
+    sound = typed[problems == ""]
+    broken = run.check(table.name, rules, _with_derived(sound, table, today, fields, senders))
+    by_words = {rules[number].words: labels for number, labels in broken.items() if labels}
+    _spare_one_of_each_identical_pair(table, sound, by_words)
+    breaches = [
+        breach
+        for number, rule in enumerate(rules)
+        if rule.column is not None and broken.get(number)
+        for breach in _breaches(table, sound, rule, broken[number])
+    ]
+    for rule in rules:
+        by_words.update(_distrusted_fields(table, sound, rule))
+    return (*_divide(table, typed, problems, by_words), breaches)
+
+
+def _with_derived(
+    frame: pd.DataFrame,
+    table: Table,
+    today: date,
+    fields: pd.DataFrame,
+    senders: Mapping[str, str] | None,
+) -> pd.DataFrame:
+    derived = derive(frame, table, today)
+    sender = frame["origin"].map(senders or {})
+    if table.name != FIELDS_TABLE:
+        columns = ["season", "field_id"] + (["device_id"] if senders is not None else [])
+        known = pd.MultiIndex.from_frame(fields[columns].astype({"season": "float64"}))
+        rows = pd.MultiIndex.from_frame(frame.assign(device_id=sender)[columns])
+        derived[HAS_FIELD_ROW] = rows.isin(known)
+    elif senders is not None:
+        derived[IS_SENDERS_FIELD] = (frame["device_id"] == sender).fillna(False)
+    return derived
+
+
+def _spare_one_of_each_identical_pair(table: Table, frame: pd.DataFrame, by_words: dict[str, list[int]]) -> None:
+    """Of rows that say the same in every column one is kept; of rows that contradict each other, none."""
+    words = unique_words(table)
+    if words not in by_words:
+        return
+    copies = frame.loc[sorted(set(by_words[words])), list(table.column_names)]
+    distinct = copies.drop_duplicates()
+    agreeing = distinct[~distinct.duplicated(list(table.key), keep=False)]
+    by_words[words] = [label for label in copies.index if label not in agreeing.index]
+
+
+def _breaches(table: Table, frame: pd.DataFrame, rule: Rule, labels: list[int]) -> list[Breach]:
+    assert rule.column is not None  # noqa: S101  # for the type checker; the caller chose rules with a column
+    found = []
+    for origin, count in frame.loc[labels, "origin"].value_counts(sort=False).items():
+        values = frame.loc[frame["origin"] == origin, rule.column.name]
+        share = count / len(values)
+        if share > SUSPICIOUS_SHARE and (count >= _FEWEST_CONDEMNING_ROWS or count == len(values)):
+            extent = f"{values.min():g} to {values.max():g}"
+            hint = looks_like(rule.column, values)
+            found.append(Breach(table.name, str(origin), rule.words, share, extent, hint))
+    return found
+
+
+def _distrusted_fields(table: Table, frame: pd.DataFrame, rule: Rule) -> dict[str, list[int]]:
+    """All rows of a field whose column is in another unit: those in range are as wrong as the others."""
+    column = rule.column
+    if column is None or table.name == FIELDS_TABLE:
+        return {}
+    if not ((frame[column.name] < column.minimum) | (frame[column.name] > column.maximum)).any():
+        return {}
+    distrusted: dict[str, list[int]] = {}
+    for _, rows in frame.groupby(["origin", "season", "field_id"], dropna=False):
+        if len(rows) >= _FEWEST_CONDEMNING_ROWS and (hint := looks_like(column, rows[column.name])):
+            words = f"{column.name} of this field and season looks like {hint}"
+            distrusted.setdefault(words, []).extend(rows.index)
+    return distrusted
+
+
+def _divide(
+    table: Table, typed: pd.DataFrame, problems: pd.Series, by_words: Mapping[str, list[int]]
+) -> tuple[pd.DataFrame, pd.DataFrame, TableReport]:
+    reasons = problems.copy()
+    for words, labels in by_words.items():
+        reasons.loc[labels] = [f"{reason}; {words}".lstrip("; ") for reason in reasons.loc[labels]]
+    good = reasons == ""
+    accepted = finished(table, typed[good]).assign(origin=typed.loc[good, "origin"].to_numpy())
+    rejected = typed[~good].assign(expectation=reasons[~good].astype("str"))
+    counts = {words: len(labels) for words, labels in by_words.items()}
+    if mistyped := int((problems != "").sum()):
+        counts["every value is of its column's type"] = mistyped
+    report = TableReport(len(typed), len(accepted), len(rejected), counts)
+    return accepted, rejected, report

@@ -1,0 +1,190 @@
+"""The contract as Great Expectations suites: one rule per thing that must hold, each with its plain words.
+
+Rules speak of the contract's columns, and of a few derived ones (`derive`) where an expectation needs the clock,
+the field's own row, or the identity that a record should have. Words never hold today's date, so that the same bad
+row is quarantined under the same reason on any day.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pandas as pd
+
+from fieldedge.contract import Column, Table
+from fieldloop.validation.between_columns import ORDERED
+
+FIELDS_TABLE = "fields"
+# These name folders and files, and stand in every record's identity.
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"
+_NAME_COLUMNS = ("region", "field_id")
+
+EXPECTED_ID = "expected_record_id"
+HAS_FIELD_ROW = "has_field_row"
+IS_SENDERS_FIELD = "is_senders_field"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One expectation. `column` is set where a range is checked, for a look at the column as a whole."""
+
+    words: str
+    expectation: Any
+    column: Column | None = None
+
+
+def rules_for(table: Table, workload: str, is_sent: bool) -> list[Rule]:
+    """Every rule of the table. `is_sent` adds the rules for rows that a device sent."""
+    import great_expectations.expectations as gxe
+
+    rules = [
+        Rule("the table has rows", gxe.ExpectTableRowCountToBeBetween(min_value=1)),
+        Rule(
+            "the table has its columns",
+            gxe.ExpectTableColumnsToMatchSet(column_set=list(table.column_names), exact_match=False),
+        ),
+    ]
+    for column in table.columns:
+        rules.extend(_column_rules(column))
+    rules.append(_unique_rule(table))
+    rules.append(
+        Rule(
+            "record_id says the row's season, field, table and date",
+            gxe.ExpectColumnPairValuesToBeEqual(
+                column_A="record_id", column_B=EXPECTED_ID, ignore_row_if="either_value_is_missing"
+            ),
+        )
+    )
+    rules.extend(_ordered_rules(table, workload))
+    rules.extend(_belonging_rules(table, is_sent))
+    return rules
+
+
+def derive(frame: pd.DataFrame, table: Table, today: date) -> pd.DataFrame:
+    """The frame with the derived columns that its rules speak of; membership is added by the caller."""
+    derived: dict[str, pd.Series] = {EXPECTED_ID: _expected_record_id(frame, table)}
+    for column in table.columns:
+        if column.kind == "date":
+            derived.update(_date_columns(frame, column.name, today))
+    return frame.assign(**derived)
+
+
+def _column_rules(column: Column) -> Iterator[Rule]:
+    import great_expectations.expectations as gxe
+
+    name = column.name
+    if not column.is_nullable:
+        yield Rule(f"{name} is present", gxe.ExpectColumnValuesToNotBeNull(column=name))
+    if column.kind in ("float", "int"):
+        yield _range_rule(column)
+    if column.choices:
+        yield Rule(
+            f"{name} is one of {', '.join(column.choices)}",
+            gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(column.choices)),
+        )
+    if name in _NAME_COLUMNS:
+        yield Rule(f"{name} is a plain name", gxe.ExpectColumnValuesToMatchRegex(column=name, regex=NAME_PATTERN))
+    if column.kind == "date":
+        yield from _date_rules(name)
+
+
+def _range_rule(column: Column) -> Rule:
+    import great_expectations.expectations as gxe
+
+    low, high = column.minimum, column.maximum
+    unit = f" {column.unit}" if column.unit not in ("", "1") else ""
+    if low is None and high is None:
+        words = f"{column.name} is finite"
+    elif high is None:
+        words = f"{column.name} is at least {low:g}{unit}"
+    elif low is None:
+        words = f"{column.name} is at most {high:g}{unit}"
+    else:
+        words = f"{column.name} is between {low:g} and {high:g}{unit}"
+    between = gxe.ExpectColumnValuesToBeBetween(
+        column=column.name,
+        min_value=-sys.float_info.max if low is None else low,
+        max_value=sys.float_info.max if high is None else high,
+    )
+    return Rule(words, between, column)
+
+
+def _date_rules(name: str) -> Iterator[Rule]:
+    import great_expectations.expectations as gxe
+
+    yield Rule(
+        f"{name} is a calendar date like 2006-05-01",
+        gxe.ExpectColumnValuesToBeInSet(column=f"{name}_is_calendar_date", value_set=[True]),
+    )
+    yield Rule(
+        f"{name} is not in the future",
+        gxe.ExpectColumnValuesToBeBetween(column=f"{name}_days_ago", min_value=0),
+    )
+    yield Rule(
+        f"{name} lies in its season (the harvest year or the year before)",
+        gxe.ExpectColumnValuesToBeBetween(column=f"{name}_years_before_harvest_year", min_value=0, max_value=1),
+    )
+
+
+def _date_columns(frame: pd.DataFrame, name: str, today: date) -> dict[str, pd.Series]:
+    text = frame[name]
+    shaped = text.where(text.str.fullmatch(r"\d{4}-\d{2}-\d{2}", na=False))
+    days = pd.to_datetime(shaped, format="%Y-%m-%d", errors="coerce")
+    return {
+        f"{name}_is_calendar_date": days.notna() | text.isna(),
+        f"{name}_days_ago": (pd.Timestamp(today) - days).dt.days,
+        f"{name}_years_before_harvest_year": frame["season"] - days.dt.year,
+    }
+
+
+def _expected_record_id(frame: pd.DataFrame, table: Table) -> pd.Series:
+    season = frame["season"].map(lambda value: f"{value:.0f}", na_action="ignore").astype("str")
+    expected = season + "/" + frame["field_id"] + f"/{table.name}"
+    return expected + "/" + frame["date"] if "date" in table.column_names else expected
+
+
+def _unique_rule(table: Table) -> Rule:
+    import great_expectations.expectations as gxe
+
+    words = f"{' and '.join(table.key)} is unique"
+    if len(table.key) == 1:
+        return Rule(words, gxe.ExpectColumnValuesToBeUnique(column=table.key[0]))
+    return Rule(words, gxe.ExpectCompoundColumnsToBeUnique(column_list=list(table.key)))
+
+
+def unique_words(table: Table) -> str:
+    """The plain words of the rule that no two rows share a key."""
+    return _unique_rule(table).words
+
+
+def _ordered_rules(table: Table, workload: str) -> Iterator[Rule]:
+    import great_expectations.expectations as gxe
+
+    for pair in ORDERED.get(workload, {}).get(table.name, ()):
+        yield Rule(
+            f"{pair.larger} is {'above' if pair.is_strict else 'not below'} {pair.smaller}",
+            gxe.ExpectColumnPairValuesAToBeGreaterThanB(
+                column_A=pair.larger,
+                column_B=pair.smaller,
+                or_equal=not pair.is_strict,
+                ignore_row_if="either_value_is_missing",
+            ),
+        )
+
+
+def _belonging_rules(table: Table, is_sent: bool) -> Iterator[Rule]:
+    import great_expectations.expectations as gxe
+
+    if table.name != FIELDS_TABLE:
+        whose = "an accepted row in fields" + (", of the device that sent it" if is_sent else "")
+        yield Rule(
+            f"the row's field has {whose}",
+            gxe.ExpectColumnValuesToBeInSet(column=HAS_FIELD_ROW, value_set=[True]),
+        )
+    elif is_sent:
+        yield Rule(
+            "device_id is the device that sent the row",
+            gxe.ExpectColumnValuesToBeInSet(column=IS_SENDERS_FIELD, value_set=[True]),
+        )

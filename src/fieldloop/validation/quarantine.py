@@ -1,0 +1,48 @@
+"""Quarantine: rows that were not accepted, with the reason, kept for whoever mends them.
+
+A file's name is the hash of its content, so that running twice adds nothing and nothing is ever overwritten.
+"""
+
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fieldedge.contract import Table
+from fieldedge.durable import write_durably
+from fieldloop.validation.typed import arrow_schema
+
+_NAME_DIGITS = 16
+
+
+def quarantine_rows(quarantine_dir: Path, came_with: str, table: Table, rows: pd.DataFrame) -> Path | None:
+    """Write the rows to `<quarantine_dir>/<came_with>/<table>-<hash>.parquet`; None when there are none.
+
+    Args:
+        quarantine_dir: where quarantine lives.
+        came_with: what the rows came with: a run or a batch.
+        table: the rows' table.
+        rows: the table's columns, and `expectation` (what they broke, in plain words) and `origin`.
+    """
+    if rows.empty:
+        return None
+    content = _parquet_bytes(table, rows)
+    name = hashlib.sha256(content).hexdigest()[:_NAME_DIGITS]
+    path = quarantine_dir / came_with / f"{table.name}-{name}.parquet"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(path, content)
+    return path
+
+
+def _parquet_bytes(table: Table, rows: pd.DataFrame) -> bytes:
+    # Whole numbers as float64: a quarantined row may lack them.
+    columns = [field if field.type != pa.int64() else field.with_type(pa.float64()) for field in arrow_schema(table)]
+    schema = pa.schema([*columns, pa.field("expectation", pa.string()), pa.field("origin", pa.string())])
+    ordered = rows.sort_values(["origin", "record_id", "expectation"], kind="stable")
+    plain = pa.Table.from_pandas(ordered[schema.names], schema=schema, preserve_index=False)
+    sink = pa.BufferOutputStream()
+    pq.write_table(plain.replace_schema_metadata(None), sink, compression="zstd")
+    return bytes(sink.getvalue())

@@ -1,0 +1,125 @@
+"""A contract's kinds as Arrow and pandas types, and frames brought into them.
+
+Nothing is lost on the way: a cell that is not of its declared kind is named with its value, never silently
+replaced. Ranges and presence are expectations (`expectations.py`), not types.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from fieldedge.contract import Column, Kind, Table
+
+_ARROW_TYPES: dict[Kind, pa.DataType] = {
+    "float": pa.float64(),
+    "int": pa.int64(),
+    "str": pa.string(),
+    "date": pa.string(),
+}
+
+
+def arrow_schema(table: Table) -> pa.Schema:
+    """The table's columns as they stand on disk."""
+    return pa.schema([pa.field(column.name, _ARROW_TYPES[column.kind]) for column in table.columns])
+
+
+def empty_frame(table: Table) -> pd.DataFrame:
+    """No rows, with the table's columns and types."""
+    return _to_pandas(arrow_schema(table).empty_table())
+
+
+def is_storable(column: Column, found: pa.DataType) -> bool:
+    """Whether a Parquet column of type `found` can hold this column's values as they are."""
+    if pa.types.is_dictionary(found):
+        return is_storable(column, found.value_type)
+    if pa.types.is_null(found):
+        return column.is_nullable
+    if column.kind in ("float", "int"):
+        return bool(pa.types.is_integer(found) or pa.types.is_floating(found))
+    return bool(pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found))
+
+
+def conform(table: Table, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
+    """The frame's contract columns in their kinds, and per row the cells that are of another kind.
+
+    Whole numbers stay float64 here, so that a missing one can still be seen and said. The series holds plain
+    words, empty where all is well. Every column of the table must be in the frame.
+    """
+    columns: dict[str, pd.Series] = {}
+    problems = pd.Series("", index=frame.index, dtype=object)
+    for column in table.columns:
+        raw = frame[column.name]
+        columns[column.name] = typed = _numbers(column, raw) if _is_number(column) else _texts(raw)
+        for label in frame.index[raw.notna().to_numpy() & typed.isna().to_numpy()]:
+            problem = f"{column.name} is {_shown(raw.at[label])}, not a {_kind_words(column)}"
+            problems.at[label] = f"{problems.at[label]}; {problem}".lstrip("; ")
+    return pd.DataFrame(columns, index=frame.index), problems
+
+
+def finished(table: Table, frame: pd.DataFrame) -> pd.DataFrame:
+    """Accepted rows in the types that are stored: whole numbers as int64, text as text."""
+    return _to_pandas(to_arrow(table, frame))
+
+
+def to_arrow(table: Table, frame: pd.DataFrame) -> pa.Table:
+    """The frame's contract columns as an Arrow table without pandas metadata."""
+    plain = pa.Table.from_pandas(frame[list(table.column_names)], schema=arrow_schema(table), preserve_index=False)
+    return plain.replace_schema_metadata(None)
+
+
+def _to_pandas(table: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def _is_number(column: Column) -> bool:
+    return column.kind in ("float", "int")
+
+
+def _numbers(column: Column, raw: pd.Series) -> pd.Series:
+    if pd.api.types.is_bool_dtype(raw.dtype):
+        return pd.Series(np.nan, index=raw.index, dtype="float64")
+    if not pd.api.types.is_numeric_dtype(raw.dtype):
+        raw = raw.map(_number_or_none)
+    numbers = pd.to_numeric(raw, errors="coerce").astype("float64")
+    if column.kind == "int":
+        numbers = numbers.where(numbers.isna() | (numbers % 1 == 0))
+    return numbers
+
+
+def _number_or_none(value: Any) -> float | None:
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def _texts(raw: pd.Series) -> pd.Series:
+    if isinstance(raw.dtype, pd.CategoricalDtype):
+        raw = raw.astype(object)
+    if isinstance(raw.dtype, pd.StringDtype):
+        return raw
+    return raw.map(lambda value: value if _is_text(value) else None).astype("str")
+
+
+def _is_text(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: JSON can say it, no file can hold it
+        return False
+    return True
+
+
+def _shown(value: Any) -> str:
+    text = repr(value.item() if isinstance(value, np.generic) else value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _kind_words(column: Column) -> str:
+    return {"float": "number", "int": "whole number", "str": "text", "date": "date like 2006-05-01"}[column.kind]

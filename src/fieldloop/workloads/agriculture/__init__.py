@@ -1,0 +1,64 @@
+"""The agriculture workload in the cloud: examples, model and loss beside the device's contract and feature builder."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import pandas as pd
+from torch import Tensor, nn
+
+from fieldedge.workloads import Workload
+from fieldedge.workloads.agriculture import AGRICULTURE
+from fieldloop.settings import WhatIfParams
+from fieldloop.workloads.agriculture.examples import Examples, build_examples
+from fieldloop.workloads.agriculture.model import CropModel, calibrate, crop_loss, forget_calibration
+from fieldloop.workloads.agriculture.practising import practise
+from fieldloop.workloads.agriculture.training_world import TrainingWorld
+
+
+class AgricultureInCloud:
+    """What training, evaluation and compression need of the workload."""
+
+    name = "agriculture"
+
+    @property
+    def edge(self) -> Workload:
+        """The same workload as the device has it: contract, features, decision."""
+        return AGRICULTURE
+
+    def examples(self, tables: Mapping[str, pd.DataFrame]) -> Examples:
+        """Training examples from accepted tables."""
+        return build_examples(tables)
+
+    def practise(
+        self,
+        network: nn.Module,
+        tables: Mapping[str, pd.DataFrame],
+        params: WhatIfParams,
+        champion: nn.Module | None,
+        seed: int,
+        on_progress: Callable[[int, int], None],
+    ) -> Examples:
+        """Teach a fresh network when to act, and what an action changes, on what-if seasons made of these tables.
+
+        The search starts from the champion's weights where there is one. Returns examples of what comes when the
+        network's advice is followed.
+        """
+        return practise(network, TrainingWorld.of(tables), params, champion, seed, on_progress)
+
+    def network(self, hidden: Sequence[int], dropout: float) -> nn.Module:
+        """A fresh network: scaled features (B, F) to outputs (B, 5)."""
+        return CropModel(len(AGRICULTURE.contract.features), hidden, dropout)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The training loss, a scalar."""
+        return crop_loss(outputs, targets)
+
+    def forget_calibration(self, network: nn.Module) -> None:
+        """Back to the network's bare answers."""
+        forget_calibration(network)
+
+    def calibrate(self, network: nn.Module, outputs: Tensor, targets: Tensor) -> None:
+        """Stretch the network's interval so that it covers as often as it says, by its answers on unseen seasons."""
+        calibrate(network, outputs, targets)
+
+
+AGRICULTURE_IN_CLOUD = AgricultureInCloud()

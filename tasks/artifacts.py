@@ -1,0 +1,82 @@
+"""What the loop shows in Prefect's UI: tables, markdown and pictures that tell the same story as the report."""
+
+import base64
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+from fieldloop.steps import AcceptedRef, CompressedRef, Loop, RegisteredRef, SyncedRef
+
+
+def show_validation(loop: Loop, accepted: AcceptedRef) -> None:
+    """Rows per table, and the way to the Data Docs."""
+    tables = json.loads(Path(accepted.report).read_text())["tables"]
+    rows = [
+        {
+            "table": name,
+            "rows": table["rows"],
+            "accepted": table["accepted"],
+            "quarantined": table["quarantined"],
+            "broken expectations": "; ".join(f"{words}: {count}" for words, count in table["broken"].items()),
+        }
+        for name, table in tables.items()
+    ]
+    create_table_artifact(table=rows, key="validation", description="Great Expectations on the history")
+    create_link_artifact(
+        link=loop.settings.page_url(Path(accepted.docs_index)),
+        link_text="Data Docs (while `make ui` runs)",
+        key="data-docs",
+    )
+
+
+def show_verdict(registered: RegisteredRef) -> None:
+    """Challenger beside champion, and the gate's reason."""
+    verdict = json.loads(Path(registered.verdict).read_text())
+    rows = [{"model": f"challenger (version {registered.version})", **verdict["challenger"]}]
+    if verdict["champion"]:
+        rows.append({"model": f"champion (version {verdict['champion_version']})", **verdict["champion"]})
+    create_table_artifact(table=rows, key="evaluation", description=verdict["reason"])
+
+
+def show_compression(compressed: CompressedRef) -> None:
+    """Both files side by side, and what ships."""
+    report = json.loads(Path(compressed.report).read_text())
+    rows = [
+        {
+            "file": name,
+            "bytes": report[f"{name}_bytes"],
+            "held-out yield RMSE t/ha": round(report[f"{name}_yield_rmse_t_ha"], 4),
+            f"median of a call on {report['batch']} candidates, us": round(report[f"{name}_latency_us"], 1),
+        }
+        for name in ("float32", "int8")
+    ]
+    create_table_artifact(table=rows, key="compression", description=compressed.reason)
+
+
+def show_sync(synced: SyncedRef) -> None:
+    """What came home, by table."""
+    ingested = json.loads(Path(synced.report).read_text())["ingest"]
+    rows = [{"table": name, **counts} for name, counts in ingested["tables"].items()]
+    words = f"Season {synced.season}: {synced.accepted} accepted, {synced.quarantined} quarantined, {synced.lost} lost"
+    create_table_artifact(table=rows, key=f"sync-{synced.season}", description=words)
+
+
+def show_season(season: int, markdown: str) -> None:
+    """A season's figures."""
+    create_markdown_artifact(markdown=markdown, key=f"season-{season}")
+
+
+def show_pictures(loop: Loop, pictures: Mapping[str, bytes], report: Path) -> None:
+    """The report's pictures, inside the page, and the way to the report."""
+    for name, png in pictures.items():
+        data = base64.b64encode(png).decode()
+        create_markdown_artifact(
+            markdown=f"![{name}](data:image/png;base64,{data})",
+            key=f"picture-{name.replace('_', '-').lower()}",
+            description=name.replace("_", " "),
+        )
+    create_link_artifact(
+        link=loop.settings.page_url(report), link_text="The season's report (while `make ui` runs)", key="report"
+    )

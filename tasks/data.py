@@ -1,0 +1,32 @@
+"""Tasks on data: the past, what is accepted of it, and its versions."""
+
+from fieldloop import steps
+from fieldloop.progress import relayed
+from fieldloop.steps import AcceptedRef, HistoryRef, Loop, SnapshotRef, SyncedRef
+from tasks import artifacts
+from tasks.caching import step
+
+
+@step("history", lambda ref: f"{ref.field_seasons} past field-seasons", is_cached=False, timeout_s=3600)
+def simulate_history(loop: Loop) -> HistoryRef:
+    """Past field-seasons; DVC is the cache here."""
+    with relayed("field-seasons simulated") as on_output:
+        return steps.simulate_history(loop, on_output)
+
+
+@step(
+    "validate",
+    lambda ref: f"{ref.rows} rows checked by Great Expectations, {ref.quarantined} quarantined",
+    timeout_s=1800,
+)
+def validate_history(loop: Loop, history: HistoryRef) -> AcceptedRef:
+    """Great Expectations; a critical breach stops the flow."""
+    accepted = steps.validate_history(loop, history)
+    artifacts.show_validation(loop, accepted)
+    return accepted
+
+
+@step("version", lambda ref: f"data {ref.data_hash[:12]} ({ref.note})", retries=2, timeout_s=600)
+def version_data(loop: Loop, accepted: AcceptedRef | SyncedRef, season: int) -> SnapshotRef:
+    """A DVC snapshot; its hash travels with everything after it."""
+    return steps.version_data(loop, accepted, season)

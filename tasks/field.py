@@ -1,0 +1,48 @@
+"""Tasks on the field: release, deliver, a season offline, and what comes home."""
+
+from fieldloop import steps
+from fieldloop.progress import bar
+from fieldloop.steps import CompressedRef, LivedRef, Loop, ReleasedRef, SnapshotRef, SyncedRef
+from tasks import artifacts
+from tasks.caching import step
+
+
+@step("release", lambda ref: f"bundle {ref.version}, {ref.bytes / 1000:.0f} kB, signed", timeout_s=600)
+def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> ReleasedRef:
+    """A bundle, signed in the TUF repository."""
+    return steps.release_bundle(loop, data, compressed)
+
+
+@step(
+    "season",
+    lambda ref: f"{ref.season} lived offline by {ref.devices} devices, and what they selected sent home",
+    timeout_s=3600,
+)
+def live_season(loop: Loop, released: ReleasedRef, season: int) -> LivedRef:
+    """Over the air to every device, a season without a link, and back online."""
+    with bar("devices updated") as on_progress:
+        steps.deliver(loop, released, on_progress)
+    with bar("devices through the season") as on_progress:
+        lived = steps.live_season(loop, released, season, on_progress)
+    with bar("devices back online") as on_progress:
+        return steps.send_home(loop, lived, on_progress)
+
+
+@step(
+    "sync",
+    lambda ref: f"{ref.accepted} records accepted, {ref.quarantined} quarantined, {ref.lost} lost",
+    retries=2,
+    timeout_s=1800,
+)
+def sync(loop: Loop, lived: LivedRef) -> SyncedRef:
+    """Batches into the accepted data, exactly once."""
+    synced = steps.ingest(loop, lived)
+    artifacts.show_sync(synced)
+    return synced
+
+
+@step("compare", lambda _path: "the same fields rainfed, by calendar and by threshold", timeout_s=3600)
+def compare_practices(loop: Loop, season: int) -> str:
+    """What the grower's other practices would have earned."""
+    with bar("field-seasons of other practices") as on_progress:
+        return steps.compare_practices(loop, season, on_progress)

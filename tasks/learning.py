@@ -1,0 +1,35 @@
+"""Tasks on models: train, judge, make small."""
+
+from fieldloop import steps
+from fieldloop.progress import bar
+from fieldloop.steps import CompressedRef, Loop, RegisteredRef, SnapshotRef
+from fieldloop.training import Trained
+from tasks import artifacts
+from tasks.caching import step
+
+
+@step(
+    "train",
+    lambda ref: f"{ref.examples} days of {ref.field_seasons} field-seasons, MLflow run {ref.mlflow_run_id[:8]}",
+    timeout_s=7200,
+)
+def train_model(loop: Loop, data: SnapshotRef) -> Trained:
+    """Lightning; a killed run goes on from its last epoch."""
+    with bar("epochs") as on_progress:
+        return steps.train_model(loop, data, on_progress)
+
+
+@step("register", lambda ref: f"version {ref.version} {ref.reason}", timeout_s=1800)
+def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> RegisteredRef:
+    """Challenger against champion; the alias moves only when the gate says so."""
+    registered = steps.evaluate_and_register(loop, data, trained)
+    artifacts.show_verdict(registered)
+    return registered
+
+
+@step("compress", lambda ref: ref.reason, timeout_s=1800)
+def compress_champion(loop: Loop, data: SnapshotRef, registered: RegisteredRef) -> CompressedRef:
+    """INT8 if it is measured to be as good and as fast, otherwise float32."""
+    compressed = steps.compress_champion(loop, data, registered)
+    artifacts.show_compression(compressed)
+    return compressed

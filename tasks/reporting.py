@@ -1,0 +1,19 @@
+"""The task that tells the story: report.json, report.html, and the same pictures in Prefect's UI."""
+
+from fieldloop import steps
+from fieldloop.report import terminal_summary
+from fieldloop.steps import Loop, ReportRef, SeasonRefs, SnapshotRef
+from tasks import artifacts
+from tasks.caching import step
+
+
+@step("report", lambda ref: ref.html, is_cached=False, timeout_s=600)
+def write_report(
+    loop: Loop, seasons: list[SeasonRefs], after: SnapshotRef, started_utc: str, wall_s: float
+) -> ReportRef:
+    """Figures and pictures of every season, and where each number comes from."""
+    made = steps.write_season_report(loop, seasons, after, started_utc, wall_s)
+    for season, markdown in made.season_markdown.items():
+        artifacts.show_season(season, markdown)
+    artifacts.show_pictures(loop, made.pictures, made.html)
+    return ReportRef(str(made.html), str(made.json), terminal_summary(made.report, made.links))

@@ -1,0 +1,268 @@
+"""What the device's tests are made of: real models made with onnx, a real signed repository, a field's messages.
+
+The gateway here is small and scriptable (it can refuse, lie or cut an answer), but speaks the protocol in full and
+holds what it acknowledges. Nothing of the cloud package is used: the device must stand without it.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from securesystemslib.signer import CryptoSigner
+from tuf.api.metadata import Metadata, MetaFile, Role, Root, Snapshot, TargetFile, Targets, Timestamp
+
+from fieldedge.bundles import CARD, GOLDEN, MANIFEST, MODEL, REFERENCE, Manifest
+from fieldedge.contract import Contract, Record
+from fieldedge.inference import Model
+from fieldedge.keys import is_signed_by
+from fieldedge.workloads import WORKLOADS
+from fieldedge.workloads.agriculture.tables import record_id
+
+SEASON, REGION, FIELD_ID, DEVICE_ID = 2006, "champion", "champion-00", "dev-00"
+PLANTING = date(2006, 5, 1)
+AGRICULTURE = WORKLOADS["agriculture"]
+
+
+def onnx_model(
+    contract: Contract, *, contract_hash: str | None = None, workload: str | None = None, seed: int = 0, bias: float = 0
+) -> bytes:
+    """A linear model of the contract's shape, with plausible yields: p10 < p50 < p90."""
+    rng = np.random.default_rng(seed)
+    weights = np.repeat(rng.normal(0, 0.1, (len(contract.features), 1)), len(contract.outputs), axis=1)
+    offsets = np.array([9.0, 11.0, 13.0, 100.0, 80.0]) + bias
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["features", "weights", "offsets"], ["outputs"])],
+        "tiny",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", len(contract.features)])],
+        [helper.make_tensor_value_info("outputs", TensorProto.FLOAT, ["batch", len(contract.outputs)])],
+        [
+            numpy_helper.from_array(weights.astype(np.float32), "weights"),
+            numpy_helper.from_array(offsets.astype(np.float32), "offsets"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    helper.set_model_props(
+        model,
+        {
+            "fieldloop.contract_hash": contract_hash or contract.hash,
+            "fieldloop.workload": workload or contract.workload,
+        },
+    )
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def bundle_files(model: bytes, version: str = "1", contract: Contract = AGRICULTURE.contract) -> dict[str, bytes]:
+    """The five files of a bundle around a model, golden vectors computed by the runtime itself."""
+    features = np.random.default_rng(7).uniform(-1, 1, (16, len(contract.features))).astype(np.float32)
+    try:
+        outputs = Model(model, contract).predict(features)
+    except Exception:  # noqa: BLE001  (a model that is meant to be refused has no answers)
+        outputs = np.ones((16, len(contract.outputs)), np.float32)
+    golden = io.BytesIO()
+    np.savez(golden, features=features, outputs=outputs)
+    manifest = Manifest(
+        format=1,
+        workload=contract.workload,
+        version=version,
+        contract_hash=contract.hash,
+        precision="float32",
+        model_sha256=hashlib.sha256(model).hexdigest(),
+        data_hash="d" * 32,
+        git_commit="c" * 40,
+        mlflow_run_id="r" * 32,
+        created_utc="2006-04-01T00:00:00Z",
+        golden_tolerance=0.01,
+    )
+    reference = {
+        f.name: {"mean": (f.minimum + f.maximum) / 2, "std": 1.0, "p01": f.minimum, "p99": f.maximum}
+        for f in contract.features
+    }
+    return {
+        MANIFEST: manifest.as_json(),
+        MODEL: model,
+        GOLDEN: golden.getvalue(),
+        REFERENCE: json.dumps(reference).encode(),
+        CARD: b"# Tiny\n",
+    }
+
+
+def with_manifest(files: dict[str, bytes], **changes: Any) -> dict[str, bytes]:
+    manifest = replace(Manifest(**json.loads(files[MANIFEST])), **changes)
+    return {**files, MANIFEST: manifest.as_json()}
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+    return buffer.getvalue()
+
+
+class Repository:
+    """A signed TUF repository on disk, as a release would leave it."""
+
+    def __init__(self, root: Path) -> None:
+        self.metadata, self.targets_dir = root / "metadata", root / "targets"
+        self.metadata.mkdir(parents=True)
+        self.targets_dir.mkdir()
+        self.signers = {role: CryptoSigner.generate_ed25519() for role in ("root", "targets", "snapshot", "timestamp")}
+        self.version = 0
+        keys = {role: signer.public_key for role, signer in self.signers.items()}
+        root_role = Root(
+            version=1,
+            expires=_in_days(365),
+            keys={key.keyid: key for key in keys.values()},
+            roles={role: Role([key.keyid], 1) for role, key in keys.items()},
+            consistent_snapshot=True,
+        )
+        self._write("root", root_role, "1.root.json")
+        self.targets: dict[str, TargetFile] = {}
+        self.publish()
+
+    @property
+    def trusted_root(self) -> Path:
+        return self.metadata / "1.root.json"
+
+    def release(self, data: bytes, contract_hash: str = AGRICULTURE.contract.hash, expires_days: int = 30) -> Path:
+        """Publish a bundle; the path of its target file."""
+        target = TargetFile.from_data("agriculture/bundle.zip", data, ["sha256"])
+        target.unrecognized_fields["custom"] = {"workload": "agriculture", "contract_hash": contract_hash}
+        self.targets[target.path] = target
+        path = self.targets_dir / "agriculture" / f"{target.hashes['sha256']}.bundle.zip"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        self.publish(expires_days)
+        return path
+
+    def publish(self, expires_days: int = 30) -> None:
+        self.version += 1
+        version, expires = self.version, _in_days(expires_days)
+        self._write("targets", Targets(version, expires=expires, targets=self.targets), f"{version}.targets.json")
+        snapshot = Snapshot(version, expires=expires, meta={"targets.json": MetaFile(version)})
+        self._write("snapshot", snapshot, f"{version}.snapshot.json")
+        self._write("timestamp", Timestamp(version, expires=expires, snapshot_meta=MetaFile(version)), "timestamp.json")
+
+    def _write(self, role: str, signed: Any, name: str) -> None:
+        metadata = Metadata(signed)
+        metadata.sign(self.signers[role])
+        (self.metadata / name).write_bytes(metadata.to_bytes())
+
+
+def _in_days(days: int) -> datetime:
+    return datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
+
+
+@dataclass
+class GatewaySimulator:
+    """The device's side of the gateway protocol. `behave` maps a body to (status, answer) to misbehave."""
+
+    files: Path
+    public_keys: dict[str, str] = field(default_factory=dict)
+    received: dict[str, bytes] = field(default_factory=dict)
+    posts: list[bytes] = field(default_factory=list)
+    behave: Callable[[bytes], tuple[int, Any]] | None = None
+    url: str = ""
+
+    def accept(self, device_id: str, signature: str, body: bytes) -> tuple[int, Any]:
+        self.posts.append(body)
+        if self.behave is not None:
+            return self.behave(body)
+        if not is_signed_by(self.public_keys.get(device_id, ""), body, signature):
+            return 401, {"error": "unknown device or bad signature"}
+        return self.store(body)
+
+    def store(self, body: bytes) -> tuple[int, Any]:
+        identity = hashlib.sha256(body).hexdigest()
+        status = 200 if identity in self.received else 201
+        self.received[identity] = body
+        return status, {"acknowledged": identity}
+
+
+def field_record(season: int = SEASON) -> Record:
+    return {
+        "record_id": f"{season}/{FIELD_ID}/fields",
+        "season": season,
+        "region": REGION,
+        "field_id": FIELD_ID,
+        "device_id": DEVICE_ID,
+        "crop": "maize",
+        "soil": "SandyLoam",
+        "planting_date": PLANTING.replace(year=season).isoformat(),
+        "field_capacity_m3_m3": 0.22,
+        "wilting_point_m3_m3": 0.10,
+        "saturation_m3_m3": 0.41,
+        "root_depth_max_m": 1.5,
+        "initial_water_pct": None,
+        "application_efficiency": 1.0,
+        "irrigation_capacity_mm": 25.0,
+        "water_allowance_mm": 400.0,
+        "grain_price_usd_t": 180.0,
+        "water_price_usd_mm": 1.0,
+        "nitrogen_price_usd_kg": 1.0,
+        "fixed_cost_usd_ha": 1728.0,
+        "practice": "fieldloop",
+    }
+
+
+def day_of(day: int, season: int = SEASON) -> str:
+    return (PLANTING.replace(year=season) + timedelta(days=day)).isoformat()
+
+
+def dated(table: str, day: int, season: int = SEASON, **values: Any) -> Record:
+    date_ = day_of(day, season)
+    identity = record_id(season, FIELD_ID, table, date_)
+    return {
+        "record_id": identity,
+        "season": season,
+        "region": REGION,
+        "field_id": FIELD_ID,
+        "date": date_,
+        **values,
+    }
+
+
+def reading_record(day: int, season: int = SEASON) -> Record:
+    """A hot and nearly rainless season, with a flight every tenth day and a probe that is often away."""
+    rng = np.random.default_rng([season, day])
+    is_flight = day % 10 == 5
+    return dated(
+        "readings",
+        day,
+        season,
+        tmin_c=round(15 + rng.normal(0, 2), 2),
+        tmax_c=round(30 + rng.normal(0, 2), 2),
+        rain_mm=round(float(rng.exponential(8)), 1) if rng.random() < 0.15 else 0.0,
+        et0_mm=round(6 + rng.normal(0, 0.7), 2),
+        vwc_15cm_m3_m3=round(0.20 - 0.0006 * day + rng.normal(0, 0.004), 4),
+        vwc_35cm_m3_m3=round(0.21 - 0.0006 * day + rng.normal(0, 0.004), 4),
+        vwc_75cm_m3_m3=None if rng.random() < 0.3 else round(0.22 + rng.normal(0, 0.004), 4),
+        vwc_105cm_m3_m3=round(0.22 + rng.normal(0, 0.004), 4),
+        ndvi=round(min(0.2 + 0.006 * day, 0.9), 3) if is_flight else None,
+        ndre=round(min(0.1 + 0.003 * day, 0.5), 3) if is_flight else None,
+    )
+
+
+def season_messages(days: int, season: int = SEASON, harvest_t_ha: float | None = 11.5) -> list[Record]:
+    """What a field sends: every day a decision, then what was done, then the day's reading."""
+    messages: list[Record] = [{"kind": "field", "record": field_record(season)}]
+    for day in range(days):
+        messages.append({"kind": "decide", "date": day_of(day, season)})
+        if day % 7 == 3:
+            done = dated("operations", day, season, irrigation_mm=20.0, nitrogen_kg_ha=0.0, source="override")
+            messages.append({"kind": "operation", "record": done})
+        messages.append({"kind": "reading", "record": reading_record(day, season)})
+    if harvest_t_ha is not None:
+        harvest = dated("harvests", days, season, yield_t_ha=harvest_t_ha)
+        messages.append({"kind": "harvest", "record": harvest})
+    return messages

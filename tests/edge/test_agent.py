@@ -1,0 +1,300 @@
+"""The device through a season: it decides, keeps everything, and finds itself where it was after any end."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fieldedge.agent import Agent
+from fieldedge.boot import Booted
+from fieldedge.config import DeviceConfig, DeviceDirectory
+from fieldedge.contract import Record
+from fieldedge.errors import ReleaseError
+from fieldedge.inference import Model
+from fieldedge.slots import Installed
+from fieldedge.store import Store
+from fieldedge.updates import update
+from fieldedge.workloads.agriculture import Day
+from tests.edge.sample import (
+    AGRICULTURE,
+    DEVICE_ID,
+    SEASON,
+    GatewaySimulator,
+    Repository,
+    bundle_files,
+    dated,
+    day_of,
+    field_record,
+    onnx_model,
+    reading_record,
+    season_messages,
+    zipped,
+)
+
+CONFIG = DeviceConfig(DEVICE_ID, "agriculture")
+TIMES = ("latency_ms", "latency_p50_ms", "latency_p99_ms", "bytes_collected")
+
+
+def booted(version: str = "1") -> Booted:
+    return Booted(
+        Installed("a", version, "float32", "", ""), Model(onnx_model(AGRICULTURE.contract), AGRICULTURE.contract)
+    )
+
+
+def agent_on(path: Path, model: Booted | None = None) -> Agent:
+    return Agent(CONFIG, AGRICULTURE, Store(path), model)
+
+
+def tell(agent: Agent, messages: list[Record]) -> list[Record]:
+    return list(agent.answers(json.dumps(message) for message in messages))
+
+
+def untimed(answers: list[Record]) -> list[Record]:
+    return [{name: value for name, value in answer.items() if name not in TIMES} for answer in answers]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+def test_a_season_gets_a_recommendation_a_day_and_a_summary(path: Path) -> None:
+    answers = tell(agent_on(path, booted()), season_messages(30))
+    kinds = [answer["kind"] for answer in answers]
+    assert kinds == ["stored", *["recommendation"] * 30, "stored", "summary"]
+    for answer in answers[1:31]:
+        AGRICULTURE.contract.table("recommendations").check(answer, "test")
+        assert answer["reasons"] and answer["latency_ms"] > 0
+        assert (answer["source"], answer["model_version"]) == ("model", "1")
+    summary = answers[-1]
+    assert (summary["recommendations"], summary["records_collected"]) == (30, 1 + 30 + 30 + 4 + 1)
+    assert summary["model_version"] == "1"
+    assert 0 < summary["latency_p50_ms"] <= summary["latency_p99_ms"]
+
+
+def test_the_summarys_yield_error_is_that_of_the_models_medians(path: Path) -> None:
+    answers = tell(agent_on(path, booted()), season_messages(10, harvest_t_ha=11.5))
+    medians = np.array([answer["yield_p50_t_ha"] for answer in answers if answer["kind"] == "recommendation"])
+    assert answers[-1]["yield_rmse_t_ha"] == pytest.approx(np.sqrt(np.mean((medians - 11.5) ** 2)), abs=1e-4)
+
+
+def test_without_a_model_the_balance_decides(path: Path) -> None:
+    answers = tell(agent_on(path), season_messages(5))
+    decided = [answer for answer in answers if answer["kind"] == "recommendation"]
+    assert {(answer["source"], answer["model_version"]) for answer in decided} == {("fao56", "none")}
+    assert all(answer["yield_p50_t_ha"] is None for answer in decided)
+    assert answers[-1]["yield_rmse_t_ha"] is None
+
+
+def test_a_model_that_fails_in_the_field_hands_over_to_the_balance(path: Path) -> None:
+    class FailingModel:
+        def predict(self, _features: object) -> Any:
+            raise ReleaseError("the model gave outputs that are not finite")
+
+    failing = Booted(booted().installed, FailingModel())  # type: ignore[arg-type]  # it fails as a model fails
+    answers = tell(agent_on(path, failing), season_messages(3))
+    assert [answer["source"] for answer in answers if answer["kind"] == "recommendation"] == ["fao56"] * 3
+
+
+def test_what_the_agent_folds_day_by_day_is_what_featurize_says_of_the_whole_season(path: Path) -> None:
+    """One feature builder: training calls `featurize`, and must see what the device saw."""
+    answers = tell(agent_on(path, booted()), season_messages(40))
+    history = [Day(day_of(day), reading_record(day), 20.0 if day % 7 == 3 else 0.0, 0.0) for day in range(40)]
+    rows = AGRICULTURE.featurize(history, field_record())
+    names = AGRICULTURE.contract.feature_names
+    seen = [[a[f"x_{name}"] for name in names] for a in answers if a["kind"] == "recommendation"]
+    np.testing.assert_allclose(seen, rows[:40], atol=1e-4)
+
+
+def test_the_whole_season_again_gets_the_same_answers_and_adds_nothing(path: Path) -> None:
+    first = tell(agent_on(path, booted()), season_messages(20))
+    again = tell(agent_on(path, booted()), season_messages(20))
+    assert again == first
+
+
+def test_a_decided_day_keeps_its_recommendation_even_under_a_new_model(path: Path) -> None:
+    first = tell(agent_on(path, booted("1")), season_messages(5, harvest_t_ha=None))
+    again = tell(agent_on(path, booted("2")), season_messages(5, harvest_t_ha=None))
+    assert again[:-1] == first[:-1]
+    assert again[-1]["model_version"] == "2"
+
+
+@pytest.mark.parametrize("until", [1, 8, 17, 33])
+def test_a_field_that_replays_after_a_crash_ends_as_if_there_had_been_none(path: Path, until: int) -> None:
+    messages = season_messages(20)
+    unbroken = tell(agent_on(path.with_name("unbroken.db"), booted()), messages)
+    interrupted = agent_on(path, booted())
+    for number, message in enumerate(messages[:until]):
+        interrupted.answer_line(json.dumps(message), f"line {number}")
+    assert untimed(tell(agent_on(path, booted()), messages)) == untimed(unbroken)
+
+
+def test_a_reading_that_comes_late_is_used_from_then_on(path: Path) -> None:
+    late = agent_on(path, booted())
+    messages = [
+        m for m in season_messages(10, harvest_t_ha=None) if m != {"kind": "reading", "record": reading_record(4)}
+    ]
+    tell(late, messages)
+    tell(late, [{"kind": "reading", "record": reading_record(4)}])
+    in_time = agent_on(path.with_name("in_time.db"), booted())
+    tell(in_time, season_messages(10, harvest_t_ha=None))
+    assert untimed([late.decide(day_of(10))]) == untimed([in_time.decide(day_of(10))])
+
+
+def test_days_without_readings_are_told_by_the_age_of_the_data(path: Path) -> None:
+    agent = agent_on(path, booted())
+    tell(agent, season_messages(10, harvest_t_ha=None))
+    assert agent.decide(day_of(10))["data_age_days"] == 0
+    stale = agent.decide(day_of(16))
+    assert (stale["data_age_days"], stale["source"]) == (6, "fao56")
+
+
+def test_the_next_season_starts_anew_beside_the_former(path: Path) -> None:
+    agent = agent_on(path, booted())
+    tell(agent, season_messages(10, SEASON))
+    answers = tell(agent, season_messages(5, SEASON + 1))
+    assert (answers[-1]["season"], answers[-1]["recommendations"]) == (SEASON + 1, 5)
+    assert answers[1]["x_dap"] == 0
+    with Store(path) as store:
+        assert store.seasons() == [SEASON, SEASON + 1]
+
+
+def operation(**changes: Any) -> Record:
+    done = {"irrigation_mm": 20.0, "nitrogen_kg_ha": 0.0, "source": "override", **changes}
+    return {"kind": "operation", "record": dated("operations", 1, **done)}
+
+
+def a_field(**changes: Any) -> Record:
+    return {"kind": "field", "record": {**field_record(), **changes}}
+
+
+def reading(day: int = 1, **changes: Any) -> Record:
+    return {"kind": "reading", "record": {**reading_record(day), **changes}}
+
+
+@pytest.mark.parametrize(
+    ("message", "where", "error"),
+    [
+        (reading(rain_mm=-4.0), "reading 2006-05-02", "rain_mm is -4.0; expected float between 0 and 450 mm/day"),
+        (reading(tmax_c=86.0), "reading 2006-05-02", "tmax_c is 86.0"),
+        (reading(vwc_15cm_m3_m3=21.0), "reading 2006-05-02", "vwc_15cm_m3_m3 is 21.0"),
+        (reading(et0_mm=None), "reading 2006-05-02", "et0_mm is missing"),
+        (reading(tmin_c="12"), "reading 2006-05-02", "tmin_c is '12'"),
+        (reading(tmin_c=True), "reading 2006-05-02", "tmin_c is True"),
+        (reading(date="2006-05-32"), "reading 2006-05-32", "expected a date"),
+        (reading(date="20060502"), "reading 20060502", "expected a date"),
+        (reading(field_id="other"), "reading 2006-05-02", "this device is in season 2006 on 'champion-00'"),
+        (reading(season=2007), "reading 2006-05-02", "season and field_id are 2007"),
+        (reading(record_id="x"), "reading 2006-05-02", "record_id is 'x'"),
+        (reading(0, rain_mm=3.21), "reading 2006-05-01", "stored with other content"),
+        ({"kind": "reading"}, "reading", "record is NoneType"),
+        ({"kind": "decide", "date": "May"}, "decide May", "expected a date like"),
+        ({"kind": "decide"}, "decide", "date is None"),
+        ({"kind": "decide", "date": "2006-04-30"}, "decide 2006-04-30", "not in the season"),
+        ({"kind": "decide", "date": "2036-05-01"}, "decide 2036-05-01", "not in the season"),
+        ({"kind": "dance"}, "dance", "kind is 'dance'"),
+        (a_field(device_id="dev-09"), "field", "the field is of device dev-09"),
+        (a_field(wilting_point_m3_m3=0.3), "field", "expected more than wilting_point_m3_m3"),
+        (operation(irrigation_mm=2000.0), "operation 2006-05-02", "irrigation_mm is 2000.0"),
+    ],
+)
+def test_a_message_that_breaks_the_contract_is_kept_with_the_reason_and_life_goes_on(
+    path: Path, message: Record, where: str, error: str
+) -> None:
+    agent = agent_on(path, booted())
+    tell(agent, season_messages(1, harvest_t_ha=None))
+    rejected = agent.answer_line(json.dumps(message), "line 9")
+    assert rejected is not None
+    assert (rejected["kind"], rejected["where"]) == ("rejected", where)
+    assert error in rejected["error"]
+    with Store(path) as store:
+        assert [kept["error"] for kept in store.rejects()] == [rejected["error"]]
+    assert agent.decide(day_of(1))["source"] == "model"
+
+
+def test_nothing_can_be_decided_before_a_field_is_known(path: Path) -> None:
+    (rejected, _) = tell(agent_on(path), [{"kind": "decide", "date": day_of(0)}])
+    assert "no field is known yet" in rejected["error"]
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+RECORD_CHANGES = st.dictionaries(st.sampled_from(sorted(reading_record(0))), JSON_VALUES, max_size=4)
+LINES = st.one_of(
+    st.text(max_size=60),
+    JSON_VALUES.map(json.dumps),
+    RECORD_CHANGES.map(lambda changes: json.dumps(reading(2, **changes))),
+    st.builds(lambda day: json.dumps({"kind": "decide", "date": day}), JSON_VALUES),
+    st.builds(
+        lambda changes: json.dumps({"kind": "field", "record": {**field_record(), **changes}}),
+        st.dictionaries(st.sampled_from(sorted(field_record())), JSON_VALUES, max_size=2),
+    ),
+)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(line=LINES)
+def test_no_line_from_the_field_ends_the_season(hardened: Agent, line: str) -> None:
+    answer = hardened.answer_line(line, "line 1")
+    json.dumps(answer).encode()
+    assert answer is None or "this fieldedge cannot handle it" not in answer.get("error", "")
+
+
+@pytest.fixture
+def hardened(path: Path) -> Agent:
+    agent = agent_on(path, booted())
+    tell(agent, season_messages(1, harvest_t_ha=None))
+    return agent
+
+
+class Process:
+    """A real `fieldedge run`."""
+
+    def __init__(self, directory: DeviceDirectory) -> None:
+        command = [sys.executable, "-m", "fieldedge", "run", "--dir", str(directory.root)]
+        self.popen = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def send(self, message: Record) -> None:
+        assert self.popen.stdin is not None
+        self.popen.stdin.write(json.dumps(message) + "\n")
+        self.popen.stdin.flush()
+
+    def answer(self) -> Record:
+        assert self.popen.stdout is not None
+        return json.loads(self.popen.stdout.readline())
+
+
+def test_what_was_answered_survives_kill_9_and_a_replay_continues(
+    device: DeviceDirectory, repository: Repository, gateway: GatewaySimulator
+) -> None:
+    repository.release(zipped(bundle_files(onnx_model(AGRICULTURE.contract))))
+    update(device, AGRICULTURE.contract, gateway.url)
+    messages = season_messages(12)
+    process, answered = Process(device), []
+    for message in messages[:16]:
+        process.send(message)
+        if message["kind"] in ("field", "decide"):
+            answered.append(process.answer())
+    process.popen.send_signal(signal.SIGKILL)
+    process.popen.wait()
+    with Store(device.store) as store:
+        assert store.records(SEASON, "recommendations") == [
+            {name: value for name, value in answer.items() if name != "kind"} for answer in answered[1:]
+        ]
+    again = Process(device)
+    out, _ = again.popen.communicate("".join(json.dumps(message) + "\n" for message in messages))
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert again.popen.returncode == 0
+    assert answers[: len(answered)] == answered
+    assert (answers[-1]["kind"], answers[-1]["recommendations"]) == ("summary", 12)
+    assert answers[-1]["records_collected"] == 1 + 12 + 12 + 2 + 1

@@ -1,0 +1,73 @@
+"""A batch says what it holds, is the same bytes for the same content, and cannot harm who opens it."""
+
+import json
+import lzma
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fieldedge.batches import batch_id, pack, unpack
+from fieldedge.errors import DataError
+from tests.edge.sample import AGRICULTURE, SEASON, field_record, reading_record
+
+HEADER = {"device_id": "dev-00", "season": SEASON}
+
+
+def test_a_batch_opens_to_what_was_packed_in_the_contracts_columns() -> None:
+    readings = [{**reading_record(day), "not_in_the_contract": 1} for day in range(3)]
+    data = pack(HEADER, {"fields": [field_record()], "readings": readings, "harvests": []}, AGRICULTURE.contract)
+    content = unpack(data)
+    assert content["device_id"] == "dev-00"
+    assert content["tables"] == {
+        "fields": [field_record()],
+        "readings": [reading_record(day) for day in range(3)],
+    }
+
+
+def test_the_same_content_is_the_same_bytes() -> None:
+    tables = {"readings": [reading_record(day) for day in range(20)]}
+    one, other = (pack(HEADER, tables, AGRICULTURE.contract) for _ in range(2))
+    assert one == other
+    assert batch_id(one) == batch_id(other)
+
+
+def test_numbers_travel_with_no_more_digits_than_a_sensor_has() -> None:
+    reading = {**reading_record(0), "et0_mm": 6.123456789}
+    content = unpack(pack(HEADER, {"readings": [reading]}, AGRICULTURE.contract))
+    assert content["tables"]["readings"][0]["et0_mm"] == 6.123
+
+
+def xz(content: object) -> bytes:
+    return lzma.compress(json.dumps(content).encode())
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "cut short"),
+        (b"plain text, and long enough for a header", "not readable xz"),
+        (xz({"format": 1, "tables": {}})[:-8], "cut short"),
+        (lzma.compress(b"{"), "not readable JSON"),
+        (xz([1]), "not a batch of format 1"),
+        (xz({"format": 2, "tables": {}}), "not a batch of format 1"),
+        (xz({"format": 1, "tables": {"readings": {"columns": ["a"], "rows": [[1, 2]]}}}), "broken table"),
+        (xz({"format": 1, "tables": {"readings": 3}}), "broken table"),
+    ],
+)
+def test_a_broken_batch_is_named(data: bytes, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        unpack(data)
+
+
+def test_a_batch_that_unpacks_without_end_is_refused() -> None:
+    bomb = lzma.compress(b" " * 5_000_000)
+    with pytest.raises(DataError, match="more than 1000000 bytes"):
+        unpack(bomb, max_bytes=1_000_000)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=200) | st.binary(max_size=200).map(lzma.compress))
+def test_no_bytes_do_worse_than_a_data_error(data: bytes) -> None:
+    with pytest.raises(DataError):
+        unpack(data)

@@ -1,0 +1,154 @@
+"""The device's commands, as a technician or the fleet calls them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fieldedge.cli import main
+from fieldedge.config import DeviceDirectory, read_config
+from tests.edge.sample import (
+    AGRICULTURE,
+    DEVICE_ID,
+    SEASON,
+    GatewaySimulator,
+    Repository,
+    bundle_files,
+    onnx_model,
+    season_messages,
+    zipped,
+)
+
+
+def call(capsys: Any, *arguments: str) -> tuple[int, str, str]:
+    code = main(arguments)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def init_arguments(directory: DeviceDirectory, repository: Repository, **changes: str) -> list[str]:
+    options = {
+        "dir": str(directory.root),
+        "device-id": DEVICE_ID,
+        "workload": "agriculture",
+        "root": str(repository.trusted_root),
+        **changes,
+    }
+    return ["init", *(part for name, value in options.items() for part in (f"--{name}", value))]
+
+
+def test_a_device_lives_from_init_to_sync(
+    device: DeviceDirectory, repository: Repository, gateway: GatewaySimulator, capsys: Any
+) -> None:
+    at = ("--dir", str(device.root))
+    repository.release(zipped(bundle_files(onnx_model(AGRICULTURE.contract), "7")))
+    code, out, _ = call(capsys, "update", *at, "--gateway", gateway.url)
+    assert (code, json.loads(out)) == (0, {"version": "7", "changed": True, "slot": "a", "precision": "float32"})
+
+    lines = "".join(json.dumps(message) + "\n" for message in season_messages(8)) + "\xff not JSON\n"
+    command = [sys.executable, "-m", "fieldedge", "run", *at]
+    ran = subprocess.run(command, input=lines.encode("latin-1"), capture_output=True)
+    answers = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert ran.returncode == 0
+    assert [answer["kind"] for answer in answers] == [
+        "stored",
+        *["recommendation"] * 8,
+        "stored",
+        "rejected",
+        "summary",
+    ]
+
+    code, out, _ = call(capsys, "sync", *at, "--gateway", gateway.url)
+    report = json.loads(out)
+    assert (code, report["season"]) == (0, SEASON)
+    assert report["records_collected"] == report["records_acknowledged"] == answers[-1]["records_collected"]
+
+    code, out, _ = call(capsys, "status", *at, "--json")
+    status = json.loads(out)
+    assert (status["device_id"], status["model"]["version"], status["rejected"]) == (DEVICE_ID, "7", 1)
+    assert status["records"] == {"acknowledged": report["records_acknowledged"]}
+    assert status["public_key"] == gateway.public_keys[DEVICE_ID]
+
+
+def test_init_again_changes_nothing(device: DeviceDirectory, repository: Repository, capsys: Any) -> None:
+    def contents() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in sorted(device.root.rglob("*")) if path.is_file()}
+
+    before = contents()
+    code, out, _ = call(capsys, *init_arguments(device, repository))
+    assert (code, contents()) == (0, before)
+    assert len(bytes.fromhex(json.loads(out)["public_key"])) == 32
+
+
+def test_init_takes_the_budget(tmp_path: Path, repository: Repository, capsys: Any) -> None:
+    directory = DeviceDirectory(tmp_path / "other")
+    arguments = init_arguments(directory, repository, **{"upload-budget-bytes": "4321"})
+    assert call(capsys, *arguments)[0] == 0
+    assert read_config(directory.settings).upload_budget_bytes == 4321
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"device-id": "dev-01"}, "is dev-00 for agriculture already"),
+        ({"device-id": "../dev"}, "device_id is '../dev'"),
+        ({"workload": "kiosk"}, "workload is 'kiosk'; this fieldedge knows agriculture"),
+        ({"root": "/nowhere/root.json"}, "does not exist"),
+        ({"root": __file__}, "is not a signed TUF root"),
+    ],
+)
+def test_init_names_what_is_wrong_in_one_line(
+    device: DeviceDirectory, repository: Repository, capsys: Any, changes: dict[str, str], said: str
+) -> None:
+    code, out, err = call(capsys, *init_arguments(device, repository, **changes))
+    assert (code, out) == (1, "")
+    assert said in err
+    assert err.startswith("fieldedge: ") and err.count("\n") == 1
+
+
+def test_init_does_not_change_whom_a_device_trusts(device: DeviceDirectory, tmp_path: Path, capsys: Any) -> None:
+    stranger = Repository(tmp_path / "stranger")
+    code, _, err = call(capsys, *init_arguments(device, stranger))
+    assert code == 1
+    assert "trusts another root already" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run"], "is missing; set the device up first"),
+        (["status"], "is missing; set the device up first"),
+        (["sync", "--gateway", "http://127.0.0.1:9"], "is missing; set the device up first"),
+    ],
+)
+def test_a_device_that_was_never_set_up_says_so(tmp_path: Path, capsys: Any, arguments: list[str], said: str) -> None:
+    code, _, err = call(capsys, *arguments, "--dir", str(tmp_path))
+    assert code == 1
+    assert said in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["update", "sync"])
+def test_a_gateway_that_is_no_address_is_named(device: DeviceDirectory, capsys: Any, command: str) -> None:
+    code, _, err = call(capsys, command, "--dir", str(device.root), "--gateway", "gateway.example.org")
+    assert code == 1
+    assert "expected an address like https://" in err
+
+
+def test_no_link_is_one_line_and_exit_code_1(device: DeviceDirectory, capsys: Any) -> None:
+    code, out, err = call(capsys, "update", "--dir", str(device.root), "--gateway", "http://127.0.0.1:9")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "try again later" in err
+
+
+def test_a_damaged_model_is_told_by_status(
+    device: DeviceDirectory, repository: Repository, gateway: GatewaySimulator, capsys: Any
+) -> None:
+    repository.release(zipped(bundle_files(onnx_model(AGRICULTURE.contract))))
+    call(capsys, "update", "--dir", str(device.root), "--gateway", gateway.url)
+    (device.root / "slots" / "a" / "model.onnx").write_bytes(b"")
+    _, out, _ = call(capsys, "status", "--dir", str(device.root))
+    assert "run fieldedge update" in json.loads(out)["model"]["error"]

@@ -1,0 +1,293 @@
+"""What is worth sending arrives once; what is not acknowledged is kept."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fieldedge.outbox
+from fieldedge.agent import Agent
+from fieldedge.batches import DAY_TABLES, batch_id, unpack
+from fieldedge.boot import Booted, read_reference
+from fieldedge.config import DeviceConfig, DeviceDirectory, read_config, write_config
+from fieldedge.contract import Record
+from fieldedge.errors import ConfigError, DataError, LinkError
+from fieldedge.inference import Model
+from fieldedge.keys import load_key
+from fieldedge.outbox import OUTCOME_TABLES, Outbox, Packer
+from fieldedge.slots import Installed
+from fieldedge.store import Store
+from fieldedge.uploads import Gateway, sync
+from tests.edge.sample import (
+    AGRICULTURE,
+    DEVICE_ID,
+    SEASON,
+    GatewaySimulator,
+    dated,
+    onnx_model,
+    season_messages,
+)
+
+BUDGET_BYTES = 3_500
+
+
+def live(device: DeviceDirectory, days: int = 60, **season: Any) -> None:
+    """A season on the device, with a model."""
+    model = Model(onnx_model(AGRICULTURE.contract), AGRICULTURE.contract)
+    with Store(device.store) as store:
+        booted = Booted(Installed("a", "1", "float32", "", ""), model)
+        agent = Agent(read_config(device.settings), AGRICULTURE, store, booted)
+        list(agent.answers(json.dumps(message) for message in season_messages(days, **season)))
+
+
+def send(device: DeviceDirectory, url: str) -> Record:
+    config = read_config(device.settings)
+    with Store(device.store) as store:
+        packer = Packer(config, AGRICULTURE, store, *read_reference(device, AGRICULTURE))
+        gateway = Gateway(url, config.device_id, load_key(device.private_key))
+        return sync(store, Outbox(device.outbox, store), packer, gateway)
+
+
+@pytest.fixture(scope="module")
+def lived_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of a device after a season of 60 days; made once."""
+    directory = DeviceDirectory(tmp_path_factory.mktemp("lived"))
+    write_config(directory.settings, DeviceConfig(DEVICE_ID, "agriculture", BUDGET_BYTES))
+    live(directory)
+    return directory.store
+
+
+@pytest.fixture
+def lived(device: DeviceDirectory, lived_store: Path) -> DeviceDirectory:
+    """A device after a season of 60 days, with a budget for a part of them."""
+    write_config(device.settings, DeviceConfig(DEVICE_ID, "agriculture", BUDGET_BYTES))
+    shutil.copy(lived_store, device.store)
+    return device
+
+
+def received_records(gateway: GatewaySimulator) -> list[Record]:
+    tables = [unpack(body)["tables"] for body in gateway.received.values()]
+    return [record for table in tables for records in table.values() for record in records]
+
+
+def stored_ids(device: DeviceDirectory, table: str, state: str | None = None) -> set[str]:
+    with Store(device.store) as store:
+        return {record["record_id"] for season in store.seasons() for record in store.records(season, table, state)}
+
+
+def test_a_season_goes_home_in_one_batch_within_the_budget(lived: DeviceDirectory, gateway: GatewaySimulator) -> None:
+    report = send(lived, gateway.url)
+    (body,) = gateway.received.values()
+    content = unpack(body)
+    assert report == {
+        "season": SEASON,
+        "records_collected": 1 + 60 + 60 + 9 + 1,
+        "records_selected": len(received_records(gateway)),
+        "records_acknowledged": len(received_records(gateway)),
+        "bytes_collected": report["bytes_collected"],
+        "bytes_sent": len(body),
+        "batches": 1,
+    }
+    assert len(body) <= BUDGET_BYTES < report["bytes_collected"]
+    assert content["summary"]["recommendations"] == 60
+    assert {content[name] for name in ("device_id", "workload", "contract_hash")} == {
+        DEVICE_ID,
+        "agriculture",
+        AGRICULTURE.contract.hash,
+    }
+    for table, records in content["tables"].items():
+        for record in records:
+            assert tuple(record) == AGRICULTURE.contract.table(table).column_names
+            AGRICULTURE.contract.table(table).check(record, "received")
+
+
+def test_all_outcomes_go_and_a_day_goes_whole_or_not_at_all(lived: DeviceDirectory, gateway: GatewaySimulator) -> None:
+    send(lived, gateway.url)
+    received = {record["record_id"] for record in received_records(gateway)}
+    for table in OUTCOME_TABLES:
+        assert stored_ids(lived, table) <= received
+    days = {table: {r.split("/")[-1] for r in received if f"/{table}/" in r} for table in DAY_TABLES}
+    assert days["readings"] == days["recommendations"]
+    assert 5 < len(days["readings"]) < 60
+
+
+def test_outcomes_go_even_where_the_budget_is_nothing(device: DeviceDirectory, gateway: GatewaySimulator) -> None:
+    write_config(device.settings, DeviceConfig(DEVICE_ID, "agriculture", upload_budget_bytes=0))
+    live(device, days=10)
+    send(device, gateway.url)
+    (body,) = gateway.received.values()
+    assert set(unpack(body)["tables"]) == set(OUTCOME_TABLES)
+
+
+def test_a_second_sync_sends_nothing_and_reports_the_same(lived: DeviceDirectory, gateway: GatewaySimulator) -> None:
+    first = send(lived, gateway.url)
+    assert send(lived, gateway.url) == first
+    assert len(gateway.posts) == 1
+    assert list(lived.outbox.iterdir()) == []
+
+
+def test_before_the_harvest_only_outcomes_go_and_the_days_follow_with_it(
+    device: DeviceDirectory, gateway: GatewaySimulator
+) -> None:
+    live(device, days=10, harvest_t_ha=None)
+    send(device, gateway.url)
+    (early,) = gateway.received.values()
+    assert set(unpack(early)["tables"]) == {"fields", "operations"}
+    live(device, days=10)
+    report = send(device, gateway.url)
+    late = list(gateway.received.values())[1]
+    assert set(unpack(late)["tables"]) == {"harvests", "readings", "recommendations"}
+    assert (report["batches"], report["records_acknowledged"]) == (2, report["records_collected"])
+
+
+def test_a_season_without_harvest_is_sent_when_the_next_one_has_begun(
+    device: DeviceDirectory, gateway: GatewaySimulator
+) -> None:
+    live(device, days=5, harvest_t_ha=None)
+    live(device, days=2, season=SEASON + 1, harvest_t_ha=None)
+    report = send(device, gateway.url)
+    assert report["season"] == SEASON + 1
+    sent = stored_ids(device, "readings", "acknowledged")
+    assert sent == {f"{SEASON}/champion-00/readings/2006-05-0{day}" for day in range(1, 6)}
+
+
+def acknowledge_other_bytes(_body: bytes) -> tuple[int, Any]:
+    return 201, {"acknowledged": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    ("behave", "kind", "said"),
+    [
+        (acknowledge_other_bytes, LinkError, "acknowledged 000000000000 where"),
+        (lambda _body: (200, {"ok": True}), LinkError, "acknowledged None"),
+        (lambda _body: (200, b"<html>log in to the hotel's network</html>"), LinkError, "acknowledged None"),
+        (lambda body: (202, {"acknowledged": hashlib.sha256(body).hexdigest()}), LinkError, "answered 202"),
+        (lambda _body: (302, {}), LinkError, "answered 302"),
+        (lambda _body: (500, b"oops"), LinkError, "answered 500"),
+        (lambda _body: (503, {"error": "full"}), LinkError, "full"),
+        (lambda _body: (401, {"error": "unknown device"}), ConfigError, "unknown device"),
+        (lambda _body: (400, {"error": "not xz"}), DataError, "not xz"),
+        (lambda _body: (413, {"error": "too large"}), DataError, "too large"),
+    ],
+)
+def test_only_the_right_acknowledgement_frees_a_batch_and_a_retry_sends_the_same_bytes(
+    lived: DeviceDirectory,
+    gateway: GatewaySimulator,
+    behave: Callable[[bytes], tuple[int, Any]],
+    kind: type[Exception],
+    said: str,
+) -> None:
+    gateway.behave = behave
+    with pytest.raises(kind, match=said):
+        send(lived, gateway.url)
+    (file,) = lived.outbox.iterdir()
+    kept = file.read_bytes()
+    assert file.name == f"{batch_id(kept)}.batch"
+    assert stored_ids(lived, "harvests", "selected") == stored_ids(lived, "harvests")
+
+    gateway.behave = None
+    send(lived, gateway.url)
+    assert gateway.posts == [kept, kept]
+    assert stored_ids(lived, "harvests", "acknowledged") == stored_ids(lived, "harvests")
+
+
+def test_without_a_link_the_batch_waits(lived: DeviceDirectory, gateway: GatewaySimulator) -> None:
+    with pytest.raises(LinkError, match="cannot be reached"):
+        send(lived, "http://127.0.0.1:9")
+    assert len(list(lived.outbox.iterdir())) == 1
+    assert send(lived, gateway.url)["batches"] == 1
+
+
+def test_an_acknowledgement_that_got_lost_costs_a_second_post_and_nothing_else(
+    lived: DeviceDirectory, gateway: GatewaySimulator
+) -> None:
+    def hold_it_but_fail(body: bytes) -> tuple[int, Any]:
+        gateway.store(body)
+        return 500, b""
+
+    gateway.behave = hold_it_but_fail
+    with pytest.raises(LinkError):
+        send(lived, gateway.url)
+    gateway.behave = None
+    report = send(lived, gateway.url)
+    assert (len(gateway.posts), len(gateway.received), report["batches"]) == (2, 1, 1)
+
+
+def test_a_device_with_a_key_that_the_gateway_does_not_know_keeps_everything(
+    lived: DeviceDirectory, gateway: GatewaySimulator
+) -> None:
+    gateway.public_keys.clear()
+    with pytest.raises(ConfigError, match="register the device's public key"):
+        send(lived, gateway.url)
+    assert len(list(lived.outbox.iterdir())) == 1
+
+
+def test_a_refused_batch_does_not_hold_up_the_others(device: DeviceDirectory, gateway: GatewaySimulator) -> None:
+    live(device, days=5)
+    live(device, days=4, season=SEASON + 1)
+
+    def refuse_the_first_season(body: bytes) -> tuple[int, Any]:
+        return (400, {"error": "no"}) if unpack(body)["season"] == SEASON else gateway.store(body)
+
+    gateway.behave = refuse_the_first_season
+    with pytest.raises(DataError):
+        send(device, gateway.url)
+    assert [unpack(body)["season"] for body in gateway.received.values()] == [SEASON + 1]
+
+
+class PowerLoss(BaseException):
+    """Ends the process where it is raised: no handler may mend anything."""
+
+
+@pytest.mark.parametrize("step", ["mark_selected", "mark_acknowledged"])
+def test_power_loss_between_file_and_store_loses_nothing(
+    lived: DeviceDirectory, gateway: GatewaySimulator, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def power_loss(*_values: object) -> None:
+        raise PowerLoss
+
+    with monkeypatch.context() as patch, pytest.raises(PowerLoss):
+        patch.setattr(fieldedge.outbox.Store, step, power_loss)
+        send(lived, gateway.url)
+    report = send(lived, gateway.url)
+    assert report["records_acknowledged"] == report["records_selected"] == len(received_records(gateway))
+    assert len(gateway.received) == 1
+    assert list(lived.outbox.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["lost", "cut"])
+def test_records_of_a_batch_that_the_disk_lost_are_selected_anew(
+    lived: DeviceDirectory, gateway: GatewaySimulator, damage: str
+) -> None:
+    with pytest.raises(LinkError):
+        send(lived, "http://127.0.0.1:9")
+    (file,) = lived.outbox.iterdir()
+    if damage == "lost":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:50])
+    report = send(lived, gateway.url)
+    assert report["batches"] == 1
+    assert stored_ids(lived, "harvests", "acknowledged") == stored_ids(lived, "harvests")
+
+
+def test_a_device_that_has_lived_nothing_has_nothing_to_send(
+    device: DeviceDirectory, gateway: GatewaySimulator
+) -> None:
+    assert send(device, gateway.url)["season"] is None
+    assert gateway.posts == []
+
+
+def test_an_operation_recorded_after_the_season_was_sent_still_goes(
+    lived: DeviceDirectory, gateway: GatewaySimulator
+) -> None:
+    send(lived, gateway.url)
+    late = dated("operations", 1, irrigation_mm=5.0, nitrogen_kg_ha=0.0, source="override")
+    with Store(lived.store) as store:
+        store.add("operations", late)
+    send(lived, gateway.url)
+    assert unpack(list(gateway.received.values())[1])["tables"] == {"operations": [late]}

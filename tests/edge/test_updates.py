@@ -1,0 +1,353 @@
+"""Nothing unverified runs, nothing half-written is ever active, and whatever fails leaves the old model."""
+
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fieldedge.slots
+from fieldedge.boot import boot_model, read_reference
+from fieldedge.bundles import CARD, GOLDEN, MANIFEST, MODEL, REFERENCE
+from fieldedge.config import DeviceDirectory
+from fieldedge.errors import ConfigError, LinkError, ReleaseError, StoreBusy
+from fieldedge.inference import Model
+from fieldedge.locks import exclusive
+from fieldedge.slots import Slots
+from fieldedge.updates import UpdateResult, update
+from tests.edge.sample import (
+    AGRICULTURE,
+    GatewaySimulator,
+    Repository,
+    bundle_files,
+    onnx_model,
+    with_manifest,
+    zipped,
+)
+
+CONTRACT = AGRICULTURE.contract
+Files = dict[str, bytes]
+
+
+def good_files(version: str = "1", **model: Any) -> Files:
+    return bundle_files(onnx_model(CONTRACT, **model), version)
+
+
+@pytest.fixture
+def updated(device: DeviceDirectory, repository: Repository, gateway: GatewaySimulator) -> DeviceDirectory:
+    """A device that runs version 1."""
+    repository.release(zipped(good_files("1")))
+    update(device, CONTRACT, gateway.url)
+    return device
+
+
+def assert_version_1_still_runs(device: DeviceDirectory) -> None:
+    booted = boot_model(device, AGRICULTURE)
+    assert booted is not None
+    assert booted.installed.version == "1"
+    assert not device.staging.exists()
+
+
+def test_a_release_is_installed_once_and_then_found_unchanged(
+    device: DeviceDirectory, repository: Repository, gateway: GatewaySimulator
+) -> None:
+    repository.release(zipped(good_files("1")))
+    assert update(device, CONTRACT, gateway.url) == UpdateResult("1", True, "a", "float32")
+    assert update(device, CONTRACT, gateway.url) == UpdateResult("1", False, "a", "float32")
+    assert read_reference(device, AGRICULTURE)[0] == "1"
+    assert_version_1_still_runs(device)
+
+
+def test_releases_alternate_between_the_slots(
+    updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator
+) -> None:
+    slots = []
+    for version in ("2", "3", "4"):
+        repository.release(zipped(good_files(version, bias=int(version))))
+        slots.append(update(updated, CONTRACT, gateway.url).slot)
+    assert slots == ["b", "a", "b"]
+    booted = boot_model(updated, AGRICULTURE)
+    assert booted is not None and booted.installed.version == "4"
+
+
+def test_what_runs_after_an_update_is_the_new_model(
+    updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator
+) -> None:
+    features = np.zeros((1, len(CONTRACT.features)), np.float32)
+    before = boot_model(updated, AGRICULTURE)
+    repository.release(zipped(good_files("2", bias=2.0)))
+    update(updated, CONTRACT, gateway.url)
+    after = boot_model(updated, AGRICULTURE)
+    assert before is not None and after is not None
+    np.testing.assert_allclose(after.model.predict(features) - before.model.predict(features), 2.0, atol=1e-5)
+
+
+def truncated_model(files: Files) -> Files:
+    return {**files, MODEL: files[MODEL][: len(files[MODEL]) // 2]}
+
+
+def truncated_model_with_matching_sha(files: Files) -> Files:
+    model = files[MODEL][: len(files[MODEL]) // 2]
+    return with_manifest({**files, MODEL: model}, model_sha256=hashlib.sha256(model).hexdigest())
+
+
+def other_manifest_contract(files: Files) -> Files:
+    return with_manifest(files, contract_hash="0" * 64)
+
+
+def other_onnx_contract(_files: Files) -> Files:
+    return good_files("2", contract_hash="0" * 64)
+
+
+def other_onnx_workload(_files: Files) -> Files:
+    return good_files("2", workload="kiosk")
+
+
+def other_golden(files: Files) -> Files:
+    return {**files, GOLDEN: good_files("2", seed=1)[GOLDEN]}
+
+
+def model_without_finite_outputs(files: Files) -> Files:
+    model = onnx_model(CONTRACT, bias=float("nan"))
+    return with_manifest({**files, MODEL: model}, model_sha256=hashlib.sha256(model).hexdigest())
+
+
+def reference_without_a_feature(files: Files) -> Files:
+    reference = json.loads(files[REFERENCE])
+    del reference["gdd_c_d"]
+    return {**files, REFERENCE: json.dumps(reference).encode()}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (truncated_model, "model.onnx has sha256"),
+        (truncated_model_with_matching_sha, "does not load"),
+        (other_manifest_contract, "the bundle's manifest is for contract 000000000000"),
+        (other_onnx_contract, "the model's metadata is for contract 000000000000"),
+        (other_onnx_workload, "the model is for 'kiosk'"),
+        (other_golden, "misses its golden vectors"),
+        (model_without_finite_outputs, "not finite"),
+        (reference_without_a_feature, "reference.json: mean of gdd_c_d"),
+        (lambda files: with_manifest(files, workload="kiosk"), "the bundle is for 'kiosk'"),
+        (lambda files: with_manifest(files, format=2), "format 2"),
+        (lambda files: with_manifest(files, golden_tolerance=float("nan")), "golden_tolerance"),
+        (lambda files: {**files, MANIFEST: b"{}"}, "manifest.json: format is None"),
+        (lambda files: {**files, MANIFEST: b"\xff"}, "manifest.json is not readable JSON"),
+        (lambda files: {**files, GOLDEN: files[GOLDEN][:100]}, "golden.npz is damaged"),
+        (lambda files: {**files, REFERENCE: b"[]"}, "reference.json holds list"),
+        (lambda files: {name: data for name, data in files.items() if name != CARD}, "expected manifest.json"),
+        (lambda files: {**files, "../escape": b""}, "the bundle holds"),
+    ],
+)
+def test_a_bundle_that_does_not_hold_together_is_refused_by_name(
+    updated: DeviceDirectory,
+    repository: Repository,
+    gateway: GatewaySimulator,
+    spoil: Callable[[Files], Files],
+    said: str,
+) -> None:
+    repository.release(zipped(spoil(good_files("2"))))
+    with pytest.raises(ReleaseError, match=said):
+        update(updated, CONTRACT, gateway.url)
+    assert_version_1_still_runs(updated)
+
+
+def test_a_signed_release_that_is_no_zip_is_refused(
+    updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator
+) -> None:
+    repository.release(b"not a zip")
+    with pytest.raises(ReleaseError, match="not a readable zip"):
+        update(updated, CONTRACT, gateway.url)
+    assert_version_1_still_runs(updated)
+
+
+def test_a_bundle_that_unpacks_without_end_is_refused(
+    updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in {**good_files("2"), CARD: b" " * 60_000_000}.items():
+            archive.writestr(name, data)
+    repository.release((tmp_path / "bomb.zip").read_bytes())
+    with pytest.raises(ReleaseError, match="unpacks to"):
+        update(updated, CONTRACT, gateway.url)
+    assert_version_1_still_runs(updated)
+
+
+def test_a_release_for_another_contract_is_refused_before_it_is_downloaded(
+    updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator
+) -> None:
+    repository.release(zipped(good_files("2")), contract_hash="0" * 64).unlink()
+    with pytest.raises(ReleaseError, match="the release is for contract 000000000000"):
+        update(updated, CONTRACT, gateway.url)
+    assert_version_1_still_runs(updated)
+
+
+def test_a_tampered_target_is_refused(
+    updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator
+) -> None:
+    path = repository.release(zipped(good_files("2")))
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(ReleaseError, match="cannot be trusted"):
+        update(updated, CONTRACT, gateway.url)
+    assert_version_1_still_runs(updated)
+
+
+def test_metadata_signed_by_another_key_is_refused(
+    updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator, tmp_path: Path
+) -> None:
+    stranger = Repository(tmp_path / "stranger")
+    repository.signers["timestamp"] = stranger.signers["timestamp"]
+    repository.release(zipped(good_files("2")))
+    with pytest.raises(ReleaseError, match="cannot be trusted"):
+        update(updated, CONTRACT, gateway.url)
+    assert_version_1_still_runs(updated)
+
+
+def test_a_rolled_back_repository_is_refused(
+    updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator, tmp_path: Path
+) -> None:
+    former = tmp_path / "former"
+    shutil.copytree(repository.metadata, former)
+    repository.release(zipped(good_files("2")))
+    update(updated, CONTRACT, gateway.url)
+    shutil.copytree(former, repository.metadata, dirs_exist_ok=True)
+    with pytest.raises(ReleaseError, match="cannot be trusted"):
+        update(updated, CONTRACT, gateway.url)
+    booted = boot_model(updated, AGRICULTURE)
+    assert booted is not None and booted.installed.version == "2"
+
+
+def test_expired_metadata_is_refused(
+    updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator
+) -> None:
+    repository.release(zipped(good_files("2")), expires_days=-1)
+    with pytest.raises(ReleaseError, match="expired"):
+        update(updated, CONTRACT, gateway.url)
+    assert_version_1_still_runs(updated)
+
+
+def test_a_clock_that_was_set_back_is_named(updated: DeviceDirectory, gateway: GatewaySimulator) -> None:
+    with pytest.raises(ReleaseError, match="correct the clock"):
+        update(updated, CONTRACT, gateway.url, now=lambda: datetime.now(UTC) - timedelta(days=3650))
+    assert not update(updated, CONTRACT, gateway.url).changed
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff", b"yesterday", b"2006-05-01T00:00:00"])
+def test_a_damaged_time_floor_is_written_anew(
+    updated: DeviceDirectory, gateway: GatewaySimulator, damage: bytes
+) -> None:
+    updated.time_floor.write_bytes(damage)
+    assert not update(updated, CONTRACT, gateway.url).changed
+    assert updated.time_floor.read_bytes() != damage
+
+
+def test_a_repository_without_a_release_is_named(device: DeviceDirectory, gateway: GatewaySimulator) -> None:
+    with pytest.raises(ReleaseError, match="nothing is released for agriculture"):
+        update(device, CONTRACT, gateway.url)
+
+
+def test_no_link_keeps_the_old_model_and_says_try_again(updated: DeviceDirectory) -> None:
+    with pytest.raises(LinkError, match="try again later"):
+        update(updated, CONTRACT, "http://127.0.0.1:9")
+    assert_version_1_still_runs(updated)
+
+
+def test_a_target_that_the_gateway_has_lost_is_a_matter_of_the_link(
+    updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator
+) -> None:
+    repository.release(zipped(good_files("2"))).unlink()
+    with pytest.raises(LinkError):
+        update(updated, CONTRACT, gateway.url)
+    assert_version_1_still_runs(updated)
+
+
+def test_two_updates_at_once_are_told_apart(updated: DeviceDirectory, gateway: GatewaySimulator) -> None:
+    with exclusive(updated.lock("update")), pytest.raises(StoreBusy):
+        update(updated, CONTRACT, gateway.url)
+
+
+def test_a_device_without_its_root_of_trust_asks_to_be_provisioned(
+    updated: DeviceDirectory, gateway: GatewaySimulator
+) -> None:
+    updated.bootstrap_root.unlink()
+    with pytest.raises(ConfigError, match="provision the device again"):
+        update(updated, CONTRACT, gateway.url)
+
+
+class PowerLoss(BaseException):
+    """Ends the process where it is raised: no handler may mend anything."""
+
+
+@pytest.mark.parametrize("writes_before_power_loss", range(6))
+def test_power_loss_at_any_write_keeps_the_old_slot_and_the_next_update_succeeds(
+    updated: DeviceDirectory,
+    repository: Repository,
+    gateway: GatewaySimulator,
+    monkeypatch: pytest.MonkeyPatch,
+    writes_before_power_loss: int,
+) -> None:
+    """Five files of the bundle, then the pointer: the power goes at each of them in turn."""
+    repository.release(zipped(good_files("2", bias=1.0)))
+    real_write, left = fieldedge.slots.write_durably, [writes_before_power_loss]
+
+    def write_until_power_loss(path: Path, data: bytes) -> None:
+        if left[0] == 0:
+            path.with_name(f".{path.name}.half.tmp").write_bytes(data[: len(data) // 2])
+            raise PowerLoss
+        left[0] -= 1
+        real_write(path, data)
+
+    with monkeypatch.context() as patch, pytest.raises(PowerLoss):
+        patch.setattr(fieldedge.slots, "write_durably", write_until_power_loss)
+        update(updated, CONTRACT, gateway.url)
+    assert_version_1_still_runs(updated)
+    assert update(updated, CONTRACT, gateway.url) == UpdateResult("2", True, "b", "float32")
+
+
+def test_a_damaged_active_model_is_replaced_by_the_former_one_at_the_next_start(
+    updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator
+) -> None:
+    repository.release(zipped(good_files("2", bias=1.0)))
+    update(updated, CONTRACT, gateway.url)
+    (updated.root / "slots" / "b" / MODEL).write_bytes(b"rotten")
+    assert_version_1_still_runs(updated)
+
+
+def test_a_damaged_active_model_is_installed_again_by_an_update(
+    updated: DeviceDirectory, gateway: GatewaySimulator
+) -> None:
+    (updated.root / "slots" / "a" / MODEL).write_bytes(b"rotten")
+    assert boot_model(updated, AGRICULTURE) is None
+    assert update(updated, CONTRACT, gateway.url).changed
+    assert_version_1_still_runs(updated)
+
+
+@pytest.mark.parametrize("pointer", [b"", b"{", b"[]", b'{"active": {"slot": "c"}, "former": null}', b"null"])
+def test_a_damaged_pointer_boots_without_a_model_and_an_update_mends_it(
+    updated: DeviceDirectory, gateway: GatewaySimulator, pointer: bytes
+) -> None:
+    (updated.root / "active.json").write_bytes(pointer)
+    assert boot_model(updated, AGRICULTURE) is None
+    assert update(updated, CONTRACT, gateway.url).changed
+    assert_version_1_still_runs(updated)
+
+
+def test_the_active_slot_is_never_written(updated: DeviceDirectory) -> None:
+    with pytest.raises(ValueError, match="never written"):
+        Slots(updated.root).write("a", {})
+
+
+def test_the_model_answers_any_number_of_candidates_and_refuses_a_wrong_shape() -> None:
+    model = Model(onnx_model(CONTRACT), CONTRACT)
+    for rows in (1, 2, 33):
+        features = np.zeros((rows, len(CONTRACT.features)), np.float32)
+        assert model.predict(features).shape == (rows, len(CONTRACT.outputs))
+    with pytest.raises(ReleaseError, match="does not run"):
+        model.predict(np.zeros((2, 3), np.float32))

@@ -1,0 +1,184 @@
+"""Versions of the accepted data, in real clones with real DVC."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from fieldedge.errors import ConfigError, DataError, StoreBusy
+from fieldloop.field_data import SeasonStore, locks, reproduce, restore, snapshot
+from tests.sample_season import CONTRACT, SEASON, field_row, frames
+
+SEASONS = Path("data/seasons")
+PROJECT = Path(__file__).parents[2]
+
+
+def git(clone: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(clone), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone of a project with the settings of ours, and one field's accepted season."""
+    for name, value in {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}.items():
+        monkeypatch.setenv(name, value)
+    root = tmp_path / "clone"
+    (root / "data").mkdir(parents=True)
+    (root / ".dvc").mkdir()
+    for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore", "data/.gitignore"):
+        (root / name).write_bytes((PROJECT / name).read_bytes())
+    git(root.parent, "init", "--quiet", str(root))
+    git(root, "config", "user.name", "Station")
+    git(root, "config", "user.email", "station@example.org")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", "start")
+    add_field(root, 0)
+    return root
+
+
+def add_field(root: Path, number: int) -> None:
+    store = SeasonStore(root / SEASONS, CONTRACT)
+    for table, rows in frames(field_row(number), days=3).items():
+        store.accept(table, rows, "history")
+
+
+def test_by_hand_the_pointer_is_left_uncommitted_and_the_note_says_how_to_keep_it(clone: Path) -> None:
+    head = git(clone, "rev-parse", "HEAD")
+    version = snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    assert version.data_hash in (clone / "data/seasons.dvc").read_text()
+    assert (version.committed, version.tag) == (False, None)
+    assert "git add data/seasons.dvc" in version.note
+    assert git(clone, "rev-parse", "HEAD") == head
+    assert git(clone, "status", "--porcelain") == "?? data/seasons.dvc"
+
+
+def test_the_hash_is_that_of_the_content(clone: Path) -> None:
+    first = snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    add_field(clone, 1)
+    (clone / SEASONS / ".readings.parquet.77.tmp").write_bytes(b"half a file")
+    second = snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    again = snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    assert first.data_hash != second.data_hash == again.data_hash
+
+
+def test_a_deployment_commits_only_the_pointer_and_tags_the_season_once(clone: Path) -> None:
+    (clone / "notes.txt").write_text("a person's own file")
+    git(clone, "add", "notes.txt")
+    version = snapshot(clone, SEASONS, "Season 2006", is_deployment=True, season=SEASON)
+    again = snapshot(clone, SEASONS, "Season 2006", is_deployment=True, season=SEASON)
+    assert version == again
+    assert version.tag == "season-2006"
+    assert git(clone, "show", "--format=%s", "--name-only", "HEAD").split("\n") == [
+        "Season 2006",
+        "",
+        "data/seasons.dvc",
+    ]
+    assert version.data_hash in git(clone, "show", "season-2006:data/seasons.dvc")
+    assert git(clone, "status", "--porcelain") == "A  notes.txt"
+
+
+def test_late_data_of_a_season_gets_a_tag_of_its_own_and_the_first_one_stays(clone: Path) -> None:
+    first = snapshot(clone, SEASONS, "Season 2006", is_deployment=True, season=SEASON)
+    add_field(clone, 1)
+    late = snapshot(clone, SEASONS, "Late data", is_deployment=True, season=SEASON)
+    assert late.tag == "season-2006.2"
+    assert first.data_hash in git(clone, "show", "season-2006:data/seasons.dvc")
+
+
+def test_a_deployment_without_a_name_for_git_is_told_what_to_set(clone: Path) -> None:
+    for name in ("user.name", "user.email"):
+        git(clone, "config", "--unset", name)
+    git(clone, "config", "user.useConfigOnly", "true")
+    with pytest.raises(ConfigError, match=r"config user\.name"):
+        snapshot(clone, SEASONS, "Season 2006", is_deployment=True, season=SEASON)
+
+
+def test_an_unpacked_archive_without_git_still_gets_its_hash(clone: Path) -> None:
+    with_git = snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    (clone / ".git").rename(clone.parent / "git-taken-away")
+    without = snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    assert without.data_hash == with_git.data_hash
+
+
+def test_no_data_and_no_project_are_said_by_name(clone: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no accepted data yet"):
+        snapshot(clone, Path("data/history"), "data", is_deployment=False, season=SEASON)
+    (tmp_path / "elsewhere" / "seasons").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "seasons" / "x.parquet").touch()
+    with pytest.raises(ConfigError, match=r"no \.dvc folder"):
+        snapshot(tmp_path / "elsewhere", Path("seasons"), "data", is_deployment=False, season=SEASON)
+
+
+@pytest.mark.parametrize("left_behind", ["", '{"write": {"', "killed"])
+def test_what_a_killed_dvc_left_behind_is_cleared(clone: Path, left_behind: str) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    if left_behind == "killed":
+        owner = {"pid": dead.pid, "cmd": "dvc add data/seasons"}
+        left_behind = json.dumps({"write": {str(clone / SEASONS): owner}, "read": {}})
+    (clone / ".dvc/tmp").mkdir()
+    (clone / ".dvc/tmp/rwlock").write_text(left_behind)
+    assert snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON).data_hash
+
+
+def test_a_live_dvc_is_not_disturbed_and_is_named(clone: Path) -> None:
+    owner = {"pid": os.getppid(), "cmd": "dvc push"}
+    (clone / ".dvc/tmp").mkdir()
+    (clone / ".dvc/tmp/rwlock").write_text(json.dumps({"write": {str(clone / SEASONS): owner}, "read": {}}))
+    with pytest.raises(StoreBusy, match="dvc push"):
+        snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+
+
+def test_two_of_ours_take_turns(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "LOCK_TIMEOUT_S", 0.0)
+    (clone / ".dvc/tmp").mkdir()
+    with FileLock(clone / ".dvc/tmp/fieldloop.lock"), pytest.raises(StoreBusy, match="another process"):
+        snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+
+
+def add_stage(clone: Path, command: str) -> None:
+    (clone / "code" / "__pycache__").mkdir(parents=True)
+    (clone / "code" / "stage.py").write_text(command)
+    (clone / "dvc.yaml").write_text(
+        "stages: {history: {cmd: python code/stage.py, deps: [code], outs: [{data/history: {persist: true}}]}}"
+    )
+
+
+@pytest.mark.slow
+def test_a_stage_runs_once_and_again_only_when_what_it_depends_on_changed(clone: Path) -> None:
+    add_stage(
+        clone,
+        "import pathlib, sys; d = pathlib.Path('data/history'); d.mkdir(exist_ok=True);"
+        "(d / 'a').write_text('1'); print('simulated by', sys.prefix)",
+    )
+    said: list[str] = []
+    assert reproduce(clone, "history", said.append).has_run
+    assert said == [f"simulated by {sys.prefix}"]
+    (clone / "code" / "__pycache__" / "stage.cpython-311.pyc").write_bytes(b"compiled meanwhile")
+    assert not reproduce(clone, "history", said.append).has_run
+    assert len(said) == 1
+
+
+@pytest.mark.slow
+def test_a_stage_that_fails_says_its_own_last_words(clone: Path) -> None:
+    add_stage(clone, "raise SystemExit('the climate file is missing')")
+    with pytest.raises(DataError, match=r"(?s)stage history .*dvc\.yaml failed.*the climate file is missing"):
+        reproduce(clone, "history", [].append)
+
+
+def test_accepted_data_that_was_deleted_comes_back_from_its_last_version(clone: Path) -> None:
+    snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    before = {path.name: path.read_bytes() for path in (clone / SEASONS).rglob("*.parquet")}
+    shutil.rmtree(clone / SEASONS)
+    assert restore(clone, clone / SEASONS)
+    assert {path.name: path.read_bytes() for path in (clone / SEASONS).rglob("*.parquet")} == before
+
+
+def test_there_is_nothing_to_restore_before_the_first_version(clone: Path) -> None:
+    assert not restore(clone, clone / SEASONS)

@@ -1,0 +1,198 @@
+"""`prefect.yaml` on a real server: deployed, scheduled, and run to the end by a process worker in a clone of its own.
+
+A resolve that is green says nothing about this: with the wrong versions the second deployment is refused, or the
+scheduler is silent.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from fieldloop.quiet import QUIET_ENVIRONMENT
+from fieldloop.ui.ports import LOOPBACK, PortWish, reserved_ports
+from fieldloop.ui.server_process import ServerProcess, ServerSpec
+from tests.flows.small_loop import PROJECT, SmallLoop
+
+SERVER_TIMEOUT_S = 120.0
+COMMAND_TIMEOUT_S = 120.0
+SCHEDULE_TIMEOUT_S = 90.0
+RUN_TIMEOUT_S = 240.0
+LOG_TAIL_CHARACTERS = 5_000
+_LOOK_EVERY_S = 0.2
+
+pytestmark = pytest.mark.slow
+
+
+class Orchestrated:
+    """A clone, a Prefect server of its own, and what a person does with both."""
+
+    def __init__(self, clone: SmallLoop, server: ServerProcess, environment: dict[str, str]) -> None:
+        self.clone = clone
+        self.server = server
+        self.environment = environment
+        self.api = httpx.Client(base_url=f"{server.spec.url}/api", timeout=30.0)
+
+    def prefect(self, *arguments: str) -> str:
+        """Type a `prefect` command in the clone."""
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+            cwd=self.clone.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def found(self, what: str, **where: Any) -> list[dict[str, Any]]:
+        """Deployments or flow runs that the server knows."""
+        answer = self.api.post(f"/{what}/filter", json=where)
+        answer.raise_for_status()
+        rows: list[dict[str, Any]] = answer.json()
+        return rows
+
+    def deployment(self, flow: str) -> dict[str, Any]:
+        """The deployment of a flow."""
+        answer = self.api.get(f"/deployments/name/{flow}/agriculture")
+        answer.raise_for_status()
+        row: dict[str, Any] = answer.json()
+        return row
+
+    def run_deployment(self, flow: str) -> dict[str, Any]:
+        """Ask for a run, and wait until a worker has brought it to an end."""
+        asked = self.api.post(f"/deployments/{self.deployment(flow)['id']}/create_flow_run", json={})
+        asked.raise_for_status()
+        place = f"/flow_runs/{asked.json()['id']}"
+        ends = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+        until(lambda: self.api.get(place).json()["state_type"] in ends, RUN_TIMEOUT_S, f"the run of {flow} ends")
+        run: dict[str, Any] = self.api.get(place).json()
+        return run
+
+    def tasks_of(self, run: dict[str, Any]) -> dict[str, str]:
+        """How each task of a run ended: Completed, or Cached where it did not have to run. Names lose their suffix."""
+        rows = self.found("task_runs", task_runs={"flow_run_id": {"any_": [run["id"]]}})
+        return {row["name"].rpartition("-")[0]: row["state_name"] for row in rows}
+
+    @contextmanager
+    def worker(self) -> Iterator[Path]:
+        """A worker for the pool, as prefect.yaml says to start one; its log."""
+        log = self.clone.root.with_name("worker.log")
+        command = (sys.executable, "-m", "prefect", "worker", "start", "--pool", "fieldloop", "--limit", "1")
+        process = ServerProcess(ServerSpec("worker", command, 0, "/", log, self.environment))
+        try:
+            yield log
+        finally:
+            process.terminate()
+            process.wait_ended(30.0)
+
+
+def until(is_so: Callable[[], bool], timeout_s: float, what: str) -> None:
+    """Look until something is so; a test that waits for long fails."""
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s: {what}"
+        time.sleep(_LOOK_EVERY_S)
+
+
+def seasons_of(clone: SmallLoop) -> list[dict[str, Any]]:
+    """The seasons of the clone's report."""
+    seasons: list[dict[str, Any]] = json.loads((clone.home / "report.json").read_text())["seasons"]
+    return seasons
+
+
+@pytest.fixture(scope="module")
+def orchestrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orchestrated]:
+    """A clone whose deployments stand on a server; both are gone afterwards."""
+    folder = tmp_path_factory.mktemp("orchestrated")
+    clone = SmallLoop.make(folder / "clone")
+    shutil.copyfile(PROJECT / "prefect.yaml", clone.root / "prefect.yaml")
+    for command in (
+        ("config", "user.name", "The deployment"),
+        ("config", "user.email", "deployment@example.org"),
+        ("add", "--all"),
+        ("commit", "--quiet", "--message", "Its schedule"),
+    ):
+        subprocess.run(["git", *command], cwd=clone.root, check=True)
+    with reserved_ports([PortWish("the test's server", 0, 0)]) as (port,):
+        environment = {
+            **QUIET_ENVIRONMENT,
+            **clone.environment(),
+            "PREFECT_HOME": str(folder / "prefect"),
+            "PREFECT_API_URL": f"http://{LOOPBACK}:{port}/api",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+        }
+        command = (sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port))
+        spec = ServerSpec("Prefect", command, port, "/api/health", folder / "server.log", environment)
+        server = ServerProcess(spec)
+        try:
+            until(server.is_up, SERVER_TIMEOUT_S, "Prefect's server answers")
+            made = Orchestrated(clone, server, environment)
+            made.prefect("work-pool", "create", "fieldloop", "--type", "process")
+            made.prefect("deploy", "--all")
+            yield made
+        finally:
+            server.terminate()
+            server.wait_ended()
+    assert clone.left_over() == {}
+
+
+def test_both_flows_are_deployed_by_their_modules_with_the_parameters_of_the_form(orchestrated: Orchestrated) -> None:
+    deployments = {row["entrypoint"]: row for row in orchestrated.found("deployments")}
+    assert set(deployments) == {"flows.season.season", "flows.retrain.retrain"}
+    form = deployments["flows.season.season"]["parameter_openapi_schema"]["properties"]
+    assert set(form) == {"workload", "devices", "seasons"}
+    assert all(field["description"] for field in form.values())
+    assert all(row["global_concurrency_limit"]["limit"] == 1 for row in deployments.values())
+
+
+def test_retraining_comes_every_monday_and_the_season_waits_to_be_asked(orchestrated: Orchestrated) -> None:
+    retrain, season = orchestrated.deployment("retrain"), orchestrated.deployment("season")
+
+    def scheduled() -> list[dict[str, Any]]:
+        return orchestrated.found("flow_runs", flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}})
+
+    until(lambda: bool(scheduled()), SCHEDULE_TIMEOUT_S, "the scheduler makes a run")
+    runs = scheduled()
+    assert {run["deployment_id"] for run in runs} == {retrain["id"]}
+    times = [datetime.fromisoformat(run["expected_start_time"]) for run in runs]
+    assert {(time.weekday(), time.hour) for time in times} == {(0, 3)}
+    assert [schedule["active"] for schedule in season["schedules"]] == [False]
+
+
+def test_a_worker_lives_the_season_once_repeats_only_what_is_gone_and_then_retrains(orchestrated: Orchestrated) -> None:
+    clone = orchestrated.clone
+    with orchestrated.worker() as log:
+        first = orchestrated.run_deployment("season")
+        assert first["state_type"] == "COMPLETED", log.read_text()[-LOG_TAIL_CHARACTERS:]
+        (turn,) = seasons_of(clone)
+        assert (turn["season"], turn["devices"], turn["records_lost"]) == (2006, 2, 0)
+        assert "Cached" not in orchestrated.tasks_of(first).values()
+        tags = subprocess.run(["git", "tag"], cwd=clone.root, capture_output=True, text=True, check=True).stdout
+        assert tags.split() == ["season-2005", "season-2006"]
+        keys = {row["key"] for row in orchestrated.found("artifacts")}
+        assert keys >= {"validation", "data-docs", "evaluation", "compression", "sync-2006", "season-2006", "report"}
+
+        (bundle,) = (clone.home / "bundles").glob("*.zip")
+        bundle.unlink()
+        second = orchestrated.run_deployment("season")
+        assert second["state_type"] == "COMPLETED", log.read_text()[-LOG_TAIL_CHARACTERS:]
+        repeated = {name for name, state in orchestrated.tasks_of(second).items() if state != "Cached"}
+        assert repeated == {"history", "release", "report"}  # DVC is the history's cache; the report is always written
+        assert bundle.is_file()
+        assert seasons_of(clone) == [turn]
+
+        retrain = orchestrated.run_deployment("retrain")
+        assert retrain["state_type"] == "COMPLETED", log.read_text()[-LOG_TAIL_CHARACTERS:]
+        assert orchestrated.tasks_of(retrain)["validate"] == "Cached"
+        assert orchestrated.tasks_of(retrain)["train"] == "Completed"

@@ -1,0 +1,43 @@
+"""Who may send is registered once; a key is never replaced silently."""
+
+from pathlib import Path
+
+import pytest
+
+from fieldedge.errors import ConfigError
+from fieldloop.gateway.devices import DeviceRegistry
+
+ONE = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+OTHER = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
+
+
+def test_devices_are_added_and_the_same_again_changes_nothing(tmp_path: Path) -> None:
+    registry = DeviceRegistry(tmp_path / "cloud" / "devices.json")
+    assert registry.public_keys() == {}
+    registry.register({"dev-00": ONE})
+    registry.register({"dev-01": OTHER})
+    written = registry.path.stat().st_mtime_ns
+    registry.register({"dev-00": ONE})
+    assert registry.public_keys() == {"dev-00": ONE, "dev-01": OTHER}
+    assert registry.path.stat().st_mtime_ns == written
+
+
+def test_another_key_for_a_known_device_is_refused_and_nothing_is_added(tmp_path: Path) -> None:
+    registry = DeviceRegistry(tmp_path / "devices.json")
+    registry.register({"dev-00": ONE})
+    with pytest.raises(ConfigError, match="dev-00 is registered"):
+        registry.register({"dev-01": OTHER, "dev-00": OTHER})
+    assert registry.public_keys() == {"dev-00": ONE}
+
+
+@pytest.mark.parametrize("key", ["", "abc", "zz" * 32, "00" * 31])
+def test_what_is_no_key_is_refused(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ConfigError, match="the public key of dev-00"):
+        DeviceRegistry(tmp_path / "devices.json").register({"dev-00": key})
+
+
+@pytest.mark.parametrize("content", ["{", "[]", ""])
+def test_a_damaged_registry_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "devices.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"devices\.json"):
+        DeviceRegistry(tmp_path / "devices.json").public_keys()

@@ -1,0 +1,44 @@
+"""The gateway over real sockets: there while its block runs, gone after."""
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from fieldedge.errors import ConfigError
+from fieldloop.gateway.app import create_app
+from fieldloop.gateway.server import GatewayServer
+from fieldloop.release import ReleaseRepository
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> GatewayServer:
+    ReleaseRepository(tmp_path / "tuf")
+    return GatewayServer(create_app(tmp_path / "tuf", tmp_path / "inbox", tmp_path / "devices.json"))
+
+
+def test_it_listens_on_a_free_port_of_this_machine_and_is_gone_afterwards(server: GatewayServer) -> None:
+    with server:
+        assert server.url.startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(f"{server.url}/v1/health", timeout=10) as answer:  # noqa: S310
+            assert json.load(answer) == {"ok": True}
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(f"{server.url}/v1/health", timeout=10)  # noqa: S310
+
+
+def test_it_stops_although_a_device_still_holds_a_connection(server: GatewayServer) -> None:
+    with server:
+        held = socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])))
+    held.close()
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    ReleaseRepository(tmp_path / "tuf")
+    app = create_app(tmp_path / "tuf", tmp_path / "inbox", tmp_path / "devices.json")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=str(port)), GatewayServer(app, port=port):
+            pass

@@ -1,0 +1,319 @@
+"""Ingesting batches: each record exactly once, whatever comes and wherever it stops."""
+
+import json
+import lzma
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fieldedge.contract import Record
+from fieldedge.errors import ConfigError
+from fieldloop.field_data import SeasonStore
+from fieldloop.ingest import IngestReport, account_for, ingest_batches
+from tests.sample_season import CONTRACT, SEASON, TODAY, Sender, field_row, recommendation_row, season_rows
+
+
+class Cloud:
+    """An inbox, a registry and a store in one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.inbox_dir = directory / "inbox"
+        self.quarantine_dir = directory / "data" / "quarantine"
+        self.store = SeasonStore(directory / "data" / "seasons", CONTRACT)
+
+    def sender(self, device_id: str = "dev-00") -> Sender:
+        return Sender(self.directory, device_id)
+
+    def ingest(self) -> IngestReport:
+        return ingest_batches(
+            self.inbox_dir, self.directory / "devices.json", self.store, self.quarantine_dir, CONTRACT, TODAY
+        )
+
+    def content(self) -> dict[str, bytes]:
+        return {str(p): p.read_bytes() for p in sorted(self.store.root.rglob("*")) if p.is_file()}
+
+    def waiting(self) -> list[str]:
+        return sorted(path.name for path in self.inbox_dir.iterdir() if path.is_file())
+
+    def quarantined(self) -> dict[str, str]:
+        parts = [pd.read_parquet(path) for path in self.quarantine_dir.glob("*/*.parquet")]
+        return {row["record_id"]: row["expectation"] for part in parts for row in part.to_dict("records")}
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Cloud:
+    return Cloud(tmp_path)
+
+
+def season_of(device_id: str = "dev-00", number: int = 0) -> dict[str, list[Record]]:
+    """Twelve records: a field, eight readings, two operations, a harvest."""
+    return season_rows(field_row(number, device_id=device_id), days=8)
+
+
+def outcome_of(device_id: str = "dev-00", number: int = 0) -> dict[str, list[Record]]:
+    """Two records: a field and its harvest. Each table costs a suite, so most tests make do with these."""
+    tables = season_of(device_id, number)
+    return {name: tables[name] for name in ("fields", "harvests")}
+
+
+def with_recommendations(tables: dict[str, list[Record]]) -> dict[str, list[Record]]:
+    (field,) = tables["fields"]
+    return tables | {"recommendations": [recommendation_row(field, row["date"]) for row in tables["readings"]]}
+
+
+def test_a_batch_is_stored_noted_and_moved_out_of_the_inbox(cloud: Cloud) -> None:
+    sender = cloud.sender()
+    batch = sender.send(sender.batch(season_of()))
+    report = cloud.ingest()
+    assert report.batches == (batch,)
+    assert report.records_received == report.records_accepted == 12
+    assert report.seasons == (SEASON,)
+    assert cloud.waiting() == []
+    assert (cloud.inbox_dir / "ingested" / f"{batch}.batch").is_file()
+    assert cloud.store.noted_batches()[batch]["device_id"] == "dev-00"
+    assert account_for(cloud.inbox_dir, cloud.store, cloud.quarantine_dir, SEASON).missing == ()
+    assert len(cloud.store.read("readings")) == 8
+
+
+@pytest.mark.slow
+def test_records_that_came_before_are_duplicates_and_change_no_byte(cloud: Cloud) -> None:
+    sender = cloud.sender()
+    sender.send(sender.batch(outcome_of()))
+    cloud.ingest()
+    before = cloud.content()
+    sender.send(sender.batch(outcome_of(), summary={"sent": "again, in another batch"}))
+    report = cloud.ingest()
+    assert (report.records_accepted, report.records_duplicate) == (0, 2)
+    after = cloud.content()
+    assert {name: after[name] for name in before} == before
+    assert len(after) == len(before) + 1  # the second batch's note
+
+
+def test_the_same_record_in_two_waiting_batches_is_accepted_once(cloud: Cloud) -> None:
+    sender = cloud.sender()
+    sender.send(sender.batch(outcome_of()))
+    sender.send(sender.batch(outcome_of(), summary={"n": 2}))
+    report = cloud.ingest()
+    assert (report.records_received, report.records_accepted, report.records_duplicate) == (4, 2, 2)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param("fields stored", marks=pytest.mark.slow),
+        "all stored",
+        pytest.param("noted", marks=pytest.mark.slow),
+        pytest.param("batch moved", marks=pytest.mark.slow),
+    ],
+)
+def test_a_crash_between_any_two_steps_is_mended_by_running_again(
+    cloud: Cloud, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = cloud.sender()
+    batch = sender.send(sender.batch(outcome_of()))
+    with monkeypatch.context() as patch:
+        patch.setattr(*CRASHES[step](cloud))
+        with pytest.raises(KeyboardInterrupt):
+            cloud.ingest()
+    cloud.ingest()
+    assert cloud.waiting() == []
+    assert sorted(p.name for p in (cloud.inbox_dir / "ingested").iterdir()) == [f"{batch}.batch", f"{batch}.json"]
+    assert len(cloud.store.read("harvests")) == 1
+    account = account_for(cloud.inbox_dir, cloud.store, cloud.quarantine_dir)
+    assert (account.received, account.accepted, account.missing) == (2, 2, ())
+
+
+def _crash_after_fields(cloud: Cloud) -> tuple[object, str, Callable[..., object]]:
+    real = cloud.store.accept
+
+    def accept(table: str, frame: pd.DataFrame, came_with: str) -> object:
+        outcome = real(table, frame, came_with)
+        if table == "fields":
+            raise KeyboardInterrupt
+        return outcome
+
+    return cloud.store, "accept", accept
+
+
+def _crash(cloud: Cloud, name: str, is_after: bool) -> tuple[object, str, Callable[..., object]]:
+    real = getattr(cloud.store, name)
+
+    def crash(*arguments: object) -> None:
+        if is_after:
+            real(*arguments)
+        raise KeyboardInterrupt
+
+    return cloud.store, name, crash
+
+
+def _crash_between_the_two_moves(cloud: Cloud) -> tuple[object, str, Callable[..., object]]:
+    real = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if self.parent == cloud.inbox_dir and self.suffix == ".json":
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    return Path, "replace", replace
+
+
+CRASHES: dict[str, Callable[[Cloud], tuple[object, str, Callable[..., object]]]] = {
+    "fields stored": _crash_after_fields,
+    "all stored": lambda cloud: _crash(cloud, "note_batch", is_after=False),
+    "noted": lambda cloud: _crash(cloud, "note_batch", is_after=True),
+    "batch moved": _crash_between_the_two_moves,
+}
+
+
+@pytest.mark.slow
+def test_bad_rows_go_to_quarantine_with_the_reason_and_the_rest_is_accepted(cloud: Cloud) -> None:
+    sender, tables = cloud.sender(), with_recommendations(season_of())
+    first, second, third, fourth = (row["record_id"] for row in tables["readings"][:4])
+    tables["readings"][0]["rain_mm"] = -4.0
+    tables["readings"][1]["tmax_c"] = "warm"
+    tables["readings"][2]["tmin_c"] = None
+    tables["readings"][3]["region"] = "half a pair"
+    tables["recommendations"][0]["yield_p10_t_ha"] = 30.0
+    sender.send(_with_text_replaced(sender.batch(tables), '"half a pair"', r'"\ud800"'))
+    report = cloud.ingest()
+    assert (report.records_accepted, report.records_quarantined) == (15, 5)
+    reasons = cloud.quarantined()
+    assert len(cloud.store.read("recommendations")) == 7
+    assert reasons[first] == "rain_mm is between 0 and 450 mm/day"
+    assert reasons[second] == "tmax_c is 'warm', not a number"
+    assert reasons[third] == "tmin_c is present"
+    assert "region is '\\ud800', not a text" in reasons[fourth]
+    assert reasons[tables["recommendations"][0]["record_id"]] == "yield_p50_t_ha is not below yield_p10_t_ha"
+    account = account_for(cloud.inbox_dir, cloud.store, cloud.quarantine_dir)
+    assert (account.accepted, account.quarantined, account.missing) == (15, 5, ())
+
+
+@pytest.mark.slow
+def test_a_record_that_contradicts_an_accepted_one_is_quarantined_and_the_old_one_kept(cloud: Cloud) -> None:
+    sender = cloud.sender()
+    sender.send(sender.batch(outcome_of()))
+    cloud.ingest()
+    before = cloud.store.read("harvests")
+    changed = outcome_of()
+    changed["harvests"][0]["yield_t_ha"] = 3.0
+    sender.send(sender.batch(changed))
+    report = cloud.ingest()
+    assert (report.records_duplicate, report.records_quarantined) == (1, 1)
+    pd.testing.assert_frame_equal(cloud.store.read("harvests"), before)
+
+
+def test_a_device_speaks_for_its_own_fields_only(cloud: Cloud) -> None:
+    sender, other = cloud.sender(), cloud.sender("dev-01")
+    sender.send(sender.batch(outcome_of()))
+    cloud.ingest()
+    foreign = outcome_of(number=0)
+    foreign["harvests"][0]["record_id"] = "2006/champion-00/harvests/2006-10-11"
+    foreign["harvests"][0]["date"] = "2006-10-11"
+    other.send(other.batch({"fields": outcome_of("dev-09", 5)["fields"], "harvests": foreign["harvests"]}))
+    report = cloud.ingest()
+    assert report.records_accepted == 0
+    assert sorted(cloud.quarantined().values()) == [
+        "device_id is the device that sent the row",
+        "the row's field has an accepted row in fields, of the device that sent it",
+    ]
+
+
+def test_records_may_come_in_a_later_batch_than_their_field(cloud: Cloud) -> None:
+    sender, tables = cloud.sender(), season_of()
+    sender.send(sender.batch({"fields": tables["fields"]}))
+    cloud.ingest()
+    sender.send(sender.batch({"harvests": tables["harvests"]}))
+    assert cloud.ingest().records_accepted == 1
+
+
+def _xz(content: object) -> bytes:
+    return lzma.compress(json.dumps(content).encode())
+
+
+REFUSED: dict[str, tuple[Callable[[Sender], bytes], str]] = {
+    "another contract": (lambda s: s.batch(season_of(), contract_hash="0" * 64), "contract_hash"),
+    "another workload": (lambda s: s.batch(season_of(), workload="kiosk"), "workload"),
+    "another device's name": (lambda s: s.batch(season_of(), device_id="dev-07"), "device_id"),
+    "no season": (lambda s: s.batch(season_of(), season="last year"), "season"),
+    "another format": (lambda _: _xz({"format": 9, "tables": {}}), "format 1"),
+    "not xz": (lambda _: b"hello, " * 20, "not readable xz"),
+    "cut short": (lambda s: s.batch(season_of())[:-40], "xz|cut short"),
+    "nested without end": (lambda _: lzma.compress(b"[" * 200_000), "recursion|not readable JSON"),
+    "an unknown table": (lambda s: _renamed(s, "readings", "gossip"), "no table 'gossip'"),
+    "a missing column": (lambda s: _renamed(s, '"rain_mm"', '"drizzle_mm"'), "no column rain_mm"),
+    "a bomb": (lambda _: lzma.compress(b" " * 60_000_000), "unpacks to more than"),
+}
+
+
+def _with_text_replaced(data: bytes, old: str, new: str) -> bytes:
+    return lzma.compress(lzma.decompress(data).decode().replace(old, new).encode())
+
+
+def _renamed(sender: Sender, old: str, new: str) -> bytes:
+    return _with_text_replaced(sender.batch(season_of()), old, new)
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """One ingestion of a good batch among bad ones, each from a device of its own."""
+
+    cloud: Cloud
+    report: IngestReport
+    sent: dict[str, tuple[str, bytes]]
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory: pytest.TempPathFactory) -> Refusals:
+    cloud = Cloud(tmp_path_factory.mktemp("cloud"))
+    good = cloud.sender()
+    good.send(good.batch({"fields": season_of()["fields"]}))
+    sent = {}
+    for number, (kind, (make, _)) in enumerate(REFUSED.items(), start=1):
+        sender = cloud.sender(f"dev-{number:02d}")
+        data = make(sender)
+        sent[kind] = (sender.send(data), data)
+    return Refusals(cloud, cloud.ingest(), sent)
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_batch_that_cannot_be_trusted_is_quarantined_whole_with_its_reason(refusals: Refusals, kind: str) -> None:
+    batch, data = refusals.sent[kind]
+    kept = refusals.cloud.quarantine_dir / "batches"
+    assert (kept / f"{batch}.batch").read_bytes() == data
+    reason = json.loads((kept / f"{batch}.json").read_text())["reason"]
+    assert re.search(REFUSED[kind][1], reason)
+    assert refusals.report.refused[batch] == reason
+
+
+def test_batches_that_cannot_be_trusted_hold_up_no_other(refusals: Refusals) -> None:
+    assert refusals.report.records_accepted == 1
+    assert len(refusals.report.refused) == len(REFUSED)
+    assert refusals.cloud.waiting() == []
+
+
+def test_a_batch_changed_on_disk_or_by_an_unknown_device_is_refused(cloud: Cloud) -> None:
+    sender = cloud.sender()
+    changed = sender.send(sender.batch(season_of()))
+    path = cloud.inbox_dir / f"{changed}.batch"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    unsigned = sender.send(sender.batch({"fields": season_of()["fields"]}))
+    envelope = cloud.inbox_dir / f"{unsigned}.json"
+    envelope.write_text(json.dumps(json.loads(envelope.read_text()) | {"device_id": "dev-99"}))
+    reasons = cloud.ingest().refused
+    assert "its name says" in reasons[changed]
+    assert "the signature is not that of dev-99" in reasons[unsigned]
+
+
+def test_an_empty_inbox_is_nothing_to_do_and_a_missing_registry_is_said(cloud: Cloud) -> None:
+    assert cloud.ingest().batches == ()
+    sender = cloud.sender()
+    sender.send(sender.batch(season_of()))
+    (cloud.directory / "devices.json").unlink()
+    with pytest.raises(ConfigError, match=r"devices\.json is missing"):
+        cloud.ingest()
+    assert len(cloud.waiting()) == 2

@@ -1,0 +1,81 @@
+"""A bundle is a function of its parts, and one that a device would refuse is not built."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fieldedge.bundles import FILES, Golden, parse_golden
+from fieldedge.errors import ReleaseError
+from fieldedge.workloads import WORKLOADS
+from fieldloop.release import Lineage, build_bundle, try_bundle
+
+CONTRACT = WORKLOADS["agriculture"].contract
+
+
+def test_the_same_parts_give_the_same_bytes(make_bundle: Callable[..., Path]) -> None:
+    assert make_bundle(name="once").read_bytes() == make_bundle(name="twice").read_bytes()
+    assert make_bundle(name="once").read_bytes() != make_bundle(yield_t_ha=11.0).read_bytes()
+
+
+def test_a_bundle_holds_the_five_files_uncompressed_and_says_where_it_comes_from(
+    make_bundle: Callable[..., Path],
+) -> None:
+    with zipfile.ZipFile(make_bundle("7")) as archive:
+        assert sorted(archive.namelist()) == sorted(FILES)
+        assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
+        manifest = json.loads(archive.read("manifest.json"))
+    assert manifest["version"] == "7"
+    assert manifest["contract_hash"] == CONTRACT.hash
+    assert manifest["data_hash"] == "d" * 32
+
+
+def test_a_device_accepts_what_is_built(make_bundle: Callable[..., Path]) -> None:
+    assert try_bundle(make_bundle("7").read_bytes(), CONTRACT).version == "7"
+
+
+def test_a_bundle_without_a_lineage_is_refused_and_not_written(
+    make_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    with pytest.raises(ReleaseError, match="no version"):
+        make_bundle("", name="nameless")
+    assert not (tmp_path / "bundles" / "nameless.zip").exists()
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    nothing = np.zeros((1, 1), dtype=np.float32)
+    with pytest.raises(ReleaseError, match=r"absent\.onnx cannot be read"):
+        build_bundle(
+            tmp_path / "bundle.zip",
+            tmp_path / "absent.onnx",
+            contract=CONTRACT,
+            lineage=Lineage("1", "int8", "d", "c", "r", "2026-01-01T00:00:00+00:00"),
+            golden=Golden(nothing, nothing),
+            golden_tolerance=0.01,
+            reference={},
+            card="",
+        )
+
+
+def test_a_model_that_does_not_repeat_its_golden_vectors_is_not_built(
+    make_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(make_bundle()) as archive:
+        (tmp_path / "model.onnx").write_bytes(archive.read("model.onnx"))
+        golden = parse_golden(archive.read("golden.npz"), CONTRACT)
+        reference = json.loads(archive.read("reference.json"))
+    with pytest.raises(ReleaseError, match="misses its golden vectors"):
+        build_bundle(
+            tmp_path / "bundle.zip",
+            tmp_path / "model.onnx",
+            contract=CONTRACT,
+            lineage=Lineage("1", "int8", "d", "c", "r", "2026-01-01T00:00:00+00:00"),
+            golden=Golden(golden.features, golden.outputs + 1),
+            golden_tolerance=0.01,
+            reference=reference,
+            card="",
+        )
+    assert not (tmp_path / "bundle.zip").exists()

@@ -1,0 +1,48 @@
+from dataclasses import replace
+
+import pytest
+
+from fieldedge.errors import DataError
+from fieldloop.simulation.practices import Rainfed, Threshold
+from fieldloop.simulation.seasons import run_practice, run_practices, spread
+from fieldloop.simulation.world import FieldSpec, field_specs
+
+
+def _count_to(limit: int) -> int:
+    if limit < 0:
+        raise DataError(f"cannot count to {limit}")
+    return sum(range(limit + 1))
+
+
+def _specs() -> list[FieldSpec]:
+    return field_specs("champion", 2006, 1, 7, "") + field_specs("cordoba", 2006, 1, 7, "")
+
+
+@pytest.mark.slow
+def test_outcomes_are_the_same_on_any_number_of_workers_and_in_the_order_of_the_jobs() -> None:
+    jobs = [(spec, practice) for spec in _specs() for practice in (Rainfed(), Threshold())]
+    progress: list[tuple[int, int]] = []
+    spread_out = run_practices(jobs, workers=2, on_progress=lambda done, total: progress.append((done, total)))
+    assert spread_out == [run_practice(*job) for job in jobs]
+    assert progress == [(done, 4) for done in range(1, 5)]
+    assert [outcome.spec.practice for outcome in spread_out] == ["rainfed", "threshold"] * 2
+
+
+def test_the_practice_is_what_the_record_names() -> None:
+    assert run_practice(replace(_specs()[0], practice="fieldloop"), Rainfed()).spec.practice == "rainfed"
+
+
+def test_progress_counts_in_sizes() -> None:
+    progress: list[tuple[int, int]] = []
+    assert spread(_count_to, [2, 3], 1, [10, 5], lambda done, total: progress.append((done, total))) == [3, 6]
+    assert progress == [(10, 15), (15, 15)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_s_error_is_raised_as_it_was(workers: int) -> None:
+    with pytest.raises(DataError, match="cannot count to -1"):
+        spread(_count_to, [3, -1, 4], workers, [1, 1, 1])
+
+
+def test_no_jobs_are_no_work() -> None:
+    assert run_practices([]) == []

@@ -1,0 +1,155 @@
+"""A missing or broken setting says which, and what to set."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from fieldedge.errors import ConfigError
+from fieldloop.settings import WorkloadParams, load_params, load_settings
+
+PROJECT = Path(__file__).resolve().parents[1]
+MISSING = object()
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the project's own params.yaml, and an environment that says nothing."""
+    for name in ("ROOT", "HOME", "EDGE_PYTHON", "WORKERS", "IS_DEPLOYMENT", "PREFECT_PORT", "MLFLOW_PORT"):
+        monkeypatch.delenv(f"FIELDLOOP_{name}", raising=False)
+    (tmp_path / "params.yaml").write_text((PROJECT / "params.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def with_param(clone: Path, place: str, value: Any) -> Path:
+    """Change one value of the agriculture block, or take it away."""
+    document = yaml.safe_load((clone / "params.yaml").read_text())
+    block = document["agriculture"]
+    *parents, last = place.split(".")
+    for parent in parents:
+        block = block[parent]
+    if value is MISSING:
+        del block[last]
+    else:
+        block[last] = value
+    (clone / "params.yaml").write_text(yaml.safe_dump(document))
+    return clone
+
+
+def refusal(clone: Path) -> str:
+    """What the person is told: one line."""
+    with pytest.raises(ConfigError) as refused:
+        load_params(clone, "agriculture")
+    told = str(refused.value)
+    assert "\n" not in told
+    return told
+
+
+def test_the_projects_own_params_are_sound() -> None:
+    params = load_params(PROJECT, "agriculture")
+    assert params.loop.devices == 24
+    assert params.practices.threshold_depletion_fractions == (0.95, 0.55, 0.60, 0.80)
+
+
+def test_params_are_frozen(clone: Path) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load_params(clone, "agriculture").model.epochs = 99
+
+
+def test_with_nothing_set_everything_is_in_the_folder_of_the_clone(clone: Path) -> None:
+    settings = load_settings()
+    assert settings.root == clone
+    assert settings.home_dir == clone / ".fieldloop"
+    assert settings.data_dir == clone / "data"
+    assert settings.edge_python_path == clone / ".venv-edge" / "bin" / "python"
+    assert settings.tracking_uri == f"sqlite:///{clone}/.fieldloop/mlflow/mlflow.db"
+    assert settings.worker_count >= 1
+    assert not settings.is_deployment
+
+
+def test_every_setting_is_a_fieldloop_variable(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"HOME": "/var/loop", "WORKERS": "3", "IS_DEPLOYMENT": "0", "EDGE_PYTHON": "/opt/py"}.items():
+        monkeypatch.setenv(f"FIELDLOOP_{name}", value)
+    settings = load_settings()
+    assert (settings.home_dir, settings.worker_count) == (Path("/var/loop"), 3)
+    assert settings.is_deployment is False
+    assert settings.edge_python_path == Path("/opt/py")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("WORKERS", "many", "FIELDLOOP_WORKERS: input should be a valid integer"),
+        ("WORKERS", "-3", "FIELDLOOP_WORKERS: input should be greater than or equal to 0"),
+        ("IS_DEPLOYMENT", "perhaps", "FIELDLOOP_IS_DEPLOYMENT: input should be a valid boolean"),
+        ("PREFECT_PORT", "70000", "FIELDLOOP_PREFECT_PORT: input should be less than or equal to 65535"),
+        ("ROOT", "/nowhere", "no params.yaml in /nowhere; set FIELDLOOP_ROOT to the folder of the clone"),
+    ],
+)
+def test_a_broken_setting_is_named_with_what_was_found(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str
+) -> None:
+    monkeypatch.setenv(f"FIELDLOOP_{name}", value)
+    with pytest.raises(ConfigError) as refused:
+        load_settings()
+    assert expected in str(refused.value)
+    assert value in str(refused.value)
+
+
+def test_every_broken_setting_is_named_at_once(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIELDLOOP_WORKERS", "many")
+    monkeypatch.setenv("FIELDLOOP_MLFLOW_PORT", "x")
+    with pytest.raises(ConfigError, match=r"FIELDLOOP_WORKERS: .*; FIELDLOOP_MLFLOW_PORT: "):
+        load_settings()
+
+
+@pytest.mark.parametrize("block", sorted(WorkloadParams.model_fields))
+def test_a_missing_block_is_named(clone: Path, block: str) -> None:
+    assert f"params.yaml: agriculture.{block}: field required" in refusal(with_param(clone, block, MISSING))
+
+
+@pytest.mark.parametrize(
+    "place", [f"{b}.{name}" for b, f in WorkloadParams.model_fields.items() for name in f.annotation.model_fields]
+)
+def test_a_parameter_of_the_wrong_kind_is_named_with_its_place(clone: Path, place: str) -> None:
+    told = refusal(with_param(clone, place, {"not": ["a", "value"]}))
+    assert f"agriculture.{place}" in told
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "expected"),
+    [
+        ("loop.devices", 0, "agriculture.loop.devices: input should be greater than or equal to 1; found 0"),
+        ("loop.seasons", [], "agriculture.loop.seasons: tuple should have at least 1 item"),
+        ("model.dropout", 1.0, "agriculture.model.dropout: input should be less than 1; found 1.0"),
+        ("model.hiden", [8], "agriculture.model.hiden: extra inputs are not permitted"),
+        ("model.precision", "int3", "agriculture.model.precision: input should be '32-true' or 'bf16-mixed'"),
+        ("practices.threshold_depletion_fractions", [0.5, 0.5], "threshold_depletion_fractions.2: field required"),
+        ("history.regions", {"champion": [2005, 1984]}, "champion runs from 2005 to 1984; name the first harvest year"),
+        ("gates.holdout_seasons", [2006], "seasons [2006] are both held out and lived through; choose other years"),
+        ("gates.holdout_seasons", [1950], "held-out seasons [1950] are not in the history of any region"),
+    ],
+)
+def test_a_broken_parameter_says_what_to_write(clone: Path, place: str, value: Any, expected: str) -> None:
+    assert expected in refusal(with_param(clone, place, value))
+
+
+def test_an_unknown_workload_says_which_are_there(clone: Path) -> None:
+    with pytest.raises(ConfigError, match=r"has no block 'kiosk'; it has agriculture\. Add one, see CONTRIBUTING"):
+        load_params(clone, "kiosk")
+
+
+@pytest.mark.parametrize(
+    "content", [b"agriculture: [unclosed\n  x: :", b"\xff\xfe\x00rubbish", b"", b"- a\n- list\n", b"1: 2\n"]
+)
+def test_a_params_file_that_is_not_one_says_how_to_get_it_back(clone: Path, content: bytes) -> None:
+    (clone / "params.yaml").write_bytes(content)
+    assert str(clone / "params.yaml") in refusal(clone)
+
+
+def test_a_lost_params_file_says_how_to_get_it_back(clone: Path) -> None:
+    (clone / "params.yaml").unlink()
+    assert "git checkout params.yaml" in refusal(clone)

@@ -1,0 +1,125 @@
+"""One feature builder: what a model is trained on is what a device computed, or would have, in the field."""
+
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fieldedge.errors import DataError
+from fieldedge.workloads import WORKLOADS
+from fieldedge.workloads.agriculture import Day
+from fieldedge.workloads.agriculture.features import INDEX, days_between
+from fieldloop.workloads.agriculture.examples import build_examples, load_examples, save_examples
+from tests.sample_season import CONTRACT, Tables, field_row, frames
+
+AGRICULTURE = WORKLOADS["agriculture"]
+DAYS = 40
+
+
+def whole(tables: Tables) -> Tables:
+    """Every table of the contract, empty where none is given, as the store reads them."""
+    return {table.name: tables.get(table.name, pd.DataFrame(columns=table.column_names)) for table in CONTRACT.tables}
+
+
+def device_season(tables: Tables, record: dict[str, Any]) -> tuple[list[Day], list[dict[str, Any]]]:
+    """The season as a device lives it: its history, and the recommendations that it stores each morning."""
+    rows = {row["date"]: row for row in tables["readings"].to_dict("records")}
+    done = tables["operations"].set_index("date")
+    history: list[Day] = []
+    told = []
+    for number in range(DAYS):
+        today = (date.fromisoformat(record["planting_date"]) + timedelta(days=number)).isoformat()
+        advice = AGRICULTURE.recommend(record, history, today, None)
+        told.append(advice.as_record(record["season"], record["region"], record["field_id"], "3", CONTRACT.hash))
+        reading = rows.get(today)
+        reading = {name: None if value != value else value for name, value in reading.items()} if reading else None
+        applied = done.loc[today] if today in done.index else {"irrigation_mm": 0.0, "nitrogen_kg_ha": 0.0}
+        history.append(Day(today, reading, float(applied["irrigation_mm"]), float(applied["nitrogen_kg_ha"])))
+    return history, told
+
+
+def as_table(told: list[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(told)[list(CONTRACT.table("recommendations").column_names)]
+
+
+def test_examples_are_the_devices_own_rows_after_the_days_action() -> None:
+    record = field_row()
+    tables = frames(record, days=DAYS)
+    examples = build_examples(whole(tables))
+    history, _ = device_season(tables, record)
+    for number, row in enumerate(AGRICULTURE.featurize(history, record)[:DAYS]):
+        (after,) = AGRICULTURE.with_actions(
+            row, np.float32([history[number].irrigation_mm]), np.float32([history[number].nitrogen_kg_ha])
+        )
+        np.testing.assert_array_equal(examples.features[number], after)
+
+
+def test_days_that_a_device_sent_give_the_examples_that_all_its_readings_would_have_given() -> None:
+    record = field_row(device_id="dev-00")
+    tables = frames(record, days=DAYS)
+    from_readings = build_examples(whole(tables))
+    _, told = device_season(tables, record)
+    sent = [3, 12, 13, 28]
+    from_device = build_examples(whole({**tables, "recommendations": as_table([told[i] for i in reversed(sent)])}))
+    np.testing.assert_allclose(from_device.features, from_readings.features[sent], atol=6e-5)
+    np.testing.assert_array_equal(from_device.targets, from_readings.targets[sent])
+
+
+def test_what_is_still_to_come_counts_from_after_the_days_action_to_the_harvest() -> None:
+    record = field_row()
+    examples = build_examples(whole(frames(record, days=DAYS)))
+    assert len(examples) == days_between(record["planting_date"], "2006-10-10") + 1
+    water = examples.targets[:, 1]
+    assert (water[0], water[6], water[7], water[35]) == (125.0, 125.0, 100.0, 0.0)
+    before, today = (examples.features[:, INDEX[n]] for n in ("irrigation_season_mm", "candidate_irrigation_mm"))
+    assert (today[:8] == [25.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 25.0]).all()
+    np.testing.assert_array_equal(before + today + water, np.full(len(examples), 150.0))
+    assert (examples.targets[:, 0] == np.float32(11.5)).all()
+    assert (examples.targets[:, 2] == 0.0).all()
+
+
+def test_only_harvested_field_seasons_teach_and_each_is_a_group() -> None:
+    tables = frames(field_row(0), field_row(1), field_row(2), days=DAYS)
+    tables["harvests"] = tables["harvests"][tables["harvests"]["field_id"] != "champion-01"]
+    examples = build_examples(whole(tables))
+    assert examples.groups == ("2006/champion-00", "2006/champion-02")
+    np.testing.assert_array_equal(np.bincount(examples.group), [len(examples) // 2] * 2)
+
+
+def test_the_order_of_rows_in_the_tables_changes_nothing() -> None:
+    tables = frames(field_row(0), field_row(1), days=DAYS)
+    shuffled = {name: frame.sample(frac=1, random_state=4) for name, frame in tables.items()}
+    straight, mixed = build_examples(whole(tables)), build_examples(whole(shuffled))
+    assert straight.groups == mixed.groups
+    np.testing.assert_array_equal(straight.features, mixed.features)
+    np.testing.assert_array_equal(straight.targets, mixed.targets)
+
+
+def test_operations_outside_the_season_are_not_counted() -> None:
+    record = field_row()
+    tables = frames(record, days=DAYS)
+    before, after = tables["operations"].iloc[:1].copy(), tables["operations"].iloc[:1].copy()
+    before["date"], after["date"] = "2006-04-20", "2006-12-24"
+    more = {**tables, "operations": pd.concat([before, tables["operations"], after])}
+    np.testing.assert_array_equal(build_examples(whole(more)).targets, build_examples(whole(tables)).targets)
+
+
+def test_without_one_harvest_it_says_what_is_missing() -> None:
+    tables = frames(field_row(), days=5)
+    with pytest.raises(DataError, match=r"no harvested field-season .* rows of `harvests`"):
+        build_examples(whole({name: tables[name] for name in ("fields", "readings")}))
+
+
+def test_kept_examples_come_back_as_they_were(tmp_path: Path) -> None:
+    examples = build_examples(whole(frames(field_row(), days=DAYS)))
+    save_examples(examples, tmp_path / "examples" / "x.npz")
+    again = load_examples(tmp_path / "examples" / "x.npz")
+    assert again.groups == examples.groups
+    for name in ("features", "targets", "group"):
+        found, kept = getattr(again, name), getattr(examples, name)
+        assert found.dtype == kept.dtype
+        np.testing.assert_array_equal(found, kept)
+    assert again.model_inputs().dtype == np.float32

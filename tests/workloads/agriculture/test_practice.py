@@ -1,0 +1,142 @@
+"""Practice: what-if fields come from the tables, the search finds what pays, and pairs differ by their action alone."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fieldedge.errors import DataError
+from fieldedge.workloads.agriculture.features import FEATURES, INDEX
+from fieldloop.settings import WhatIfParams
+from fieldloop.simulation.practices import Calendar
+from fieldloop.simulation.seasons import live_season
+from fieldloop.simulation.world import field_specs
+from fieldloop.workloads.agriculture import policy_search
+from fieldloop.workloads.agriculture.counterfactuals import fit_effects, live_twice
+from fieldloop.workloads.agriculture.model import CropModel, Effects
+from fieldloop.workloads.agriculture.policy_search import (
+    DOSES,
+    FORECASTS,
+    START,
+    TRIGGERS,
+    follow,
+    nearest_dose_kg_ha,
+    profits_usd_ha,
+    search,
+)
+from fieldloop.workloads.agriculture.practising import practise, set_weights, weights_of
+from fieldloop.workloads.agriculture.training_world import TrainingWorld
+from fieldloop.workloads.agriculture.what_if import live
+
+SEASONS = (1996, 1997, 2001)
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, pd.DataFrame]:
+    lived = [
+        live_season(spec, Calendar())[1]
+        for season in SEASONS
+        for spec in field_specs("champion", season, 2, 5, "calendar")
+    ]
+    names = ("fields", "readings", "operations", "harvests")
+    return {name: pd.DataFrame([row for one in lived for row in getattr(one, name)]) for name in names}
+
+
+@pytest.fixture(scope="module")
+def world(tables: dict[str, pd.DataFrame]) -> TrainingWorld:
+    return TrainingWorld.of(tables)
+
+
+def test_the_dose_that_is_given_is_the_candidate_next_to_the_one_that_is_due() -> None:
+    due, largest = np.float32([0.0, 12.0, 55.0, 130.0, 33.0]), np.float32([90.0, 90.0, 90.0, 90.0, 0.0])
+    assert nearest_dose_kg_ha(due, largest).tolist() == [0.0, 20.0, 60.0, 90.0, 0.0]
+
+
+def test_every_weight_is_searched_once() -> None:
+    asked = [index for question in policy_search.QUESTIONS for index in range(len(START))[question.weights]]
+    assert sorted(asked) == list(range(len(START)))
+    assert sum(question.effort for question in policy_search.QUESTIONS) == pytest.approx(1.0)
+    assert {TRIGGERS.stop, DOSES.start} == {FORECASTS.start, FORECASTS.stop}
+
+
+def test_weights_survive_the_network() -> None:
+    network = CropModel(len(FEATURES), [8], 0.0)
+    assert weights_of(network) == pytest.approx(START)
+    set_weights(network, START + 0.125)
+    assert weights_of(network) == pytest.approx(START + 0.125)
+
+
+@pytest.mark.slow
+def test_a_regions_weather_is_what_its_devices_agree_on(tables: dict[str, pd.DataFrame], world: TrainingWorld) -> None:
+    own = world.weather["champion", 1997]
+    readings = tables["readings"][tables["readings"]["season"] == 1997]
+    first = str(own.first)
+    assert first == min(readings["date"])
+    day = readings[readings["date"] == first]
+    assert own.days[0, 3] == pytest.approx(day["et0_mm"].median())
+    assert np.isfinite(own.since(own.first)).all()
+
+
+@pytest.mark.slow
+def test_days_that_nobody_sent_lie_between_their_neighbours(tables: dict[str, pd.DataFrame]) -> None:
+    readings = tables["readings"]
+    days = sorted(readings[readings["season"] == 2001]["date"].unique())
+    thinned = {**tables, "readings": readings[~readings["date"].isin(days[20:23])]}
+    weather = TrainingWorld.of(thinned).weather["champion", 2001].days
+    offset = (pd.Timestamp(days[20]) - pd.Timestamp(days[0])).days
+    low, high = sorted((weather[offset - 1, 1], weather[offset + 3, 1]))
+    assert ((low - 1e-9 <= weather[offset : offset + 3, 1]) & (weather[offset : offset + 3, 1] <= high + 1e-9)).all()
+
+
+def test_tables_without_weather_are_refused_in_a_sentence(tables: dict[str, pd.DataFrame]) -> None:
+    with pytest.raises(DataError, match="no accepted field has weather: rows of `fields` and `readings`"):
+        TrainingWorld.of({**tables, "readings": tables["readings"].iloc[:0]})
+
+
+@pytest.mark.slow
+def test_the_same_seed_draws_the_same_fields_and_another_seed_others(world: TrainingWorld) -> None:
+    first, again, other = (world.draw(12, seed) for seed in (4, 4, 5))
+    assert np.array_equal(first.water_price_usd_mm, again.water_price_usd_mm)
+    assert np.array_equal(first.fields.features(), again.fields.features())
+    assert not np.array_equal(first.water_price_usd_mm, other.water_price_usd_mm)
+
+
+@pytest.mark.slow
+def test_a_search_from_a_bad_start_earns_more_on_fields_that_it_did_not_see(world: TrainingWorld) -> None:
+    thirsty = START.copy()
+    thirsty[TRIGGERS.start : TRIGGERS.start + 8] -= 0.45  # irrigates far too early
+    found = search(world, thirsty, 9, 6, 24, seed=1)
+
+    def earned(weights: np.ndarray) -> float:  # type: ignore[type-arg]  # a test
+        drawn = world.draw(100, 99, 1.0, 0.0)
+        return float(profits_usd_ha(live(drawn.fields, follow(weights, drawn)), drawn).mean())
+
+    assert earned(found) > earned(thirsty) + 5.0
+
+
+@pytest.mark.slow
+def test_pairs_say_that_water_saves_later_water_and_never_what_was_done_today(world: TrainingWorld) -> None:
+    pairs, examples = live_twice(world, START, 160, seed=2)
+    assert len(pairs.rows) > 60
+    water = pairs.rows[:, INDEX["candidate_irrigation_mm"]] > 0.0
+    assert 0.0 > float(pairs.differences[water, 1].mean()) > -40.0
+    assert set(np.unique(examples.features[:, INDEX["is_advised"]])) == {1.0}
+    assert (examples.targets[:, 1:] >= -1e-3).all()
+    effects = Effects().requires_grad_(False)
+    fit_effects(effects, pairs, seed=0)
+    changed = effects(torch.from_numpy(pairs.rows[water]))[:, 3]
+    assert float(changed.mean()) == pytest.approx(float(pairs.differences[water, 1].mean()), abs=6.0)
+
+
+@pytest.mark.slow
+def test_practice_is_the_same_for_the_same_seed_and_starts_from_a_champion(tables: dict[str, pd.DataFrame]) -> None:
+    world, told = TrainingWorld.of(tables), []
+    params = WhatIfParams(generations=5, generations_from_champion=0, population=4, seasons=8, pairs=24)
+    networks = [CropModel(len(FEATURES), [8], 0.0) for _ in range(3)]
+    for network in networks[:2]:
+        practise(network, world, params, None, 7, lambda done, total: told.append((done, total)))
+    assert np.array_equal(weights_of(networks[0]), weights_of(networks[1]))
+    assert not np.array_equal(weights_of(networks[0]), START)
+    assert told[-1] == (6, 6)
+    practise(networks[2], world, params, networks[0], 7, lambda *_: None)
+    assert np.array_equal(weights_of(networks[2]), weights_of(networks[0]))
