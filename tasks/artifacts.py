@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
+from fieldloop.compression.table import compression_rows
 from fieldloop.steps import AcceptedRef, CompressedRef, Loop, RegisteredRef, SyncedRef
 
 
@@ -41,18 +42,15 @@ def show_verdict(registered: RegisteredRef) -> None:
 
 
 def show_compression(compressed: CompressedRef) -> None:
-    """Both files side by side, and what ships."""
+    """Every file side by side, what ships to each class of devices, and the front as a picture."""
     report = json.loads(Path(compressed.report).read_text())
-    rows = [
-        {
-            "file": name,
-            "bytes": report[f"{name}_bytes"],
-            "held-out yield RMSE t/ha": round(report[f"{name}_yield_rmse_t_ha"], 4),
-            f"median of a call on {report['batch']} candidates, us": round(report[f"{name}_latency_us"], 1),
-        }
-        for name in ("float32", "int8")
+    create_table_artifact(table=compression_rows(report), key="compression", description=compressed.reason)
+    classes = [
+        {"devices": name, **{key: choice[key] for key in ("ships", "bytes", "reason", "parity_on", "timed_on")}}
+        for name, choice in report["by_class"].items()
     ]
-    create_table_artifact(table=rows, key="compression", description=compressed.reason)
+    create_table_artifact(table=classes, key="device-classes", description="What ships to each class of devices")
+    show_picture("compression front", Path(report["picture"]).read_bytes())
 
 
 def show_sync(synced: SyncedRef) -> None:
@@ -68,15 +66,19 @@ def show_season(season: int, markdown: str) -> None:
     create_markdown_artifact(markdown=markdown, key=f"season-{season}")
 
 
+def show_picture(name: str, png: bytes) -> None:
+    """One picture, inside the page."""
+    create_markdown_artifact(
+        markdown=f"![{name}](data:image/png;base64,{base64.b64encode(png).decode()})",
+        key=f"picture-{name.replace(' ', '-').lower()}",
+        description=name,
+    )
+
+
 def show_pictures(loop: Loop, pictures: Mapping[str, bytes], report: Path) -> None:
     """The report's pictures, inside the page, and the way to the report."""
     for name, png in pictures.items():
-        data = base64.b64encode(png).decode()
-        create_markdown_artifact(
-            markdown=f"![{name}](data:image/png;base64,{data})",
-            key=f"picture-{name.replace('_', '-').lower()}",
-            description=name.replace("_", " "),
-        )
+        show_picture(name.replace("_", " "), png)
     create_link_artifact(
         link=loop.settings.page_url(report), link_text="The season's report (while `make ui` runs)", key="report"
     )

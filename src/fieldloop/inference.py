@@ -13,18 +13,20 @@ Array = npt.NDArray[np.float32]
 BLOCK = 4096
 
 
-def open_session(path: Path) -> ort.InferenceSession:
-    """A session with the device's options: one thread, CPU."""
+def open_session(model: Path | bytes) -> ort.InferenceSession:
+    """A session with the device's options: one thread, CPU. A model is a file, or its bytes."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(
+        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+    )
 
 
-def predictor(path: Path) -> Predict:
+def predictor(model: Path | bytes) -> Predict:
     """Scaled features (N, F) to outputs (N, 5), in blocks."""
-    session = open_session(path)
+    session = open_session(model)
 
     def predict(features: Array) -> Array:
         parts = [

@@ -26,6 +26,7 @@ from fieldloop.training import Trained
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 _TAG = "fieldloop."
+_SHIPPING = "## What ships"
 
 
 @dataclass(frozen=True)
@@ -132,14 +133,27 @@ class ModelRegistry:
             self.client.set_registered_model_alias(self.name, CHAMPION, version)
         return self.describe(version)
 
-    def note_compression(self, version: str, compressed: Compressed) -> None:
-        """Write on the version what ships and why."""
+    def note_compression(self, version: str, compressed: Compressed, report: Path | None = None) -> None:
+        """Write on the version, in its card and in its run what ships to each class of devices, and why.
+
+        Args:
+            report: everything that was measured, JSON.
+        """
         for key in ("shipped", "bytes", "float32_bytes", "error_increase_pct"):
             self.client.set_model_version_tag(self.name, version, f"{_TAG}{key}", str(compressed.as_dict()[key]))
         self.client.set_model_version_tag(self.name, version, f"{_TAG}shipping_reason", compressed.reason)
         run_id = self.client.get_model_version(self.name, version).run_id
         for name in ("int8_bytes", "float32_bytes", "error_increase_pct", "int8_latency_us", "float32_latency_us"):
-            self.client.log_metric(run_id, name, float(compressed.as_dict()[name]))
+            if np.isfinite(compressed.as_dict()[name]):
+                self.client.log_metric(run_id, name, float(compressed.as_dict()[name]))
+        for name, choice in compressed.by_class.items():
+            self.client.set_model_version_tag(self.name, version, f"{_TAG}ships.{name}", choice["ships"])
+            self.client.set_model_version_tag(self.name, version, f"{_TAG}ships_reason.{name}", choice["reason"])
+        for path in (report, Path(compressed.picture) if compressed.picture else None):
+            if path is not None:
+                self.client.log_artifact(run_id, str(path), "compression")
+        card = self.card(version).partition(_SHIPPING)[0].rstrip()
+        self.client.update_model_version(self.name, version, f"{card}\n\n{_SHIPPING}\n\n{shipping_card(compressed)}")
 
     def created_utc(self, version: str) -> str:
         """When the version was registered."""
@@ -212,6 +226,19 @@ def model_card(name: str, version: str, trained: Trained, verdict: Verdict, tags
             "Beyond them the device's guardrails hold and the FAO-56 rule stands in.",
         ]
     )
+
+
+def shipping_card(compressed: Compressed) -> str:
+    """What ships to each class of devices and why, Markdown."""
+    if not compressed.by_class:
+        return compressed.reason
+    rows = [
+        f"| {name} | {choice['ships']} | {choice['bytes'] / 1000:.0f} kB | {choice['reason']} "
+        f"| {choice['parity_on']} | {choice['timed_on']} |"
+        for name, choice in compressed.by_class.items()
+    ]
+    head = "| devices | file | size | why | numbers compared on | timed on |"
+    return "\n".join([f"In this bundle: {compressed.reason}.", "", head, "| --- " * 6 + "|", *rows])
 
 
 def _score_row(label: str, scores: Scores) -> str:

@@ -139,13 +139,67 @@ class GateParams(_Params):
     )
 
 
+class DeviceClassParams(_Params):
+    """Devices that compute alike: what their processor has, and how this machine can speak for it."""
+
+    machine: str = Field(default="any", description="as `uname -m` says it there; any: nothing is assumed")
+    weights: Literal["reduced", "unsigned", "signed"] | None = Field(
+        default=None, description="how 8-bit weights are stored for it; empty: it gets float32"
+    )
+    lacks: tuple[str, ...] = Field(default=(), description="CPU features that these devices do not have")
+    emulator: tuple[str, ...] = Field(default=(), description="runs the devices' Python as on such a processor")
+    python: str = Field(default="", description="a Python of that machine; empty: the devices' own; relative to root")
+
+
+class SearchParams(_Params):
+    """Which small models are made to choose from."""
+
+    keep: tuple[float, ...] = Field(default=(0.375,), description="shares of the neurons; all of them are always tried")
+    epochs: int = Field(default=8, ge=1, description="of fine-tuning after neurons were removed")
+    learning_rate: float = Field(default=0.003, gt=0)
+    teacher_share: float = Field(
+        default=0.9, ge=0, le=1, description="of the loss: the teacher's answers; else outcomes"
+    )
+    teacher_hidden: tuple[int, ...] = Field(default=(), description="of an ensemble; empty: the champion teaches")
+    teacher_members: int = Field(default=0, ge=0)
+    rows: int = Field(default=100_000, ge=64, description="training examples that are fine-tuned on")
+    autotune_trials: int = Field(default=2, ge=1, description="recipes of neural-compressor that are tried at most")
+    rounding_epochs: int = Field(default=2, ge=0, description="quantisation-aware, where rounding costs too much")
+
+    @field_validator("keep")
+    @classmethod
+    def _are_shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0.0 < share <= 1.0 for share in value):
+            raise ValueError("each is a share of the neurons, above 0 and at most 1")
+        return value
+
+
 class CompressionParams(_Params):
-    """What the small model must show to ship."""
+    """What the small model must show to ship, and what is tried."""
 
     calibration_rows: int = Field(ge=64)
-    max_error_increase_pct: float = Field(ge=0)
-    max_latency_ratio: float = Field(gt=0)
     candidates_per_decision: int = Field(ge=1)
+    max_error_increase_pct: float = Field(ge=0, description="of the held-out yield error, against float32")
+    max_latency_ratio: float = Field(gt=0, description="median time of a decision, against float32's")
+    max_p99_ratio: float = Field(default=1.5, gt=0, description="the slowest of a hundred calls, against float32's")
+    min_agreement_pct: float = Field(
+        default=99.0, ge=0, le=100, description="mornings with the same action, or little regret"
+    )
+    max_regret_pct: float = Field(default=0.5, ge=0, description="of a season's profit: what another action may cost")
+    max_profit_loss_pct: float = Field(default=0.5, ge=0, description="of the closed-loop profit, against float32's")
+    parity_sd: float = Field(default=0.05, gt=0, description="on golden vectors, in standard deviations of an output")
+    decision_rows: int = Field(default=1_000, ge=1)
+    closed_loop_fields: int = Field(default=32, ge=1)
+    timed_calls: int = Field(default=1_000, ge=50)
+    search: SearchParams = SearchParams()
+    device_classes: dict[str, DeviceClassParams] = Field(default={"any": DeviceClassParams()}, min_length=1)
+    fleet_class: str = Field(default="any", description="the class whose file goes into the bundle")
+
+    @model_validator(mode="after")
+    def _fleet_is_of_a_class(self) -> "CompressionParams":
+        if self.fleet_class not in self.device_classes:
+            raise ValueError(f"fleet_class {self.fleet_class!r} is none of device_classes {list(self.device_classes)}")
+        return self
 
 
 class WorkloadParams(_Params):

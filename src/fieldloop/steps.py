@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from fieldloop.compression import Material
+    from fieldloop.evaluation import Predict
     from fieldloop.field_data import SeasonStore
     from fieldloop.fleet import Fleet
     from fieldloop.report import SeasonStory
@@ -313,27 +315,48 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: "Trained") -> 
 
 def compress_champion(loop: Loop, data: SnapshotRef, registered: RegisteredRef) -> CompressedRef:
     """The small model of the champion, if it is measured to be as good and as fast; otherwise float32."""
-    from fieldloop.compression import compress
+    from fieldloop.compression import Bench, compress
     from fieldloop.registry import ModelRegistry
-    from fieldloop.training import load_network
 
     registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
     champion = registry.describe(registered.champion_version)
-    examples = _training_examples(loop, data)
-    picks = np.random.default_rng(0).choice(
-        len(examples), min(len(examples), loop.params.compression.calibration_rows), replace=False
-    )
-    made = compress(
-        load_network(Path(champion.checkpoint)),
-        examples.model_inputs()[np.sort(picks)],
-        _held_out_examples(loop),
-        _metadata(loop),
-        loop.params.compression,
-        Path(champion.checkpoint).parent / "compressed",
-    )
-    registry.note_compression(champion.version, made)
+    folder = Path(champion.checkpoint).parent
+    bench = Bench(loop.settings.edge_python_path, loop.settings.root, loop.workload)
+    material = compression_material(loop, data, Path(champion.checkpoint))
+    made = compress(material, loop.params.compression, folder / "compressed", bench)
     report = _write_json(Path(made.path).parent / "report.json", made.as_dict())
+    registry.note_compression(champion.version, made, report)
     return CompressedRef(champion.version, made.path, made.shipped, made.reason, str(report))
+
+
+def compression_material(loop: Loop, data: SnapshotRef, checkpoint: Path) -> "Material":
+    """What compression needs of a trained model: its network, what it learned from, and seasons to try it on."""
+    from fieldloop.compression import Material
+    from fieldloop.training import load_network, practised_examples
+    from fieldloop.workloads import WORKLOADS
+    from fieldloop.workloads.agriculture.examples import joined
+
+    examples, params = _training_examples(loop, data), loop.params.compression
+    count = min(len(examples), params.calibration_rows)
+    picks = np.sort(np.random.default_rng(0).choice(len(examples), count, replace=False))
+    practised = practised_examples(checkpoint.parent)
+    tables = _tables(loop, _training_seasons(loop, data))
+
+    def profits(predict: "Predict") -> "np.ndarray[Any, np.dtype[np.float64]]":
+        workload = WORKLOADS[loop.workload]
+        return workload.closed_loop_profits_usd_ha(tables, predict, params.closed_loop_fields, loop.params.model.seed)
+
+    return Material(
+        workload=loop.workload,
+        network=load_network(checkpoint),
+        features=_contract(loop).features,
+        calibration=examples.model_inputs()[picks],
+        training=examples if practised is None else joined(examples, practised),
+        held_out=_held_out_examples(loop),
+        profits=profits,
+        metadata=_metadata(loop),
+        model=loop.params.model,
+    )
 
 
 def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> ReleasedRef:

@@ -30,6 +30,7 @@ from fieldloop.workloads.agriculture.examples import Examples, joined, load_exam
 Practise = Callable[[nn.Module], Examples]
 
 EXPERIMENT = "fieldloop"
+WHAT_IFS = "what_ifs.npz"  # the examples of a run's practice
 LAST = "last"  # the checkpoint of the last whole epoch
 VALIDATION_SHARE = 0.1  # of field-seasons, to see overfitting; the gate uses whole held-out seasons instead
 
@@ -176,7 +177,7 @@ def train(
 
 def _practised(network: nn.Module, practise: Practise, folder: Path) -> Examples:
     """The examples of the practice, and what it taught the network; both kept, so that a killed run has them."""
-    taught, seasons = folder / "practised.pt", folder / "what_ifs.npz"
+    taught, seasons = folder / "practised.pt", folder / WHAT_IFS
     if not taught.is_file():
         save_examples(practise(network), seasons)
         sink = io.BytesIO()
@@ -184,6 +185,12 @@ def _practised(network: nn.Module, practise: Practise, folder: Path) -> Examples
         write_durably(taught, sink.getvalue())
     network.load_state_dict(torch.load(taught, weights_only=True))
     return load_examples(seasons)
+
+
+def practised_examples(folder: Path) -> Examples | None:
+    """The examples of a run's practice; None where it had none."""
+    seasons = folder / WHAT_IFS
+    return load_examples(seasons) if seasons.is_file() else None
 
 
 class _CtrlC(Callback):

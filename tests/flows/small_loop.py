@@ -196,5 +196,13 @@ def _small_params() -> dict[str, Any]:
     block["model"] |= {"hidden": [32, 32], "epochs": 3, "batch_size": 64}
     block["gates"] |= {"holdout_seasons": [2005], "bootstrap_draws": 200}
     # Which file ships must not hang on how busy this machine is.
-    block["compression"] |= {"calibration_rows": 64, "max_latency_ratio": 1000.0}
+    block["compression"] |= {
+        "calibration_rows": 64,
+        "max_latency_ratio": 1000.0,
+        "max_p99_ratio": 1000.0,
+        "decision_rows": 40,
+        "closed_loop_fields": 2,
+        "timed_calls": 50,
+        "search": {"keep": [0.5], "epochs": 2, "rows": 2000, "autotune_trials": 1, "rounding_epochs": 1},
+    }
     return params

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fieldedge.workloads import Workload
-from fieldedge.workloads.agriculture import AGRICULTURE
+from fieldedge.workloads.agriculture import AGRICULTURE, Predict
 from fieldloop.settings import WhatIfParams
-from fieldloop.workloads.agriculture.examples import Examples, build_examples
+from fieldloop.workloads.agriculture.advice import agreement, closed_loop_profits_usd_ha
+from fieldloop.workloads.agriculture.examples import Array, Examples, build_examples
 from fieldloop.workloads.agriculture.model import CropModel, calibrate, crop_loss, forget_calibration
 from fieldloop.workloads.agriculture.practising import practise
 from fieldloop.workloads.agriculture.training_world import TrainingWorld
@@ -43,6 +46,18 @@ class AgricultureInCloud:
         network's advice is followed.
         """
         return practise(network, TrainingWorld.of(tables), params, champion, seed, on_progress)
+
+    def agreement(
+        self, rows: Array, reference: Predict, other: Predict
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """Whether both models advise the same on mornings (N, F), and what the other's advice costs, USD/ha."""
+        return agreement(rows, reference, other)
+
+    def closed_loop_profits_usd_ha(
+        self, tables: Mapping[str, pd.DataFrame], predict: Predict, fields: int, seed: int
+    ) -> NDArray[np.float64]:
+        """What fields simulated from these tables earn under a model's advice (N,); alike for the same seed."""
+        return closed_loop_profits_usd_ha(TrainingWorld.of(tables), predict, fields, seed)
 
     def network(self, hidden: Sequence[int], dropout: float) -> nn.Module:
         """A fresh network: scaled features (B, F) to outputs (B, 5)."""

@@ -117,6 +117,12 @@ class CropModel(nn.Module):
         """What the body sees of scaled features (B, F): all but the candidate action."""
         return features[:, : len(_STATE_COLUMNS)]
 
+    def deployed(self) -> nn.Module:
+        """The same answers in fewer operations, for files that devices run; `body` is the same."""
+        from fieldloop.workloads.agriculture.deployed import DeployedCropModel
+
+        return DeployedCropModel(self)
+
     def level(self, features: Tensor) -> Tensor:
         """What comes without an action today (B, 5)."""
         raw = self.body(self.body_inputs(features))

@@ -1,0 +1,317 @@
+"""The files that there are to choose from: (neurons left) x (precision), and what each is worth on any processor.
+
+Every network, whole or with fewer neurons, gives a float32 file, and an 8-bit one for each way that a device class
+wants its weights. Beside neural-compressor stands ONNX Runtime's own quantiser on the same body; the one with the
+smaller held-out error goes on. Times and parity are device_classes.py's.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+
+from fieldedge.contract import Feature
+from fieldloop.compression.calibration import Array, CalibrationError, OperatorError, check_calibration
+from fieldloop.compression.distil import ensemble, fine_tuned, quantisation_aware, subset
+from fieldloop.compression.gates import WHOLE, Candidate, Precision
+from fieldloop.compression.onnx_files import Shell, export_body, export_shell, whole_model, write_whole
+from fieldloop.compression.ort_quantise import body_inputs, ort_dynamic, ort_static
+from fieldloop.compression.prune import hidden_sizes, importance, structured
+from fieldloop.compression.quantise import DEFAULT, Recipe, autotuned, quantized_body, recipes
+from fieldloop.compression.saturation import pair_sums
+from fieldloop.evaluation import Predict, score
+from fieldloop.inference import predictor
+from fieldloop.settings import CompressionParams, ModelParams
+from fieldloop.workloads import WORKLOADS
+from fieldloop.workloads.agriculture.examples import Examples
+
+Profits = Callable[[Predict], npt.NDArray[np.float64]]
+
+_SATURATION_ROWS = 256
+_EXTREME = np.float32(1.5)  # as far as the device's scaling goes
+_EXTREME_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Material:
+    """What compression works with. `profits` lives simulated seasons under a model's advice."""
+
+    workload: str
+    network: torch.nn.Module
+    features: Sequence[Feature]
+    calibration: Array  # scaled rows (N, F) of training days
+    training: Examples
+    held_out: Examples
+    profits: Profits
+    metadata: Mapping[str, str]
+    model: ModelParams
+
+
+@dataclass
+class Made:
+    """The files, the quantisers that were compared, and what could not be made."""
+
+    candidates: list[Candidate] = field(default_factory=list)
+    compared: list[dict[str, Any]] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+
+
+def make_candidates(material: Material, params: CompressionParams, folder: Path) -> Made:
+    """Write every candidate's file into `folder` and measure it. What cannot be made is noted, and float32 remains."""
+    scales = Scales(material, params)
+    made = Made()
+    forms = sorted({one.weights for one in params.device_classes.values() if one.weights}, reverse=True)
+    for keep in sorted({1.0, *params.search.keep}, reverse=True):
+        try:
+            network = _network(material, params, keep)
+        except OperatorError as error:
+            made.refusals.append(str(error))
+            continue
+        name = WHOLE if keep == 1.0 else f"float32-{round(100 * keep)}"
+        shell, body = export_shell(network, len(material.features)), export_body(network.body)
+        path = write_whole(shell, body, dict(material.metadata), folder / f"{name}.onnx")
+        made.candidates.append(scales.measured(name, "float32", keep, network, "", "", path))
+        if forms:
+            _make_int8(material, params, scales, keep, network, shell, body, forms, folder, made)
+    return made
+
+
+def _network(material: Material, params: CompressionParams, keep: float) -> torch.nn.Module:
+    """The champion itself, or what is left of it after pruning, taught by the whole one."""
+    if keep == 1.0:
+        return material.network
+    examples = subset(material.training, params.search.rows, material.model.seed)
+    inputs, targets = torch.from_numpy(examples.model_inputs()), torch.from_numpy(examples.targets)
+    picks = torch.from_numpy(np.random.default_rng(0).permutation(len(inputs))[:8192])
+    scores = importance(material.workload, material.network, inputs[picks], targets[picks])
+    smaller = structured(material.workload, material.network, keep, scores)
+    return fine_tuned(
+        material.workload,
+        smaller,
+        examples,
+        _tuning(material, params, params.search.epochs),
+        _teachers(material, params, examples),
+        params.search.teacher_share,
+    )
+
+
+def _tuning(material: Material, params: CompressionParams, epochs: int) -> ModelParams:
+    return material.model.model_copy(update={"epochs": epochs, "learning_rate": params.search.learning_rate})
+
+
+def _teachers(material: Material, params: CompressionParams, examples: Examples) -> list[torch.nn.Module]:
+    search = params.search
+    if not (search.teacher_members and search.teacher_hidden):
+        return [material.network]
+    return ensemble(
+        material.workload, material.network, examples, material.model, search.teacher_hidden, search.teacher_members
+    )
+
+
+def _make_int8(
+    material: Material,
+    params: CompressionParams,
+    scales: "Scales",
+    keep: float,
+    network: torch.nn.Module,
+    shell: Shell,
+    body: onnx.ModelProto,
+    forms: Sequence[str],
+    folder: Path,
+    made: Made,
+) -> None:
+    """The network's 8-bit files, one for each form of weights, or a note why there are none."""
+    try:
+        check_calibration(material.calibration, material.features, material.held_out.model_inputs())
+        recipe = _best_recipe(material, params, scales, network, shell, made, forms[0])
+        tuned = _tuned_for_rounding(material, params, scales, network, shell, recipe, made)
+        if tuned is not network:
+            network, shell, body = tuned, export_shell(tuned, len(material.features)), export_body(tuned.body)
+        for form in forms:
+            own = replace(recipe, weights=form)  # type: ignore[arg-type]  # forms are the classes' own
+            ways = {own.words(): quantized_body(network, material.calibration, shell, own)}
+            if form == "reduced":
+                seen = body_inputs(network, material.calibration)
+                ways["ONNX Runtime static, per channel, reduced weights"] = ort_static(body, seen)
+                ways["ONNX Runtime dynamic, per channel, reduced weights"] = ort_dynamic(body)
+            name = f"int8-{form}" if keep == 1.0 else f"int8-{form}-{round(100 * keep)}"
+            _keep_best(material, scales, keep, network, shell, ways, form, name, folder, made)
+    except (CalibrationError, OperatorError) as error:
+        made.refusals.append(str(error))
+
+
+def _keep_best(
+    material: Material,
+    scales: "Scales",
+    keep: float,
+    network: torch.nn.Module,
+    shell: Shell,
+    ways: Mapping[str, onnx.ModelProto],
+    form: str,
+    name: str,
+    folder: Path,
+    made: Made,
+) -> None:
+    """Of several quantisers the one with the smallest held-out error; dynamic ranges only where static ones fail."""
+    path = folder / f"{name}.onnx"
+    found: list[tuple[bool, float, str]] = []
+    for words, body in ways.items():
+        write_whole(shell, body, dict(material.metadata), path)
+        rise = scales.error_increase_pct(predictor(path))
+        found.append((("dynamic" in words) and bool(found), rise, words))
+        made.compared.append(
+            {"file": name, "quantiser": words, "bytes": path.stat().st_size, "error_increase_pct": rise}
+        )
+    words = min(found)[2]
+    write_whole(shell, ways[words], dict(material.metadata), path)
+    made.candidates.append(scales.measured(name, "int8", keep, network, words, form, path))
+
+
+def _best_recipe(
+    material: Material,
+    params: CompressionParams,
+    scales: "Scales",
+    network: torch.nn.Module,
+    shell: Shell,
+    made: Made,
+    form: str,
+) -> Recipe:
+    """neural-compressor's search, judged by how much more the fused session errs than this network's float32."""
+    own = scales.of_network(network)
+    tried = recipes(network.body, form)[: params.search.autotune_trials]  # type: ignore[arg-type]  # a module; a class's form
+    if len(tried) == 1:
+        return tried[0]
+
+    def judge(whole: onnx.ModelProto) -> float:
+        return 100.0 * (scales.rmse_of(whole) / own - 1.0)
+
+    _, trials = autotuned(network, material.calibration, shell, tried, judge, params.max_error_increase_pct / 2)
+    made.compared += [
+        {"file": "autotune", "quantiser": one.recipe.words(), "error_increase_pct": one.error_increase_pct}
+        for one in trials
+    ]
+    return min(trials, key=lambda one: one.error_increase_pct).recipe
+
+
+def _tuned_for_rounding(
+    material: Material,
+    params: CompressionParams,
+    scales: "Scales",
+    network: torch.nn.Module,
+    shell: Shell,
+    recipe: Recipe,
+    made: Made,
+) -> torch.nn.Module:
+    """The network, fine-tuned with 8-bit rounding where rounding afterwards costs more than the tolerance."""
+    epochs = params.search.rounding_epochs
+    whole = whole_model(shell, quantized_body(network, material.calibration, shell, recipe))
+    rise = 100.0 * (scales.rmse_of(whole) / scales.of_network(network) - 1.0)
+    if rise <= params.max_error_increase_pct or epochs == 0:
+        return network
+    examples = subset(material.training, params.search.rows, material.model.seed)
+    tuning = _tuning(material, params, epochs).model_copy(update={"learning_rate": params.search.learning_rate / 10})
+    steps = 64 if recipe.weights == "reduced" else 127
+    tuned = quantisation_aware(material.workload, network, examples, tuning, [material.network], steps)
+    made.compared.append({"file": "fine-tuned with rounding", "quantiser": recipe.words(), "error_increase_pct": rise})
+    return tuned
+
+
+class Scales:
+    """Weighs candidates against the whole float32 network, on the same rows and the same simulated seasons."""
+
+    def __init__(self, material: Material, params: CompressionParams) -> None:
+        self._material, self._params = material, params
+        self._workload = WORKLOADS[material.workload]
+        rows = material.held_out.features
+        count = min(params.decision_rows, len(rows))
+        self._mornings = rows[np.linspace(0, len(rows) - 1, count).astype(int)]
+        self._reference: Predict | None = None
+        self._rmse, self._profit = float("nan"), float("nan")
+
+    def measured(
+        self, name: str, precision: Precision, keep: float, network: Any, recipe: str, weights: str, path: Path
+    ) -> Candidate:
+        """Everything about one file that holds on any processor. The whole float32 file must come first."""
+        predict = predictor(path)
+        profit = float(self._material.profits(predict).mean())
+        if self._reference is None:
+            self._reference, self._profit = predict, profit
+            self._rmse = score(predict, self._material.held_out).yield_rmse_t_ha
+        same, regret = self._workload.agreement(self._mornings, self._reference, predict)
+        allowed_usd_ha = self._params.max_regret_pct / 100.0 * abs(self._profit)
+        rise = self.error_increase_pct(predict)
+        return Candidate(
+            name=name,
+            precision=precision,
+            keep=keep,
+            hidden=tuple(hidden_sizes(network)),
+            recipe=recipe,
+            weights=weights,
+            path=str(path),
+            bytes=path.stat().st_size,
+            yield_rmse_t_ha=self._rmse * (1.0 + rise / 100.0),
+            error_increase_pct=rise,
+            same_action_pct=float(100.0 * same.mean()),
+            agreement_pct=float(100.0 * (same | (regret <= allowed_usd_ha)).mean()),
+            worst_regret_pct=float(100.0 * regret.max() / abs(self._profit)),
+            profit_usd_ha=profit,
+            profit_change_pct=float(100.0 * (profit - self._profit) / abs(self._profit)),
+            is_sound=is_sound(predict, len(self._material.features)),
+            is_overflow_free=precision == "float32" or self._is_overflow_free(path),
+        )
+
+    def error_increase_pct(self, predict: Predict) -> float:
+        """How much more than the whole float32 file this one errs on the held-out seasons, %."""
+        return 100.0 * (score(predict, self._material.held_out).yield_rmse_t_ha / self._rmse - 1.0)
+
+    def of_network(self, network: torch.nn.Module) -> float:
+        """The held-out error of a network in torch, t/ha."""
+
+        def predict(rows: Array) -> Array:
+            with torch.no_grad():
+                answers: Array = network.eval()(torch.from_numpy(rows)).numpy()
+            return answers
+
+        return score(predict, self._material.held_out).yield_rmse_t_ha
+
+    def rmse_of(self, whole: onnx.ModelProto) -> float:
+        """The held-out error of a model in the fused session, t/ha."""
+        return score(predictor(whole.SerializeToString()), self._material.held_out).yield_rmse_t_ha
+
+    def _is_overflow_free(self, path: Path) -> bool:
+        rows = self._material.calibration[:_SATURATION_ROWS]
+        layers = pair_sums(onnx.load(path), rows)
+        return bool(layers) and all(layer.is_safe for layer in layers)
+
+
+def is_sound(predict: Predict, features: int) -> bool:
+    """Numbers in order on the most extreme rows that the device's scaling gives; none where an input is none."""
+    draw = np.random.default_rng(0)
+    corners = draw.choice(np.array([-_EXTREME, _EXTREME], np.float32), (_EXTREME_ROWS, features))
+    outputs = predict(np.concatenate([corners, np.zeros((1, features), np.float32)]))
+    is_in_order = (outputs[:, 0] <= outputs[:, 1]) & (outputs[:, 1] <= outputs[:, 2])
+    missing = np.zeros((features, features), np.float32)
+    np.fill_diagonal(missing, np.nan)
+    tells = ~np.isfinite(predict(missing)).all(axis=1)
+    return bool(np.isfinite(outputs).all() and is_in_order.all() and tells.all())
+
+
+def as_json(made: Made) -> str:
+    """For keeping."""
+    return json.dumps(
+        {
+            "candidates": [one.as_dict() for one in made.candidates],
+            "compared": made.compared,
+            "refusals": made.refusals,
+        },
+        indent=1,
+    )
+
+
+__all__ = ["DEFAULT", "Made", "Material", "Scales", "as_json", "is_sound", "make_candidates"]

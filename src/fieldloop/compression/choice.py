@@ -1,0 +1,221 @@
+"""The step: every candidate made and measured once, every class of devices asked, and what ships with the reason.
+
+Measuring is kept beside the files, under a hash of what it depends on; the gates are asked again each time, so that a
+changed tolerance costs nothing. Building the bundle is release/'s.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from fieldedge.durable import write_durably
+from fieldloop.compression.candidates import Made, Material, as_json, make_candidates
+from fieldloop.compression.device_classes import Bench, OnClass, measure_class
+from fieldloop.compression.gates import WHOLE, Candidate, accuracy_failures, failures, latency_ratio
+from fieldloop.compression.pictures import front_picture
+from fieldloop.compression.search import pareto_front, picked
+from fieldloop.inference import predictor
+from fieldloop.settings import CompressionParams
+
+GOLDEN_ROWS = 64
+_GATES = {name for name in CompressionParams.model_fields if name.startswith(("max_", "min_", "parity_"))}
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What ships to the fleet's class and why, beside what it is compared with; and the same for every class.
+
+    `int8_*` is the 8-bit file that ships, or the smallest one where none does; `float32_*` is the registered model's.
+    """
+
+    shipped: Literal["int8", "float32"]
+    reason: str
+    path: str
+    bytes: int
+    int8_bytes: int
+    float32_bytes: int
+    error_increase_pct: float
+    int8_yield_rmse_t_ha: float
+    float32_yield_rmse_t_ha: float
+    int8_latency_us: float
+    float32_latency_us: float
+    batch: int
+    device_class: str = "any"
+    neurons_pct: float = 100.0
+    agreement_pct: float = 100.0
+    profit_change_pct: float = 0.0
+    picture: str = ""
+    by_class: dict[str, dict[str, Any]] = field(default_factory=dict)
+    candidates: list[dict[str, Any]] = field(default_factory=list)
+    compared: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The files, and what each class of devices makes of them."""
+
+    made: Made
+    classes: dict[str, OnClass]
+    batch: int
+
+
+def compress(material: Material, params: CompressionParams, folder: Path, bench: Bench) -> Compressed:
+    """Make the small files, measure them beside float32, and choose what ships to each class of devices."""
+    return choose(measured(material, params, folder, bench), params, folder)
+
+
+def measured(material: Material, params: CompressionParams, folder: Path, bench: Bench) -> Measured:
+    """The candidates and their figures; what was measured before is read."""
+    kept = folder / f"measured-{_key(material, params)}.json"
+    if kept.is_file():
+        return _read(json.loads(kept.read_text()))
+    folder.mkdir(parents=True, exist_ok=True)
+    made = make_candidates(material, params, folder)
+    rows = material.held_out.model_inputs()
+    golden = rows[np.linspace(0, len(rows) - 1, min(GOLDEN_ROWS, len(rows))).astype(int)]
+    decision = rows[: params.candidates_per_decision]
+    classes = {
+        name: _on_class(name, made.candidates, params, golden, decision, bench) for name in params.device_classes
+    }
+    figures = {
+        **json.loads(as_json(made)),
+        "classes": {name: found.as_dict() for name, found in classes.items()},
+        "batch": len(decision),
+    }
+    write_durably(kept, json.dumps(figures, indent=1).encode())
+    return _read(figures)
+
+
+def choose(found: Measured, params: CompressionParams, folder: Path) -> Compressed:
+    """For each class the smallest file that passes every gate; the fleet's own goes into the bundle."""
+    by_class = {name: _choice(found, params, name) for name in params.device_classes}
+    own = by_class[params.fleet_class]
+    on_class = found.classes[params.fleet_class]
+    named = {one.name: one for one in found.made.candidates}
+    ships, whole, small = named[own["ships"]], named[WHOLE], named.get(own["int8"], named[WHOLE])
+    front = pareto_front(found.made.candidates, on_class)
+    picture = folder / "front.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    write_durably(picture, front_picture(found.made.candidates, on_class, front, ships.name))
+    return Compressed(
+        shipped=ships.precision,
+        reason=own["reason"],
+        path=ships.path,
+        bytes=ships.bytes,
+        int8_bytes=small.bytes,
+        float32_bytes=whole.bytes,
+        error_increase_pct=small.error_increase_pct,
+        int8_yield_rmse_t_ha=small.yield_rmse_t_ha,
+        float32_yield_rmse_t_ha=whole.yield_rmse_t_ha,
+        int8_latency_us=on_class.p50_us.get(small.name, float("nan")),
+        float32_latency_us=on_class.p50_us.get(WHOLE, float("nan")),
+        batch=found.batch,
+        device_class=params.fleet_class,
+        neurons_pct=100.0 * ships.keep,
+        agreement_pct=ships.agreement_pct,
+        profit_change_pct=ships.profit_change_pct,
+        picture=str(picture),
+        by_class=by_class,
+        candidates=[{**one.as_dict(), "is_on_front": one.name in front} for one in found.made.candidates],
+        compared=found.made.compared,
+    )
+
+
+def _on_class(
+    name: str,
+    candidates: Sequence[Candidate],
+    params: CompressionParams,
+    golden: Any,
+    decision: Any,
+    bench: Bench,
+) -> OnClass:
+    """The class's measurement of the files that could ship to it."""
+    own = params.device_classes[name]
+    files = {one.name: Path(one.path) for one in candidates if one.precision == "float32" or one.weights == own.weights}
+    expected = {file: predictor(path)(golden) for file, path in files.items()}
+    return measure_class(name, own, files, golden, expected, decision, params.timed_calls, bench)
+
+
+def _choice(found: Measured, params: CompressionParams, name: str) -> dict[str, Any]:
+    """What ships to one class and why, in figures and words."""
+    own, on_class, candidates = params.device_classes[name], found.classes[name], found.made.candidates
+    refused = {one.name: failures(one, params, on_class, own) for one in candidates}
+    ships = picked(candidates, refused, on_class)
+    int8 = [one for one in candidates if one.precision == "int8" and one.weights == own.weights]
+    # The file to speak of: the one that ships, else the 8-bit one with the least against it.
+    spoken = (
+        ships
+        if ships.precision == "int8"
+        else min(int8, key=lambda one: (len(refused[one.name]), one.bytes), default=None)
+    )
+    return {
+        **{key: value for key, value in on_class.as_dict().items() if key != "name"},
+        "ships": ships.name,
+        "precision": ships.precision,
+        "path": ships.path,
+        "bytes": ships.bytes,
+        "int8": spoken.name if spoken else "",
+        "refused": refused,
+        "reason": _reason(ships, spoken, refused, found, on_class, own.weights is None),
+    }
+
+
+def _reason(
+    ships: Candidate,
+    spoken: Candidate | None,
+    refused: Mapping[str, Sequence[str]],
+    found: Measured,
+    on_class: OnClass,
+    is_float32_only: bool,
+) -> str:
+    whole = next(one for one in found.made.candidates if one.name == WHOLE)
+    said = f"{ships.precision} ships"
+    if ships.precision == "float32" and ships.keep < 1.0:
+        said += f", with {100 * ships.keep:.0f} % of the neurons ({_figures(ships, whole, on_class)})"
+    if is_float32_only:
+        return f"{said}: the class has no 8-bit kernels"
+    if spoken is None:
+        return f"{said}: {'; '.join(found.made.refusals) or 'there is no INT8 file'}"
+    words = f"{said}: INT8 has {_figures(spoken, whole, on_class)}"
+    against = refused[spoken.name] if ships.precision == "float32" else []
+    return f"{words}; {' and '.join(against)}" if against else words
+
+
+def _figures(one: Candidate, whole: Candidate, on_class: OnClass) -> str:
+    ratio = latency_ratio(one.name, on_class)
+    neurons = f" and {100 * one.keep:.0f} % of the neurons" if one.keep < 1.0 and one.precision == "int8" else ""
+    time = f", {ratio:.2f} of the time" if ratio is not None else ""
+    return (
+        f"held-out error {one.error_increase_pct:+.2f} %, {100 * one.bytes / whole.bytes:.0f} % of the bytes{neurons}"
+        f"{time}, profit {one.profit_change_pct:+.2f} %, {one.agreement_pct:.1f} % of the decisions"
+    )
+
+
+def _key(material: Material, params: CompressionParams) -> str:
+    """What the measuring depends on: everything but the tolerances."""
+    digest = hashlib.sha256(params.model_dump_json(exclude=_GATES).encode())
+    digest.update(np.ascontiguousarray(material.calibration).tobytes())
+    digest.update(np.ascontiguousarray(material.held_out.features[:1]).tobytes())
+    for name, tensor in sorted(material.network.state_dict().items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()[:10]
+
+
+def _read(figures: Mapping[str, Any]) -> Measured:
+    candidates = [Candidate(**{**one, "hidden": tuple(one["hidden"])}) for one in figures["candidates"]]
+    classes = {
+        name: OnClass(**{**one, "cpu_features": tuple(one["cpu_features"]), "failures": tuple(one["failures"])})
+        for name, one in figures["classes"].items()
+    }
+    return Measured(Made(candidates, figures["compared"], figures["refusals"]), classes, figures["batch"])
+
+
+__all__ = ["Compressed", "Measured", "accuracy_failures", "choose", "compress", "measured"]

@@ -1,0 +1,198 @@
+"""Fine-tuning: a small network learns on from the outcomes and, beside them, from a large teacher's answers.
+
+The teacher is as big as the cloud likes: the whole champion, or an ensemble of larger networks. The student is fitted
+by the same Lightning module and loss as every model (training.py); the teacher's quantiles are added to the loss, each
+in units of its own spread. Quantisation-aware fine-tuning is the same with the weights and activations rounded on the
+way forward.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from fieldloop.quiet import hush_loggers
+from fieldloop.settings import ModelParams
+from fieldloop.training import CropLearner, SeasonData
+from fieldloop.workloads import WORKLOADS
+from fieldloop.workloads.agriculture.examples import Examples
+
+TEACHER_SHARE = 0.5  # of the loss
+_BLOCK = 8192
+_LEVELS = 255
+
+
+class Student(CropLearner):
+    """A network under training that listens to a teacher as well."""
+
+    def __init__(self, workload: str, params: ModelParams, network: nn.Module, teacher_share: float) -> None:
+        super().__init__(workload, params.model_dump(mode="json"))
+        self.network = network
+        self.teacher_share = teacher_share
+
+    def training_step(self, batch: tuple[Tensor, ...], _index: int) -> Tensor:
+        inputs, targets, *told = batch
+        outputs = self.network(inputs)
+        loss: Tensor = self.workload.loss(outputs, targets)
+        if not told:
+            return loss
+        answers, spread = told[0], told[0].std(0).clamp(min=1e-6)
+        listening = nn.functional.smooth_l1_loss(outputs / spread, answers / spread, beta=0.5)
+        return (1.0 - self.teacher_share) * loss + self.teacher_share * listening
+
+
+class TaughtData(SeasonData):
+    """The examples, with the teacher's answers as a third column."""
+
+    def __init__(self, workload: str, examples: Examples, params: ModelParams, teachers: Sequence[nn.Module]) -> None:
+        super().__init__(examples, params.batch_size, params.seed)
+        if teachers:
+            inputs, targets = self.fit_set.tensors
+            self.fit_set = TensorDataset(inputs, targets, taught_answers(workload, teachers, inputs))
+
+
+def taught_answers(workload: str, teachers: Sequence[nn.Module], inputs: Tensor) -> Tensor:
+    """The mean of the teachers' bare answers, (N, 5)."""
+    total: Tensor | None = None
+    for teacher in teachers:
+        bare = copy.deepcopy(teacher).eval()
+        WORKLOADS[workload].forget_calibration(bare)
+        with torch.no_grad():
+            answers = torch.cat([bare(inputs[i : i + _BLOCK]) for i in range(0, len(inputs), _BLOCK)])
+        total = answers if total is None else total + answers
+    if total is None:
+        raise ValueError("there is no teacher")
+    return total / len(teachers)
+
+
+def fine_tuned(
+    workload: str,
+    network: nn.Module,
+    examples: Examples,
+    params: ModelParams,
+    teachers: Sequence[nn.Module] = (),
+    teacher_share: float = TEACHER_SHARE,
+) -> nn.Module:
+    """The network after `params.epochs` more epochs, calibrated as a trained one is; the given one is not changed."""
+    hush_loggers()
+    lightning.seed_everything(params.seed, verbose=False)
+    learner = Student(workload, params, copy.deepcopy(network).train(), teacher_share)
+    trainer = lightning.Trainer(
+        max_epochs=params.epochs,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    data = TaughtData(workload, examples, params, teachers)
+    trainer.fit(learner, data)
+    tuned = learner.network.cpu().eval()
+    calibrate(workload, tuned, data)
+    return tuned
+
+
+def calibrate(workload: str, network: nn.Module, data: SeasonData) -> None:
+    """Stretch the network's interval by the field-seasons that were set aside."""
+    inputs, targets = data.validation_set.tensors
+    WORKLOADS[workload].forget_calibration(network)
+    with torch.no_grad():
+        outputs = network.eval()(inputs)
+    WORKLOADS[workload].calibrate(network, outputs, targets)
+
+
+def ensemble(
+    workload: str, champion: nn.Module, examples: Examples, params: ModelParams, hidden: Sequence[int], members: int
+) -> list[nn.Module]:
+    """Large networks trained on the same examples from other starts; what surrounds the body is the champion's."""
+    state = {name: value for name, value in champion.state_dict().items() if not name.startswith("body.")}
+    teachers = []
+    for member in range(members):
+        torch.manual_seed(params.seed + member)
+        fresh = WORKLOADS[workload].network(hidden, params.dropout)
+        fresh.load_state_dict(state, strict=False)
+        own = params.model_copy(update={"seed": params.seed + member})
+        teachers.append(fine_tuned(workload, fresh, examples, own))
+    return teachers
+
+
+def quantisation_aware(
+    workload: str,
+    network: nn.Module,
+    examples: Examples,
+    params: ModelParams,
+    teachers: Sequence[nn.Module] = (),
+    steps: int = 127,
+) -> nn.Module:
+    """The network fine-tuned with 8-bit rounding on the way forward; gradients pass as if there were none.
+
+    Args:
+        steps: of a weight on either side of zero: 127 for 8 bits, 64 for the reduced range.
+    """
+    rounded: Any = copy.deepcopy(network)
+    for name, module in list(rounded.body.named_children()):
+        if isinstance(module, nn.Linear):
+            setattr(rounded.body, name, _Rounded(module, steps))
+    tuned: Any = fine_tuned(workload, rounded, examples, params, teachers)
+    for name, module in list(tuned.body.named_children()):
+        if isinstance(module, _Rounded):
+            setattr(tuned.body, name, module.linear)
+    calibrate(workload, tuned, SeasonData(examples, params.batch_size, params.seed))
+    result: nn.Module = tuned
+    return result
+
+
+class _Rounded(nn.Module):
+    """A linear layer that sees its inputs and weights as 8-bit ones."""
+
+    def __init__(self, linear: nn.Linear, steps: int) -> None:
+        super().__init__()
+        self.linear, self.steps = linear, steps
+        self.low: Tensor
+        self.high: Tensor
+        self.register_buffer("low", torch.zeros(()))
+        self.register_buffer("high", torch.zeros(()))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.training:
+            seen = inputs.detach()
+            self.low = torch.minimum(self.low, seen.min())
+            self.high = torch.maximum(self.high, seen.max())
+        scale = ((self.high - self.low) / _LEVELS).clamp(min=1e-8)
+        steps = ((inputs - self.low) / scale).clamp(0, _LEVELS)
+        inputs = _through(steps) * scale + self.low
+        weight = self.linear.weight
+        size = (weight.detach().abs().amax(1, keepdim=True) / self.steps).clamp(min=1e-8)
+        return nn.functional.linear(inputs, _through(weight / size) * size, self.linear.bias)
+
+
+def _through(values: Tensor) -> Tensor:
+    """Rounded forward, untouched backward."""
+    return values + (values.round() - values).detach()
+
+
+def subset(examples: Examples, rows: int, seed: int) -> Examples:
+    """About `rows` examples of whole field-seasons, the same for the same seed; all of them where there are fewer."""
+    if len(examples) <= rows:
+        return examples
+    order = np.random.default_rng(seed).permutation(len(examples.groups))
+    sizes = np.bincount(examples.group, minlength=len(examples.groups))[order]
+    chosen = np.sort(order[: int(np.searchsorted(np.cumsum(sizes), rows)) + 1])
+    renumbered = np.full(len(examples.groups), -1, np.int32)
+    renumbered[chosen] = np.arange(len(chosen), dtype=np.int32)
+    is_in = renumbered[examples.group] >= 0
+    return Examples(
+        examples.features[is_in],
+        examples.targets[is_in],
+        renumbered[examples.group[is_in]],
+        tuple(examples.groups[i] for i in chosen),
+    )

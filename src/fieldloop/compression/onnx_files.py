@@ -1,0 +1,216 @@
+"""ONNX files of a network: the float shell around its body is exported once, and any body is put into it.
+
+A network keeps its weights in `body` and does arithmetic on physical units around it. Compression changes the body
+alone, so every variant of a network shares the shell: the same bytes, the same arithmetic. A file says nothing of the
+machine that made it. What a body's numbers are is quantise.py's and its neighbours'.
+"""
+
+import copy
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnx import helper
+
+from fieldedge.durable import write_durably
+
+MAX_BATCH = 4096
+BODY_INPUT, BODY_OUTPUT = "body_in", "body_out"
+_BATCH = {0: torch.export.Dim("batch", min=1, max=MAX_BATCH)}
+
+
+@dataclass(frozen=True, eq=False)
+class Shell:
+    """A network's arithmetic without its body: (features, body_out) to (body_in, outputs)."""
+
+    model: onnx.ModelProto
+    example: torch.Tensor  # what the body sees, (8, W)
+
+
+def export_float32(network: torch.nn.Module, features: int, metadata: dict[str, str], path: Path) -> Path:
+    """Write the network as ONNX: input `features` (batch, F), output `outputs` (batch, 5)."""
+    return write_whole(export_shell(network, features), export_body(_body_of(network)), metadata, path)
+
+
+def export_shell(network: torch.nn.Module, features: int) -> Shell:
+    """Everything of the network but its body."""
+    whole: Any = copy.deepcopy(network).eval()
+    if hasattr(whole, "deployed"):  # the same answers in fewer operations
+        whole = whole.deployed().eval()
+    given: list[torch.Tensor] = []
+    rows = torch.zeros(8, features)
+    with torch.no_grad():
+        example = whole.body_inputs(rows)
+        raw = whole.body(example)
+    whole.body = _Given(given)
+    with torch.no_grad(), silenced():
+        program = torch.onnx.export(
+            _Around(whole, given),
+            (rows, raw),
+            dynamo=True,
+            dynamic_shapes=(_BATCH, _BATCH),
+            input_names=["features", BODY_OUTPUT],
+            output_names=[BODY_INPUT, "outputs"],
+            verbose=False,
+        )
+    return Shell(program.model_proto, example)
+
+
+def export_body(body: Callable[..., Any], example: torch.Tensor | None = None) -> onnx.ModelProto:
+    """A body, float or converted by neural-compressor: `body_in` (batch, W) to `body_out`."""
+    if example is None:
+        example = torch.zeros(8, next(p for p in body.parameters() if p.ndim == 2).shape[1])  # type: ignore[attr-defined]  # a torch module
+    if isinstance(body, torch.nn.Module) and not isinstance(body, torch.fx.GraphModule):
+        body = copy.deepcopy(body).eval()
+    with torch.no_grad(), silenced():
+        program = torch.onnx.export(
+            body,
+            (example,),
+            dynamo=True,
+            dynamic_shapes=(_BATCH,),
+            input_names=[BODY_INPUT],
+            output_names=[BODY_OUTPUT],
+            verbose=False,
+        )
+    made: onnx.ModelProto = program.model_proto
+    return made
+
+
+def whole_model(shell: Shell, body: onnx.ModelProto) -> onnx.ModelProto:
+    """The shell with that body inside, as one model."""
+    model, inner = onnx.ModelProto(), onnx.ModelProto()
+    model.CopyFrom(shell.model)
+    inner.CopyFrom(body)
+    _rename(inner.graph, "body/", keep={BODY_INPUT, BODY_OUTPUT})
+    graph = model.graph
+    graph.initializer.extend(inner.graph.initializer)
+    nodes = _in_order([*graph.node, *inner.graph.node], {i.name for i in graph.initializer} | {"features"})
+    del graph.node[:]
+    graph.node.extend(nodes)
+    _keep(graph.input, {"features"})
+    _keep(graph.output, {"outputs"})
+    versions = {entry.domain: entry.version for entry in model.opset_import}
+    for entry in inner.opset_import:
+        if entry.domain not in versions:
+            model.opset_import.append(entry)
+    model.ir_version = max(model.ir_version, inner.ir_version)
+    return model
+
+
+def write_whole(shell: Shell, body: onnx.ModelProto, metadata: dict[str, str], path: Path) -> Path:
+    """Write the shell with that body inside as one file."""
+    save_clean(whole_model(shell, body), metadata, path)
+    return path
+
+
+def save_clean(model: onnx.ModelProto, metadata: dict[str, str], path: Path) -> None:
+    """Check, strip what only a debugger wants (names, stack traces with build paths), add our metadata, write."""
+    graph = model.graph
+    _keep(graph.initializer, {name for node in graph.node for name in node.input})
+    _shorten(graph)
+    for node in graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for item in (*graph.input, *graph.output, *graph.initializer):
+        del item.metadata_props[:]
+        item.doc_string = ""
+    del graph.value_info[:], graph.metadata_props[:], model.metadata_props[:], model.functions[:]
+    graph.doc_string, graph.name = "", "fieldloop"
+    model.producer_name, model.producer_version = "fieldloop", ""
+    helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_durably(path, model.SerializeToString())
+
+
+class silenced:  # noqa: N801
+    """The exporters' progress chatter, off for a while."""
+
+    def __enter__(self) -> None:
+        self.level = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+
+    def __exit__(self, *_: object) -> None:
+        logging.disable(self.level)
+
+
+class _Given(torch.nn.Module):
+    """Stands where the body was and answers what was given."""
+
+    def __init__(self, given: list[torch.Tensor]) -> None:
+        super().__init__()
+        self.given = given
+
+    def forward(self, _inputs: torch.Tensor) -> torch.Tensor:
+        return self.given[-1]
+
+
+class _Around(torch.nn.Module):
+    def __init__(self, whole: Any, given: list[torch.Tensor]) -> None:
+        super().__init__()
+        self.whole, self.given = whole, given
+
+    def forward(self, features: torch.Tensor, raw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        self.given.append(raw)
+        return self.whole.body_inputs(features), self.whole(features)
+
+
+def _body_of(network: Any) -> torch.nn.Module:
+    body: torch.nn.Module = network.body
+    return body
+
+
+def _rename(graph: onnx.GraphProto, prefix: str, keep: set[str]) -> None:
+    def named(name: str) -> str:
+        return name if not name or name in keep else prefix + name
+
+    for node in graph.node:
+        node.input[:] = [named(name) for name in node.input]
+        node.output[:] = [named(name) for name in node.output]
+        node.name = prefix + node.name
+    for tensor in graph.initializer:
+        tensor.name = named(tensor.name)
+
+
+def _in_order(nodes: list[onnx.NodeProto], known: set[str]) -> list[onnx.NodeProto]:
+    """The nodes, each after those that it needs."""
+    known, waiting = known | {""}, list(nodes)
+    done: list[onnx.NodeProto] = []
+    while waiting:
+        later = []
+        for node in waiting:
+            if set(node.input) <= known:
+                known |= set(node.output)
+                done.append(node)
+            else:
+                later.append(node)
+        if len(later) == len(waiting):
+            raise ValueError(f"the graph has a cycle at {later[0].op_type} {later[0].name}")
+        waiting = later
+    return done
+
+
+def _shorten(graph: onnx.GraphProto) -> None:
+    """Short names for every inner value: in a small file names weigh as much as a layer."""
+    fixed = {"", "features", "outputs"}
+    short: dict[str, str] = {}
+
+    def named(name: str) -> str:
+        return name if name in fixed else short.setdefault(name, f"v{len(short)}")
+
+    for node in graph.node:
+        node.name = ""
+        node.input[:] = [named(name) for name in node.input]
+        node.output[:] = [named(name) for name in node.output]
+    for tensor in graph.initializer:
+        tensor.name = named(tensor.name)
+
+
+def _keep(items: Any, names: set[str]) -> None:
+    kept = [item for item in items if item.name in names]
+    del items[:]
+    items.extend(kept)

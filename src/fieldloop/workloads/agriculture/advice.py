@@ -1,0 +1,123 @@
+"""What a model file would advise: the device's own decision on given mornings, and over whole simulated seasons.
+
+Nothing is decided here. Every morning goes through `recommend_from_state` as it does on a device; only the fields are
+many, and the state that a device keeps is given as the row of features that it had come to.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldedge.contract import Record
+from fieldedge.workloads.agriculture.decision import Predict, Recommendation, recommend_from_state
+from fieldedge.workloads.agriculture.features import INDEX, Array, Forecast, scale, with_actions
+from fieldloop.workloads.agriculture.policy_search import habit_kg_ha, profits_usd_ha
+from fieldloop.workloads.agriculture.training_world import Drawn, TrainingWorld
+from fieldloop.workloads.agriculture.what_if import Decide, Floats, Rows, live
+
+_PLANTING = date(2001, 4, 20)
+_GRAIN_PRICE_USD_T = 180.0  # rows hold prices in grain; a middle price makes them money
+_APPLICATION_EFFICIENCY = 0.85
+
+
+@dataclass(frozen=True)
+class Morning:
+    """What a device knows one morning, where only its row of features was kept."""
+
+    row: Array
+    dap: int
+    days_without_reading: int = 0
+
+    def features(self, _forecast: Forecast | None = None) -> Array:
+        """The row, in physical units."""
+        return self.row
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What was advised on N mornings: (N, 2) mm and kg/ha, and whether the model decided."""
+
+    actions: Floats
+    is_by_model: NDArray[np.bool_]
+
+
+def advice(rows: Rows, predict: Predict) -> Advice:
+    """What the device would advise on mornings with these rows (N, F), physical units."""
+    told = [_recommended(row, _record_of(row), predict) for row in rows]
+    actions = np.array([(one.irrigation_mm, one.nitrogen_kg_ha) for one in told]).reshape(-1, 2)
+    return Advice(actions, np.array([one.source == "model" for one in told]))
+
+
+def values_usd_ha(rows: Rows, actions: Floats, predict: Predict) -> Floats:
+    """What the model expects of these actions on these mornings (N,), as the decision values them."""
+    asked = np.concatenate(
+        [
+            with_actions(row, np.float32([mm]), np.float32([kg]))  # type: ignore[arg-type]  # arrays of one
+            for row, (mm, kg) in zip(rows, actions, strict=True)
+        ]
+    )
+    outputs = predict(scale(asked)).astype(np.float64)
+    grain_kg = 1000.0 * outputs[:, 1]
+    grain_kg -= rows[:, INDEX["water_cost_kg_mm"]] * (actions[:, 0] + outputs[:, 3])
+    grain_kg -= rows[:, INDEX["nitrogen_cost_kg_kg"]] * (actions[:, 1] + outputs[:, 4])
+    usd: Floats = grain_kg * (_GRAIN_PRICE_USD_T / 1000.0)
+    return usd
+
+
+def closed_loop_profits_usd_ha(world: TrainingWorld, predict: Predict, fields: int, seed: int) -> Floats:
+    """What simulated fields earn under this model's advice (N,): the same fields and weather for the same seed."""
+    drawn = world.draw(fields, seed)
+    return profits_usd_ha(live(drawn.fields, _as_advised(drawn, predict)), drawn)
+
+
+def _as_advised(drawn: Drawn, predict: Predict) -> Decide:
+    prices = (drawn.grain_price_usd_t, drawn.water_price_usd_mm, drawn.nitrogen_price_usd_kg)
+    records = [_record(*values) for values in zip(*prices, drawn.fields.application_efficiency, strict=True)]
+
+    def decide(day: int, rows: Rows) -> tuple[Floats, Floats]:
+        live_rows = np.flatnonzero(~drawn.fields.batch.is_finished)
+        actions = np.zeros((len(rows), 2))
+        for i in live_rows:
+            told = _recommended(rows[i], records[i], predict, day)
+            actions[i] = told.irrigation_mm, told.nitrogen_kg_ha
+        return actions[:, 0], habit_kg_ha(day, actions[:, 1], drawn.has_ample_nitrogen)
+
+    return decide
+
+
+def _recommended(row: Array, record: Record, predict: Predict, dap: int | None = None) -> Recommendation:
+    morning = Morning(row, round(float(row[INDEX["dap"]])) if dap is None else dap)
+    today = (_PLANTING + timedelta(morning.dap)).isoformat()
+    return recommend_from_state(record, morning, today, predict)  # type: ignore[arg-type]  # all that it asks of a state
+
+
+def _record_of(row: Array) -> Record:
+    water, nitrogen = (float(row[INDEX[name]]) for name in ("water_cost_kg_mm", "nitrogen_cost_kg_kg"))
+    price = _GRAIN_PRICE_USD_T
+    return _record(price, water * price / 1000.0, nitrogen * price / 1000.0, _APPLICATION_EFFICIENCY)
+
+
+def _record(grain_usd_t: float, water_usd_mm: float, nitrogen_usd_kg: float, efficiency: float) -> Record:
+    """What the decision reads of a field's record."""
+    return {
+        "planting_date": _PLANTING.isoformat(),
+        "application_efficiency": float(efficiency),
+        "grain_price_usd_t": float(grain_usd_t),
+        "water_price_usd_mm": float(water_usd_mm),
+        "nitrogen_price_usd_kg": float(nitrogen_usd_kg),
+    }
+
+
+def agreement(rows: Rows, reference: Predict, other: Predict) -> tuple[NDArray[np.bool_], Floats]:
+    """Whether both advise the same on these mornings (N,), and what the other's costs by the reference, USD/ha."""
+    ours, theirs = advice(rows, reference), advice(rows, other)
+    same: NDArray[np.bool_] = np.all(np.isclose(ours.actions, theirs.actions, atol=0.05), axis=1)
+    regret: Floats = np.zeros(len(rows))
+    differs: Sequence[int] = np.flatnonzero(~same).tolist()
+    if differs:
+        chosen = [values_usd_ha(rows[differs], one.actions[differs], reference) for one in (ours, theirs)]
+        regret[differs] = np.maximum(chosen[0] - chosen[1], 0.0)
+    return same, regret

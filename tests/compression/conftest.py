@@ -1,0 +1,91 @@
+"""A network of the size that params.yaml names, fitted a little, and everything that compression needs of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fieldedge.inference import METADATA_CONTRACT_HASH, METADATA_WORKLOAD
+from fieldloop.compression import Bench, Compressed, Material, compress
+from fieldloop.settings import CompressionParams, load_params, load_settings
+from fieldloop.workloads import WORKLOADS
+from fieldloop.workloads.agriculture.examples import Examples
+from tests.small_training import CONTRACT, small_examples
+
+PROJECT = Path(__file__).resolve().parents[2]
+PROJECT_PARAMS = load_params(PROJECT, "agriculture")
+METADATA = {METADATA_CONTRACT_HASH: CONTRACT.hash, METADATA_WORKLOAD: "agriculture"}
+LENIENT = PROJECT_PARAMS.compression.model_copy(
+    update={
+        "max_error_increase_pct": 50.0,
+        "max_latency_ratio": 1000.0,
+        "max_p99_ratio": 1000.0,
+        "min_agreement_pct": 0.0,
+        "decision_rows": 50,
+        "timed_calls": 50,
+        "search": PROJECT_PARAMS.compression.search.model_copy(update={"keep": (0.25,), "epochs": 2}),
+    }
+)
+
+
+@pytest.fixture(scope="session")
+def network() -> torch.nn.Module:
+    torch.manual_seed(0)
+    workload, examples = WORKLOADS["agriculture"], small_examples()
+    model = workload.network(PROJECT_PARAMS.model.hidden, 0.0)
+    inputs, targets = torch.from_numpy(examples.model_inputs()), torch.from_numpy(examples.targets)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    for _ in range(150):
+        optimizer.zero_grad()
+        workload.loss(model(inputs), targets).backward()
+        optimizer.step()
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def held_out() -> Examples:
+    return small_examples(seed=2, season=2005)
+
+
+@pytest.fixture(scope="session")
+def bench() -> Bench:
+    return Bench(load_settings(root=PROJECT).edge_python_path, PROJECT, "agriculture")
+
+
+@pytest.fixture(scope="session")
+def material(network: torch.nn.Module, held_out: Examples) -> Material:
+    """Seasons are not simulated here: a model earns its yields at the price of grain."""
+    examples = small_examples()
+    return Material(
+        workload="agriculture",
+        network=network,
+        features=CONTRACT.features,
+        calibration=examples.model_inputs(),
+        training=examples,
+        held_out=held_out,
+        profits=lambda predict: 180.0 * predict(held_out.model_inputs()[:200])[:, 1].astype(np.float64),
+        metadata=METADATA,
+        model=PROJECT_PARAMS.model.model_copy(update={"batch_size": 128}),
+    )
+
+
+@pytest.fixture(scope="session")
+def made(material: Material, bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Compressed:
+    return compress(material, LENIENT, tmp_path_factory.mktemp("compressed"), bench)
+
+
+FileOf = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def file_of(made: Compressed) -> FileOf:
+    """The path of a candidate's file by its name."""
+    paths = {str(one["name"]): Path(str(one["path"])) for one in made.candidates}
+    return lambda name: paths[name]
+
+
+def params(**changes: object) -> CompressionParams:
+    """The lenient parameters with some changed."""
+    return LENIENT.model_copy(update=changes)

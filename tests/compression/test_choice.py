@@ -1,0 +1,114 @@
+"""The small file is small, answers as the big one in the session that devices run, and ships only if measured so."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, numpy_helper
+
+from fieldedge.inference import Model
+from fieldloop.compression import Bench, Compressed, Material, compress
+from fieldloop.inference import predictor
+from fieldloop.workloads.agriculture.examples import Examples
+from tests.compression.conftest import LENIENT, METADATA, PROJECT, PROJECT_PARAMS, FileOf, params
+from tests.small_training import CONTRACT
+
+FEATURES = len(CONTRACT.features)
+NAMES = ["float32", "int8-reduced", "float32-25", "int8-reduced-25"]
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_pruned_8_bit_file_is_under_15_percent_of_the_float32_file(made: Compressed, file_of: FileOf) -> None:
+    assert made.int8_bytes == file_of("int8-reduced-25").stat().st_size
+    assert made.float32_bytes == file_of("float32").stat().st_size
+    assert made.int8_bytes <= 0.15 * made.float32_bytes
+    assert (made.shipped, made.path) == ("int8", str(file_of("int8-reduced-25")))
+
+
+def test_every_weight_matrix_of_the_body_is_stored_as_8_bit(file_of: FileOf) -> None:
+    graph = onnx.load(file_of("int8-signed")).graph
+    layers = len(PROJECT_PARAMS.model.hidden) + 1
+    stored = [tensor for tensor in graph.initializer if tensor.data_type == TensorProto.INT8 and len(tensor.dims) == 2]
+    assert len(stored) == layers
+    largest_float = max(
+        numpy_helper.to_array(tensor).size for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT
+    )
+    assert largest_float < 5_000  # the arithmetic around the body
+
+
+def test_the_fused_session_agrees_with_the_network_within_a_few_hundredths_of_a_deviation(
+    file_of: FileOf, network: torch.nn.Module, held_out: Examples
+) -> None:
+    rows = held_out.model_inputs()
+    with torch.no_grad():
+        truth = network(torch.from_numpy(rows)).numpy()
+    spread = truth.std(axis=0)
+    float32 = predictor(file_of("float32"))(rows)
+    np.testing.assert_allclose(float32, truth, rtol=1e-4, atol=1e-4)
+    for name in ("int8-reduced", "int8-signed"):
+        int8 = predictor(file_of(name))(rows)
+        error = np.sqrt(((int8 - truth) ** 2).mean(axis=0)) / spread
+        assert (error < 0.06).all(), (name, error)
+        assert (np.abs(int8 - truth) / spread).max() < 0.5
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("rows", [1, 12, 300])
+def test_a_device_runs_every_file_with_any_number_of_candidates(file_of: FileOf, name: str, rows: int) -> None:
+    model = Model(file_of(name).read_bytes(), CONTRACT)
+    assert model.predict(np.zeros((rows, FEATURES), np.float32)).shape == (rows, len(CONTRACT.outputs))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_file_says_nothing_of_the_machine_that_made_it(file_of: FileOf, name: str) -> None:
+    data = file_of(name).read_bytes()
+    for trace in (str(PROJECT), "site-packages", "/tmp/", ".py"):  # noqa: S108  (looked for, not used)
+        assert trace.encode() not in data
+    assert {prop.key: prop.value for prop in onnx.load_from_string(data).metadata_props} == METADATA
+
+
+def test_compressing_again_makes_and_measures_nothing_again(made: Compressed, material: Material, bench: Bench) -> None:
+    folder = Path(made.path).parent
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.onnx")}
+    assert compress(material, LENIENT, folder, bench).as_dict() == made.as_dict()
+    assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.onnx")} == before
+
+
+def test_a_tighter_gate_is_asked_again_even_where_the_files_are_made(
+    made: Compressed, material: Material, bench: Bench
+) -> None:
+    folder = Path(made.path).parent
+    refused = compress(material, params(max_latency_ratio=1e-6), folder, bench)
+    assert (refused.shipped, refused.path) == ("float32", str(folder / "float32.onnx"))
+    assert refused.reason.startswith("float32 ships: INT8 has held-out error ")
+    assert "the time may be 1e-06 of float32's at most" in refused.reason
+
+
+def test_each_class_of_devices_gets_its_own_file_and_reason(made: Compressed) -> None:
+    assert set(made.by_class) == {"x86-64", "aarch64", "float32-only"}
+    assert made.by_class["float32-only"]["precision"] == "float32"
+    assert made.by_class["float32-only"]["reason"].endswith("the class has no 8-bit kernels")
+    assert made.by_class["x86-64"]["ships"] == "int8-reduced-25"
+    json.dumps(made.as_dict())
+
+
+def test_8_bits_do_not_ship_to_devices_whose_time_nobody_could_measure(made: Compressed) -> None:
+    choice = made.by_class["aarch64"]
+    assert choice["precision"] == "float32"
+    assert "is not measured" in choice["reason"]
+
+
+def test_a_calibration_that_is_refused_ships_float32_and_says_why(
+    material: Material, bench: Bench, tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    stuck = replace(material, calibration=np.zeros_like(material.calibration))
+    compressed = compress(stuck, params(search=LENIENT.search.model_copy(update={"keep": (1.0,)})), tmp_path, bench)
+    assert compressed.shipped == "float32"
+    assert "rows of one class only" in compressed.reason
+    assert "float32 ships instead" in compressed.reason
