@@ -34,7 +34,7 @@ class OnClass:
     name: str
     parity_on: str  # in words: which processor answered the golden rows
     timed_on: str
-    cpu_features: tuple[str, ...] = ()
+    cpu_features: tuple[str, ...] = ()  # of the processor that was timed
     parity_sd: dict[str, float] = field(default_factory=dict)  # largest error on golden rows, in sd of each output
     p50_us: dict[str, float] = field(default_factory=dict)
     p99_us: dict[str, float] = field(default_factory=dict)
@@ -147,11 +147,11 @@ def _with_parity(
     bench: Bench,
 ) -> OnClass:
     try:
-        said, answers = bench.measure(command, list(files.values()), rows, 0, isolated)
+        _, answers = bench.measure(command, list(files.values()), rows, 0, isolated)
     except (RuntimeError, OSError, subprocess.TimeoutExpired, ValueError) as error:
         return _with(found, parity_on=f"{words}: failed", failures=(*found.failures, f"parity: {_line(error)}"))
     parity = {name: largest_error_sd(expected[name], got) for name, got in zip(files, answers, strict=True)}
-    return _with(found, parity_on=words, parity_sd=parity, cpu_features=tuple(said["cpu_features"]))
+    return _with(found, parity_on=words, parity_sd=parity)
 
 
 def _with_times(

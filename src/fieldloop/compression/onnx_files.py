@@ -36,10 +36,10 @@ def export_float32(network: torch.nn.Module, features: int, metadata: dict[str, 
     return write_whole(export_shell(network, features), export_body(_body_of(network)), metadata, path)
 
 
-def export_shell(network: torch.nn.Module, features: int) -> Shell:
-    """Everything of the network but its body."""
+def export_shell(network: torch.nn.Module, features: int, is_folded: bool = True) -> Shell:
+    """Everything of the network but its body; not folded, it is written operation by operation as it trains."""
     whole: Any = copy.deepcopy(network).eval()
-    if hasattr(whole, "deployed"):  # the same answers in fewer operations
+    if is_folded and hasattr(whole, "deployed"):  # the same answers in fewer operations
         whole = whole.deployed().eval()
     given: list[torch.Tensor] = []
     rows = torch.zeros(8, features)
@@ -171,7 +171,7 @@ def _rename(graph: onnx.GraphProto, prefix: str, keep: set[str]) -> None:
     for node in graph.node:
         node.input[:] = [named(name) for name in node.input]
         node.output[:] = [named(name) for name in node.output]
-        node.name = prefix + node.name
+        node.name = prefix + node.name if node.name else ""
     for tensor in graph.initializer:
         tensor.name = named(tensor.name)
 

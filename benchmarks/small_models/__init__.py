@@ -1,0 +1,1 @@
+"""What compression is compared with that the product does not ship: gradient-boosted trees, and a larger network."""

@@ -1,0 +1,112 @@
+"""Each gate refuses what it is for, in words; what is not measured does not ship; the smallest that passes does."""
+
+from dataclasses import replace
+
+import pytest
+
+from fieldloop.compression.device_classes import OnClass
+from fieldloop.compression.gates import Candidate, failures
+from fieldloop.compression.search import pareto_front, picked
+from fieldloop.settings import DeviceClassParams
+from tests.compression.conftest import PROJECT_PARAMS
+
+PARAMS = PROJECT_PARAMS.compression
+X86 = PARAMS.device_classes["x86-64"]
+WHOLE = Candidate(
+    name="float32",
+    precision="float32",
+    keep=1.0,
+    hidden=(256, 256, 128),
+    recipe="",
+    weights="",
+    path="float32.onnx",
+    bytes=480_000,
+    yield_rmse_t_ha=1.2,
+    error_increase_pct=0.0,
+    same_action_pct=100.0,
+    agreement_pct=100.0,
+    worst_regret_pct=0.0,
+    profit_usd_ha=600.0,
+    profit_change_pct=0.0,
+    is_sound=True,
+    is_overflow_free=True,
+)
+INT8 = replace(WHOLE, name="int8", precision="int8", weights="reduced", bytes=130_000, error_increase_pct=0.2)
+SMALL = replace(INT8, name="int8-38", keep=0.375, bytes=48_000, profit_usd_ha=599.0)
+ON_X86 = OnClass(
+    "x86-64",
+    "emulated",
+    "this processor",
+    parity_sd={"float32": 0.0, "int8": 0.001, "int8-38": 0.001},
+    p50_us={"float32": 34.0, "int8": 33.0, "int8-38": 27.0},
+    p99_us={"float32": 60.0, "int8": 60.0, "int8-38": 50.0},
+)
+
+
+def refused(candidate: Candidate, on_class: OnClass = ON_X86, own: DeviceClassParams = X86) -> str:
+    return "; ".join(failures(candidate, PARAMS, on_class, own))
+
+
+def with_time(p50: float, p99: float = 60.0) -> OnClass:
+    return replace(ON_X86, p50_us={**ON_X86.p50_us, "int8": p50}, p99_us={**ON_X86.p99_us, "int8": p99})
+
+
+def test_a_file_that_is_as_good_and_as_fast_passes() -> None:
+    assert refused(INT8) == refused(SMALL) == refused(WHOLE) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"error_increase_pct": 1.4}, "the error may rise by 1 % at most"),
+        ({"error_increase_pct": float("nan")}, "the error may rise by 1 % at most"),
+        ({"agreement_pct": 98.0}, "98.0 % of the decisions agree, 99 % at least are asked"),
+        ({"agreement_pct": float("nan")}, "99 % at least are asked"),
+        ({"profit_change_pct": -0.7}, "the closed-loop profit changes by -0.70 %, 0.5 % may be lost at most"),
+        ({"profit_change_pct": float("nan")}, "0.5 % may be lost at most"),
+        ({"is_sound": False}, "hides an input that is no number"),
+        ({"weights": "signed"}, "it is not for this class: its 8-bit weights are reduced"),
+    ],
+)
+def test_each_gate_refuses_what_it_is_for(changes: dict[str, object], told: str) -> None:
+    assert told in refused(replace(INT8, **changes))  # type: ignore[arg-type]  # fields by name
+
+
+@pytest.mark.parametrize(
+    ("on_class", "told"),
+    [
+        (with_time(36.0), "the time may be 1.05 of float32's at most, it is 1.06"),
+        (with_time(float("nan")), "the time may be 1.05 of float32's at most"),
+        (with_time(33.0, p99=100.0), "the slowest of a hundred calls may take 1.5 of float32's at most, it is 1.67"),
+        (replace(ON_X86, p50_us={}, timed_on="not timed: emulated"), "its time there is not measured (not timed"),
+        (replace(ON_X86, parity_sd={**ON_X86.parity_sd, "int8": 0.2}), "differ by 0.2 sd, 0.05 at most"),
+        (replace(ON_X86, parity_sd={**ON_X86.parity_sd, "int8": float("nan")}), "0.05 at most are allowed"),
+    ],
+)
+def test_a_class_refuses_a_file_that_is_slow_strange_or_unmeasured_there(on_class: OnClass, told: str) -> None:
+    assert told in refused(INT8, on_class)
+
+
+def test_without_an_emulator_only_weights_that_cannot_overflow_are_trusted_to_give_the_same_numbers() -> None:
+    unknown = replace(ON_X86, parity_sd={}, parity_on="not run")
+    assert refused(INT8, unknown) == ""
+    assert "parity on such a processor is not measured" in refused(replace(INT8, is_overflow_free=False), unknown)
+
+
+def test_a_class_without_8_bit_kernels_takes_float32_with_fewer_neurons() -> None:
+    pruned = replace(WHOLE, name="float32-38", keep=0.375, bytes=100_000)
+    assert refused(pruned, own=DeviceClassParams()) == ""
+    assert "no 8-bit kernels" in refused(INT8, own=DeviceClassParams())
+
+
+def test_the_smallest_file_that_nothing_speaks_against_ships() -> None:
+    files = [WHOLE, INT8, SMALL]
+    assert picked(files, {one.name: [] for one in files}, ON_X86) is SMALL
+    assert picked(files, {"float32": [], "int8": [], "int8-38": ["slow"]}, ON_X86) is INT8
+    assert picked(files, {one.name: ["wrong"] for one in files}, ON_X86) is WHOLE
+
+
+def test_the_front_holds_what_no_other_file_beats_in_value_time_and_bytes() -> None:
+    assert pareto_front([WHOLE, INT8, SMALL], ON_X86) == ["int8", "int8-38"]
+    richer = replace(WHOLE, profit_usd_ha=601.0)
+    assert pareto_front([richer, INT8, SMALL], ON_X86) == ["float32", "int8", "int8-38"]
