@@ -30,6 +30,12 @@ LENIENT = PROJECT_PARAMS.compression.model_copy(
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Small networks on all cores, in several test processes at once, mostly wait for each other."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def network() -> torch.nn.Module:
     torch.manual_seed(0)

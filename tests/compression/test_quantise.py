@@ -11,6 +11,7 @@ from onnx import TensorProto, numpy_helper
 from torch import nn
 
 from fieldloop.compression import Material, OperatorError, Recipe, quantize_int8
+from fieldloop.compression.candidates import is_sound
 from fieldloop.compression.onnx_files import Shell, export_body, export_shell, whole_model
 from fieldloop.compression.ort_quantise import body_inputs, float16, ort_dynamic, ort_static
 from fieldloop.compression.quantise import autotuned, quantized_body, recipes
@@ -124,3 +125,13 @@ def test_other_quantisers_put_the_same_body_into_the_same_shell(material: Materi
         assert error_sd(whole_model(shell, other), network, rows) < limit
     size = len(whole_model(shell, body).SerializeToString())
     assert len(whole_model(shell, float16(body)).SerializeToString()) < 0.6 * size
+
+
+def test_8_bits_hide_an_input_that_is_no_number_and_the_folded_arithmetic_around_them_does_not(
+    material: Material, shell: Shell, network: torch.nn.Module
+) -> None:
+    plain = export_shell(network, len(CONTRACT.features), is_folded=False)
+    body = quantized_body(network, material.calibration, shell, Recipe())
+    hides, tells = (predictor(whole_model(one, body).SerializeToString()) for one in (plain, shell))
+    assert not is_sound(hides, len(CONTRACT.features))
+    assert is_sound(tells, len(CONTRACT.features))

@@ -20,10 +20,10 @@ from fieldedge.contract import Feature
 from fieldloop.compression.calibration import Array, CalibrationError, OperatorError, check_calibration
 from fieldloop.compression.distil import ensemble, fine_tuned, quantisation_aware, subset
 from fieldloop.compression.gates import WHOLE, Candidate, Precision
-from fieldloop.compression.onnx_files import Shell, export_body, export_shell, whole_model, write_whole
+from fieldloop.compression.onnx_files import Shell, export_body, export_shell, write_whole
 from fieldloop.compression.ort_quantise import body_inputs, ort_dynamic, ort_static
 from fieldloop.compression.prune import hidden_sizes, importance, structured
-from fieldloop.compression.quantise import DEFAULT, Recipe, autotuned, quantized_body, recipes
+from fieldloop.compression.quantise import Trial, autotuned, quantized_body, recipes
 from fieldloop.compression.saturation import pair_sums
 from fieldloop.evaluation import Predict, score
 from fieldloop.inference import predictor
@@ -34,6 +34,7 @@ from fieldloop.workloads.agriculture.examples import Examples
 Profits = Callable[[Predict], npt.NDArray[np.float64]]
 
 _SATURATION_ROWS = 256
+_FORMS = ("reduced", "unsigned", "signed")  # those that this processor surely computes right come first
 _EXTREME = np.float32(1.5)  # as far as the device's scaling goes
 _EXTREME_ROWS = 256
 
@@ -66,7 +67,8 @@ def make_candidates(material: Material, params: CompressionParams, folder: Path)
     """Write every candidate's file into `folder` and measure it. What cannot be made is noted, and float32 remains."""
     scales = Scales(material, params)
     made = Made()
-    forms = sorted({one.weights for one in params.device_classes.values() if one.weights}, reverse=True)
+    asked = {one.weights for one in params.device_classes.values()}
+    forms = [form for form in _FORMS if form in asked]
     for keep in sorted({1.0, *params.search.keep}, reverse=True):
         try:
             network = _network(material, params, keep)
@@ -129,13 +131,15 @@ def _make_int8(
     """The network's 8-bit files, one for each form of weights, or a note why there are none."""
     try:
         check_calibration(material.calibration, material.features, material.held_out.model_inputs())
-        recipe = _best_recipe(material, params, scales, network, shell, made, forms[0])
-        tuned = _tuned_for_rounding(material, params, scales, network, shell, recipe, made)
-        if tuned is not network:
-            network, shell, body = tuned, export_shell(tuned, len(material.features)), export_body(tuned.body)
+        best, found = _best_recipe(material, params, scales, network, shell, made, forms[0])
+        if best.error_increase_pct > params.max_error_increase_pct and params.search.rounding_epochs:
+            network = _with_rounding(material, params, network, forms[0])
+            shell, body = export_shell(network, len(material.features)), export_body(network.body)
+            best, found = _best_recipe(material, params, scales, network, shell, made, forms[0])
         for form in forms:
-            own = replace(recipe, weights=form)  # type: ignore[arg-type]  # forms are the classes' own
-            ways = {own.words(): quantized_body(network, material.calibration, shell, own)}
+            own = replace(best.recipe, weights=form)  # type: ignore[arg-type]  # forms are the classes' own
+            is_made = form == best.recipe.weights
+            ways = {own.words(): found if is_made else quantized_body(network, material.calibration, shell, own)}
             if form == "reduced":
                 seen = body_inputs(network, material.calibration)
                 ways["ONNX Runtime static, per channel, reduced weights"] = ort_static(body, seen)
@@ -181,45 +185,33 @@ def _best_recipe(
     shell: Shell,
     made: Made,
     form: str,
-) -> Recipe:
+) -> tuple[Trial, onnx.ModelProto]:
     """neural-compressor's search, judged by how much more the fused session errs than this network's float32."""
     own = scales.of_network(network)
     tried = recipes(network.body, form)[: params.search.autotune_trials]  # type: ignore[arg-type]  # a module; a class's form
-    if len(tried) == 1:
-        return tried[0]
 
     def judge(whole: onnx.ModelProto) -> float:
         return 100.0 * (scales.rmse_of(whole) / own - 1.0)
 
-    _, trials = autotuned(network, material.calibration, shell, tried, judge, params.max_error_increase_pct / 2)
+    half = params.max_error_increase_pct / 2  # what pruning takes of the tolerance is not known here
+    body, trials = autotuned(network, material.calibration, shell, tried, judge, half)
     made.compared += [
         {"file": "autotune", "quantiser": one.recipe.words(), "error_increase_pct": one.error_increase_pct}
         for one in trials
     ]
-    return min(trials, key=lambda one: one.error_increase_pct).recipe
+    return min(trials, key=lambda one: one.error_increase_pct), body
 
 
-def _tuned_for_rounding(
-    material: Material,
-    params: CompressionParams,
-    scales: "Scales",
-    network: torch.nn.Module,
-    shell: Shell,
-    recipe: Recipe,
-    made: Made,
+def _with_rounding(
+    material: Material, params: CompressionParams, network: torch.nn.Module, form: str
 ) -> torch.nn.Module:
-    """The network, fine-tuned with 8-bit rounding where rounding afterwards costs more than the tolerance."""
-    epochs = params.search.rounding_epochs
-    whole = whole_model(shell, quantized_body(network, material.calibration, shell, recipe))
-    rise = 100.0 * (scales.rmse_of(whole) / scales.of_network(network) - 1.0)
-    if rise <= params.max_error_increase_pct or epochs == 0:
-        return network
-    examples = subset(material.training, params.search.rows, material.model.seed)
-    tuning = _tuning(material, params, epochs).model_copy(update={"learning_rate": params.search.learning_rate / 10})
-    steps = 64 if recipe.weights == "reduced" else 127
-    tuned = quantisation_aware(material.workload, network, examples, tuning, [material.network], steps)
-    made.compared.append({"file": "fine-tuned with rounding", "quantiser": recipe.words(), "error_increase_pct": rise})
-    return tuned
+    """The network after fine-tuning with 8-bit rounding, for where rounding afterwards costs too much."""
+    search = params.search
+    examples = subset(material.training, search.rows, material.model.seed)
+    tuning = _tuning(material, params, search.rounding_epochs)
+    tuning = tuning.model_copy(update={"learning_rate": search.learning_rate / 10})
+    steps = 64 if form == "reduced" else 127
+    return quantisation_aware(material.workload, network, examples, tuning, [material.network], steps)
 
 
 class Scales:
@@ -314,4 +306,4 @@ def as_json(made: Made) -> str:
     )
 
 
-__all__ = ["DEFAULT", "Made", "Material", "Scales", "as_json", "is_sound", "make_candidates"]
+__all__ = ["Made", "Material", "Scales", "as_json", "is_sound", "make_candidates"]

@@ -1,0 +1,75 @@
+"""Files are compared by the device's own decisions: a model agrees with itself, another one costs what it costs."""
+
+import numpy as np
+import pytest
+
+from fieldedge.workloads.agriculture.features import INDEX
+from fieldloop.workloads import WORKLOADS
+from fieldloop.workloads.agriculture.advice import advice, values_usd_ha
+from tests.small_training import small_examples
+
+WORKLOAD = WORKLOADS["agriculture"]
+Rows = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+
+
+def mornings() -> Rows:
+    """Thirsty fields in the middle of the season: water is due everywhere."""
+    rows = small_examples(field_seasons=2, days=20).features.copy()
+    rows[:, INDEX["dap"]] = 60.0
+    rows[:, INDEX["taw_mm"]] = 150.0
+    rows[:, INDEX["depletion_mm"]] = 100.0
+    rows[:, INDEX["depletion_fraction"]] = 0.67
+    rows[:, INDEX["raw_fraction"]] = 0.5
+    rows[:, INDEX["allowance_left_mm"]] = 300.0
+    rows[:, INDEX["irrigation_capacity_mm"]] = 30.0
+    rows[:, INDEX["nitrogen_need_kg_ha"]] = 0.0
+    rows[:, INDEX["water_cost_kg_mm"]] = 5.0
+    return rows
+
+
+class Gains:
+    """A model to which a millimetre brings so many kilograms."""
+
+    def __init__(self, kg_mm: float, width_t_ha: float = 2.0) -> None:
+        self.kg_mm, self.width_t_ha = kg_mm, width_t_ha
+
+    def __call__(self, scaled: Rows) -> Rows:
+        index = INDEX["candidate_irrigation_mm"]
+        depth_mm = (scaled[:, index] + 1.0) * 30.0
+        outputs = np.zeros((len(scaled), 5), np.float32)
+        outputs[:, 1] = 9.0 + self.kg_mm * depth_mm / 1000.0
+        outputs[:, 0], outputs[:, 2] = outputs[:, 1] - self.width_t_ha / 2, outputs[:, 1] + self.width_t_ha / 2
+        return outputs
+
+
+def test_a_model_for_which_water_pays_advises_water_and_one_for_which_it_does_not_advises_none() -> None:
+    wet, dry = advice(mornings(), Gains(10.0)), advice(mornings(), Gains(1.0))
+    assert (wet.actions[:, 0] > 20.0).all()
+    assert (dry.actions[:, 0] == 0.0).all()
+    assert wet.is_by_model.all()
+
+
+def test_a_model_that_knows_too_little_abstains_as_on_a_device() -> None:
+    told = advice(mornings(), Gains(1.0, width_t_ha=20.0))
+    assert not told.is_by_model.any()
+    assert (told.actions[:, 0] > 20.0).all()  # the balance decides
+
+
+def test_a_model_agrees_with_itself_and_regrets_nothing() -> None:
+    same, regret = WORKLOAD.agreement(mornings(), Gains(10.0), Gains(10.0))
+    assert same.all()
+    assert (regret == 0.0).all()
+
+
+def test_another_action_costs_what_the_reference_expects_of_it() -> None:
+    same, regret = WORKLOAD.agreement(mornings(), Gains(10.0), Gains(1.0))
+    assert not same.any()
+    depth = advice(mornings(), Gains(10.0)).actions[:, 0]
+    np.testing.assert_allclose(regret, (10.0 - 5.0) * depth * 0.18, rtol=1e-2)
+
+
+def test_values_are_money_per_hectare() -> None:
+    rows = mornings()[:1]
+    idle, watered = (values_usd_ha(rows, np.array([[mm, 0.0]]), Gains(10.0))[0] for mm in (0.0, 20.0))
+    assert idle == pytest.approx(9.0 * 180.0, rel=1e-3)
+    assert watered - idle == pytest.approx(20.0 * (10.0 - 5.0) * 0.18, rel=1e-2)
