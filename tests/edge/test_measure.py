@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fieldedge.inference import Model
-from fieldedge.measure import cpu_features, main, resident_kb
+from fieldedge.measure import cpu_features, main, quiet_us, resident_kb
 from tests.conftest import CONTRACT, crop_model
 
 ROWS = np.random.default_rng(0).uniform(-1, 1, (12, len(CONTRACT.features))).astype(np.float32)
@@ -66,3 +66,11 @@ def test_a_file_that_a_device_would_refuse_is_an_error_in_one_line(
 def test_the_processor_and_the_memory_are_read_where_the_system_says_them() -> None:
     assert isinstance(cpu_features(), list)
     assert resident_kb() >= 0
+
+
+def test_a_busy_spell_of_the_machine_is_not_the_files_time() -> None:
+    times_us = np.full(1000, 30.0)
+    times_us[100:600] = 3000.0
+    assert quiet_us(times_us, 0.5) == quiet_us(times_us, 0.99) == 30.0
+    times_us[::20] = 90.0  # every twentieth call is slow by itself: that is a tail
+    assert quiet_us(times_us, 0.99) == 90.0

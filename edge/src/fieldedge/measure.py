@@ -66,7 +66,7 @@ def measured(paths: Sequence[Path], rows_path: Path, workload: str, calls: int, 
             np.save(outputs / f"{number}.npy", answers)
     for file, times_us in zip(files, call_times_us(models, rows, calls), strict=True):
         if times_us.size:
-            file["p50_us"], file["p99_us"] = float(np.median(times_us)), tail_us(times_us)
+            file["p50_us"], file["p99_us"] = quiet_us(times_us, 0.5), quiet_us(times_us, 0.99)
     return {
         "machine": platform.machine(),
         "cpu_features": cpu_features(),
@@ -89,9 +89,9 @@ def call_times_us(models: Sequence[Model], rows: NDArray[np.float32], calls: int
     return list(times)
 
 
-def tail_us(times_us: NDArray[np.float64]) -> float:
-    """The time that 99 of 100 calls keep to, in the quietest of ten rounds: the file's tail, not a busy machine's."""
-    return float(min(np.quantile(part, 0.99) for part in np.array_split(times_us, min(_ROUNDS, len(times_us)))))
+def quiet_us(times_us: NDArray[np.float64], share: float) -> float:
+    """The time that this share of the calls keeps to, in the quietest of ten rounds: the file's, not a busy machine's."""
+    return float(min(np.quantile(part, share) for part in np.array_split(times_us, min(_ROUNDS, len(times_us)))))
 
 
 def cpu_features() -> list[str]:
