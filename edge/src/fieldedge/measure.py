@@ -90,7 +90,7 @@ def call_times_us(models: Sequence[Model], rows: NDArray[np.float32], calls: int
 
 
 def quiet_us(times_us: NDArray[np.float64], share: float) -> float:
-    """The time that this share of the calls keeps to, in the quietest of ten rounds: the file's, not a busy machine's."""
+    """What this share of the calls keeps to, in the quietest of ten rounds: the file's time, not a busy machine's."""
     return float(min(np.quantile(part, share) for part in np.array_split(times_us, min(_ROUNDS, len(times_us)))))
 
 
