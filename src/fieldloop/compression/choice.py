@@ -6,12 +6,14 @@ changed tolerance costs nothing. Building the bundle is release/'s.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from fieldedge.durable import write_durably
 from fieldloop.compression.candidates import Made, Material, as_json, make_candidates
@@ -78,7 +80,8 @@ def measured(material: Material, params: CompressionParams, folder: Path, bench:
     if kept.is_file():
         return _read(json.loads(kept.read_text()))
     folder.mkdir(parents=True, exist_ok=True)
-    made = make_candidates(material, params, folder)
+    with _threads(0 if params.search.teacher_members else 1):
+        made = make_candidates(material, params, folder)
     rows = material.held_out.model_inputs()
     golden = rows[np.linspace(0, len(rows) - 1, min(GOLDEN_ROWS, len(rows))).astype(int)]
     decision = rows[: params.candidates_per_decision]
@@ -127,6 +130,17 @@ def choose(found: Measured, params: CompressionParams, folder: Path) -> Compress
         candidates=[{**one.as_dict(), "is_on_front": one.name in front} for one in found.made.candidates],
         compared=found.made.compared,
     )
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """torch on that many threads for a while; 0: as it is. Small networks on busy cores mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _on_class(
