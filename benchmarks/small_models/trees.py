@@ -17,7 +17,7 @@ from fieldloop.workloads.agriculture.examples import Examples
 from fieldloop.workloads.agriculture.model import QUANTILES
 
 STEP, MOST_TREES = 50, 1000
-_PARAMS = {"num_leaves": 31, "learning_rate": 0.08, "verbose": -1, "num_threads": 2, "seed": 3}
+_PARAMS = {"num_leaves": 31, "learning_rate": 0.08, "verbose": -1, "num_threads": 1, "seed": 3}
 _ACTION_COLUMNS = 2
 
 
