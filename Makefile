@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: season test test-fast ui bench check setup lock clean help
+.PHONY: season test test-fast test-heavy ui bench check setup lock clean help
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -15,10 +15,13 @@ season: setup ## run the whole loop: two seasons on two dozen devices
 
 test: setup ## the fast suite, then the slow one
 	@$(BIN)/python -m pytest -n auto
-	@$(BIN)/python -m pytest -m slow -n auto --durations=10
+	@$(BIN)/python -m pytest -m slow -n auto --dist loadgroup --durations=10
 
 test-fast: setup ## the fast suite alone
 	@$(BIN)/python -m pytest -n auto
+
+test-heavy: setup ## what is cut off, killed and fuzzed for minutes on end
+	@$(BIN)/python -m pytest -m heavy -n auto --dist loadgroup --durations=10
 
 ui: setup ## open Prefect, MLflow, Data Docs and the report
 	@$(BIN)/fieldloop ui
