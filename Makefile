@@ -46,7 +46,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml edge/pyproject.toml
 	@$(BIN)/fieldloop compile
 	@touch $@
 
-$(EDGE)/.ready: $(VENV)/.ready edge/requirements.lock edge/pyproject.toml $(shell find edge/src -name '*.py')
+$(EDGE)/.ready: $(VENV)/.ready edge/requirements.lock edge/pyproject.toml $(shell find edge/src -name '*.py' -o -name '*.css')
 	@echo "Setting up the device environment in $(EDGE) ..."
 	@test -x $(EDGE)/bin/python || $(PYTHON) -m venv --without-pip $(EDGE)
 	@sh tools/install.sh $(BIN)/python $(EDGE)/bin/python edge/requirements.lock

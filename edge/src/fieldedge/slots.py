@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from fieldedge.bundles import MODEL
-from fieldedge.durable import fsync_directory, write_durably
+from fieldedge.durable import fsync_directory, sweep_temporaries, write_durably
 from fieldedge.errors import ReleaseError
 
 SlotName = Literal["a", "b"]
@@ -115,6 +115,7 @@ class Slots:
         except ReleaseError:
             former = None
         pointer = {"format": 1, "active": asdict(installed), "former": None if former is None else asdict(former)}
+        sweep_temporaries(self._pointer.parent, self._pointer.name)
         write_durably(self._pointer, (json.dumps(pointer, indent=2) + "\n").encode())
 
     def _pointed(self) -> tuple[Installed | None, Installed | None]:
