@@ -97,7 +97,7 @@ def show(figures: dict[str, Any]) -> None:
     print(
         f"\n{'the same decision through':<34} {'p50 ms':>8} {'p99 ms':>8} {'model p50':>10} {'RMSE t/ha':>10} {'MB':>7}"
     )
-    head = {"fieldedge (int8 or float32 as shipped), own environment": ours}
+    head = {"fieldedge, as shipped": ours}
     for name, row in {**head, **figures["alternatives"]}.items():
         rmse = f"{row['yield_rmse_t_ha']:.3f}" if "yield_rmse_t_ha" in row else "–"
         size = f"{row['file_mb']:.2f}" if "file_mb" in row else "–"

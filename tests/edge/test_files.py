@@ -9,6 +9,7 @@ from fieldedge.durable import sweep_temporaries, write_durably
 from fieldedge.errors import ConfigError, StoreBusy
 from fieldedge.keys import is_signed_by, load_key, load_or_create_key, public_key_hex, sign
 from fieldedge.locks import exclusive
+from fieldedge.slots import Installed, Slots
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -91,3 +92,17 @@ def test_a_broken_setting_is_named(tmp_path: Path, text: str, said: str) -> None
     (tmp_path / "device.toml").write_text(text)
     with pytest.raises(ConfigError, match=said):
         read_config(tmp_path / "device.toml")
+
+
+def test_a_pointer_that_cannot_be_read_is_not_taken_for_no_model_at_all(tmp_path: Path) -> None:
+    slots = Slots(tmp_path)
+    slots.write("a", {"model.onnx": b"x"})
+    slots.activate(Installed("a", "1", "float32", "0", "0"))
+    (tmp_path / "active.json").unlink()
+    (tmp_path / "active.json").mkdir()  # reading it fails, as on a disk that fails for a moment
+    with pytest.raises(OSError, match="directory"):
+        slots.free_slot()
+    with pytest.raises(OSError, match="directory"):
+        slots.write("a", {"model.onnx": b"y"})
+    assert (tmp_path / "slots" / "a" / "model.onnx").read_bytes() == b"x"
+    assert slots.bootable() is None

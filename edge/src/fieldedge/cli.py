@@ -8,7 +8,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fieldedge import commands
@@ -25,8 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="fieldedge: %(message)s")
     logging.getLogger("tuf").setLevel(logging.ERROR)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+    return exit_code(lambda: options.command(options, DeviceDirectory(options.dir)))
+
+
+def exit_code(run: Callable[[], object]) -> int:
+    """Do something to its end, whatever that is: the exit code, and one line on stderr where it failed."""
     try:
-        options.command(options, DeviceDirectory(options.dir))
+        run()
     except FieldloopError as error:
         return _fail(str(error))
     except BrokenPipeError:

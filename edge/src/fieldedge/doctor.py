@@ -228,7 +228,7 @@ def _model(patient: Patient) -> Iterator[Finding]:
             )
             return
         slots.verified_model(active)
-    except ReleaseError as error:
+    except (ReleaseError, OSError) as error:
         stand_in = slots.bootable()
         said = "nothing stands in for it" if stand_in is None else f"{stand_in[0].version} stands in for it"
         yield Finding("model", "fail", f"{error}; {said}", "fieldedge update --gateway URL, or import a release")

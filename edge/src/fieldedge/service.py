@@ -18,9 +18,9 @@ from fieldedge.boot import Booted, boot_model, read_reference
 from fieldedge.clock import Clock, Stamp, format_utc
 from fieldedge.config import DeviceConfig, DeviceDirectory, LinkConfig, Site
 from fieldedge.contract import Record
-from fieldedge.door import Door
+from fieldedge.door import Door, Taken
 from fieldedge.durable import sweep_temporaries
-from fieldedge.errors import ConfigError, DataError, ReleaseError, StoreDamaged
+from fieldedge.errors import ConfigError, DataError, FieldloopError, ReleaseError, StoreDamaged
 from fieldedge.eviction import make_room
 from fieldedge.page.server import PageServer, page_server
 from fieldedge.rebuild import open_store
@@ -70,11 +70,12 @@ class Service:
         self._active_sha256: str | None = None
         self._open_days: set[str] = set()
         self._behind: dict[str, float] = {}
+        self._is_store_lost = False
         sweep_temporaries(directory.sources)
         sweep_temporaries(directory.root, directory.clock_floor.name)
         self.store, mended = open_store(directory.store, clock.stamp)
         self._start(mended is not None)
-        clock.tell = lambda text: self.store.add_event("clock", text)
+        clock.tell = lambda text: self._note("clock", text)
         self.field_steps = Supervisor(self._steps(), self._tell)
         self.link = (
             None if config.link is None else Link(directory, config, workload, self._time, config.link, monotonic)
@@ -83,9 +84,13 @@ class Service:
     def close(self) -> None:
         if self._page is not None:
             self._page.close()
-        self.door.close()
-        self._clock.keep()
-        self.store.close()
+        try:
+            self.door.close()
+            self._clock.keep()
+        except (FieldloopError, OSError) as error:
+            _log.warning("%s", error)  # it is known again at the next start
+        finally:
+            self.store.close()
 
     def step(self) -> None:
         """Do everything of the field that is due."""
@@ -130,7 +135,7 @@ class Service:
             self._page = page_server(self._directory, self._config, self._time.now, self.state).start()
             _log.info("page at %s", self._page.url)
 
-    def take_samples(self, source: str) -> None:
+    def take_samples(self, source: str) -> Taken:
         """Take in what a source has, and note which days it touched."""
         taken = self.door.take(source, self._clock.now())
         self._open_days |= taken.days
@@ -138,6 +143,7 @@ class Service:
             self._behind.pop(source, None)
         else:
             self._behind.setdefault(source, self._monotonic())
+        return taken
 
     def close_days(self) -> None:
         """Sum up each finished day whose samples are new."""
@@ -239,16 +245,33 @@ class Service:
         """A step that finds the store damaged has it rebuilt, and is repeated with what could be saved."""
 
         def step() -> None:
+            if self._is_store_lost:
+                self._reopen()
             try:
                 run()
             except StoreDamaged as error:
                 _log.error("%s", error)
+                self._is_store_lost = True
                 self.store.close()
-                self.store, mended = open_store(self._directory.store, self._clock.stamp, is_damaged=True)
-                self._start(mended is not None)
+                self._reopen()
                 run()
 
         return step
+
+    def _reopen(self) -> None:
+        """Mend the store and go on with it. While that fails, every step that needs it tries again."""
+        self.store, mended = open_store(self._directory.store, self._clock.stamp, is_damaged=True)
+        self._is_store_lost = False
+        self._start(mended is not None)
+
+    def _note(self, kind: str, text: str) -> None:
+        """Keep an event, if the store lets us: what it tells of goes on in any case."""
+        if self._is_store_lost:
+            return
+        try:
+            self.store.add_event(kind, text)
+        except FieldloopError as error:
+            _log.warning("%s (and that could not be kept: %s)", text, error)
 
     def _close_day(self, field: Record, day: str, site: Site) -> None:
         following = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
@@ -300,10 +323,10 @@ class Service:
     def _tell(self, step: Step, error: str | None) -> None:
         if error is None:
             _log.warning("step %s works again", step.name)
-            self.store.add_event("step", f"{step.name} works again")
+            self._note("step", f"{step.name} works again")
         elif step.failures == 1:
             _log.warning("step %s failed: %s", step.name, error)
-            self.store.add_event("step", f"{step.name} failed: {error}")
+            self._note("step", f"{step.name} failed: {error}")
 
 
 class SharedTime:
@@ -383,8 +406,11 @@ class Link:
             self._event("link", f"{step.name} failed: {error}")
 
     def _event(self, kind: str, text: str) -> None:
-        with Store(self._directory.store, self._time.stamp) as store:
-            store.add_event(kind, text)
+        try:
+            with Store(self._directory.store, self._time.stamp) as store:
+                store.add_event(kind, text)
+        except FieldloopError as error:
+            _log.warning("%s (and that could not be kept: %s)", text, error)
 
 
 def serve(service: Service, stop: threading.Event, watchdog: Watchdog) -> None:

@@ -50,6 +50,7 @@ class Slots:
 
         Raises:
             ReleaseError: the pointer is damaged.
+            OSError: the disk does not let it be read: what is active is not known, and nothing may be written.
         """
         return self._pointed()[0]
 
@@ -57,7 +58,7 @@ class Slots:
         """The model to run, verified now: the active one, else the former one, else None. Never raises for damage."""
         try:
             candidates = self._pointed()
-        except ReleaseError as error:
+        except (ReleaseError, OSError) as error:
             _log.error("%s", error)
             return None
         for installed in candidates:
@@ -124,7 +125,7 @@ class Slots:
             return _installed(pointer["active"]), _installed(pointer["former"])
         except FileNotFoundError:
             return None, None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise ReleaseError(f"{self._pointer} is damaged ({error}); run fieldedge update") from error
 
 

@@ -57,7 +57,7 @@ class Supervisor:
     def _run(self, step: Step, monotonic_s: Callable[[], float]) -> None:
         try:
             step.run()
-        except FieldloopError as error:
+        except (FieldloopError, OSError) as error:
             self._failed(step, str(error), monotonic_s())
         except Exception as error:  # noqa: BLE001  (the loop's edge: one step never ends the agent)
             _log.exception("step %s failed", step.name)
@@ -77,6 +77,8 @@ class Supervisor:
     def _say(self, step: Step, error: str | None) -> None:
         try:
             self.tell(step, error)
+        except (FieldloopError, OSError) as failure:
+            _log.warning("step %s: its state could not be kept: %s", step.name, failure)
         except Exception:  # noqa: BLE001  (telling may need the very disk that failed)
             _log.exception("step %s: its state could not be kept", step.name)
 

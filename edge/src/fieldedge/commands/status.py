@@ -79,7 +79,7 @@ def _model_status(directory: DeviceDirectory) -> Record | None:
         if active is None:
             return None
         slots.verified_model(active)
-    except ReleaseError as error:
+    except (ReleaseError, OSError) as error:
         return {"error": str(error)}
     return asdict(active)
 

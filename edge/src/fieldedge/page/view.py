@@ -164,7 +164,7 @@ def _model(directory: DeviceDirectory, workload: Workload) -> ModelFacts:
     contract_hash = workload.contract.hash
     try:
         active = Slots(directory.root).active()
-    except ReleaseError as error:
+    except (ReleaseError, OSError) as error:
         return ModelFacts(contract_hash, error=str(error))
     if active is None:
         return ModelFacts(contract_hash)

@@ -17,7 +17,7 @@ import stat
 import zlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,7 @@ SHOWN_BYTES = 1_000  # of a line that is too long
 LAST_BACK_OFF_S = 600.0
 DONE = "done"
 
+_LARGEST = 2**64  # of what the disk counts
 _UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", "~")
 
 _log = logging.getLogger(__name__)
@@ -91,6 +92,19 @@ class Mark:
     edges: str = ""
     changed_ns: int = 0
     is_in_long_line: bool = False
+
+    def __post_init__(self) -> None:
+        """A mark from disk may be damaged.
+
+        Raises:
+            ValueError: a value is not what its name says.
+        """
+        for field in fields(self):
+            value, default = getattr(self, field.name), 0 if field.default is MISSING else field.default
+            if type(value) is not type(default) or (isinstance(value, int) and abs(value) >= _LARGEST):
+                raise ValueError(f"{field.name} is {value!r}")
+        if min(self.inode, self.offset, self.lines, self.header_at, self.header_bytes) < 0:
+            raise ValueError(f"{self} counts below 0")
 
 
 @dataclass(frozen=True)
