@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: season test test-fast ui bench check setup lock clean help
+.PHONY: season test test-fast test-heavy test-edge ui bench check setup lock clean help
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -15,10 +15,19 @@ season: setup ## run the whole loop: two seasons on two dozen devices
 
 test: setup ## the fast suite, then the slow one
 	@$(BIN)/python -m pytest -n auto
-	@$(BIN)/python -m pytest -m slow -n auto --durations=10
+	@$(BIN)/python -m pytest -m slow -n auto --dist loadgroup --durations=10
 
 test-fast: setup ## the fast suite alone
 	@$(BIN)/python -m pytest -n auto
+
+test-heavy: setup ## what is cut off, killed and fuzzed for minutes on end
+	@$(BIN)/python -m pytest -m heavy -n auto --dist loadgroup --durations=10
+
+test-edge: setup ## the device's tests, where nothing of the cloud side is installed
+	@test -x $(EDGE)-test/bin/python || $(PYTHON) -m venv --without-pip $(EDGE)-test
+	@for flag in "-c requirements.lock" "--force-reinstall --no-deps"; do \
+		$(BIN)/python -m pip --python $(EDGE)-test/bin/python install --quiet --quiet $$flag "$$(ls $(EDGE)/wheels/fieldedge-*.whl)[mqtt,test]" || exit 1; done
+	@$(EDGE)-test/bin/python -m pytest -n auto -m "not heavy" --confcutdir tests/edge tests/edge
 
 ui: setup ## open Prefect, MLflow, Data Docs and the report
 	@$(BIN)/fieldloop ui
@@ -43,7 +52,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml edge/pyproject.toml
 	@$(BIN)/fieldloop compile
 	@touch $@
 
-$(EDGE)/.ready: $(VENV)/.ready edge/requirements.lock edge/pyproject.toml $(shell find edge/src -name '*.py')
+$(EDGE)/.ready: $(VENV)/.ready edge/requirements.lock edge/pyproject.toml $(shell find edge/src -name '*.py' -o -name '*.css')
 	@echo "Setting up the device environment in $(EDGE) ..."
 	@test -x $(EDGE)/bin/python || $(PYTHON) -m venv --without-pip $(EDGE)
 	@sh tools/install.sh $(BIN)/python $(EDGE)/bin/python edge/requirements.lock

@@ -268,7 +268,7 @@ class Learner:
         metadata = {METADATA_CONTRACT_HASH: CONTRACT.hash, METADATA_WORKLOAD: CONTRACT.workload}
         file = export_float32(network, len(CONTRACT.features), metadata, folder / "model.onnx")
         values = examples.features.astype(np.float64)
-        reference = Reference(values.mean(axis=0), values.std(axis=0))
+        reference = Reference(values.mean(axis=0), values.std(axis=0), *np.percentile(values, [1, 99], axis=0))
         return Taught(name, network, Model(file.read_bytes(), CONTRACT).predict, reference)
 
 

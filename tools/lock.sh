@@ -15,5 +15,5 @@ freeze() { "$1/bin/python" -m pip freeze --all --exclude pip --exclude fieldloop
 {
     echo "# Every pin that a fresh machine installs. Made by \`make lock\`; torch carries no local version, so that the"
     echo "# platform's own build (CPU or CUDA) satisfies it."
-    freeze "$scratch/cloud"
+    freeze "$scratch/cloud" | sed 's/^atheris==.*/&; sys_platform == "linux" and platform_machine == "x86_64"/'
 } > requirements.lock

@@ -4,11 +4,13 @@ The loop itself is a Prefect flow: `python -m flows.season`.
 """
 
 import sys
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fieldedge.errors import FieldloopError
+from fieldedge.errors import ConfigError, DataError, FieldloopError
 from fieldloop import quiet
 from fieldloop.progress import bar
 from fieldloop.settings import load_params, load_settings
@@ -49,6 +51,45 @@ def compile_simulator() -> None:
 
     compile_season()
     warm_up()
+
+
+@app.command()
+def ingest_stick(
+    stick: Annotated[Path, typer.Argument(help="where the stick is mounted")],
+) -> None:
+    """Take a device's batches from a USB stick into the inbox; write acknowledgements and the release onto it."""
+    from fieldedge.stick import Stick
+    from fieldloop.gateway.devices import DeviceRegistry
+    from fieldloop.gateway.inbox import Inbox
+    from fieldloop.gateway.stick import ingest_stick as ingest
+    from fieldloop.release import ReleaseRepository
+    from fieldloop.workspace import workspace_of
+
+    workspace = workspace_of(load_settings())
+    if not workspace.tuf.is_dir():
+        raise ConfigError(f"{workspace.tuf} is not there: publish a release before a stick is taken in")
+    registry = DeviceRegistry(workspace.device_registry)
+    taken = ingest(Stick(stick), Inbox(workspace.inbox), registry, ReleaseRepository(workspace.tuf), datetime.now(UTC))
+    typer.echo(f"{taken.new} new batches and {taken.known} known ones of {len(taken.held)} devices are in the inbox")
+    for name in taken.missing:
+        typer.echo(f"missing: {name} stands in its device's manifest, and not on the stick")
+    if taken.refused:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in taken.refused.items())
+        raise DataError(f"{len(taken.refused)} batches were refused and stay on the stick: {reasons}")
+
+
+@app.command()
+def register_device(
+    device_id: Annotated[str, typer.Argument(help="as `fieldedge init` was told")],
+    public_key: Annotated[str, typer.Argument(help="as `fieldedge init` printed it: 64 hex digits")],
+) -> None:
+    """Let a device send: the gateway and `ingest-stick` take batches of registered devices alone."""
+    from fieldloop.gateway.devices import DeviceRegistry
+    from fieldloop.workspace import workspace_of
+
+    registry = DeviceRegistry(workspace_of(load_settings()).device_registry)
+    registry.register({device_id: public_key})
+    typer.echo(f"{device_id} may send; {len(registry.public_keys())} devices are registered in {registry.path}")
 
 
 @app.command()

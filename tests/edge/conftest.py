@@ -2,16 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
 from fieldedge.cli import main
 from fieldedge.config import DeviceDirectory
-from tests.edge.sample import DEVICE_ID, GatewaySimulator, Repository
+from tests.edge.sample import DEVICE_ID, GatewaySimulator, Repository, serving
 
 
 @pytest.fixture
@@ -21,37 +19,8 @@ def repository(tmp_path: Path) -> Repository:
 
 @pytest.fixture
 def gateway(repository: Repository) -> Iterator[GatewaySimulator]:
-    simulator = GatewaySimulator(repository.metadata.parent)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            path = simulator.files / self.path.removeprefix("/tuf/")
-            self._answer(200 if path.is_file() else 404, path.read_bytes() if path.is_file() else b"")
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            status, answer = simulator.accept(
-                self.headers["Fieldloop-Device"], self.headers["Fieldloop-Signature"], body
-            )
-            self._answer(status, answer if isinstance(answer, bytes) else json.dumps(answer).encode())
-
-        def _answer(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *values: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    simulator.url = f"http://127.0.0.1:{server.server_address[1]}"
-    yield simulator
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(GatewaySimulator(repository.metadata.parent)) as simulator:
+        yield simulator
 
 
 @pytest.fixture

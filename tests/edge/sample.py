@@ -8,10 +8,13 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -187,6 +190,43 @@ class GatewaySimulator:
         status = 200 if identity in self.received else 201
         self.received[identity] = body
         return status, {"acknowledged": identity}
+
+
+@contextmanager
+def serving(simulator: GatewaySimulator) -> Iterator[GatewaySimulator]:
+    """The gateway over real HTTP on the loopback; `url` says where."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = simulator.files / self.path.removeprefix("/tuf/")
+            self._answer(200 if path.is_file() else 404, path.read_bytes() if path.is_file() else b"")
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            status, answer = simulator.accept(
+                self.headers["Fieldloop-Device"], self.headers["Fieldloop-Signature"], body
+            )
+            self._answer(status, answer if isinstance(answer, bytes) else json.dumps(answer).encode())
+
+        def _answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *values: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    simulator.url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield simulator
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def field_record(season: int = SEASON) -> Record:

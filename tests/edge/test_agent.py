@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from fieldedge.agent import Agent
 from fieldedge.boot import Booted
+from fieldedge.bundles import Reference
 from fieldedge.config import DeviceConfig, DeviceDirectory
 from fieldedge.contract import Record
 from fieldedge.errors import ReleaseError
@@ -43,9 +45,8 @@ TIMES = ("latency_ms", "latency_p50_ms", "latency_p99_ms", "bytes_collected")
 
 
 def booted(version: str = "1") -> Booted:
-    return Booted(
-        Installed("a", version, "float32", "", ""), Model(onnx_model(AGRICULTURE.contract), AGRICULTURE.contract)
-    )
+    model = Model(onnx_model(AGRICULTURE.contract), AGRICULTURE.contract)
+    return Booted(Installed("a", version, "float32", "", ""), model, None)
 
 
 def agent_on(path: Path, model: Booted | None = None) -> Agent:
@@ -98,9 +99,11 @@ def test_a_model_that_fails_in_the_field_hands_over_to_the_balance(path: Path) -
         def predict(self, _features: object) -> Any:
             raise ReleaseError("the model gave outputs that are not finite")
 
-    failing = Booted(booted().installed, FailingModel())  # type: ignore[arg-type]  # it fails as a model fails
+    failing = Booted(booted().installed, FailingModel(), None)  # type: ignore[arg-type]  # it fails as a model fails
     answers = tell(agent_on(path, failing), season_messages(3))
-    assert [answer["source"] for answer in answers if answer["kind"] == "recommendation"] == ["fao56"] * 3
+    given = [answer for answer in answers if answer["kind"] == "recommendation"]
+    assert [answer["source"] for answer in given] == ["fao56"] * 3
+    assert given[0]["reasons"][0].startswith("The model abstains: the model gave outputs that are not finite.")
 
 
 def test_what_the_agent_folds_day_by_day_is_what_featurize_says_of_the_whole_season(path: Path) -> None:
@@ -154,6 +157,83 @@ def test_days_without_readings_are_told_by_the_age_of_the_data(path: Path) -> No
     assert agent.decide(day_of(10))["data_age_days"] == 0
     stale = agent.decide(day_of(16))
     assert (stale["data_age_days"], stale["source"]) == (6, "fao56")
+
+
+def forecast_message(day: int, rain_mm: list[float]) -> Record:
+    return {"kind": "forecast", "date": day_of(day), "rain_mm": rain_mm, "et0_mm": [5.0] * len(rain_mm)}
+
+
+def test_a_forecast_is_kept_shortened_day_by_day_and_forgotten_when_too_little_is_left(path: Path) -> None:
+    agent = agent_on(path, booted())
+    told = tell(agent, [*season_messages(5)[:-1], forecast_message(4, [0.0, 1.0, 2.0, 4.0, 8.0])])
+    assert told[-2] == {"kind": "stored"}
+    again = agent_on(path, booted())  # it survives a restart
+    seen = [again.decide(day_of(day)) for day in (5, 6, 7)]
+    assert [advice["x_has_forecast"] for advice in seen] == [1.0, 1.0, 0.0]
+    assert [advice["x_forecast_rain_2d_mm"] for advice in seen] == [3.0, 6.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"rain_mm": [1.0, 2.0]}, "expected a list of 3 to 7 amounts"),
+        ({"rain_mm": [1.0, -2.0, 3.0]}, "expected amounts between 0 and 450 mm"),
+        ({"rain_mm": [1.0, 2.0, 3.0, 4.0]}, "different lengths"),
+        ({"date": "soon"}, "expected a date"),
+    ],
+)
+def test_a_broken_forecast_is_rejected_by_what_is_broken(path: Path, changes: Record, said: str) -> None:
+    agent = agent_on(path, booted())
+    (answer, _) = tell(agent, [{**forecast_message(0, [1.0, 2.0, 3.0]), **changes}])
+    assert answer["kind"] == "rejected"
+    assert said in answer["error"]
+
+
+def test_the_model_abstains_where_most_of_the_last_week_is_missing(path: Path) -> None:
+    agent = agent_on(path, booted())
+    tell(agent, [message for message in season_messages(20) if message["kind"] in ("field",)])
+    for day in range(20):
+        if day < 12 or day in (14, 17, 19):
+            tell(agent, [{"kind": "reading", "record": reading_record(day)}])
+    advice = agent.decide(day_of(20))
+    assert advice["source"] == "fao56"
+    assert advice["reasons"][0].startswith("The model abstains: only 3 of the last 7 days had a usable reading.")
+
+
+def test_the_model_abstains_far_from_its_training_data_and_names_the_feature(path: Path) -> None:
+    contract = AGRICULTURE.contract
+    low, high = (np.array([getattr(f, end) for f in contract.features]) for end in ("minimum", "maximum"))
+    reference = Reference((low + high) / 2, (high - low) / 4, low, high)
+    familiar = replace(booted(), reference=reference)
+    assert agent_with_a_week(path, familiar).decide(day_of(8))["source"] == "model"
+    column = contract.feature_names.index("tmax_7d_c")
+    reference.p01[column], reference.p99[column] = 5.0, 10.0
+    advice = agent_with_a_week(path.with_name("other.db"), familiar).decide(day_of(8))
+    assert advice["source"] == "fao56"
+    assert "tmax_7d_c is" in advice["reasons"][0]
+    assert advice["reason_codes"][0] == {"code": "model_abstains"}
+
+
+def agent_with_a_week(path: Path, model: Booted) -> Agent:
+    agent = agent_on(path, model)
+    tell(agent, season_messages(8)[:-1])
+    return agent
+
+
+def test_reason_codes_carry_the_numbers_behind_the_sentences(path: Path) -> None:
+    advice = tell(agent_on(path, booted()), season_messages(40))[-3]
+    by_code = {reason["code"]: reason for reason in advice["reason_codes"]}
+    assert len(advice["reason_codes"]) == len(advice["reasons"])
+    assert by_code["root_zone_depletion"]["depletion_mm"] == pytest.approx(advice["x_depletion_mm"], abs=0.05)
+    assert by_code["root_zone_depletion"]["taw_mm"] == pytest.approx(advice["x_taw_mm"], abs=0.05)
+
+
+def test_what_another_process_stores_is_seen_by_the_next_decision(path: Path) -> None:
+    agent = agent_with_a_week(path, booted())
+    agent.decide(day_of(8))
+    with Store(path) as other:
+        other.add("operations", dated("operations", 8, irrigation_mm=20.0, nitrogen_kg_ha=0.0, source="override"))
+    assert agent.decide(day_of(9))["x_irrigation_season_mm"] >= 20.0
 
 
 def test_the_next_season_starts_anew_beside_the_former(path: Path) -> None:

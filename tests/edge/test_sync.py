@@ -39,7 +39,7 @@ def live(device: DeviceDirectory, days: int = 60, **season: Any) -> None:
     """A season on the device, with a model."""
     model = Model(onnx_model(AGRICULTURE.contract), AGRICULTURE.contract)
     with Store(device.store) as store:
-        booted = Booted(Installed("a", "1", "float32", "", ""), model)
+        booted = Booted(Installed("a", "1", "float32", "", ""), model, None)
         agent = Agent(read_config(device.settings), AGRICULTURE, store, booted)
         list(agent.answers(json.dumps(message) for message in season_messages(days, **season)))
 

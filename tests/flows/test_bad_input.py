@@ -12,7 +12,7 @@ import pytest
 from tests.flows.conftest import Undisturbed
 from tests.flows.small_loop import Ended, SmallLoop
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("undisturbed")]  # one loop for all of them
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from fieldloop.ui.server_process import ServerProcess, ServerSpec
 from tests.flows.small_loop import PROJECT, SmallLoop
 
 SERVER_TIMEOUT_S = 120.0
+SERVER_BUSY_S = 60.0
 COMMAND_TIMEOUT_S = 120.0
 SCHEDULE_TIMEOUT_S = 90.0
 RUN_TIMEOUT_S = 240.0
@@ -57,8 +58,7 @@ class Orchestrated:
 
     def found(self, what: str, **where: Any) -> list[dict[str, Any]]:
         """Deployments or flow runs that the server knows."""
-        answer = self.api.post(f"/{what}/filter", json=where)
-        answer.raise_for_status()
+        answer = self._asked(f"/{what}/filter", where)
         rows: list[dict[str, Any]] = answer.json()
         return rows
 
@@ -71,13 +71,24 @@ class Orchestrated:
 
     def run_deployment(self, flow: str) -> dict[str, Any]:
         """Ask for a run, and wait until a worker has brought it to an end."""
-        asked = self.api.post(f"/deployments/{self.deployment(flow)['id']}/create_flow_run", json={})
-        asked.raise_for_status()
+        asked = self._asked(f"/deployments/{self.deployment(flow)['id']}/create_flow_run")
         place = f"/flow_runs/{asked.json()['id']}"
         ends = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
         until(lambda: self.api.get(place).json()["state_type"] in ends, RUN_TIMEOUT_S, f"the run of {flow} ends")
         run: dict[str, Any] = self.api.get(place).json()
         return run
+
+    def _asked(self, place: str, body: dict[str, Any] | None = None) -> httpx.Response:
+        """Ask until the server is not busy: it says 503 while its SQLite file is locked, and its own client waits."""
+        answers: list[httpx.Response] = []
+
+        def is_taken() -> bool:
+            answers.append(self.api.post(place, json=body or {}))
+            return answers[-1].status_code != 503
+
+        until(is_taken, SERVER_BUSY_S, f"the server takes a request to {place}")
+        answers[-1].raise_for_status()
+        return answers[-1]
 
     def tasks_of(self, run: dict[str, Any]) -> dict[str, str]:
         """How each task of a run ended: Completed, or Cached where it did not have to run. Names lose their suffix."""

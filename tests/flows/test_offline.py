@@ -8,7 +8,7 @@ import pytest
 from tests.flows.conftest import Undisturbed
 from tests.flows.small_loop import ALONE_IN_THE_NETWORK
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("undisturbed")]  # one loop for all of them
 
 _NOISE = re.compile(r"warn|deprecat|traceback|\binfo\b|\bdebug\b|https?://", re.IGNORECASE)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fieldedge.errors import ConfigError
+from fieldloop.cli import app
 from fieldloop.gateway.devices import DeviceRegistry
 
 ONE = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
@@ -41,3 +42,14 @@ def test_a_damaged_registry_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "devices.json").write_text(content)
     with pytest.raises(ConfigError, match=r"devices\.json"):
         DeviceRegistry(tmp_path / "devices.json").public_keys()
+
+
+def test_a_device_is_registered_by_hand_with_what_its_init_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FIELDLOOP_HOME", str(tmp_path))
+    app(["register-device", "dev-77", ONE], standalone_mode=False)
+    assert "dev-77 may send; 1 devices are registered in" in capsys.readouterr().out
+    assert DeviceRegistry(tmp_path / "gateway" / "devices.json").public_keys() == {"dev-77": ONE}
+    with pytest.raises(ConfigError, match="expected 64 hex digits"):
+        app(["register-device", "dev-78", "no key"], standalone_mode=False)

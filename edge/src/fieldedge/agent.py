@@ -1,30 +1,38 @@
 """The device through a season: readings in, a recommendation out, everything kept.
 
 The agent needs no link and no clock: the field's messages carry their dates. A record is on disk before anything is
-answered that depends on it, and every message may come again: after a crash the field simply repeats its season. A
-message that cannot be accepted is kept with the reason, answered, and forgotten; the season goes on.
+answered that depends on it, and what the agent knows of a season it follows from the store alone: so it sees what
+another process recorded, and after a crash the field simply repeats its season. A message that cannot be accepted is
+kept with the reason, answered, and forgotten; the season goes on.
 """
 
 import json
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fieldedge.boot import NO_MODEL, Booted
 from fieldedge.config import DeviceConfig
 from fieldedge.contract import Record
 from fieldedge.errors import DataError, FieldloopError, ReleaseError
+from fieldedge.familiarity import Familiarity
 from fieldedge.store import Store
 from fieldedge.summary import season_summary
 from fieldedge.workloads import Workload
-from fieldedge.workloads.agriculture import Day, Recommendation
+from fieldedge.workloads.agriculture import Day, Forecast, Recommendation
 from fieldedge.workloads.agriculture.tables import record_id
 
 MAX_SEASON_DAYS = 400
 MAX_LINE_CHARACTERS = 100_000
+FAULTY_WINDOW_D, USABLE_DAYS_MIN = 7, 4  # of the last week at least so many days must have had a usable reading
+SEASON_TABLES = ("fields", "readings", "operations")
+MAX_FORECAST_D, MIN_FORECAST_D = 7, 3
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +82,13 @@ class FieldSeason:
         self._state = state
         return state
 
+    def usable_days(self, today: str) -> tuple[int, int]:
+        """Of the last week (or of the days since planting), how many had a usable reading, and how many there were."""
+        morning = date.fromisoformat(today)
+        days = min((morning - self._planting).days, FAULTY_WINDOW_D)
+        dates = [(morning - timedelta(days=back)).isoformat() for back in range(1, days + 1)]
+        return sum(day in self._readings for day in dates), days
+
     def _day(self, day: str) -> Day:
         irrigation_mm, nitrogen_kg_ha = self._done.get(day, (0.0, 0.0))
         return Day(day, self._readings.get(day), irrigation_mm, nitrogen_kg_ha)
@@ -91,9 +106,23 @@ class Agent:
         self._config = config
         self._workload = workload
         self._store = store
+        self._field: FieldSeason | None = None
+        self._followed = 0  # the store's sequence up to which this season is known
+        self.use_model(booted)
+        self._restore()
+
+    def use_model(self, booted: Booted | None) -> None:
+        """Decide with another model from now on."""
         self._model = None if booted is None else booted.model
         self.model_version = NO_MODEL if booted is None else booted.installed.version
-        self._field = self._restored()
+        reference = None if booted is None else booted.reference
+        self._familiarity = None if reference is None else Familiarity(reference, self._workload.contract)
+
+    @property
+    def field(self) -> Record | None:
+        """The field of the season under way, as it was described."""
+        self._follow()
+        return None if self._field is None else self._field.record
 
     def answers(self, lines: Iterable[str]) -> Iterator[Record]:
         """The answers to a stream of JSON lines, and the season's summary at its end."""
@@ -109,7 +138,7 @@ class Agent:
         """The answer to one line, if it gets one. Never raises for what the field sends.
 
         Raises:
-            StoreBusy, OSError: the store cannot be written.
+            StoreBusy, StoreFailed, OSError: the store cannot be written.
         """
         try:
             message = _parsed(line)
@@ -132,17 +161,20 @@ class Agent:
             self._take_field(_record(message))
             return {"kind": "stored"}
         if kind == "reading":
-            self._current().add_reading(self._keep("readings", _record(message)))
+            self.keep("readings", _record(message))
             return None
         if kind == "operation":
-            self._current().add_operation(self._keep("operations", _record(message)))
+            self.keep("operations", _record(message))
             return None
         if kind == "harvest":
-            self._keep("harvests", _record(message))
+            self.keep("harvests", _record(message))
+            return {"kind": "stored"}
+        if kind == "forecast":
+            self._take_forecast(message)
             return {"kind": "stored"}
         if kind == "decide":
             return {"kind": "recommendation", **self.decide(_day(message))}
-        raise DataError(f"kind is {kind!r}; expected field, reading, decide, operation or harvest")
+        raise DataError(f"kind is {kind!r}; expected field, reading, forecast, decide, operation or harvest")
 
     def decide(self, today: str) -> Record:
         """Today's recommendation. A day once decided keeps its recommendation.
@@ -150,29 +182,75 @@ class Agent:
         Raises:
             DataError: no field is known yet, or the day is not in its season.
         """
+        started_ns = time.perf_counter_ns()
         field = self._current()
         season, field_id = field.identity
-        known = self._store.get(record_id(season, field_id, "recommendations", today))
+        identity = record_id(season, field_id, "recommendations", today)
+        known = self._store.get(identity)
         if known is not None:
             return known
-        started_ns = time.perf_counter_ns()
         recommendation = self._recommendation(field, today)
         record = recommendation.as_record(
             season, field.record["region"], field_id, self.model_version, self._workload.contract.hash
         )
         self._workload.contract.table("recommendations").check(record, f"recommendation of {today}")
         record["latency_ms"] = round((time.perf_counter_ns() - started_ns) / 1e6, 3)
-        self._store.add("recommendations", record)
+        try:
+            self._store.add("recommendations", record)
+        except DataError:  # another process decided this day in the meantime; its answer was given, so it stands
+            return self._store.get(identity) or record
         return record
+
+    def keep(self, table: str, record: Record, flags: Mapping[str, Any] | None = None) -> Record:
+        """Check a dated record of the current field and store it; `flags` is what quality control said of it.
+
+        Raises:
+            DataError: the record breaks the contract, is of another field, or contradicts a stored one.
+        """
+        season, field_id = self._current().identity
+        checked = self._workload.contract.table(table).check(record, str(record.get("date"))[:40])
+        if (checked["season"], checked["field_id"]) != (season, field_id):
+            raise DataError(
+                f"season and field_id are {checked['season']} and {checked['field_id']!r}; "
+                f"this device is in season {season} on {field_id!r}"
+            )
+        _check_identity(checked, record_id(season, field_id, table, checked["date"]))
+        self._store.add(table, checked, flags)
+        return checked
 
     def _recommendation(self, field: FieldSeason, today: str) -> Recommendation:
         state = field.state_on(today)
+        forecast = self._forecast(today)
         predict = None if self._model is None else self._model.predict
+
+        def doubt(row: NDArray[np.float32]) -> str | None:
+            usable, days = field.usable_days(today)
+            if days == FAULTY_WINDOW_D and usable < USABLE_DAYS_MIN:
+                return f"only {usable} of the last {days} days had a usable reading"
+            return None if self._familiarity is None else self._familiarity.doubt(row)
+
         try:
-            return self._workload.recommend_from_state(field.record, state, today, predict)
+            return self._workload.recommend_from_state(field.record, state, today, predict, forecast, doubt)
         except ReleaseError as error:
             _log.error("the model abstains on %s: %s", today, error)
-            return self._workload.recommend_from_state(field.record, state, today, None)
+            why = str(error)
+            return self._workload.recommend_from_state(field.record, state, today, predict, forecast, lambda _: why)
+
+    def _take_forecast(self, message: Record) -> None:
+        """Keep a weather forecast for the days from `date` on, until a later one comes."""
+        issued = _day(message)
+        amounts = {name: _amounts(message, name) for name in ("rain_mm", "et0_mm")}
+        if len(amounts["rain_mm"]) != len(amounts["et0_mm"]):
+            raise DataError("rain_mm and et0_mm have different lengths; expected one value a day in each")
+        self._store.add_event("forecast", f"a forecast from {issued} on", {"issued": issued, **amounts})
+
+    def _forecast(self, today: str) -> Forecast | None:
+        """What the last forecast still says of the days from today on; None where too little is left of it."""
+        for kept in self._store.events(1, "forecast"):
+            passed = (date.fromisoformat(today) - date.fromisoformat(kept["issued"])).days
+            if passed >= 0 and len(kept["rain_mm"]) - passed >= MIN_FORECAST_D:
+                return Forecast(kept["rain_mm"][passed:], kept["et0_mm"][passed:])
+        return None
 
     def _take_field(self, record: Record) -> None:
         checked = self._workload.contract.table("fields").check(record, f"season {record.get('season')}")
@@ -185,44 +263,59 @@ class Agent:
             )
         if checked["device_id"] not in (None, self._config.device_id):
             raise DataError(f"the field is of device {checked['device_id']}; this is {self._config.device_id}")
-        self._store.add("fields", checked)
-        if self._field is None or self._field.identity != (season, field_id):
-            self._field = self._loaded(checked)
-
-    def _keep(self, table: str, record: Record) -> Record:
-        """Check a dated record of the current field and store it."""
-        season, field_id = self._current().identity
-        checked = self._workload.contract.table(table).check(record, str(record.get("date"))[:40])
-        if (checked["season"], checked["field_id"]) != (season, field_id):
-            raise DataError(
-                f"season and field_id are {checked['season']} and {checked['field_id']!r}; "
-                f"this device is in season {season} on {field_id!r}"
-            )
-        _check_identity(checked, record_id(season, field_id, table, checked["date"]))
-        self._store.add(table, checked)
-        return checked
+        is_new = self._store.add("fields", checked)
+        if not is_new and (self._field is None or self._field.identity != (season, field_id)):
+            self._load(checked)  # an earlier season is told again
 
     def _current(self) -> FieldSeason:
+        self._follow()
         if self._field is None:
             raise DataError("no field is known yet; expected a message of kind field first")
         return self._field
 
-    def _restored(self) -> FieldSeason | None:
+    def _restore(self) -> None:
         """The latest season that the store knows, as it was left."""
         seasons = self._store.seasons()
         fields = self._store.records(seasons[-1], "fields") if seasons else []
-        return self._loaded(fields[-1]) if fields else None
+        if fields:
+            self._load(fields[-1])
 
-    def _loaded(self, record: Record) -> FieldSeason:
-        field = FieldSeason(record, self._workload)
-        season, field_id = field.identity
-        for reading in self._store.records(season, "readings"):
-            if reading["field_id"] == field_id:
-                field.add_reading(reading)
-        for operation in self._store.records(season, "operations"):
-            if operation["field_id"] == field_id:
-                field.add_operation(operation)
-        return field
+    def _load(self, record: Record) -> None:
+        """Take up a season from all that the store has of it."""
+        self._followed = self._store.last_sequence()
+        self._field = field = FieldSeason(record, self._workload)
+        season, _ = field.identity
+        for table in ("readings", "operations"):
+            for row in self._store.records(season, table):
+                self._fold_in(table, row)
+
+    def _follow(self) -> None:
+        """Take in what came into the store since the last look, whoever put it there."""
+        for sequence, table, record in self._store.records_after(self._followed, SEASON_TABLES):
+            self._followed = sequence
+            if table != "fields":
+                self._fold_in(table, record)
+            elif self._field is None or self._field.identity != (record["season"], record["field_id"]):
+                self._field = FieldSeason(record, self._workload)
+
+    def _fold_in(self, table: str, record: Record) -> None:
+        field = self._field
+        if field is None or (record["season"], record["field_id"]) != field.identity:
+            return
+        if table == "readings":
+            field.add_reading(record)
+        else:
+            field.add_operation(record)
+
+
+def _amounts(message: Record, name: str) -> list[float]:
+    values = message.get(name)
+    if not isinstance(values, list) or not MIN_FORECAST_D <= len(values) <= MAX_FORECAST_D:
+        raise DataError(f"{name} is {values!r}; expected a list of {MIN_FORECAST_D} to {MAX_FORECAST_D} amounts")
+    for value in values:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0.0 <= value <= 450.0:
+            raise DataError(f"{name} holds {value!r}; expected amounts between 0 and 450 mm")
+    return [float(value) for value in values]
 
 
 def _parsed(line: str) -> Record:

@@ -20,10 +20,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Booted:
-    """A verified model that is loaded, and what is known of it."""
+    """A verified model that is loaded, and what is known of it. `reference` is None where it could not be read."""
 
     installed: Installed
     model: Model
+    reference: Reference | None
 
 
 def read_device(directory: DeviceDirectory) -> tuple[DeviceConfig, Workload]:
@@ -49,12 +50,13 @@ def known_workload(name: str) -> Workload:
 
 def boot_model(directory: DeviceDirectory, workload: Workload) -> Booted | None:
     """The model to run, verified and loaded now; None where the device must do without."""
-    found = Slots(directory.root).bootable()
+    slots = Slots(directory.root)
+    found = slots.bootable()
     if found is None:
         return None
     installed, data = found
     try:
-        return Booted(installed, Model(data, workload.contract))
+        return Booted(installed, Model(data, workload.contract), _reference(slots, installed, workload))
     except ReleaseError as error:
         _log.error("the model in slot %s is not used: %s", installed.slot, error)
         return None
@@ -66,10 +68,13 @@ def read_reference(directory: DeviceDirectory, workload: Workload) -> tuple[str,
     found = slots.bootable()
     if found is None:
         return NO_MODEL, None
-    installed, _ = found
+    return found[0].version, _reference(slots, found[0], workload)
+
+
+def _reference(slots: Slots, installed: Installed, workload: Workload) -> Reference | None:
     try:
         data = (slots.path(installed.slot) / REFERENCE).read_bytes()
-        return installed.version, parse_reference(data, workload.contract)
+        return parse_reference(data, workload.contract)
     except (OSError, ReleaseError) as error:
         _log.warning("the reference statistics are not used: %s", error)
-        return installed.version, None
+        return None

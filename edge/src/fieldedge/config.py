@@ -1,12 +1,14 @@
 """The device's one settings file, `device.toml`, and where everything of a device lies.
 
-The settings are written once by `fieldedge init` and read at each start; a person may edit the two tunables. Keys,
-trust, slots, store and outbox are named here and written elsewhere.
+`fieldedge init` writes it once, and a person edits it; it is read at each start, and a broken setting is named. What a
+kind of source needs beyond its name is checked by that source. Keys, trust, slots, store and outbox are named here and
+written elsewhere.
 """
 
 import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,16 @@ from fieldedge.errors import ConfigError
 DEFAULT_UPLOAD_BUDGET_BYTES = 10_000
 DEFAULT_AUDIT_FRACTION = 0.1
 
+DEFAULT_MAX_BYTES = 200_000_000
+DEFAULT_MAX_DAYS = 800
+DEFAULT_MIN_FREE_BYTES = 20_000_000
+SOURCE_KINDS = ("folder", "stdin", "mqtt")
+SOURCE_FORMATS = ("jsonlines", "zentra", "toa5", "chirpstack")
+
 _DEVICE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _WORKLOAD = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+_TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 @dataclass(frozen=True)
@@ -58,22 +68,93 @@ class DeviceDirectory:
         return self.root / "store.db"
 
     @property
+    def clock_floor(self) -> Path:
+        """How far time has run here: it does not run backwards over a restart."""
+        return self.root / "clock.json"
+
+    @property
+    def sources(self) -> Path:
+        """How far each source has been read."""
+        return self.root / "sources"
+
+    @property
     def outbox(self) -> Path:
         return self.root / "outbox"
 
     def lock(self, job: str) -> Path:
-        """The lock file of a job: `run`, `update` or `sync`."""
+        """The lock file of a job: `run` (also `serve`), `update` or `sync`."""
         return self.root / "locks" / job
 
 
 @dataclass(frozen=True)
+class Site:
+    """Where the field is, and how its loggers tell the time where they name no zone."""
+
+    latitude_deg: float
+    elevation_m: float
+    utc_offset_h: float = 0.0
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """One `[[source]]`. `settings` are its kind's own; `fields` say which of the logger's fields is which channel."""
+
+    name: str
+    kind: str
+    format: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StoreConfig:
+    """`[store]`: how large and how old the store may grow, and what it leaves free on its disk."""
+
+    max_bytes: int = DEFAULT_MAX_BYTES
+    max_days: int = DEFAULT_MAX_DAYS
+    min_free_bytes: int = DEFAULT_MIN_FREE_BYTES
+
+
+@dataclass(frozen=True)
+class PageConfig:
+    """`[page]`: the status page. Reachable from elsewhere only where `host` says so."""
+
+    is_on: bool = True
+    host: str = "127.0.0.1"
+    port: int = 8080
+
+
+@dataclass(frozen=True)
+class LinkConfig:
+    """`[link]`: the gateway, and how often it is asked. Without one, a stick is the only way."""
+
+    gateway: str
+    sync_every_h: float = 6.0
+    update_every_h: float = 24.0
+
+
+@dataclass(frozen=True)
+class DecideConfig:
+    """`[decide]`: when the day's recommendation is made, and whether it counts as done until someone says otherwise."""
+
+    at_utc: str = "06:00"
+    is_applied_unless_overridden: bool = True
+
+
+@dataclass(frozen=True)
 class DeviceConfig:
-    """Who the device is and the two numbers that a technician may set."""
+    """Everything that `device.toml` says. Only the first two have no default."""
 
     device_id: str
     workload: str
     upload_budget_bytes: int = DEFAULT_UPLOAD_BUDGET_BYTES
     audit_fraction: float = DEFAULT_AUDIT_FRACTION
+    site: Site | None = None
+    sources: tuple[SourceConfig, ...] = ()
+    store: StoreConfig = StoreConfig()
+    page: PageConfig = PageConfig()
+    link: LinkConfig | None = None
+    decide: DecideConfig = DecideConfig()
 
     def __post_init__(self) -> None:
         if not _DEVICE_ID.fullmatch(self.device_id):
@@ -91,9 +172,9 @@ class DeviceConfig:
 
 
 def write_config(path: Path, config: DeviceConfig) -> None:
-    """Write `device.toml` durably. The names were checked, so no value needs escaping."""
+    """Write the first `device.toml` durably. The names were checked, so no value needs escaping."""
     text = (
-        "# The field computer's settings. Written by `fieldedge init`; the two numbers may be edited.\n"
+        "# The field computer's settings. Written by `fieldedge init`; edit what follows the first two lines.\n"
         f'device_id = "{config.device_id}"\n'
         f'workload = "{config.workload}"\n'
         f"upload_budget_bytes = {config.upload_budget_bytes}  # per season, compressed\n"
@@ -106,7 +187,7 @@ def read_config(path: Path) -> DeviceConfig:
     """The settings in `device.toml`.
 
     Raises:
-        ConfigError: the file is missing or a setting in it is broken; the message says which.
+        ConfigError: the file is missing or a setting in it is broken or unknown; the message says which.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -114,25 +195,170 @@ def read_config(path: Path) -> DeviceConfig:
         raise ConfigError(f"{path} is missing; set the device up first: fieldedge init --dir {path.parent}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not readable TOML: {error}") from error
-    return DeviceConfig(
-        device_id=_setting(path, values, "device_id", str),
-        workload=_setting(path, values, "workload", str),
-        upload_budget_bytes=_setting(path, values, "upload_budget_bytes", int, DEFAULT_UPLOAD_BUDGET_BYTES),
-        audit_fraction=float(_setting(path, values, "audit_fraction", (int, float), DEFAULT_AUDIT_FRACTION)),
+    table = Table(str(path), values)
+    config = DeviceConfig(
+        device_id=table.text("device_id"),
+        workload=table.text("workload"),
+        upload_budget_bytes=table.whole("upload_budget_bytes", DEFAULT_UPLOAD_BUDGET_BYTES),
+        audit_fraction=table.number("audit_fraction", DEFAULT_AUDIT_FRACTION, 0.0, 1.0),
+        site=_site(table.table("site")),
+        sources=_sources(table),
+        store=_store(table.table("store")),
+        page=_page(table.table("page")),
+        link=_link(table.table("link")),
+        decide=_decide(table.table("decide")),
     )
+    table.end()
+    return config
 
 
-def _setting(
-    path: Path,
-    values: dict[str, Any],
-    name: str,
-    kind: type | tuple[type, ...],
-    default: float | None = None,
-) -> Any:
-    value = values.get(name, default)
-    if value is None:
-        raise ConfigError(f"{path} has no {name}; add a line `{name} = ...`")
-    if not isinstance(value, kind) or isinstance(value, bool):
-        wanted = "text in quotes" if kind is str else "a number"
-        raise ConfigError(f"{path}: {name} is {value!r}; expected {wanted}")
-    return value
+def _site(table: "Table | None") -> Site | None:
+    if table is None:
+        return None
+    site = Site(
+        table.number("latitude_deg", None, -90.0, 90.0),
+        table.number("elevation_m", None, -430.0, 6000.0),
+        table.number("utc_offset_h", 0.0, -14.0, 14.0),
+    )
+    table.end()
+    return site
+
+
+def _store(table: "Table | None") -> StoreConfig:
+    if table is None:
+        return StoreConfig()
+    store = StoreConfig(
+        table.whole("max_bytes", DEFAULT_MAX_BYTES, 1_000_000),
+        table.whole("max_days", DEFAULT_MAX_DAYS, 1),
+        table.whole("min_free_bytes", DEFAULT_MIN_FREE_BYTES, 0),
+    )
+    table.end()
+    return store
+
+
+def _page(table: "Table | None") -> PageConfig:
+    if table is None:
+        return PageConfig()
+    page = PageConfig(table.claim("is_on", True), table.text("host", "127.0.0.1"), table.whole("port", 8080, 0, 65535))
+    table.end()
+    return page
+
+
+def _link(table: "Table | None") -> LinkConfig | None:
+    if table is None:
+        return None
+    gateway = table.text("gateway")
+    if not gateway.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"{table.where}: gateway is {gateway!r}; expected an address like https://gateway.example.org"
+        )
+    link = LinkConfig(
+        gateway,
+        table.number("sync_every_h", LinkConfig.sync_every_h, 0.01, 8760.0),
+        table.number("update_every_h", LinkConfig.update_every_h, 0.01, 8760.0),
+    )
+    table.end()
+    return link
+
+
+def _decide(table: "Table | None") -> DecideConfig:
+    if table is None:
+        return DecideConfig()
+    at_utc = table.text("at_utc", DecideConfig.at_utc)
+    if not _TIME_OF_DAY.fullmatch(at_utc):
+        raise ConfigError(f"{table.where}: at_utc is {at_utc!r}; expected a time of day in UTC like 06:00")
+    decide = DecideConfig(at_utc, table.claim("is_applied_unless_overridden", True))
+    table.end()
+    return decide
+
+
+def _sources(table: "Table") -> tuple[SourceConfig, ...]:
+    found = table.take("source", [])
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise ConfigError(f"{table.where}: source is {found!r}; expected tables that begin with [[source]]")
+    sources = tuple(_source(table.where, number, entry) for number, entry in enumerate(found, start=1))
+    names = [source.name for source in sources]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{table.where}: two sources are named {name!r}; give each a name of its own")
+    return sources
+
+
+def _source(where: str, number: int, entry: dict[str, Any]) -> SourceConfig:
+    table = Table(f"{where}, [[source]] {number}", entry)
+    name = table.text("name")
+    if not _SOURCE_NAME.fullmatch(name):
+        raise ConfigError(f"{table.where}: name is {name!r}; expected up to 32 letters, digits, '-' or '_'")
+    kind = table.choice("kind", SOURCE_KINDS)
+    format_ = table.choice("format", SOURCE_FORMATS, "jsonlines")
+    fields = table.take("fields", {})
+    if not isinstance(fields, dict):
+        raise ConfigError(f"{table.where}: fields is {fields!r}; expected a table [source.fields]")
+    return SourceConfig(name, kind, format_, table.rest(), fields)
+
+
+class Table:
+    """One table of the file. What is taken from it is checked; what is left at `end` is a mistake."""
+
+    def __init__(self, where: str, values: Mapping[str, Any]) -> None:
+        self.where = where
+        self._values = dict(values)
+
+    def take(self, name: str, default: Any = None) -> Any:
+        return self._values.pop(name, default)
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self._required(name, default)
+        if not isinstance(value, str):
+            raise ConfigError(f"{self.where}: {name} is {value!r}; expected text in quotes")
+        return value
+
+    def choice(self, name: str, choices: tuple[str, ...], default: str | None = None) -> str:
+        value = self.text(name, default)
+        if value not in choices:
+            raise ConfigError(f"{self.where}: {name} is {value!r}; expected one of {', '.join(choices)}")
+        return value
+
+    def number(self, name: str, default: float | None, minimum: float, maximum: float) -> float:
+        value = self._required(name, default)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise ConfigError(f"{self.where}: {name} is {value!r}; expected a number")
+        if not minimum <= value <= maximum:
+            raise ConfigError(f"{self.where}: {name} is {value!r}; expected between {minimum:g} and {maximum:g}")
+        return float(value)
+
+    def whole(self, name: str, default: int, minimum: int = 0, maximum: int = 2**62) -> int:
+        value = self._required(name, default)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ConfigError(f"{self.where}: {name} is {value!r}; expected a whole number")
+        if not minimum <= value <= maximum:
+            raise ConfigError(f"{self.where}: {name} is {value!r}; expected {minimum} or more")
+        return value
+
+    def claim(self, name: str, default: bool) -> bool:
+        value = self._required(name, default)
+        if not isinstance(value, bool):
+            raise ConfigError(f"{self.where}: {name} is {value!r}; expected true or false")
+        return value
+
+    def table(self, name: str) -> "Table | None":
+        value = self.take(name)
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise ConfigError(f"{self.where}: {name} is {value!r}; expected a table [{name}]")
+        return Table(f"{self.where}, [{name}]", value)
+
+    def rest(self) -> dict[str, Any]:
+        left, self._values = self._values, {}
+        return left
+
+    def end(self) -> None:
+        for name in self._values:
+            raise ConfigError(f"{self.where}: {name} is not a setting here; mend its spelling or remove it")
+
+    def _required(self, name: str, default: Any) -> Any:
+        value = self._values.pop(name, default)
+        if value is None:
+            raise ConfigError(f"{self.where} has no {name}; add a line `{name} = ...`")
+        return value

@@ -5,8 +5,11 @@ directory. Callers choose the names; locking is in `locks.py`.
 """
 
 import os
+import re
 import secrets
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
 def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -32,3 +35,18 @@ def fsync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sweep_temporaries(directory: Path, name: str = "") -> list[Path]:
+    """Delete the temporary files that a killed process left in a directory; those that went.
+
+    For who may write there alone, under the lock of its job: another process's file may be in the making. With a
+    `name` only those that were to become the file of that name.
+    """
+    if not directory.is_dir():
+        return []
+    found = (path for path in directory.iterdir() if _TEMPORARY.fullmatch(path.name) and path.is_file())
+    left = sorted(path for path in found if not name or path.name.startswith(f".{name}."))
+    for path in left:
+        path.unlink(missing_ok=True)
+    return left

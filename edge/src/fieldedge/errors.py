@@ -1,7 +1,7 @@
 """Two families of errors, by who must act.
 
-Something is wrong with the thing (retrying will not help): `DataError`, `ReleaseError`, `ConfigError`.
-Something is wrong with the way there (keep the data, back off): `LinkError`, `StoreBusy`.
+Something is wrong with the thing (retrying will not help): `DataError`, `ReleaseError`, `ConfigError`, `StoreDamaged`.
+Something is wrong with the way there (keep the data, back off): `LinkError`, `StoreBusy`, `StoreFailed`.
 A message says what was found, what was expected, where, and what to do next.
 """
 
@@ -28,3 +28,11 @@ class LinkError(FieldloopError):
 
 class StoreBusy(FieldloopError):
     """The store is in use by another process. Try again."""
+
+
+class StoreFailed(FieldloopError):
+    """The disk does not let the store be read or written: full, read-only or failing. Make room, or mend the disk."""
+
+
+class StoreDamaged(StoreFailed):
+    """The store is not what was written to it. It is set aside and rebuilt from what is intact."""

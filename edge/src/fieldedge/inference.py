@@ -17,6 +17,7 @@ from fieldedge.errors import ReleaseError
 INPUT = "features"
 OUTPUT = "outputs"
 METADATA_CONTRACT_HASH = "fieldloop.contract_hash"
+CONSTANT = 1e-6  # in an output's unit: answers that differ by less are one answer
 METADATA_WORKLOAD = "fieldloop.workload"
 
 
@@ -57,11 +58,14 @@ class Model:
         """The largest error on the golden vectors, in standard deviations of each golden output.
 
         Raises:
-            ReleaseError: the error is above `tolerance`, or an output is not finite.
+            ReleaseError: the error is above `tolerance`, an output is not finite, or all answers are the same.
         """
         spread = golden.outputs.std(axis=0, dtype=np.float64)
+        outputs = self.predict(golden.features)
+        if len(outputs) > 1 and float(np.ptp(outputs, axis=0).max()) < CONSTANT:
+            raise ReleaseError("the model gives one and the same answer to every golden vector: it has not learned")
         spread[spread < 1e-9] = 1.0
-        error = float((np.abs(self.predict(golden.features) - golden.outputs) / spread).max())
+        error = float((np.abs(outputs - golden.outputs) / spread).max())
         if error > tolerance:
             raise ReleaseError(
                 f"on this processor the model misses its golden vectors by {error:.4g} standard deviations; "

@@ -8,7 +8,7 @@ import binascii
 import os
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -47,7 +47,7 @@ def load_key(path: Path) -> Ed25519PrivateKey:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except FileNotFoundError:
         raise ConfigError(f"the device key {path} is missing; run fieldedge init again and register it") from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:
         raise ConfigError(f"the device key {path} is damaged: {error}") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigError(f"the device key {path} is a {type(key).__name__}; expected Ed25519")

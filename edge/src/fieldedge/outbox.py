@@ -17,7 +17,7 @@ from fieldedge.batches import DAY_TABLES, batch_id, pack
 from fieldedge.bundles import Reference
 from fieldedge.config import DeviceConfig
 from fieldedge.contract import Contract, Record
-from fieldedge.durable import write_durably
+from fieldedge.durable import fsync_directory, write_durably
 from fieldedge.selection import DayCandidate, season_seed, select
 from fieldedge.store import PreparedBatch, Store, record_ids
 from fieldedge.summary import season_summary
@@ -34,7 +34,9 @@ class Outbox:
     def __init__(self, path: Path, store: Store) -> None:
         self._path = path
         self._store = store
-        path.mkdir(parents=True, exist_ok=True)
+        if not path.is_dir():
+            path.mkdir(parents=True, exist_ok=True)
+            fsync_directory(path.parent)  # a batch is durable only where its directory is
 
     def settle(self) -> None:
         """Bring files and store together after whatever happened: nothing lost, nothing left over."""

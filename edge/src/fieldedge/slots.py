@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from fieldedge.bundles import MODEL
-from fieldedge.durable import fsync_directory, write_durably
+from fieldedge.durable import fsync_directory, sweep_temporaries, write_durably
 from fieldedge.errors import ReleaseError
 
 SlotName = Literal["a", "b"]
@@ -50,6 +50,7 @@ class Slots:
 
         Raises:
             ReleaseError: the pointer is damaged.
+            OSError: the disk does not let it be read: what is active is not known, and nothing may be written.
         """
         return self._pointed()[0]
 
@@ -57,7 +58,7 @@ class Slots:
         """The model to run, verified now: the active one, else the former one, else None. Never raises for damage."""
         try:
             candidates = self._pointed()
-        except ReleaseError as error:
+        except (ReleaseError, OSError) as error:
             _log.error("%s", error)
             return None
         for installed in candidates:
@@ -115,6 +116,7 @@ class Slots:
         except ReleaseError:
             former = None
         pointer = {"format": 1, "active": asdict(installed), "former": None if former is None else asdict(former)}
+        sweep_temporaries(self._pointer.parent, self._pointer.name)
         write_durably(self._pointer, (json.dumps(pointer, indent=2) + "\n").encode())
 
     def _pointed(self) -> tuple[Installed | None, Installed | None]:
@@ -123,7 +125,7 @@ class Slots:
             return _installed(pointer["active"]), _installed(pointer["former"])
         except FileNotFoundError:
             return None, None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise ReleaseError(f"{self._pointer} is damaged ({error}); run fieldedge update") from error
 
 

@@ -3,7 +3,7 @@
 Nothing that TUF has not verified is opened, and nothing that has not passed the self-test becomes active. Whatever
 fails on the way, the old slot stays active: the switch is the last step. The link's failures are `LinkError`, all
 others `ReleaseError`. A clock that was set back would pass every expiry check, so the time of the last good refresh is
-kept as a floor.
+kept as a floor. Where the signed files come from is a `Mirror`: the gateway here, a stick in `stick.py`.
 """
 
 import logging
@@ -17,13 +17,13 @@ from pathlib import Path
 import urllib3
 from tuf.api.exceptions import DownloadError, DownloadLengthMismatchError, ExpiredMetadataError, RepositoryError
 from tuf.api.metadata import TargetFile
-from tuf.ngclient import Updater
+from tuf.ngclient import FetcherInterface, Updater
 from tuf.ngclient.urllib3_fetcher import Urllib3Fetcher
 
 from fieldedge.bundles import GOLDEN, Bundle, check_contract_hash, open_bundle, parse_golden
 from fieldedge.config import DeviceDirectory
 from fieldedge.contract import Contract
-from fieldedge.durable import write_durably
+from fieldedge.durable import sweep_temporaries, write_durably
 from fieldedge.errors import ConfigError, LinkError, ReleaseError
 from fieldedge.inference import Model
 from fieldedge.locks import exclusive
@@ -45,6 +45,23 @@ class UpdateResult:
     precision: str
 
 
+@dataclass(frozen=True)
+class Mirror:
+    """A place that holds a copy of the signed repository. It need not be trusted: everything it says is verified."""
+
+    name: str
+    metadata_url: str
+    targets_url: str
+    fetcher: FetcherInterface
+
+
+def gateway_mirror(gateway_url: str) -> Mirror:
+    """The repository as the gateway serves it."""
+    base = gateway_url.rstrip("/")
+    fetcher = Urllib3Fetcher(socket_timeout=LINK_TIMEOUT_S, app_user_agent="fieldedge")
+    return Mirror(gateway_url, f"{base}/tuf/metadata/", f"{base}/tuf/targets/", fetcher)
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -62,13 +79,16 @@ def update(
         ReleaseError: the release cannot be trusted or does not fit this device; the old model stays.
         StoreBusy: another update is under way.
     """
+    return update_from(directory, contract, gateway_mirror(gateway_url), now)
+
+
+def update_from(
+    directory: DeviceDirectory, contract: Contract, mirror: Mirror, now: Callable[[], datetime] = _utc_now
+) -> UpdateResult:
+    """As `update`, from any mirror of the repository."""
+    slots = Slots(directory.root)
     with exclusive(directory.lock("update")):
-        slots = Slots(directory.root)
-        _check_clock(directory.time_floor, now())
-        with _staging(directory.staging) as staging, _named_errors(gateway_url):
-            updater = _updater(directory, gateway_url, staging)
-            updater.refresh()
-            write_durably(directory.time_floor, now().isoformat().encode())
+        with refreshed(directory, mirror, now) as updater:
             target = _released_target(updater, contract)
             current = _sound_active(slots)
             if current is not None and current.bundle_sha256 == target.hashes.get("sha256"):
@@ -77,6 +97,25 @@ def update(
         installed = install(slots, open_bundle(data, contract), contract)
     _log.info("installed version=%s slot=%s precision=%s", installed.version, installed.slot, installed.precision)
     return UpdateResult(installed.version, True, installed.slot, installed.precision)
+
+
+@contextmanager
+def refreshed(directory: DeviceDirectory, mirror: Mirror, now: Callable[[], datetime]) -> Iterator[Updater]:
+    """TUF's client with its trust refreshed from a mirror; what it downloads is gone after the block.
+
+    The caller holds the lock `update`: two clients may not share the trust.
+
+    Raises:
+        LinkError: the mirror cannot be read; try again later.
+        ReleaseError: what it holds cannot be trusted, or the clock was set back.
+    """
+    _forget_interrupted(directory)
+    _check_clock(directory.time_floor, now())
+    with _staging(directory.staging) as staging, _named_errors(mirror.name):
+        updater = _updater(directory, mirror, staging)
+        updater.refresh()
+        write_durably(directory.time_floor, now().isoformat().encode())
+        yield updater
 
 
 def install(slots: Slots, bundle: Bundle, contract: Contract) -> Installed:
@@ -95,22 +134,28 @@ def install(slots: Slots, bundle: Bundle, contract: Contract) -> Installed:
     return installed
 
 
-def _updater(directory: DeviceDirectory, gateway_url: str, staging: Path) -> Updater:
+def _updater(directory: DeviceDirectory, mirror: Mirror, staging: Path) -> Updater:
     try:
         bootstrap = directory.bootstrap_root.read_bytes()
     except FileNotFoundError:
         raise ConfigError(
             f"{directory.bootstrap_root} is missing; provision the device again: fieldedge init --root root.json"
         ) from None
-    base = gateway_url.rstrip("/")
     return Updater(
         str(directory.trust),
-        f"{base}/tuf/metadata/",
+        mirror.metadata_url,
         str(staging),
-        f"{base}/tuf/targets/",
-        fetcher=Urllib3Fetcher(socket_timeout=LINK_TIMEOUT_S, app_user_agent="fieldedge"),
+        mirror.targets_url,
+        fetcher=mirror.fetcher,
         bootstrap=bootstrap,
     )
+
+
+def _forget_interrupted(directory: DeviceDirectory) -> None:
+    """Remove what an update that was killed had begun to write. TUF's client names its own files `tmp...`."""
+    sweep_temporaries(directory.trust)
+    for temporary in directory.trust.glob("tmp????????"):
+        temporary.unlink(missing_ok=True)
 
 
 def _released_target(updater: Updater, contract: Contract) -> TargetFile:
@@ -157,12 +202,12 @@ def _staging(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _named_errors(gateway_url: str) -> Iterator[None]:
+def _named_errors(mirror_name: str) -> Iterator[None]:
     try:
         yield
     except ExpiredMetadataError as error:
         raise ReleaseError(f"the release metadata has expired ({error}); publish again, or set the clock") from error
     except (RepositoryError, DownloadLengthMismatchError) as error:
-        raise ReleaseError(f"the release at {gateway_url} cannot be trusted: {error}; the old model stays") from error
+        raise ReleaseError(f"the release at {mirror_name} cannot be trusted: {error}; the old model stays") from error
     except (DownloadError, urllib3.exceptions.HTTPError) as error:
-        raise LinkError(f"{gateway_url} cannot be reached: {error}; the old model stays, try again later") from error
+        raise LinkError(f"{mirror_name} cannot be reached: {error}; the old model stays, try again later") from error

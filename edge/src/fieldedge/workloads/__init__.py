@@ -6,8 +6,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fieldedge.config import Site
 from fieldedge.contract import Contract, Record
-from fieldedge.workloads.agriculture import AGRICULTURE, Day, Forecast, Predict, Recommendation
+from fieldedge.samples import Channel, FlaggedSample
+from fieldedge.workloads.agriculture import AGRICULTURE, Day, DaySummary, Doubt, Forecast, Predict, Recommendation
 
 
 class Workload(Protocol):
@@ -17,6 +19,9 @@ class Workload(Protocol):
     def name(self) -> str: ...
     @property
     def contract(self) -> Contract: ...
+    @property
+    def channels(self) -> tuple[Channel, ...]: ...
+    def summarise_day(self, samples: Sequence[FlaggedSample], field: Record, day: str, site: Site) -> DaySummary: ...
     def start(self, field: Record) -> Any: ...
     def featurize(self, history: Sequence[Day], field: Record) -> npt.NDArray[np.float32]: ...
     def with_actions(
@@ -35,7 +40,13 @@ class Workload(Protocol):
         forecast: Forecast | None = None,
     ) -> Recommendation: ...
     def recommend_from_state(
-        self, field: Record, state: Any, today: str, predict: Predict | None, forecast: Forecast | None = None
+        self,
+        field: Record,
+        state: Any,
+        today: str,
+        predict: Predict | None,
+        forecast: Forecast | None = None,
+        doubt: Doubt | None = None,
     ) -> Recommendation: ...
 
 

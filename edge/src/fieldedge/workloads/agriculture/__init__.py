@@ -2,12 +2,27 @@
 
 from collections.abc import Sequence
 
+from fieldedge.config import Site
 from fieldedge.contract import Contract, Record
-from fieldedge.workloads.agriculture import agronomy, decision, features, probes, tables
-from fieldedge.workloads.agriculture.decision import Predict, Recommendation
+from fieldedge.samples import FlaggedSample
+from fieldedge.workloads.agriculture import agronomy, days, decision, features, probes, tables
+from fieldedge.workloads.agriculture.channels import CHANNELS
+from fieldedge.workloads.agriculture.days import DaySummary
+from fieldedge.workloads.agriculture.decision import Doubt, Predict, Recommendation
 from fieldedge.workloads.agriculture.features import Array, Day, Forecast, SeasonState
 
-__all__ = ["AGRICULTURE", "Agriculture", "Array", "Day", "Forecast", "Predict", "Recommendation", "SeasonState"]
+__all__ = [
+    "AGRICULTURE",
+    "Agriculture",
+    "Array",
+    "Day",
+    "DaySummary",
+    "Doubt",
+    "Forecast",
+    "Predict",
+    "Recommendation",
+    "SeasonState",
+]
 
 
 class Agriculture:
@@ -34,6 +49,12 @@ class Agriculture:
             "start_mineral_nitrogen_kg_ha": agronomy.START_MINERAL_NITROGEN_KG_HA,
         },
     )
+
+    channels = CHANNELS
+
+    def summarise_day(self, samples: Sequence[FlaggedSample], field: Record, day: str, site: Site) -> DaySummary:
+        """A finished day's samples as one row of table `readings`, or why there is none."""
+        return days.summarise_day(samples, field, day, site)
 
     def start(self, field: Record) -> SeasonState:
         """The state of a field on the morning of planting."""
@@ -69,9 +90,13 @@ class Agriculture:
         today: str,
         predict: Predict | None,
         forecast: Forecast | None = None,
+        doubt: Doubt | None = None,
     ) -> Recommendation:
-        """As `recommend`, for a caller that keeps the state and folds in one day at a time."""
-        return decision.recommend_from_state(field, state, today, predict, forecast)
+        """As `recommend`, for a caller that keeps the state and folds in one day at a time.
+
+        `doubt(row)` says why the model should not be asked about a row of features, or None.
+        """
+        return decision.recommend_from_state(field, state, today, predict, forecast, doubt)
 
 
 AGRICULTURE = Agriculture()

@@ -26,6 +26,7 @@ from fieldedge.workloads.agriculture.features import (
 from fieldedge.workloads.agriculture.tables import OUTPUTS, record_id
 
 Predict = Callable[[Array], Array]
+Doubt = Callable[[Array], str | None]
 
 IRRIGATION_MIN_MM = 8.0
 IRRIGATION_LAST_DAP = 122
@@ -44,6 +45,18 @@ _YIELD_P10, _YIELD_P50, _YIELD_P90, _WATER_TO_COME, _NITROGEN_TO_COME = range(le
 
 
 @dataclass(frozen=True)
+class Reason:
+    """Why, for a program (`code` and the numbers behind it, units in their names) and for a person (`text`)."""
+
+    code: str
+    text: str
+    values: tuple[tuple[str, float], ...] = ()
+
+    def as_record(self) -> Record:
+        return {"code": self.code, **dict(self.values)}
+
+
+@dataclass(frozen=True)
 class Recommendation:
     """What to do today and why. Yields are None where the agronomic rule decided without the model."""
 
@@ -51,7 +64,7 @@ class Recommendation:
     irrigation_mm: float
     nitrogen_kg_ha: float
     source: str
-    reasons: tuple[str, ...]
+    why: tuple[Reason, ...]
     guardrails: tuple[str, ...]
     expected_gain_usd_ha: float
     data_age_days: int
@@ -59,6 +72,11 @@ class Recommendation:
     yield_p10_t_ha: float | None = None
     yield_p50_t_ha: float | None = None
     yield_p90_t_ha: float | None = None
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why, in sentences."""
+        return tuple(reason.text for reason in self.why)
 
     def as_record(self, season: int, region: str, field_id: str, model_version: str, contract_hash: str) -> Record:
         """A row of table `recommendations`, with the reasons beside it."""
@@ -81,6 +99,7 @@ class Recommendation:
         for feature, value in zip(FEATURES, self.features, strict=True):
             record[f"x_{feature.name}"] = round(float(value), 4)
         record["reasons"] = list(self.reasons)
+        record["reason_codes"] = [reason.as_record() for reason in self.why]
         record["guardrails"] = list(self.guardrails)
         record["expected_gain_usd_ha"] = round(self.expected_gain_usd_ha, 2)
         return record
@@ -106,9 +125,17 @@ def recommend(
 
 
 def recommend_from_state(
-    record: Record, state: SeasonState, today: str, predict: Predict | None, forecast: Forecast | None = None
+    record: Record,
+    state: SeasonState,
+    today: str,
+    predict: Predict | None,
+    forecast: Forecast | None = None,
+    doubt: Doubt | None = None,
 ) -> Recommendation:
-    """As `recommend`, for a caller that keeps the state and folds in one day at a time."""
+    """As `recommend`, for a caller that keeps the state and folds in one day at a time.
+
+    `doubt(row)` says why the model should not be asked about a row of features, or None.
+    """
     if days_between(record["planting_date"], today) != state.dap:
         raise ValueError(f"{today} is not day {state.dap} after planting on {record['planting_date']}")
     row = state.features(forecast)
@@ -118,6 +145,9 @@ def recommend_from_state(
     if state.days_without_reading > MAX_DATA_AGE_DAYS:
         why = f"the last reading is {state.days_without_reading} days old"
         return _agronomic(row, bounds, today, state, why)
+    why_not = None if doubt is None else doubt(row)
+    if why_not is not None:
+        return _agronomic(row, bounds, today, state, why_not)
     depths = np.repeat(bounds.irrigation_mm, len(bounds.nitrogen_kg_ha)).astype(np.float32)
     doses = np.tile(bounds.nitrogen_kg_ha, len(bounds.irrigation_mm)).astype(np.float32)
     outputs = predict(scale(with_actions(row, depths, doses)))
@@ -200,7 +230,10 @@ def _agronomic(row: Array, bounds: Bounds, today: str, state: SeasonState, why: 
         irrigation_mm=0.0 if is_early else bounds.irrigation_mm[-1],
         nitrogen_kg_ha=_balance_dose_kg_ha(row, bounds) if is_due else 0.0,
         source="fao56",
-        reasons=(f"The model abstains: {why}. The FAO-56 balance decides.", *_balance_reasons(row, bounds)),
+        why=(
+            Reason("model_abstains", f"The model abstains: {why}. The FAO-56 balance decides."),
+            *_balance_reasons(row, bounds),
+        ),
         guardrails=(*bounds.guardrails, "model_abstains"),
         expected_gain_usd_ha=0.0,
         data_age_days=state.days_without_reading,
@@ -236,7 +269,7 @@ def _most_profitable(
         irrigation_mm=round(float(depths[best]), 1),
         nitrogen_kg_ha=float(doses[best]),
         source="model",
-        reasons=_balance_reasons(row, bounds),
+        why=_balance_reasons(row, bounds),
         guardrails=bounds.guardrails,
         expected_gain_usd_ha=gain,
         data_age_days=state.days_without_reading,
@@ -245,33 +278,41 @@ def _most_profitable(
         yield_p50_t_ha=round(float(outputs[best, _YIELD_P50]), 3),
         yield_p90_t_ha=round(float(outputs[best, _YIELD_P90]), 3),
     )
-    return replace(chosen, reasons=(*chosen.reasons, _profit_reason(chosen, len(values))))
+    return replace(chosen, why=(*chosen.why, _profit_reason(chosen, len(values))))
 
 
-def _balance_reasons(row: Array, bounds: Bounds) -> tuple[str, ...]:
+def _balance_reasons(row: Array, bounds: Bounds) -> tuple[Reason, ...]:
     depletion, taw = float(row[INDEX["depletion_mm"]]), float(row[INDEX["taw_mm"]])
-    raw = float(row[INDEX["raw_fraction"]]) * taw
-    reasons = [f"The root zone lacks {depletion:.0f} mm of {taw:.0f} mm; up to {raw:.0f} mm the crop feels nothing."]
+    raw, need = float(row[INDEX["raw_fraction"]]) * taw, float(row[INDEX["nitrogen_need_kg_ha"]])
+    water = (("depletion_mm", round(depletion, 1)), ("taw_mm", round(taw, 1)), ("raw_mm", round(raw, 1)))
     said = {
         "below_raw": "So there is no need to irrigate yet.",
         "before_raw": "Less than RAW is used up, so water now must pay by what comes after.",
         "no_irrigation_here": "This field has no irrigation.",
         "no_water_to_give": "The season's water allowance is used up.",
         "crop_is_ripening": "The crop is ripening; water would not become grain.",
-        "nitrogen_due": f"A full crop still needs {row[INDEX['nitrogen_need_kg_ha']]:.0f} kg/ha of nitrogen.",
+        "nitrogen_due": f"A full crop still needs {need:.0f} kg/ha of nitrogen.",
         "nitrogen_balance_met": "The soil holds the nitrogen that the crop still needs.",
     }
-    reasons += [said[rule] for rule in bounds.guardrails if rule in said]
-    return tuple(reasons)
+    behind = {
+        "no_water_to_give": (("allowance_left_mm", round(float(row[INDEX["allowance_left_mm"]]), 1)),),
+        "crop_is_ripening": (("dap", float(row[INDEX["dap"]])),),
+        "nitrogen_due": (("nitrogen_need_kg_ha", round(need, 1)),),
+        "nitrogen_balance_met": (("nitrogen_need_kg_ha", round(need, 1)),),
+    }
+    lacks = f"The root zone lacks {depletion:.0f} mm of {taw:.0f} mm; up to {raw:.0f} mm the crop feels nothing."
+    rules = [Reason(rule, said[rule], behind.get(rule, ())) for rule in bounds.guardrails if rule in said]
+    return Reason("root_zone_depletion", lacks, water), *rules
 
 
-def _profit_reason(chosen: Recommendation, candidates: int) -> str:
+def _profit_reason(chosen: Recommendation, candidates: int) -> Reason:
+    gain, expected = chosen.expected_gain_usd_ha, chosen.yield_p50_t_ha or 0.0
+    behind = (("expected_gain_usd_ha", round(gain, 2)), ("candidates", float(candidates)))
     if candidates == 1:
-        return f"Expected yield {chosen.yield_p50_t_ha:.1f} t/ha."
+        return Reason("only_action", f"Expected yield {expected:.1f} t/ha.", behind)
     interval = f"{chosen.yield_p10_t_ha:.1f} to {chosen.yield_p90_t_ha:.1f} t/ha"
-    if chosen.expected_gain_usd_ha <= 0.0:
-        return f"Doing more would not pay at today's prices. Expected yield {interval}."
-    return (
-        f"The best of {candidates} actions: {chosen.expected_gain_usd_ha:.0f} USD/ha more than the least one. "
-        f"Expected yield {interval}."
-    )
+    if gain <= 0.0:
+        text = f"Doing more would not pay at today's prices. Expected yield {interval}."
+        return Reason("more_does_not_pay", text, behind)
+    text = f"The best of {candidates} actions: {gain:.0f} USD/ha more than the least one. Expected yield {interval}."
+    return Reason("most_profitable", text, behind)

@@ -1,0 +1,43 @@
+"""`fieldedge update` and `fieldedge sync`: a new model from the gateway, chosen records to it."""
+
+import argparse
+from dataclasses import asdict
+from typing import Any
+
+from fieldedge.boot import read_device, read_reference
+from fieldedge.commands.answer import answer, checked_url
+from fieldedge.config import DeviceDirectory
+from fieldedge.locks import exclusive
+from fieldedge.store import Store
+
+
+def add(commands: Any, shared: argparse.ArgumentParser) -> None:
+    for name, function, about in (
+        ("update", update, "install the released model, if it is new"),
+        ("sync", sync, "send what is worth sending"),
+    ):
+        command = commands.add_parser(name, parents=[shared], help=about)
+        command.add_argument("--gateway", required=True, help="the gateway's address")
+        command.set_defaults(command=function)
+
+
+def update(options: argparse.Namespace, directory: DeviceDirectory) -> None:
+    """Install the released model, if it is new."""
+    from fieldedge.updates import update as update_model
+
+    _, workload = read_device(directory)
+    answer(options, asdict(update_model(directory, workload.contract, checked_url(options.gateway))))
+
+
+def sync(options: argparse.Namespace, directory: DeviceDirectory) -> None:
+    """Send what is worth sending; keep everything that is not acknowledged."""
+    from fieldedge.keys import load_key
+    from fieldedge.outbox import Outbox, Packer
+    from fieldedge.uploads import Gateway
+    from fieldedge.uploads import sync as send
+
+    config, workload = read_device(directory)
+    gateway = Gateway(checked_url(options.gateway), config.device_id, load_key(directory.private_key))
+    with exclusive(directory.lock("sync")), Store(directory.store) as store:
+        packer = Packer(config, workload, store, *read_reference(directory, workload))
+        answer(options, send(store, Outbox(directory.outbox, store), packer, gateway))

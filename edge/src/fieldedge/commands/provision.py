@@ -1,0 +1,71 @@
+"""`fieldedge init`: the device's key, trust and settings, once."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from fieldedge.boot import known_workload
+from fieldedge.commands.answer import answer
+from fieldedge.config import DEFAULT_UPLOAD_BUDGET_BYTES, DeviceConfig, DeviceDirectory, read_config, write_config
+from fieldedge.durable import sweep_temporaries, write_durably
+from fieldedge.errors import ConfigError
+from fieldedge.store import Store
+
+
+def add(commands: Any, shared: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("init", parents=[shared], help="make the device's key and settings")
+    command.add_argument("--device-id", required=True)
+    command.add_argument("--workload", required=True)
+    command.add_argument("--root", type=Path, required=True, help="the trusted TUF root, 1.root.json")
+    command.add_argument(
+        "--upload-budget-bytes", type=int, default=DEFAULT_UPLOAD_BUDGET_BYTES, help="compressed, per season"
+    )
+    command.set_defaults(command=init)
+
+
+def init(options: argparse.Namespace, directory: DeviceDirectory) -> None:
+    """Make the device's directory, key and settings, once. Again with the same settings it changes nothing."""
+    from fieldedge.keys import load_or_create_key, public_key_hex
+
+    known_workload(options.workload)
+    root = _root_of_trust(options.root)
+    wanted = DeviceConfig(options.device_id, options.workload, options.upload_budget_bytes)
+    directory.root.mkdir(parents=True, exist_ok=True)
+    if directory.settings.exists():
+        _check_same_device(read_config(directory.settings), wanted, directory)
+    directory.trust.mkdir(exist_ok=True)
+    for file in (directory.settings, directory.bootstrap_root, directory.private_key):
+        sweep_temporaries(file.parent, file.name)
+    if not directory.bootstrap_root.exists():
+        write_durably(directory.bootstrap_root, root)
+    elif directory.bootstrap_root.read_bytes() != root:
+        raise ConfigError(f"{directory.root} trusts another root already; provision a fresh directory to change it")
+    key = load_or_create_key(directory.private_key)
+    with Store(directory.store):
+        pass
+    if not directory.settings.exists():
+        write_config(directory.settings, wanted)
+    answer(options, {"device_id": wanted.device_id, "public_key": public_key_hex(key)})
+
+
+def _root_of_trust(path: Path) -> bytes:
+    from tuf.api.exceptions import RepositoryError
+    from tuf.api.metadata import Metadata, Root
+
+    try:
+        data = path.read_bytes()
+        metadata = Metadata[Root].from_bytes(data)
+        metadata.verify_delegate(Root.type, metadata)
+    except FileNotFoundError:
+        raise ConfigError(f"--root {path} does not exist; take 1.root.json of the release repository") from None
+    except (RepositoryError, ValueError) as error:
+        raise ConfigError(f"--root {path} is not a signed TUF root: {error}") from error
+    return data
+
+
+def _check_same_device(found: DeviceConfig, wanted: DeviceConfig, directory: DeviceDirectory) -> None:
+    if (found.device_id, found.workload) != (wanted.device_id, wanted.workload):
+        raise ConfigError(
+            f"{directory.root} is {found.device_id} for {found.workload} already; "
+            f"choose another --dir for {wanted.device_id}"
+        )

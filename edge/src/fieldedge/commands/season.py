@@ -1,0 +1,31 @@
+"""`fieldedge run`: a season as JSON lines in and out."""
+
+import argparse
+import io
+import json
+import sys
+from typing import Any
+
+from fieldedge.boot import boot_model, read_device
+from fieldedge.commands.answer import say
+from fieldedge.config import DeviceDirectory
+from fieldedge.locks import exclusive
+from fieldedge.store import Store
+
+
+def add(commands: Any, shared: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("run", parents=[shared], help="live through a season: JSON lines in and out")
+    command.set_defaults(command=run)
+
+
+def run(_options: argparse.Namespace, directory: DeviceDirectory) -> None:
+    """Live through a season: JSON lines in, JSON lines out, until the input ends."""
+    from fieldedge.agent import Agent
+
+    config, workload = read_device(directory)
+    with exclusive(directory.lock("run")), Store(directory.store) as store:
+        agent = Agent(config, workload, store, boot_model(directory, workload))
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(encoding="utf-8", errors="backslashreplace")
+        for answer in agent.answers(sys.stdin):
+            say(json.dumps(answer))

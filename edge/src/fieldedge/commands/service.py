@@ -1,0 +1,85 @@
+"""`fieldedge serve`, the device at work until it is told to stop, and `fieldedge recommend`, what to do today."""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+from fieldedge.boot import boot_model, read_device
+from fieldedge.clock import Clock
+from fieldedge.commands.answer import is_for_program, say
+from fieldedge.config import DeviceDirectory
+from fieldedge.contract import Record
+from fieldedge.locks import exclusive
+
+
+def add(commands: Any, shared: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("serve", parents=[shared], help="work as a service: take in, decide, send, show")
+    command.set_defaults(command=serve)
+    command = commands.add_parser("recommend", parents=[shared], help="what to do today, and why")
+    command.add_argument("--date", help="another day of the season, like 2026-07-01; decided as if it were today")
+    command.set_defaults(command=recommend)
+
+
+def serve(_options: argparse.Namespace, directory: DeviceDirectory) -> None:
+    """Do the device's work until SIGTERM or Ctrl-C."""
+    from fieldedge.service import Service
+    from fieldedge.service import serve as work
+    from fieldedge.watchdog import Watchdog
+
+    config, workload = read_device(directory)
+    logging.getLogger("fieldedge").setLevel(logging.INFO)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with exclusive(directory.lock("run")):
+        service = Service(directory, config, workload, Clock(directory.clock_floor))
+        try:
+            work(service, stop, Watchdog.of(os.environ, os.getpid()))
+        finally:
+            service.close()
+
+
+def recommend(options: argparse.Namespace, directory: DeviceDirectory) -> None:
+    """Say what to do today. What was said already is said again; a new answer is stored like every other."""
+    from fieldedge.agent import Agent
+    from fieldedge.rebuild import open_store
+
+    config, workload = read_device(directory)
+    clock = Clock(directory.clock_floor)
+    store, _ = open_store(directory.store, clock.stamp)
+    with store:
+        agent = Agent(config, workload, store, boot_model(directory, workload))
+        record = agent.decide(options.date or clock.now().date().isoformat())
+    if is_for_program(options):
+        say(json.dumps(record))
+        return
+    for line in as_lines(record):
+        say(line)
+    sys.stdout.flush()
+
+
+def as_lines(record: Record) -> list[str]:
+    """A recommendation as a person reads it."""
+    water, nitrogen = record["irrigation_mm"], record["nitrogen_kg_ha"]
+    todo = [f"irrigate {water:.0f} mm"] if water > 0.0 else []
+    todo += [f"apply {nitrogen:.0f} kg/ha of nitrogen"] if nitrogen > 0.0 else []
+    first = " and ".join(todo) or "nothing to do"
+    lines = [f"{record['date']}: {first}", *(f"  {reason}" for reason in record["reasons"])]
+    if record["yield_p50_t_ha"] is not None:
+        lines.append(
+            f"  Yield: {record['yield_p50_t_ha']:.1f} t/ha, between {record['yield_p10_t_ha']:.1f} and "
+            f"{record['yield_p90_t_ha']:.1f} in 8 of 10 seasons"
+        )
+    if record["guardrails"]:
+        lines.append(f"  Rules that bounded it: {', '.join(record['guardrails'])}")
+    age = record["data_age_days"]
+    seen = "yesterday's reading" if age == 0 else f"a last reading that is {age + 1} days old"
+    lines.append(
+        f"  By {record['source']} (model {record['model_version']}), from {seen}, in {record['latency_ms']:g} ms"
+    )
+    return lines

@@ -1,0 +1,179 @@
+"""`fieldedge status`: what the device is, runs, holds and says."""
+
+import argparse
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from fieldedge.boot import read_device
+from fieldedge.clock import Clock
+from fieldedge.commands.answer import answer, is_for_program, say
+from fieldedge.config import DeviceConfig, DeviceDirectory
+from fieldedge.contract import Record
+from fieldedge.errors import ReleaseError
+from fieldedge.page.text import age, number, short_time, shortened, size
+from fieldedge.store import Store
+
+if TYPE_CHECKING:
+    from fieldedge.page.facts import ServiceState, View
+
+EVENTS_SHOWN = 6
+LINE_CHARACTERS = 110
+
+
+def add(commands: Any, shared: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("status", parents=[shared], help="what the device is, runs, holds and says")
+    command.set_defaults(command=status)
+
+
+def status(options: argparse.Namespace, directory: DeviceDirectory) -> None:
+    """Say what the device is, runs, holds and says. Changes nothing."""
+    from fieldedge.doctor import is_held
+    from fieldedge.keys import load_key, public_key_hex
+    from fieldedge.page.view import plain, read_view
+
+    config, workload = read_device(directory)
+    clock = Clock(directory.clock_floor)
+    now = clock.now()
+    with Store(directory.store, clock.stamp) as store:
+        view = read_view(directory, config, workload, now, store, _known_state(store, clock))
+        known: Record = {
+            "device_id": config.device_id,
+            "public_key": public_key_hex(load_key(directory.private_key)),
+            "workload": config.workload,
+            "contract_hash": workload.contract.hash,
+            "upload_budget_bytes": config.upload_budget_bytes,
+            "model": _model_status(directory),
+            "records": store.states(),
+            "rejected": len(store.rejects()),
+            "waiting": len(store.prepared_batches()),
+            "seasons": [{"season": season, **asdict(store.totals(season))} for season in store.seasons()],
+            "is_serving": is_held(directory.lock("run")),
+        }
+    if is_for_program(options):
+        facts = ("place", "advice", "loggers", "link", "store", "clock", "notices", "next_steps", "events")
+        answer(options, {**known, "sources": _sources(config), **{name: plain(getattr(view, name)) for name in facts}})
+        return
+    for line in as_lines(known, view, config):
+        say(line)
+
+
+def _known_state(store: Store, clock: Clock) -> "ServiceState":
+    """What the running service would say of itself, as far as the store and the clock know it."""
+    done = {name: store.events(1, f"link_{name}") for name in ("sync", "update")}
+    last = {f"last_{name}_utc": events[0]["last_utc"] for name, events in done.items() if events}
+    return {
+        "is_time_trusted": clock.is_trusted,
+        "clock_note": clock.note,
+        "link": {"last_sync_utc": last.get("last_sync_utc"), "last_update_utc": last.get("last_update_utc")},
+    }
+
+
+def _model_status(directory: DeviceDirectory) -> Record | None:
+    from fieldedge.slots import Slots
+
+    slots = Slots(directory.root)
+    try:
+        active = slots.active()
+        if active is None:
+            return None
+        slots.verified_model(active)
+    except (ReleaseError, OSError) as error:
+        return {"error": str(error)}
+    return asdict(active)
+
+
+def _sources(config: DeviceConfig) -> list[Record]:
+    return [{"name": source.name, "kind": source.kind, "format": source.format} for source in config.sources]
+
+
+# For a person
+
+
+def as_lines(known: Record, view: "View", config: DeviceConfig) -> Iterator[str]:
+    """The status as a person reads it."""
+    yield f"{known['device_id']}  {view.place or 'no field yet'}"
+    yield from (f"  ! {notice.text}" for notice in view.notices)
+    yield from (f"  > {step}" for step in view.next_steps)
+    yield from _section("Advice", _advice(view))
+    yield from _section("Sensors", _sensors(view, config))
+    yield from _section("Device", _device(known, view))
+    events = [f"{short_time(event.last_utc)}  {event.text}{_times(event.times)}" for event in view.events]
+    yield from _section("Events", events[:EVENTS_SHOWN])
+
+
+def _section(name: str, lines: Sequence[str]) -> Iterator[str]:
+    if lines:
+        yield ""
+        yield name
+        for line in lines:
+            yield from _wrapped("  " + line)
+
+
+def _wrapped(line: str) -> list[str]:
+    """A line over as many as it takes on a terminal; what follows stands below the text, not below its label."""
+    indent = len(line) - len(line.lstrip())
+    label, gap, _ = line.strip().partition("  ")
+    spaces = len(line) - len(line[indent + len(label) :].lstrip()) if gap else indent + 2
+    return textwrap.wrap(
+        line, LINE_CHARACTERS, subsequent_indent=" " * spaces, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _advice(view: "View") -> list[str]:
+    advice = view.advice
+    if advice is None:
+        return []
+    lines = [f"{advice.date}: {shortened(advice.headline)}"]
+    lines += [f"  {reason}" for reason in advice.reasons]
+    lines += [] if advice.done is None else [f"  Done: {advice.done}"]
+    return lines
+
+
+def _sensors(view: "View", config: DeviceConfig) -> list[str]:
+    of_sources = ", ".join(f"{source.name} ({source.kind}, {source.format})" for source in config.sources)
+    lines = [f"sources: {of_sources}"] if of_sources else []
+    if not view.loggers:
+        return lines
+    width = max(len(channel.name) for logger in view.loggers for channel in logger.channels)
+    for logger in view.loggers:
+        lines.append(f"{logger.name}: last sample {age(logger.age_s)}")
+        for channel in logger.channels:
+            bad = channel.samples - channel.good
+            said = f"{bad} of the last {channel.samples} bad ({channel.last_flag})" if bad else "good"
+            value = number(channel.value, 3 if channel.unit.startswith("m³") else 1, channel.unit)
+            lines.append(f"  {channel.name:<{width}}  {value:>12}  {age(channel.age_s):<14}  {said}")
+    if view.more_loggers:
+        lines.append(f"and {view.more_loggers} more loggers")
+    return lines
+
+
+def _device(known: Record, view: "View") -> list[str]:
+    model, store, link = known["model"], view.store, view.link
+    if model is None:
+        runs = "none: the FAO-56 balance decides"
+    else:
+        runs = model.get("error") or f"{model['version']} ({model['precision']}), slot {model['slot']}"
+    states = ", ".join(f"{count} {state}" for state, count in store.records.items()) or "none"
+    records = f"{states}; {known['rejected']} messages rejected"
+    room = f"{size(store.used_bytes)} of at most {size(store.max_bytes)}"
+    waiting = f"{known['waiting']} to send ({size(link.waiting_bytes)})" if known["waiting"] else "nothing to send"
+    sent = f"last sent {short_time(link.last_sync_utc)}, last update {short_time(link.last_update_utc)}"
+    gateway = f"{link.gateway}; {sent}" if link.gateway else "none is set: a stick is the way"
+    trusted = "confirmed" if view.clock.is_trusted else "confirmed by nobody"
+    rows = {
+        "service": "running" if known["is_serving"] else "not running",
+        "model": runs,
+        "records": records,
+        "store": room,
+        "link": f"{gateway}; {waiting}",
+        "time": f"{view.clock.now_utc}, {trusted}",
+        "public key": known["public_key"],
+    }
+    width = max(len(name) for name in rows)
+    return [f"{name:<{width}}  {text}" for name, text in rows.items()]
+
+
+def _times(count: int) -> str:
+    return f"  ({count} times)" if count > 1 else ""

@@ -1,0 +1,44 @@
+"""What loggers write: bytes in, raw samples out, a module a format. A new one is a module here and one line below.
+
+A format knows no source, no channel and no unit. It never raises for what a logger sends.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from fieldedge.loggers import chirpstack, jsonlines, toa5, zentra
+from fieldedge.loggers.raw import Message, Parsed, RawSample, RawValue, Unreadable
+
+__all__ = ["FORMATS", "LoggerFormat", "Message", "Parsed", "RawSample", "RawValue", "Unreadable"]
+
+
+class Parse(Protocol):
+    """The contents of a payload of whole lines, in their order. `where` and `first_line` name a line for people."""
+
+    def __call__(self, payload: bytes, where: str, first_line: int = 1) -> Iterator[Parsed]: ...
+
+
+def _never(_: bytes) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class LoggerFormat:
+    """One format.
+
+    `header_bytes` gives the leading bytes of a file that must come before any later part of it, for that part to be
+    read. `awaits_header` says of a file's beginning that its header is not wholly there yet: wait for more of it.
+    """
+
+    parse: Parse
+    header_bytes: Callable[[bytes], bytes]
+    awaits_header: Callable[[bytes], bool] = _never
+
+
+FORMATS: dict[str, LoggerFormat] = {
+    "jsonlines": LoggerFormat(jsonlines.parse, jsonlines.header),
+    "zentra": LoggerFormat(zentra.parse, zentra.header, zentra.awaits_header),
+    "toa5": LoggerFormat(toa5.parse, toa5.header, toa5.awaits_header),
+    "chirpstack": LoggerFormat(chirpstack.parse, chirpstack.header),
+}

@@ -1,0 +1,248 @@
+"""What the page shows, as plain values: the same for the HTML and for `status.json`.
+
+Numbers are finite or None, times are UTC text, and text is as it came: making it safe is the business of whoever
+writes it out. What a workload's records mean is asked of its `Presenter`; the rest of the page knows no workload.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Literal, Protocol, TypedDict
+
+from fieldedge.contract import Record
+from fieldedge.page.chart import Chart
+
+Level = Literal["bad", "warn", "note"]
+
+
+class StepState(TypedDict, total=False):
+    """A step of the service; `failures` are those in a row."""
+
+    name: str
+    failures: int
+    error: str | None
+    due_in_s: float | None
+
+
+class LinkState(TypedDict, total=False):
+    """When the link was last used with success."""
+
+    last_sync_utc: str | None
+    last_update_utc: str | None
+
+
+class ServiceState(TypedDict, total=False):
+    """What only the running service knows. Every key may be missing."""
+
+    steps: list[StepState]
+    link: LinkState | None
+    is_time_trusted: bool
+    clock_note: str | None
+    model_version: str
+
+
+@dataclass(frozen=True)
+class Season:
+    """The records of one field's season, each list by date."""
+
+    field: Record
+    readings: Sequence[Record] = ()
+    operations: Sequence[Record] = ()
+    recommendations: Sequence[Record] = ()
+    harvests: Sequence[Record] = ()
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What a person should know before they read on."""
+
+    level: Level
+    text: str
+
+
+@dataclass(frozen=True)
+class Range:
+    """An estimate with the interval that holds four times in five."""
+
+    name: str
+    low: float
+    middle: float
+    high: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """How much is left of something: of `full`, with `limit` the mark below which it is too little."""
+
+    name: str
+    left: float
+    limit: float
+    full: float
+    unit: str
+    about: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of the season; `of` is what it is a part of."""
+
+    name: str
+    value: float | None
+    unit: str
+    of: float | None = None
+    digits: int = 0
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One recommendation in words. `done` says what was really done on its day, once that is known."""
+
+    date: str
+    is_today: bool
+    is_action: bool
+    headline: str
+    reasons: tuple[str, ...]
+    guardrails: tuple[str, ...]
+    expected: Range | None
+    gauge: Gauge | None
+    basis: tuple[str, ...]
+    is_fallback: bool
+    done: str | None
+
+
+@dataclass(frozen=True)
+class PastDay:
+    """What was recommended and what was done on one day."""
+
+    date: str
+    recommended: str | None
+    done: str | None
+    is_override: bool
+    note: str
+
+
+@dataclass(frozen=True)
+class ChannelHealth:
+    """One channel of a logger: its last value, whether that is good, and how many of its latest values were."""
+
+    name: str
+    label: str
+    unit: str
+    value: float | None
+    is_good: bool
+    time_utc: str | None
+    age_s: float | None
+    samples: int
+    good: int
+    last_flag: str | None
+    last_flag_utc: str | None
+
+
+@dataclass(frozen=True)
+class LoggerHealth:
+    """One logger. It is silent when its last sample is older than a logger's should be."""
+
+    name: str
+    last_utc: str | None
+    age_s: float | None
+    is_silent: bool
+    channels: tuple[ChannelHealth, ...]
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """The model on the device, or why there is none that can be used."""
+
+    contract_hash: str
+    version: str | None = None
+    precision: str | None = None
+    slot: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class LinkFacts:
+    """What waits to be sent, and when the link was last used."""
+
+    gateway: str | None = None
+    waiting_batches: int = 0
+    waiting_bytes: int = 0
+    last_sync_utc: str | None = None
+    last_update_utc: str | None = None
+
+
+@dataclass(frozen=True)
+class StoreFacts:
+    """How full the store is. `records` counts them by state."""
+
+    max_bytes: int
+    used_bytes: int | None = None
+    records: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClockFacts:
+    """The device's time, and whether anyone confirmed it; None where only the service could say."""
+
+    now_utc: str
+    is_trusted: bool | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class EventFacts:
+    """Something that happened to the device, `times` times between the two moments."""
+
+    kind: str
+    text: str
+    time_utc: str
+    last_utc: str
+    times: int
+
+
+@dataclass(frozen=True)
+class View:
+    """The whole page."""
+
+    device_id: str
+    workload: str
+    clock: ClockFacts
+    model: ModelFacts
+    store: StoreFacts
+    link: LinkFacts
+    is_readable: bool = True
+    season: int | None = None
+    place: str = ""
+    notices: tuple[Notice, ...] = ()
+    next_steps: tuple[str, ...] = ()
+    advice: Advice | None = None
+    figures: tuple[Figure, ...] = ()
+    chart: Chart | None = None
+    history: tuple[PastDay, ...] = ()
+    loggers: tuple[LoggerHealth, ...] = ()
+    more_loggers: int = 0
+    steps: tuple[StepState, ...] = ()
+    events: tuple[EventFacts, ...] = ()
+
+
+class Presenter(Protocol):
+    """What the numbers of one workload mean for a person. Nothing that a record holds makes it raise."""
+
+    def place(self, season: Season, today: date) -> str:
+        """Which field this is and how far its season has come, in one line."""
+
+    def advice(self, season: Season, today: date) -> Advice | None:
+        """Today's recommendation, else the last one before it, else the last one."""
+
+    def figures(self, season: Season) -> tuple[Figure, ...]:
+        """The few numbers that sum up the season so far."""
+
+    def chart(self, season: Season) -> Chart | None:
+        """The season day by day; None while there is nothing to draw."""
+
+    def history(self, season: Season, count: int) -> tuple[PastDay, ...]:
+        """The last days on which something was recommended or done, newest first."""
+
+    def channel(self, name: str) -> tuple[str, str]:
+        """A channel's name and unit for a person."""

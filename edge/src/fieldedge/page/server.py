@@ -1,0 +1,306 @@
+"""The page over HTTP, on the device's own port; unless told otherwise, for this device alone.
+
+It only answers: `GET /` with the page, `GET /status.json` with the same facts, `GET /health` with whether the store can
+be read. Nothing that a client sends is kept or changes anything. A request is small and comes within seconds or is
+dropped, and only so many are served at once; the page is made at most once in two seconds, however many ask. So a
+client can make the page slow for others, and never the agent.
+"""
+
+import io
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self, cast
+
+from fieldedge.boot import known_workload
+from fieldedge.clock import system_time
+from fieldedge.config import DeviceConfig, DeviceDirectory
+from fieldedge.errors import ConfigError, FieldloopError
+from fieldedge.page.facts import ServiceState, View
+from fieldedge.page.render import STYLE_HASH, render, render_failure
+from fieldedge.page.view import plain, read_view
+from fieldedge.store import Store
+
+MAX_CONNECTIONS = 8
+MAX_HEAD_BYTES = 16_384
+REQUEST_S = 5.0  # a request must be whole by then
+ANSWER_S = 10.0  # and its answer be taken
+KEPT_S = 2.0
+STORE_BUSY_S = 1.0
+
+_HTML, _JSON, _TEXT = "text/html; charset=utf-8", "application/json", "text/plain; charset=utf-8"
+_HEADERS = (
+    (
+        "Content-Security-Policy",
+        f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cache-Control", "no-store"),
+    ("Connection", "close"),
+)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a path gives."""
+
+    status: int
+    kind: str
+    body: bytes
+
+
+class Pages:
+    """Makes the answers. Several threads may ask; one at a time reads the store, with a connection of its own."""
+
+    def __init__(
+        self,
+        directory: DeviceDirectory,
+        config: DeviceConfig,
+        now: Callable[[], datetime] = system_time,
+        service_state: Callable[[], Any] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._directory, self._config = directory, config
+        self._workload = known_workload(config.workload)
+        self._now, self._service_state, self._monotonic = now, service_state, monotonic
+        self._lock = threading.Lock()
+        self._kept: dict[str, Answer] = {}
+        self._kept_s = 0.0
+
+    def answer(self, path: str) -> Answer | None:
+        """The answer to a GET of that path; None where there is nothing."""
+        if path not in ("/", "/status.json", "/health"):
+            return None
+        with self._lock:
+            if not self._kept or self._monotonic() - self._kept_s > KEPT_S:
+                self._kept = self._made()
+                self._kept_s = self._monotonic()
+            return self._kept[path]
+
+    def _made(self) -> dict[str, Answer]:
+        try:
+            view = self._view()
+            facts, page, status = plain(view), render(view), 200 if view.is_readable else 503
+            problems = [notice.text for notice in view.notices if notice.level == "bad"]
+        except Exception as error:  # noqa: BLE001  (the loop's edge: the page says so, and the agent goes on)
+            _log.exception("the page cannot be made")
+            what = f"This page cannot be made ({type(error).__name__}). The agent goes on; its log says more."
+            facts, page, status = {"error": what}, render_failure(self._config.device_id, what), 500
+            problems = [what]
+        health = {"is_ok": not problems, "problems": problems}
+        return {
+            "/": Answer(status, _HTML, page.encode()),
+            "/status.json": Answer(status, _JSON, _json(facts)),
+            "/health": Answer(503 if problems else 200, _JSON, _json(health)),
+        }
+
+    def _view(self) -> View:
+        state, trouble = self._state()
+        problems = [] if trouble is None else [trouble]
+        now = self._now()
+
+        def view(store: Store | None, is_readable: bool = True) -> View:
+            return read_view(
+                self._directory, self._config, self._workload, now, store, state, problems, is_readable=is_readable
+            )
+
+        if not self._directory.store.exists():
+            return view(None)
+        try:
+            with Store(self._directory.store, busy_timeout_s=STORE_BUSY_S) as store:
+                store.seasons()
+                return view(store)
+        except (FieldloopError, OSError) as error:
+            problems.append(str(error))
+            return view(None, is_readable=False)
+
+    def _state(self) -> tuple[ServiceState, str | None]:
+        """What the service says of itself, and what went wrong in asking."""
+        if self._service_state is None:
+            return {}, None
+        try:
+            return cast("ServiceState", self._service_state()), None
+        except Exception as error:  # noqa: BLE001  (whatever it is, the rest of the page does not depend on it)
+            _log.exception("the service does not say how it is")
+            return {}, f"the service does not say how it is ({type(error).__name__}: {error})"
+
+
+def _json(values: object) -> bytes:
+    return json.dumps(values, allow_nan=False).encode()
+
+
+class PageServer(ThreadingHTTPServer):
+    """Answers on its port from the moment it is made until it is closed; `start` does so in a thread of its own."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 16
+
+    def __init__(self, host: str, port: int, pages: Pages) -> None:
+        self.pages = pages
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._thread: threading.Thread | None = None
+        super().__init__((host, port), _Handler)
+
+    @property
+    def url(self) -> str:
+        host, port = self.server_address[0], self.server_address[1]
+        shown = f"[{host!s}]" if self.address_family == socket.AF_INET6 else f"{host!s}"
+        return f"http://{shown}:{port}/"
+
+    def start(self) -> Self:
+        """Serve in a thread until `close`."""
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)
+        self._thread.name = "page"
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """Stop serving and free the port. Answers under way are not waited for."""
+        if self._thread is not None:
+            self.shutdown()
+            self._thread.join()
+            self._thread = None
+        self.server_close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def server_bind(self) -> None:
+        """As the base class, without asking a name server who we are."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve it in a thread if there is a place; drop it otherwise."""
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread was begun
+            self._places.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  (called so by the base)
+        _log.debug("a request of %s ended early", client_address, exc_info=True)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request: the standard library reads it, but only after the whole of it came in time."""
+
+    server: PageServer
+    server_version, sys_version = "fieldedge", ""
+
+    def setup(self) -> None:
+        super().setup()
+        head = _read_head(self.connection, time.monotonic() + REQUEST_S)
+        self.connection.settimeout(ANSWER_S)
+        self.rfile = io.BytesIO(head)
+        self._is_too_large = len(head) > MAX_HEAD_BYTES
+
+    def parse_request(self) -> bool:
+        if self._is_too_large:
+            self.requestline, self.request_version, self.command = "", "HTTP/1.0", ""
+            self.send_error(431)
+            return False
+        return super().parse_request()
+
+    def do_GET(self) -> None:
+        found = self.server.pages.answer(self.path.partition("?")[0])
+        if found is None:
+            self.send_error(404)
+        else:
+            self._send(found)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+        """A short answer in plain text that repeats nothing of the request. An unknown method is one not allowed."""
+        status = 405 if code == 501 else code
+        words = self.responses.get(status, ("error", ""))[0]
+        self._send(Answer(status, _TEXT, f"{status} {words}\n".encode()))
+
+    def _send(self, answer: Answer) -> None:
+        self.request_version = "HTTP/1.0"  # whatever was asked in: an answer always has its headers
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.kind)
+        self.send_header("Content-Length", str(len(answer.body)))
+        if answer.status == 405:
+            self.send_header("Allow", "GET, HEAD")
+        for name, value in _HEADERS:
+            self.send_header(name, value)
+        self.end_headers()
+        self.close_connection = True
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+
+    def log_message(self, format: str, *values: object) -> None:
+        _log.debug(format, *values)
+
+
+def _read_head(connection: socket.socket, until_s: float) -> bytes:
+    """What the client sends up to the empty line after its headers, or a little more than the most that is served.
+    Nothing where the client leaves before, or takes longer."""
+    head = b""
+    while len(head) <= MAX_HEAD_BYTES and b"\r\n\r\n" not in head:
+        left_s = until_s - time.monotonic()
+        if left_s <= 0.0:
+            return b""
+        connection.settimeout(left_s)
+        try:
+            data = connection.recv(4096)
+        except OSError:
+            return b""
+        if not data:
+            return b""
+        head += data
+    return head
+
+
+def page_server(
+    directory: DeviceDirectory,
+    config: DeviceConfig,
+    now: Callable[[], datetime] = system_time,
+    service_state: Callable[[], Any] | None = None,
+) -> PageServer:
+    """The page of a device, bound to the host and port of its settings; `start()` or `with` serves it, `close()` ends
+    that. `service_state` gives a `ServiceState`; without one, the page shows what is on disk.
+
+    Raises:
+        ConfigError: the port cannot be had.
+    """
+    host, port = config.page.host, config.page.port
+    try:
+        return PageServer(host, port, Pages(directory, config, now, service_state))
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"the page cannot be served on {host}, port {port}: {error}; set host and port of [page] in "
+            f"{directory.settings}"
+        ) from error

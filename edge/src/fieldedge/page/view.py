@@ -1,0 +1,269 @@
+"""Reads what the page shows: the store, the slots, the settings, and what the service says of itself.
+
+It only reads. Each part is asked for on its own: one that cannot be read becomes a notice, and the others are shown.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from datetime import datetime
+from importlib import import_module
+from typing import Any, TypeVar
+
+from fieldedge.clock import format_utc
+from fieldedge.config import DeviceConfig, DeviceDirectory
+from fieldedge.contract import Record
+from fieldedge.errors import FieldloopError, ReleaseError
+from fieldedge.page.facts import (
+    ClockFacts,
+    EventFacts,
+    LinkFacts,
+    ModelFacts,
+    Notice,
+    Presenter,
+    Season,
+    ServiceState,
+    StepState,
+    StoreFacts,
+    View,
+)
+from fieldedge.page.loggers import NO_LOGGERS, read_loggers
+from fieldedge.page.text import as_number, shortened, size, span
+from fieldedge.slots import Slots
+from fieldedge.store import PreparedBatch, Store
+from fieldedge.workloads import Workload
+
+HISTORY_DAYS = 10
+EVENTS = 12
+NEARLY_FULL = 0.9
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+def presenter_of(workload: str) -> Presenter:
+    """Who says what that workload's numbers mean."""
+    found: Presenter = import_module(f"fieldedge.workloads.{workload}.presenter").PRESENTER
+    return found
+
+
+@dataclass
+class Reader:
+    """Asks for the parts of a view, and keeps what could not be answered."""
+
+    directory: DeviceDirectory
+    config: DeviceConfig
+    workload: Workload
+    presenter: Presenter
+    now: datetime
+    store: Store | None
+    state: ServiceState
+    problems: list[str] = field(default_factory=list)
+
+    def ask(self, what: Callable[[], _T], default: _T) -> _T:
+        """The answer, or the default and a problem to tell of."""
+        try:
+            return what()
+        except (FieldloopError, OSError) as error:
+            problem = str(error)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            _log.exception("a part of the page cannot be shown")
+            problem = f"a part of this page cannot be shown ({type(error).__name__}: {error})"
+        if problem not in self.problems:
+            self.problems.append(problem)
+        return default
+
+
+def read_view(
+    directory: DeviceDirectory,
+    config: DeviceConfig,
+    workload: Workload,
+    now: datetime,
+    store: Store | None,
+    state: ServiceState | None = None,
+    problems: Sequence[str] = (),
+    *,
+    is_readable: bool = True,
+) -> View:
+    """Everything that the page shows at this moment. `store` is None where there is none yet or, if not `is_readable`,
+    none that can be read. `problems` are what is known to be wrong already."""
+    presenter = presenter_of(config.workload)
+    reader = Reader(directory, config, workload, presenter, now, store, state or {}, list(problems))
+    season = None if store is None else reader.ask(lambda: _season(store), None)
+    view = View(
+        device_id=config.device_id,
+        workload=config.workload,
+        clock=ClockFacts(format_utc(now), reader.state.get("is_time_trusted"), reader.state.get("clock_note")),
+        model=_model(directory, workload),
+        store=_store(reader),
+        is_readable=is_readable,
+        link=_link(reader),
+        steps=tuple(step for step in reader.state.get("steps") or () if isinstance(step, dict)),
+        events=() if store is None else reader.ask(lambda: _events(store), ()),
+    )
+    if store is not None:
+        found = reader.ask(lambda: read_loggers(store, season, workload, reader.presenter, now), NO_LOGGERS)
+        view = replace(view, loggers=found.shown, more_loggers=found.more)
+    if season is not None:
+        view = _with_season(view, reader, season)
+    return replace(view, next_steps=_next_steps(view, config), notices=tuple(_notices(view, reader.problems)))
+
+
+def plain(value: Any) -> Any:
+    """The view as JSON can hold it; what is not a finite number is None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, float):
+        return as_number(value)
+    return value
+
+
+# The season
+
+
+def _season(store: Store) -> Season | None:
+    """The latest season that the store knows, of its latest field."""
+    for season in reversed(store.seasons()):
+        known = store.records(season, "fields")
+        if known:
+            of_field = known[-1]
+            tables = {
+                table: [
+                    record
+                    for record in store.records(season, table)
+                    if record.get("field_id") == of_field.get("field_id")
+                ]
+                for table in ("readings", "operations", "recommendations", "harvests")
+            }
+            return Season(of_field, **tables)
+    return None
+
+
+def _with_season(view: View, reader: Reader, season: Season) -> View:
+    presenter, today = reader.presenter, reader.now.date()
+    number = season.field.get("season")
+    return replace(
+        view,
+        season=number if isinstance(number, int) else None,
+        place=reader.ask(lambda: presenter.place(season, today), ""),
+        advice=reader.ask(lambda: presenter.advice(season, today), None),
+        figures=reader.ask(lambda: presenter.figures(season), ()),
+        chart=reader.ask(lambda: presenter.chart(season), None),
+        history=reader.ask(lambda: presenter.history(season, HISTORY_DAYS), ()),
+    )
+
+
+# The device
+
+
+def _model(directory: DeviceDirectory, workload: Workload) -> ModelFacts:
+    contract_hash = workload.contract.hash
+    try:
+        active = Slots(directory.root).active()
+    except (ReleaseError, OSError) as error:
+        return ModelFacts(contract_hash, error=str(error))
+    if active is None:
+        return ModelFacts(contract_hash)
+    return ModelFacts(contract_hash, active.version, active.precision, active.slot)
+
+
+def _store(reader: Reader) -> StoreFacts:
+    facts, store = StoreFacts(reader.config.store.max_bytes), reader.store
+    if store is None:
+        return facts
+    return replace(
+        facts, used_bytes=reader.ask(store.used_bytes, None), records=reader.ask(store.states, dict[str, int]())
+    )
+
+
+def _link(reader: Reader) -> LinkFacts:
+    link, state = reader.config.link, reader.state.get("link") or {}
+    waiting: list[PreparedBatch] = []
+    if reader.store is not None:
+        waiting = reader.ask(reader.store.prepared_batches, waiting)
+    return LinkFacts(
+        gateway=None if link is None else link.gateway,
+        waiting_batches=len(waiting),
+        waiting_bytes=sum(batch.bytes for batch in waiting),
+        last_sync_utc=state.get("last_sync_utc") or _last_utc(reader, "link_sync"),
+        last_update_utc=state.get("last_update_utc") or _last_utc(reader, "link_update"),
+    )
+
+
+def _last_utc(reader: Reader, kind: str) -> str | None:
+    """When an event of that kind came last: what the link did before this start."""
+    store = reader.store
+    events = [] if store is None else reader.ask(lambda: store.events(1, kind), list[Record]())
+    return events[0]["last_utc"] if events else None
+
+
+def _events(store: Store) -> tuple[EventFacts, ...]:
+    return tuple(
+        EventFacts(event["kind"], event["text"], event["time_utc"], event["last_utc"], event["times"])
+        for event in store.events(EVENTS)
+    )
+
+
+# What to know, and what to do
+
+
+def _next_steps(view: View, config: DeviceConfig) -> tuple[str, ...]:
+    """What a device that is not at work yet still needs, in order."""
+    if view.advice is not None or not view.is_readable:
+        return ()
+    steps = []
+    if view.season is None:
+        steps.append(
+            'Describe the field: send its record, a line of JSON with "kind": "field", to a source or to fieldedge run.'
+        )
+    if not view.loggers:
+        has_source = bool(config.sources)
+        steps.append(
+            "Wait for the first samples; fieldedge doctor says what each source sees."
+            if has_source
+            else "Connect the loggers: add a [[source]] for each to device.toml, then try fieldedge doctor."
+        )
+    if view.model.version is None:
+        steps.append(
+            "Install a model: fieldedge update where there is a link, fieldedge import from a stick where there is "
+            "none. Until then the FAO-56 balance decides."
+        )
+    steps.append(
+        f"The first recommendation comes once the field is known, at {config.decide.at_utc} UTC, "
+        "or at once with fieldedge recommend."
+    )
+    return tuple(steps)
+
+
+def _notices(view: View, problems: Sequence[str]) -> list[Notice]:
+    notices = [Notice("bad", problem) for problem in problems]
+    if view.model.error is not None:
+        notices.append(Notice("bad", view.model.error))
+    for step in view.steps:
+        if (as_number(step.get("failures")) or 0) > 0:
+            notices.append(Notice("warn", _failing(step)))
+    if view.clock.note:
+        notices.append(Notice("warn", f"The time may be wrong: {view.clock.note}."))
+    silent = [f"{logger.name} ({span(logger.age_s)})" for logger in view.loggers if logger.is_silent]
+    if silent:
+        notices.append(Notice("warn", f"Silent, with the age of the last sample: {', '.join(silent)}."))
+    used = view.store.used_bytes
+    if used is not None and used > NEARLY_FULL * view.store.max_bytes:
+        notices.append(
+            Notice("warn", f"The store holds {size(used)} of {size(view.store.max_bytes)}: old samples make room.")
+        )
+    if view.advice is not None and view.model.version is None and view.model.error is None:
+        notices.append(Notice("note", "No model is installed: the FAO-56 balance decides. Run fieldedge update."))
+    return notices
+
+
+def _failing(step: StepState) -> str:
+    failures = as_number(step.get("failures")) or 0
+    due = as_number(step.get("due_in_s"))
+    times = "once" if failures == 1 else f"{failures:.0f} times in a row"
+    again = "" if due is None else f" It is tried again in {span(due)}."
+    return f"{step.get('name')} failed {times}: {shortened(str(step.get('error')))}.{again}".replace("..", ".")

@@ -1,0 +1,480 @@
+"""Everything on the device that reads what others wrote: a table of targets for any fuzzer.
+
+A target takes bytes and does with them what the device would. It raises for nothing but a defect: the errors by which
+a parser refuses its input are expected, each target's own. What is told to people must be sayable, so each refusal is
+also encoded. A new parser is one more line in `TARGETS`.
+"""
+
+import hashlib
+import io
+import json
+import lzma
+import shutil
+import socket
+import tempfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from fieldedge.agent import Agent
+from fieldedge.batches import pack, unpack
+from fieldedge.bundles import (
+    FILES,
+    GOLDEN,
+    MANIFEST,
+    REFERENCE,
+    open_bundle,
+    parse_golden,
+    parse_manifest,
+    parse_reference,
+)
+from fieldedge.clock import Clock, parse_utc
+from fieldedge.config import DeviceConfig, DeviceDirectory, Table, read_config, write_config
+from fieldedge.errors import ConfigError, DataError, FieldloopError, LinkError, ReleaseError
+from fieldedge.keys import load_key, load_or_create_key, public_key_hex, sign
+from fieldedge.loggers import FORMATS, RawSample
+from fieldedge.mapping import Mapper
+from fieldedge.outbox import Outbox
+from fieldedge.slots import Slots
+from fieldedge.sources.folder import FolderSource, read_folder_settings
+from fieldedge.sources.mqtt import read_mqtt_settings
+from fieldedge.stick import Stick, acknowledgement, read_acknowledgement, take_acknowledgements, update_from_stick
+from fieldedge.store import Store
+from fieldedge.uploads import Gateway
+from tests.edge.sample import (
+    AGRICULTURE,
+    DEVICE_ID,
+    SEASON,
+    Repository,
+    bundle_files,
+    field_record,
+    onnx_model,
+    reading_record,
+    season_messages,
+    zipped,
+)
+
+CONTRACT = AGRICULTURE.contract
+Take = Callable[[bytes], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """`open` gives the function that takes an input; `seeds` are good inputs to begin with."""
+
+    name: str
+    open: Callable[[Path], Take]
+    seeds: Callable[[], Sequence[bytes]]
+
+
+@contextmanager
+def refused(*errors: type[FieldloopError]) -> Iterator[None]:
+    """These errors are an answer. What they say must be text that can be written down."""
+    try:
+        yield
+    except errors as error:
+        assert str(error).encode(), "an error that says nothing"
+
+
+def _plain(take: Callable[[bytes], object], *errors: type[FieldloopError]) -> Callable[[Path], Take]:
+    """A target for a function of bytes alone."""
+
+    def taking(data: bytes) -> None:
+        with refused(*errors):
+            take(data)
+
+    return lambda _scratch: taking
+
+
+# What a field, a person or a logger sends
+
+
+def _agent_line(scratch: Path) -> Take:
+    agent = Agent(DeviceConfig(DEVICE_ID, "agriculture"), AGRICULTURE, Store(scratch / "store.db"), None)
+    for message in season_messages(2, harvest_t_ha=None):
+        agent.answer_line(json.dumps(message), "seed")
+
+    def take(data: bytes) -> None:
+        answer = agent.answer_line(data.decode(errors="backslashreplace"), "line 1")
+        said = json.dumps(answer)
+        assert "this fieldedge cannot handle it" not in said, said
+
+    return take
+
+
+def _logger(name: str) -> Callable[[Path], Take]:
+    def open_(_scratch: Path) -> Take:
+        format_, mapper = FORMATS[name], Mapper.from_config({}, AGRICULTURE.channels)
+
+        def take(data: bytes) -> None:
+            assert data.startswith(format_.header_bytes(data))
+            format_.awaits_header(data)
+            for parsed in format_.parse(data, "file"):
+                parsed.where.encode()
+                if isinstance(parsed, RawSample):
+                    with refused(DataError):
+                        sample = mapper.sample(parsed, "station")
+                        json.dumps(dict(sample.values), allow_nan=False)
+                        parse_utc(sample.time_utc)
+
+        return take
+
+    return open_
+
+
+def _device_toml(scratch: Path) -> Take:
+    path = scratch / "device.toml"
+
+    def take(data: bytes) -> None:
+        path.write_bytes(data)
+        with refused(ConfigError):
+            config = read_config(path)
+            for source in config.sources:
+                Mapper.from_config(source.fields, AGRICULTURE.channels)
+                table = Table("source", dict(source.settings))
+                if source.kind == "folder":
+                    read_folder_settings(table, scratch)
+                elif source.kind == "mqtt":
+                    read_mqtt_settings(table, scratch)
+
+    return take
+
+
+# What a release holds
+
+
+def _bundle_part(name: str) -> Callable[[Path], Take]:
+    def take(data: bytes) -> None:
+        with refused(ReleaseError):
+            open_bundle(zipped({**good_files(), name: data}), CONTRACT)
+
+    return lambda _scratch: take
+
+
+def _batch_content(data: bytes) -> object:
+    return unpack(lzma.compress(data, preset=0))
+
+
+def _golden_features(data: bytes) -> object:
+    """The array of features as it stands inside of the archive: beyond its checksum."""
+    outputs = io.BytesIO()
+    np.save(outputs, np.ones((1, len(CONTRACT.outputs)), np.float32))
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr("features.npy", data)
+        archive.writestr("outputs.npy", outputs.getvalue())
+    return parse_golden(whole.getvalue(), CONTRACT)
+
+
+_TUF_FILES = ("timestamp.json", "1.snapshot.json", "1.targets.json", "2.root.json", "2.snapshot.json", "2.targets.json")
+
+
+def _stick(scratch: Path) -> Take:
+    """Which file of the stick is another, and what it holds: its first byte, and the rest."""
+    directory, stick, repository = _provisioned(scratch), Stick(scratch / "stick"), Repository(scratch / "tuf")
+    directory.trust.mkdir(exist_ok=True)
+    shutil.copy(repository.trusted_root, directory.bootstrap_root)
+    target = repository.release(zipped(good_files()))
+    held = repository.targets_dir / "acknowledgements"
+    held.mkdir()
+    (held / f"{DEVICE_ID}.json").write_bytes(acknowledgement(DEVICE_ID, frozenset({"0" * 64})))
+    places = [stick.release / "metadata" / name for name in _TUF_FILES]
+    places.append(stick.release / "targets" / target.relative_to(repository.targets_dir))
+    store = Store(directory.store)
+    outbox = Outbox(directory.outbox, store)
+
+    def take(data: bytes) -> None:
+        shutil.rmtree(stick.release, ignore_errors=True)
+        shutil.rmtree(directory.trust)
+        directory.trust.mkdir()
+        shutil.copy(repository.trusted_root, directory.bootstrap_root)
+        shutil.copytree(repository.metadata, stick.release / "metadata")
+        shutil.copytree(repository.targets_dir, stick.release / "targets")
+        places[(data[0] if data else 0) % len(places)].write_bytes(data[1:])
+        with refused(ReleaseError, LinkError):
+            take_acknowledgements(stick, directory, outbox, DEVICE_ID, _now)
+        with refused(ReleaseError, LinkError):
+            update_from_stick(stick, directory, CONTRACT, _now)
+        Slots(directory.root).bootable()
+
+    return take
+
+
+# What the device itself wrote, as a bad disk gives it back
+
+
+def _pointer(scratch: Path) -> Take:
+    slots = Slots(scratch)
+
+    def take(data: bytes) -> None:
+        (scratch / "active.json").write_bytes(data)
+        assert slots.bootable() is None
+        with refused(ReleaseError):
+            slots.active()
+        assert slots.free_slot() in ("a", "b")
+
+    return take
+
+
+def _key(scratch: Path) -> Take:
+    path = scratch / "device.pem"
+
+    def take(data: bytes) -> None:
+        path.write_bytes(data)
+        path.chmod(0o600)
+        with refused(ConfigError):
+            sign(load_key(path), b"body")
+
+    return take
+
+
+def _clock_floor(scratch: Path) -> Take:
+    path = scratch / "clock.json"
+
+    def take(data: bytes) -> None:
+        path.write_bytes(data)
+        clock = Clock(path, boot_id="boot", is_synchronised=lambda: False)
+        clock.now()
+        clock.keep()
+        Clock(path, boot_id="boot", is_synchronised=lambda: False).stamp()
+
+    return take
+
+
+def _folder_state(scratch: Path) -> Take:
+    """How far the files are done, as it was kept: whatever stands there, the file is read."""
+    folder, state = scratch / "in", scratch / "state.json"
+    folder.mkdir()
+    (folder / "one.jsonl").write_bytes(b'{"time": "2026-05-01T12:15:00Z", "rain_mm": 1}\n')
+    settings = read_folder_settings(Table("source", {"path": str(folder)}), scratch)
+
+    def take(data: bytes) -> None:
+        state.write_bytes(data)
+        told: list[str] = []
+        source = FolderSource(
+            "folder", settings, FORMATS["jsonlines"], state, told.append, monotonic=lambda: 0.0, now=_now
+        )
+        for delivery in source.poll(1_000_000):
+            delivery.done()
+        source.close()
+        "".join(told).encode()
+
+    return take
+
+
+# What the network answers
+
+
+def _gateway_answer(scratch: Path) -> Take:
+    """The whole answer of a gateway, headers and all, as it stands on the wire."""
+    key, answers = load_or_create_key(scratch / "device.pem"), _Answers()
+    gateway = Gateway(answers.url, DEVICE_ID, key)
+
+    def take(data: bytes) -> None:
+        answers.next = data
+        with refused(LinkError, DataError, ConfigError):
+            gateway.post(_BATCH)
+            assert _BATCH_ID in data, "a batch was freed that nobody acknowledged"
+
+    return take
+
+
+class _Answers:
+    """A server that says `next` to whoever asks, and hangs up."""
+
+    def __init__(self) -> None:
+        self.next = b""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._listener.accept()
+            with connection, suppress(OSError):
+                connection.settimeout(2.0)
+                _read_request(connection)
+                connection.sendall(self.next)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(65_536):
+                    pass
+
+
+def _read_request(connection: socket.socket) -> None:
+    """A request with its body, so that the hanging up is not taken for a reset."""
+    seen = b""
+    while b"\r\n\r\n" not in seen:
+        piece = connection.recv(65_536)
+        if not piece:
+            return
+        seen += piece
+    head, _, body = seen.partition(b"\r\n\r\n")
+    length = next(
+        (int(v) for n, _, v in (h.partition(b":") for h in head.split(b"\r\n")) if n.lower() == b"content-length"), 0
+    )
+    while len(body) < length:
+        body += connection.recv(65_536)
+
+
+# Good inputs
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@cache
+def good_files() -> dict[str, bytes]:
+    return bundle_files(onnx_model(CONTRACT))
+
+
+@cache
+def _batch() -> bytes:
+    header = {"device_id": DEVICE_ID, "season": SEASON, "summary": {"recommendations": 0}}
+    return pack(header, {"fields": [field_record()], "readings": [reading_record(day) for day in range(3)]}, CONTRACT)
+
+
+_BATCH = b"a batch"
+_BATCH_ID = hashlib.sha256(_BATCH).hexdigest().encode()
+
+
+def _provisioned(scratch: Path) -> DeviceDirectory:
+    directory = DeviceDirectory(scratch / "device")
+    directory.root.mkdir()
+    write_config(directory.settings, DeviceConfig(DEVICE_ID, "agriculture"))
+    return directory
+
+
+def _messages() -> list[bytes]:
+    return [json.dumps(message).encode() for message in season_messages(4)[:8]]
+
+
+def _toml() -> list[bytes]:
+    return [
+        b'device_id = "dev-00"\nworkload = "agriculture"\nupload_budget_bytes = 1000\naudit_fraction = 0.1\n',
+        b"""device_id = "dev-00"
+workload = "agriculture"
+[site]
+latitude_deg = 41.2
+elevation_m = 400
+[[source]]
+name = "station"
+kind = "folder"
+format = "toa5"
+path = "in"
+[source.fields]
+air_temperature_c = { field = "AirTC_Avg", unit = "degF" }
+time = { field = "TIMESTAMP", format = "%m/%d/%y %H:%M", utc_offset_h = -6 }
+[[source]]
+name = "broker"
+kind = "mqtt"
+host = "localhost"
+topic = "farm/+/samples"
+[store]
+max_bytes = 5000000
+[page]
+port = 8080
+[link]
+gateway = "https://gateway.example.org"
+[decide]
+at_utc = "12:00"
+""",
+    ]
+
+
+def _tuf() -> list[bytes]:
+    with tempfile.TemporaryDirectory() as scratch:
+        repository = Repository(Path(scratch) / "tuf")
+        return [
+            bytes([number]) + (repository.metadata / name).read_bytes()
+            for number, name in enumerate(("timestamp.json", "1.snapshot.json", "1.targets.json", "1.root.json"))
+        ]
+
+
+def _answers() -> list[bytes]:
+    body = json.dumps({"acknowledged": _BATCH_ID.decode()}).encode()
+    other = json.dumps({"acknowledged": "0" * 64, "error": "full"}).encode()
+    return [
+        b"HTTP/1.1 %d Any\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (status, len(answer), answer)
+        for status in (201, 200, 401, 400, 503, 302)
+        for answer in (body, other)
+    ]
+
+
+def _pem() -> list[bytes]:
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "keys" / "device.pem"
+        assert public_key_hex(load_or_create_key(path))
+        return [path.read_bytes()]
+
+
+def _npz() -> list[bytes]:
+    whole = io.BytesIO()
+    np.savez(whole, features=np.zeros((1, len(CONTRACT.features))), outputs=np.ones((1, len(CONTRACT.outputs))))
+    return [good_files()[GOLDEN], whole.getvalue()]
+
+
+def _npy() -> list[bytes]:
+    whole = io.BytesIO()
+    np.save(whole, np.zeros((1, len(CONTRACT.features)), np.float32))
+    return [whole.getvalue()]
+
+
+def _logged(name: str) -> Callable[[], list[bytes]]:
+    seeds = {
+        "jsonlines": b'{"time": "2026-05-01T12:15:00Z", "rain_mm": 0.2, "soil": {"vwc": [0.2, 0.3]}}\n'
+        b'{"kind": "decide"}\n',
+        "toa5": b'"TOA5","S","CR1000","1","C","P","5","Met15"\n"TIMESTAMP","RECORD","rain_mm"\n"TS","RN","mm"\n'
+        b'"","","Tot"\n"2026-05-01 12:15:00",0,0.5\n',
+        "zentra": b"Timestamps,rain_mm\n05/01/2026 12:15,0.5\n",
+        "chirpstack": b'{"deviceInfo": {"devEui": "0102030405060708"}, "time": "2026-05-01T12:15:00Z",'
+        b' "object": {"rain_mm": 0.5}}\n',
+    }
+    return lambda: [seeds[name]]
+
+
+def _pointers() -> list[bytes]:
+    slot = {"slot": "a", "version": "1", "precision": "float32", "bundle_sha256": "0", "model_sha256": "0"}
+    return [json.dumps({"format": 1, "active": slot, "former": former}).encode() for former in (None, slot)]
+
+
+def _marks() -> list[bytes]:
+    return [b'{"one.jsonl": {"inode": 12, "offset": 5, "lines": 1, "crc": 7, "edges": "00"}}']
+
+
+_TARGETS = (
+    Target("agent line", _agent_line, _messages),
+    *(Target(f"logger {name}", _logger(name), _logged(name)) for name in FORMATS),
+    Target("device.toml", _device_toml, _toml),
+    Target("bundle", _plain(lambda data: open_bundle(data, CONTRACT), ReleaseError), lambda: [zipped(good_files())]),
+    *(Target(f"bundle's {name}", _bundle_part(name), lambda name=name: [good_files()[name]]) for name in FILES),
+    Target("manifest", _plain(parse_manifest, ReleaseError), lambda: [good_files()[MANIFEST]]),
+    Target("golden vectors", _plain(lambda data: parse_golden(data, CONTRACT), ReleaseError), _npz),
+    Target(
+        "reference",
+        _plain(lambda data: parse_reference(data, CONTRACT), ReleaseError),
+        lambda: [good_files()[REFERENCE]],
+    ),
+    Target("golden features", _plain(_golden_features, ReleaseError), _npy),
+    Target("batch", _plain(unpack, DataError), lambda: [_batch()]),
+    Target("batch's content", _plain(_batch_content, DataError), lambda: [lzma.decompress(_batch())]),
+    Target(
+        "acknowledgement",
+        _plain(lambda data: read_acknowledgement(data, DEVICE_ID), ReleaseError),
+        lambda: [acknowledgement(DEVICE_ID, frozenset({"0" * 64}))],
+    ),
+    Target("stick", _stick, _tuf),
+    Target("gateway's answer", _gateway_answer, _answers),
+    Target("model pointer", _pointer, _pointers),
+    Target("device key", _key, _pem),
+    Target("clock's floor", _clock_floor, lambda: [b'{"floor_utc": "2026-05-01T12:15:00Z", "boot_id": "x"}']),
+    Target("folder's marks", _folder_state, _marks),
+)
+TARGETS: dict[str, Target] = {target.name: target for target in _TARGETS}

@@ -1,0 +1,181 @@
+"""Time without a clock to rely on: it never runs backwards by itself, and only what is confirmed moves the floor."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from fieldedge.clock import MAX_OFF, Clock, format_utc, kernel_is_synchronised, parse_utc, read_boot_id
+
+START = datetime(2006, 6, 1, 12, 0, tzinfo=UTC)
+DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
+
+
+class World:
+    """The true time, a system clock that may be wrong by an offset, and a kernel that may know better."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.true, self.offset, self.monotonic_s = START, timedelta(0), 50.0
+        self.is_synchronised = False
+        self.told: list[str] = []
+
+    def boot(self) -> Clock:
+        clock = Clock(
+            self.path,
+            wall=lambda: self.true + self.offset,
+            monotonic=lambda: self.monotonic_s,
+            boot_id="b",
+            is_synchronised=lambda: self.is_synchronised,
+        )
+        clock.tell = self.told.append
+        return clock
+
+    def pass_(self, time_: timedelta) -> None:
+        self.true += time_
+        self.monotonic_s += time_.total_seconds()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "clock.json")
+
+
+@pytest.fixture
+def running(world: World) -> Clock:
+    """A clock that was right, confirmed, and has left a floor."""
+    clock = world.boot()
+    world.is_synchronised = True
+    clock.now()
+    world.is_synchronised = False
+    world.pass_(HOUR)
+    clock.keep()
+    world.told.clear()
+    return world.boot()
+
+
+@pytest.mark.parametrize("jump", [365 * DAY, -365 * DAY, 3 * DAY, -HOUR])
+def test_a_jump_of_the_system_clock_within_a_boot_is_told_and_not_followed(
+    world: World, running: Clock, jump: timedelta
+) -> None:
+    world.offset = jump
+    world.pass_(MINUTE)
+    assert abs(running.now() - world.true) < MINUTE
+    world.pass_(10 * DAY)
+    assert abs(running.now() - world.true) < MINUTE
+    running.keep()
+    assert len(world.told) == 1
+    assert "is not believed until a trusted time confirms it" in world.told[0]
+    assert running.note is not None
+
+
+def test_a_small_step_forward_is_believed_where_nobody_confirmed_the_time(world: World, running: Clock) -> None:
+    world.offset = 2 * HOUR
+    world.pass_(MINUTE)
+    assert abs(running.now() - (world.true + 2 * HOUR)) < MINUTE
+    running.keep()
+    assert "corrected by +2.0 h" in world.told[0]
+
+
+def test_a_start_in_1970_goes_on_from_the_floor(world: World, running: Clock) -> None:
+    running.keep()
+    world.offset = datetime(1970, 1, 1, tzinfo=UTC) - world.true
+    again = world.boot()
+    assert again.now() >= START
+    assert again.now() - START < 2 * HOUR
+    assert not again.stamp().is_trusted
+
+
+def test_time_does_not_run_backwards_over_restarts_whatever_the_clock_says(world: World) -> None:
+    seen = []
+    for offset in (timedelta(0), -40 * DAY, 3 * HOUR, -400 * DAY, 500 * DAY):
+        world.offset = offset
+        clock = world.boot()
+        for _ in range(3):
+            seen.append(clock.now())
+            world.pass_(HOUR)
+            clock.keep()
+    assert seen == sorted(seen)
+
+
+def test_a_start_far_beyond_the_floor_does_not_keep_out_the_right_time_at_the_next_start(
+    world: World, running: Clock
+) -> None:
+    running.keep()
+    world.offset = 300 * DAY
+    ahead = world.boot()
+    world.pass_(DAY)
+    ahead.now()
+    ahead.keep()
+    world.offset = timedelta(0)
+    right = world.boot()
+    assert abs(right.now() - world.true) < MINUTE
+
+
+def test_a_start_beyond_all_plausible_time_is_refused(world: World, running: Clock) -> None:
+    running.keep()
+    world.offset = MAX_OFF + 10 * DAY
+    clock = world.boot()
+    assert abs(clock.now() - world.true) < 2 * HOUR
+    assert clock.note is not None and "is not believed" in clock.note
+
+
+@pytest.mark.parametrize("offset", [-30 * DAY, 200 * DAY])
+def test_a_trusted_time_corrects_in_either_direction_and_says_so(
+    world: World, running: Clock, offset: timedelta
+) -> None:
+    running.keep()
+    world.true += 20 * DAY  # it was off
+    world.offset = offset
+    clock = world.boot()
+    assert abs(clock.now() - world.true) > 10 * DAY
+    world.offset, world.is_synchronised = timedelta(0), True
+    world.pass_(3 * HOUR)
+    assert clock.now() == world.true
+    assert clock.stamp().is_trusted
+    assert clock.note is None
+    clock.keep()
+    assert "the system clock is synchronised" in world.told[-1]
+
+
+def test_loggers_that_kept_time_carry_a_device_forward_that_was_off_for_a_winter(world: World, running: Clock) -> None:
+    running.keep()
+    world.true += 150 * DAY  # it was off: no monotonic time has passed
+    world.offset = datetime(1970, 1, 1, tzinfo=UTC) - world.true
+    clock = world.boot()
+    assert world.true - clock.now() > 149 * DAY
+    for _ in range(5):
+        clock.witness(world.true)
+        world.pass_(15 * MINUTE)
+    assert abs(clock.now() - world.true) < HOUR
+    assert not clock.is_trusted
+    clock.keep()
+    assert "readings in a row say so" in world.told[-1]
+
+
+def test_one_reading_from_the_future_moves_nothing(world: World, running: Clock) -> None:
+    running.witness(world.true + 100 * DAY)
+    for _ in range(3):
+        world.pass_(15 * MINUTE)
+        running.witness(world.true)
+    assert abs(running.now() - world.true) < MINUTE
+
+
+def test_a_damaged_floor_is_written_anew(world: World) -> None:
+    world.path.write_bytes(b'{"floor_utc": "no time"}')
+    clock = world.boot()
+    assert abs(clock.now() - world.true) < MINUTE
+    clock.keep()
+    assert abs(world.boot().now() - world.true) < MINUTE
+
+
+def test_times_are_written_and_read_as_utc_alone() -> None:
+    assert parse_utc(format_utc(START)) == START
+    assert parse_utc("2006-06-01T06:00:00-06:00") == START
+    with pytest.raises(ValueError, match="no offset"):
+        parse_utc("2006-06-01T06:00:00")
+
+
+def test_the_kernel_can_be_asked() -> None:
+    assert kernel_is_synchronised() in (True, False)
+    assert read_boot_id()

@@ -1,0 +1,459 @@
+"""Readings come in whole, once, judged, and never at the cost of others."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fieldedge import door as door_module
+from fieldedge.clock import Clock, format_utc
+from fieldedge.config import DeviceConfig, DeviceDirectory, Site, SourceConfig
+from fieldedge.door import Door, Gate, Taken
+from fieldedge.errors import ConfigError, StoreFailed
+from fieldedge.loggers import FORMATS, LoggerFormat, Parsed
+from fieldedge.mapping import Mapper
+from fieldedge.quality import judge
+from fieldedge.samples import Channel
+from fieldedge.sources import Delivery
+from fieldedge.store import Store
+
+NOW = datetime(2026, 5, 2, 12, tzinfo=UTC)
+CHANNELS = (
+    Channel("air_temperature_c", "degC", -45.0, 55.0, max_change_per_h=20.0, flat_after_h=8.0, spike=6.0),
+    Channel("rain_mm", "mm", 0.0, 450.0, "sum"),
+)
+HEADER = (
+    '"TOA5","Station","CR1000","1048","OS","CPU:Weather.CR1","54655","Met15"\n'
+    '"TIMESTAMP","RECORD","AirTC","Rain"\n"TS","RN","Deg C","mm"\n"","","Avg","Tot"\n'
+)
+
+
+@dataclass
+class ScriptedSource:
+    """A source whose payloads the test writes. What is not done comes again, as from any source."""
+
+    name: str
+    payloads: list[bytes] = field(default_factory=list)
+    done: list[bytes] = field(default_factory=list)
+    fault: str | None = None
+    error: Exception | None = None
+    note: str | None = None
+    is_ended: bool = False
+
+    def poll(self, limit_bytes: int) -> list[Delivery]:
+        if self.error is not None:
+            raise self.error
+        deliveries, room = [], limit_bytes
+        for payload in self.payloads:
+            if room <= 0:
+                break
+            room -= len(payload)
+            deliveries.append(Delivery(payload, f"{self.name}/in", self.name, self._finish(payload), fault=self.fault))
+        return deliveries
+
+    def close(self) -> None:
+        self.is_ended = True
+
+    def _finish(self, payload: bytes) -> Callable[[], None]:
+        def done() -> None:
+            self.payloads.remove(payload)
+            self.done.append(payload)
+
+        return done
+
+
+@dataclass
+class Device:
+    """A door with scripted sources, a real store and a clock that the test moves."""
+
+    root: Path
+    sources: dict[str, ScriptedSource]
+    door: Door
+    store: Store
+    clock: Clock
+    now: datetime
+    lines: list[tuple[str, str]] = field(default_factory=list)
+
+    def put(self, name: str, *payloads: bytes) -> None:
+        self.sources[name].payloads += payloads
+
+    def take(self, name: str = "station", **options: Any) -> Taken:
+        return self.door.take(name, self.clock.now(), **options)
+
+    def errors(self) -> list[str]:
+        return [reject["error"] for reject in self.store.rejects()]
+
+
+class Moving:
+    """A clock's hands."""
+
+    def __init__(self) -> None:
+        self.wall, self.monotonic_s, self.is_synchronised = NOW, 0.0, True
+
+
+@pytest.fixture
+def hands() -> Moving:
+    return Moving()
+
+
+@pytest.fixture
+def device(tmp_path: Path, hands: Moving) -> Iterator[Device]:
+    device = open_device(tmp_path, hands)
+    yield device
+    device.store.close()
+
+
+def open_device(
+    root: Path, hands: Moving, store: Store | None = None, formats: tuple[str, ...] = ("jsonlines", "toa5")
+) -> Device:
+    clock = Clock(
+        root / "clock.json",
+        wall=lambda: hands.wall,
+        monotonic=lambda: hands.monotonic_s,
+        boot_id="boot",
+        is_synchronised=lambda: hands.is_synchronised,
+    )
+    store = store or Store(root / "store.db", clock.stamp)
+    sources = {"station": ScriptedSource("station"), "other": ScriptedSource("other")}
+    mapper = Mapper.from_config({"air_temperature_c": "AirTC", "rain_mm": "Rain"}, CHANNELS)
+    gates = [
+        Gate(sources["station"], FORMATS[formats[0]], Mapper.from_config({}, CHANNELS)),
+        Gate(sources["other"], FORMATS[formats[1]], mapper),
+    ]
+    lines: list[tuple[str, str]] = []
+    door = Door(gates, store, CHANNELS, lambda line, where: lines.append((line, where)), clock)
+    return Device(root, sources, door, store, clock, NOW, lines)
+
+
+def line(minutes: float = 0.0, air_temperature_c: float | None = 20.0, start: datetime = NOW, **more: Any) -> bytes:
+    """A sample as a line, some minutes after `start`."""
+    time = format_utc(start + timedelta(minutes=minutes))
+    return json.dumps({"time": time, "air_temperature_c": air_temperature_c, **more}).encode() + b"\n"
+
+
+def test_samples_are_stored_with_their_flags_and_then_done(device: Device) -> None:
+    payload = line(-30, 20.0) + line(-15, 99.0) + line(0, None, rain_mm=1.5)
+    device.put("station", payload)
+    taken = device.take()
+    assert taken == Taken(samples=3, days=frozenset({"2026-05-02"}))
+    assert device.sources["station"].done == [payload]
+    stored = device.store.last_samples("station", 10)
+    assert [sample.flags.get("air_temperature_c") for sample in stored] == ["good", "range", "missing"]
+    assert stored[2].good() == {"rain_mm": 1.5}
+
+
+def test_a_logger_file_is_mapped_to_channels(device: Device) -> None:
+    device.put("other", (HEADER + '"2026-05-02 11:45:00",1,21.3,0.2\n"2026-05-02 12:00:00",2,"NAN",0\n').encode())
+    assert device.take("other").samples == 2
+    (first, second) = device.store.samples("2026-05-02T00:00:00Z", "2026-05-03T00:00:00Z")
+    assert (first.sample.origin, first.sample.values) == ("Station/Met15", {"air_temperature_c": 21.3, "rain_mm": 0.2})
+    assert second.flags == {"air_temperature_c": "missing", "rain_mm": "good"}
+
+
+def test_repeats_are_counted_and_change_nothing(device: Device) -> None:
+    device.put("station", line(-15) + line(0))
+    device.take()
+    before = device.store.last_samples("station", 10)
+    device.put("station", line(-15) + line(0) + line(0))
+    assert device.take() == Taken(repeated=3, days=frozenset({"2026-05-02"}))
+    assert device.store.last_samples("station", 10) == before
+
+
+def test_another_value_for_a_moment_that_is_taken_is_kept_aside(device: Device) -> None:
+    device.put("station", line(0, 20.0) + line(0, 21.0))
+    assert (device.take().samples, device.take().conflicting) == (1, 0)
+    device.put("station", line(0, 22.0))
+    assert device.take().conflicting == 1
+    assert device.errors() == ["another sample of this moment is stored; that one stays"] * 2
+    assert device.store.last_samples("station", 1)[0].good() == {"air_temperature_c": 20.0}
+
+
+def test_what_cannot_be_taken_is_kept_with_its_reason_and_place(device: Device) -> None:
+    device.put(
+        "station", line(-15) + b"\xff\n{\n" + b'{"time": "yesterday", "air_temperature_c": 1}\n{"time": 1}\n' + line(0)
+    )
+    assert device.take() == Taken(samples=2, rejected=4, days=frozenset({"2026-05-02"}))
+    kept = device.store.rejects()
+    assert [reject["where"] for reject in kept] == [f"station/in, line {number}" for number in (2, 3, 4, 5)]
+    assert "not UTF-8" in kept[0]["error"]
+    assert "not a readable JSON object" in kept[1]["error"]
+    assert "the time is 'yesterday'" in kept[2]["error"]
+    assert json.loads(kept[2]["body"]) == {"time": "yesterday", "air_temperature_c": 1}
+
+
+def test_what_the_source_could_not_take_is_kept_with_its_reason(device: Device) -> None:
+    device.sources["station"].fault = "the line is too long"
+    device.put("station", b"xxxx\xff")
+    assert device.take().rejected == 1
+    assert device.store.rejects()[0] == {
+        "where": "station/in, line 1",
+        "error": "the line is too long",
+        "body": "xxxx\\xff",
+        "repeats": 0,
+    }
+    assert device.sources["station"].done == [b"xxxx\xff"]
+
+
+def test_messages_are_handed_on_after_the_samples_and_before_done(device: Device) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def handle(line: str, where: str) -> None:
+        seen.append((len(device.store.last_samples("station", 10)), len(device.sources["station"].done)))
+        device.lines.append((line, where))
+
+    device.door.use(device.store, handle)
+    device.put("station", b'{"kind": "decide", "date": "2026-05-02"}\n' + line(0) + b'{"kind": "field"}\n')
+    assert device.take() == Taken(samples=1, messages=2, days=frozenset({"2026-05-02"}))
+    assert device.lines == [
+        ('{"kind": "decide", "date": "2026-05-02"}', "station/in, line 1"),
+        ('{"kind": "field"}', "station/in, line 3"),
+    ]
+    assert seen == [(1, 0), (1, 0)]
+
+
+def test_nothing_is_done_while_the_store_cannot_be_written(device: Device) -> None:
+    device.put("station", line(-15), line(0))
+    device.store._connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(StoreFailed):
+        device.take()
+    assert device.sources["station"].done == []
+    device.store._connection.execute("PRAGMA query_only = OFF")
+    assert device.take().samples == 2
+    assert len(device.sources["station"].done) == 2
+
+
+def test_another_store_can_be_gone_on_with(device: Device, tmp_path: Path) -> None:
+    device.put("station", line(0))
+    with Store(tmp_path / "mended.db", device.clock.stamp) as mended:
+        device.door.use(mended, lambda _line, _where: None)
+        assert device.take().samples == 1
+        assert len(mended.last_samples("station", 2)) == 1
+    assert device.store.last_samples("station", 2) == []
+
+
+def test_what_was_stored_before_a_failure_is_told_with_the_next_call(device: Device, monkeypatch: Any) -> None:
+    def fail(_line: str, _where: str) -> None:
+        raise StoreFailed("the disk is full")
+
+    monkeypatch.setattr(door_module, "BATCH_BYTES", 1)
+    device.door.use(device.store, fail)
+    device.put("station", line(-2000), line(-15) + b'{"kind": "decide"}\n')
+    with pytest.raises(StoreFailed):
+        device.take()
+    device.door.use(device.store, lambda _line, _where: None)
+    taken = device.take()
+    assert taken == Taken(samples=1, repeated=1, messages=1, days=frozenset({"2026-05-01", "2026-05-02"}))
+
+
+def test_a_batch_is_stored_whole_or_not_at_all(device: Device, monkeypatch: Any) -> None:
+    def fail(*_: object) -> None:
+        raise StoreFailed("the disk is full")
+
+    device.put("station", line(0) + b"{\n")
+    monkeypatch.setattr(Store, "_reject", fail)
+    with pytest.raises(StoreFailed):
+        device.take()
+    assert device.store.last_samples("station", 10) == []
+    assert device.sources["station"].done == []
+
+
+def test_a_source_that_fails_does_not_stop_another(device: Device) -> None:
+    device.sources["station"].error = OSError(5, "Input/output error")
+    device.put("other", (HEADER + '"2026-05-02 11:45:00",1,21.3,0.2\n').encode())
+    with pytest.raises(OSError, match="Input/output error"):
+        device.take("station")
+    assert device.take("other").samples == 1
+
+
+def test_a_payload_that_a_format_cannot_handle_is_rejected_and_the_source_goes_on(
+    device: Device, tmp_path: Path
+) -> None:
+    def parse(payload: bytes, where: str, first_line: int = 1) -> Iterator[Parsed]:
+        if payload == b"bad":
+            raise ZeroDivisionError
+        return FORMATS["jsonlines"].parse(payload, where, first_line)
+
+    source = ScriptedSource("odd", [b"bad", line(0)])
+    gate = Gate(source, LoggerFormat(parse, lambda payload: payload[:0]), Mapper.from_config({}, CHANNELS))
+    door = Door([gate], device.store, CHANNELS, lambda _line, _where: None, device.clock)
+    taken = door.take("odd", NOW)
+    assert (taken.samples, taken.rejected) == (1, 1)
+    assert device.errors() == ["this fieldedge cannot handle it (ZeroDivisionError()); report it with the device's log"]
+
+
+def test_absurd_times_are_rejected_with_their_reason(device: Device) -> None:
+    day = 1440.0
+    device.put("station", line(0.9 * day) + line(1.1 * day) + line(-399 * day) + line(-401 * day))
+    taken = device.take()
+    assert (taken.samples, taken.rejected) == (2, 2)
+    ahead, old = device.errors()
+    assert ahead == "its time 2026-05-03T14:24:00Z is 1.1 days ahead of the device's; is the logger's clock set?"
+    assert old.startswith("its time 2025-03-27T12:00:00Z is 401 days ago; samples are taken for 400 days")
+
+
+def test_loggers_go_on_through_a_winter_in_which_the_device_had_no_time(device: Device, hands: Moving) -> None:
+    """Switched off in May and on in September, its clock still in May: the loggers kept writing."""
+    hands.is_synchronised = False
+    device = open_device(device.root, hands, device.store)
+    device.put("station", line(0))
+    device.take()
+    for start in range(0, 120, 10):
+        device.put(
+            "station",
+            b"".join(line(day * 1440.0 + hour * 60.0) for day in range(start, start + 10) for hour in range(1, 25)),
+        )
+    taken = device.take()
+    assert (taken.samples, taken.rejected) == (120 * 24, 0)
+    for minutes in range(15, 75, 15):
+        device.put("station", line(120 * 1440.0 + minutes))
+        device.take()
+    assert timedelta(0) <= NOW + timedelta(days=120, hours=1) - device.clock.now() < timedelta(hours=1)
+
+
+def test_a_single_time_from_the_future_is_rejected_even_where_nobody_knows_the_time(
+    device: Device, hands: Moving
+) -> None:
+    hands.is_synchronised = False
+    device = open_device(device.root, hands, device.store)
+    device.put("station", line(0) + line(100 * 1440.0) + line(15))
+    taken = device.take()
+    assert (taken.samples, taken.rejected) == (2, 1)
+    assert device.clock.now() == NOW
+
+
+def test_a_flood_of_one_source_holds_up_no_other(device: Device) -> None:
+    for newest in range(20_000, 0, -500):
+        device.put("station", b"".join(line(-second / 60.0) for second in range(newest + 500, newest, -1)))
+    device.put("other", (HEADER + '"2026-05-02 11:45:00",1,21.3,0.2\n').encode())
+    first = device.take("station", limit_bytes=100_000)
+    assert first.has_more
+    assert 1000 < first.samples < 3000
+    assert device.take("other").samples == 1
+
+
+def test_what_is_recalled_of_a_dense_past_is_bounded_and_finds_a_stuck_sensor(device: Device, monkeypatch: Any) -> None:
+    """A sample every ten seconds, the same for ten hours: after eight of them it counts as stuck."""
+    recalled: list[int] = []
+
+    def judged(earlier: Any, arrived: Any, channels: Any) -> Any:
+        recalled.append(len(earlier))
+        return judge(earlier, arrived, channels)
+
+    monkeypatch.setattr(door_module, "judge", judged)
+    for hour in range(-10, 0):
+        device.put("station", b"".join(line(60.0 * hour + second / 6.0, 20.0) for second in range(360)))
+        device.take()
+    flags = [sample.flags["air_temperature_c"] for sample in device.store.last_samples("station", 3600)]
+    assert flags.index("flat") == 8 * 360
+    assert set(flags[8 * 360 :]) == {"flat"}
+    assert max(recalled) <= door_module.CONTEXT_SAMPLES + 20
+
+
+def test_a_spike_is_amended_when_the_next_sample_shows_it(device: Device) -> None:
+    for minutes, value in ((-30, 20.0), (-15, 27.0), (0, 20.1)):
+        device.put("station", line(minutes, value))
+        device.take()
+    flags = [sample.flags["air_temperature_c"] for sample in device.store.last_samples("station", 3)]
+    assert flags == ["good", "spike", "good"]
+
+
+def test_the_same_samples_get_the_same_flags_however_they_are_cut(tmp_path: Path, hands: Moving) -> None:
+    values = [20.0, 20.1, 40.0, 20.2, 20.2, *[20.2] * 40, 60.0, None, 21.0, 35.0, 35.1, 35.2, 35.1]
+    lines = [line(15.0 * (number - len(values)), value) for number, value in enumerate(values)]
+    found = []
+    for name, pieces in (
+        ("whole", [b"".join(lines)]),
+        ("each", lines),
+        ("late", [b"".join(lines[1::2]), b"".join(lines[::2])]),
+    ):
+        (tmp_path / name).mkdir()
+        device = open_device(tmp_path / name, hands)
+        for piece in pieces:
+            device.put("station", piece)
+            device.take()
+        found.append(device.store.last_samples("station", 100))
+        device.store.close()
+    assert found[0] == found[1] == found[2]
+
+
+def test_settings_open_the_sources_and_their_events_are_kept(tmp_path: Path, hands: Moving) -> None:
+    device = open_device(tmp_path, hands)
+    fields = {"air_temperature_c": {"field": "AirTC"}}
+    source = SourceConfig("logger", "folder", "toa5", {"path": "in", "look_every_s": 0}, fields)
+    config = DeviceConfig("dev-00", "agriculture", site=Site(41.4, 540.0, -6.0), sources=(source,))
+    door = Door.open(
+        config, DeviceDirectory(tmp_path), device.store, CHANNELS, lambda _line, _where: None, device.clock
+    )
+    assert door.take("logger", NOW) == Taken()
+    assert "cannot be read: No such file or directory" in device.store.events(kind="source")[0]["text"]
+    assert door.sources["logger"].note is not None
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "met.dat").write_text(HEADER + '"2026-05-02 05:45:00",1,21.3,0.2\n')
+    assert door.take("logger", NOW).samples == 1
+    assert device.store.last_samples("Station/Met15", 1)[0].sample.time_utc == "2026-05-02T11:45:00Z"
+    door.close()
+    again = Door.open(
+        config, DeviceDirectory(tmp_path), device.store, CHANNELS, lambda _line, _where: None, device.clock
+    )
+    assert again.take("logger", NOW) == Taken()
+    device.store.close()
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (SourceConfig("a", "folder", "toa5", {}), "[[source]] a has no path"),
+        (SourceConfig("a", "stdin", "toa5", {"path": "in"}), "[[source]] a: path is not a setting here"),
+        (SourceConfig("a", "stdin", "toa5", {}, {"vwc": "VWC"}), "[[source]] a, [source.fields]: vwc is not a channel"),
+        (SourceConfig("a", "mqtt", "toa5", {"topic": "#"}), "[[source]] a has no host"),
+    ],
+)
+def test_a_broken_source_is_named(tmp_path: Path, hands: Moving, source: SourceConfig, said: str) -> None:
+    device = open_device(tmp_path, hands)
+    config = DeviceConfig("dev-00", "agriculture", sources=(source,))
+    with pytest.raises(ConfigError) as raised:
+        Door.open(config, DeviceDirectory(tmp_path), device.store, CHANNELS, lambda _line, _where: None, device.clock)
+    assert said in str(raised.value)
+    device.store.close()
+
+
+LIKELY = st.sampled_from(
+    [
+        line(0),
+        line(-15, None),
+        b'{"kind": "decide"}\n',
+        b'{"time": "2026-05-02T12:00:00Z", "air_temperature_c": 1e999, "origin": "\\ud800"}\n',
+        b'{"time": 1e308, "rain_mm": -0.0}\n',
+        HEADER.encode(),
+        b'"2026-05-02 11:45:00",1,21.3,0.2\n',
+        b'{"deviceInfo": {"devEui": "a84041000181c2b3"}, "time": "2026-05-02T12:00:00Z", "object": {"rain_mm": "1"}}\n',
+        b"z6-1,Port1\n#,T\nTimestamps, mm Rain\n",
+        b"\x00" * 50 + b"\n",
+    ]
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(sorted(FORMATS)), st.lists(st.one_of(LIKELY, st.binary(max_size=60)), max_size=8))
+def test_no_bytes_from_a_logger_are_lost_or_stop_the_door(
+    tmp_path_factory: pytest.TempPathFactory, logger: str, pieces: list[bytes]
+) -> None:
+    device = open_device(tmp_path_factory.mktemp("fuzz"), Moving(), formats=(logger, logger))
+    payload = b"".join(pieces)
+    device.put("station", payload)
+    device.put("other", payload)
+    for name in ("station", "other"):
+        first = device.take(name)
+        assert not device.sources[name].payloads
+        device.put(name, payload)
+        again = device.take(name)
+        assert (again.samples, again.messages, again.rejected) == (0, first.messages, first.rejected)
+    device.store.check()
+    device.store.close()

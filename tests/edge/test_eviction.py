@@ -1,0 +1,350 @@
+"""Room is made from what is least worth keeping; what the cloud lacks and needs stays, whatever the pressure."""
+
+import json
+import os
+import random
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+import fieldedge.eviction
+from fieldedge.batches import DAY_TABLES
+from fieldedge.clock import Stamp
+from fieldedge.config import StoreConfig
+from fieldedge.eviction import BY_AGE, BY_VALUE, FRESH_SAMPLE_DAYS, _values, make_room
+from fieldedge.samples import FlaggedSample, Sample
+from fieldedge.store import LOG_KEPT_BYTES, Store
+from tests.edge.sample import SEASON, dated, field_record
+
+TODAY = date(2007, 9, 1)
+NO_FREE_BYTES = 0
+ROOMY = StoreConfig(max_bytes=100_000_000, max_days=10_000, min_free_bytes=NO_FREE_BYTES)
+KB = 1000
+
+
+def tight(content_kb: int, max_days: int = 10_000) -> StoreConfig:
+    return StoreConfig(LOG_KEPT_BYTES + content_kb * KB, max_days, NO_FREE_BYTES)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Any:
+    with Store(tmp_path / "store.db", lambda: Stamp("boot", "2007-09-01T12:00:00Z", True)) as opened:
+        yield opened
+
+
+def season(store: Store, year: int, days: int = 60, width: Any = None, size: int = 500) -> None:
+    store.add("fields", field_record(year))
+    for day in range(days):
+        store.add("readings", dated("readings", day, year, text="x" * size))
+        wide = {"yield_p10_t_ha": 5.0, "yield_p90_t_ha": 6.0 + day / 10.0} if width is None else width(day)
+        store.add("recommendations", dated("recommendations", day, year, text="x" * size, **wide))
+        if day % 7 == 3:
+            store.add("operations", dated("operations", day, year, source="override"))
+    store.add("harvests", dated("harvests", days, year, yield_t_ha=11.0))
+
+
+def samples(store: Store, first: date, days: int) -> None:
+    store.add_samples(
+        [
+            FlaggedSample(Sample("station", f"{first + timedelta(days=day)}T{hour:02d}:00:00Z", {"rain_mm": 0.0}), {})
+            for day in range(days)
+            for hour in range(24)
+        ]
+    )
+
+
+def days_of(store: Store, year: int, table: str = "readings") -> list[str]:
+    return [record["date"] for record in store.records(year, table)]
+
+
+def disk_bytes(store: Store) -> int:
+    return sum(
+        file.stat().st_size for suffix in ("", "-wal") if (file := store.path.with_name(f"store.db{suffix}")).exists()
+    )
+
+
+def test_where_there_is_room_nothing_goes_and_nothing_is_said(store: Store) -> None:
+    season(store, SEASON)
+    report = make_room(store, ROOMY, TODAY)
+    assert (report.rows, report.over_bytes, store.events()) == (0, 0, [])
+
+
+def test_old_samples_go_before_any_record_and_the_event_says_how_many(store: Store) -> None:
+    season(store, SEASON)
+    season(store, SEASON + 1)
+    samples(store, TODAY - timedelta(days=120), 120)
+    before = store.states()
+    report = make_room(store, tight(500), TODAY)
+    assert list(report.evicted) == ["samples that are summed up in their day's reading"]
+    assert store.states() == before
+    assert disk_bytes(store) <= tight(500).max_bytes
+    (event,) = store.events()
+    assert (event["kind"], event["rows"]) == ("evicted", report.rows)
+    assert f"made room: {report.rows} samples" in event["text"]
+
+
+def test_of_a_past_season_the_days_of_which_the_model_was_surest_go_first_and_whole(store: Store) -> None:
+    def width(day: int) -> dict[str, Any]:
+        if day == 5:
+            return {"yield_p10_t_ha": None, "yield_p90_t_ha": None}  # it abstained
+        return {"yield_p10_t_ha": 5.0, "yield_p90_t_ha": 6.0 + (day * 37 % 60)}
+
+    season(store, SEASON, width=width, size=20_000)
+    season(store, SEASON + 1, days=1)
+    full = store.used_bytes()
+    make_room(store, StoreConfig(full - 1, 10_000, NO_FREE_BYTES), TODAY)
+    left = days_of(store, SEASON, "recommendations")
+    assert 0 < len(left) < 60
+    assert set(days_of(store, SEASON)) <= set(left) | {min(left)} or set(left) <= set(days_of(store, SEASON))
+    by_width = sorted(range(60), key=lambda day: float("inf") if day == 5 else day * 37 % 60)
+    kept = sorted(dated("readings", day)["date"] for day in by_width[60 - len(left) :])
+    assert left == kept
+
+
+def test_what_was_not_chosen_when_days_were_goes_before_days_that_nobody_has_chosen_from(store: Store) -> None:
+    season(store, SEASON - 1, size=20_000)
+    season(store, SEASON, size=20_000)
+    season(store, SEASON + 1, days=1)
+    chosen = [dated("readings", day)["record_id"] for day in range(10)]
+    store.mark_selected("batch", SEASON, 100, chosen)
+    store.mark_acknowledged("batch")
+    report = make_room(store, StoreConfig(store.used_bytes() - 1, 10_000, NO_FREE_BYTES), TODAY)
+    assert list(report.evicted) == ["days of past seasons that were not chosen"]
+    assert len(days_of(store, SEASON - 1)) == 60
+    assert set(days_of(store, SEASON)) >= {dated("readings", day)["date"] for day in range(10)}
+
+
+def test_no_pressure_takes_what_is_not_acknowledged_and_it_is_said_that_room_lacks(store: Store) -> None:
+    season(store, SEASON)
+    season(store, SEASON + 1)
+    samples(store, TODAY - timedelta(days=40), 40)
+    store.mark_selected("sent", SEASON, 10, [dated("operations", 3)["record_id"]])
+    store.mark_acknowledged("sent")
+    store.mark_selected("waits", SEASON, 10, [dated("readings", 9)["record_id"]])
+    report = make_room(store, tight(1), TODAY)
+    assert report.over_bytes > 0
+    assert [record["date"] for record in store.records(SEASON, "operations")] == [
+        dated("operations", day)["date"] for day in range(10, 60, 7)
+    ]
+    assert days_of(store, SEASON) == [dated("readings", 9)["date"]]
+    assert len(store.records(SEASON, "harvests")) == len(store.records(SEASON, "fields")) == 1
+    assert (len(days_of(store, SEASON + 1)), len(store.records(SEASON + 1, "operations"))) == (60, 9)
+    assert store.sample_days() == [f"{TODAY - timedelta(days=day)}" for day in (3, 2, 1)]
+    assert "bring the device to a link" in store.events(1, "store_full")[0]["text"]
+
+
+def test_what_is_beyond_the_age_limit_goes_without_pressure_but_for_what_is_not_acknowledged(store: Store) -> None:
+    season(store, SEASON - 3)
+    season(store, SEASON + 1)
+    store.reject("line 1", "not JSON", "{")
+    report = make_room(store, StoreConfig(ROOMY.max_bytes, 300, NO_FREE_BYTES), TODAY)
+    assert report.evicted.keys() == {"unchosen days beyond the age limit"}
+    assert [len(store.records(SEASON - 3, table)) for table in ("fields", "operations", "harvests")] == [1, 9, 1]
+    assert len(days_of(store, SEASON + 1)) == 60
+
+
+def test_a_clock_that_runs_years_ahead_ages_nothing(store: Store) -> None:
+    season(store, SEASON)
+    samples(store, date(2006, 5, 1), 60)
+    report = make_room(store, StoreConfig(ROOMY.max_bytes, 300, NO_FREE_BYTES), date(2031, 1, 1))
+    assert report.rows == 0
+
+
+def test_a_flood_of_rejects_is_taken_back_before_anything_else(store: Store) -> None:
+    season(store, SEASON)
+    season(store, SEASON + 1, days=1)
+    before = store.states()
+    store.reject_all((f"line {number}", "not JSON", f"{number}" * 200) for number in range(3000))
+    report = make_room(store, StoreConfig(store.used_bytes() - 1, 10_000, NO_FREE_BYTES), TODAY)
+    assert list(report.evicted) == ["rejects before the last 1000"] and store.states() == before
+    assert len(store.rejects()) >= 1000
+
+
+def test_making_room_can_be_interrupted_between_small_steps_and_goes_on_the_next_time(store: Store) -> None:
+    season(store, SEASON + 1, days=1)
+    samples(store, TODAY - timedelta(days=200), 200)
+    asked = []
+
+    def is_interrupted() -> bool:
+        asked.append(len(store.last_samples("station", 10_000)))
+        return len(asked) in (8, 16, 24)
+
+    reports = []
+    while not reports or reports[-1].is_interrupted:
+        reports.append(make_room(store, tight(1), TODAY, is_interrupted))
+    assert len(reports) > 2
+    assert all(before - after <= 500 for before, after in pairwise(asked))
+    assert store.sample_days()[0] == f"{TODAY - timedelta(days=1 + FRESH_SAMPLE_DAYS)}"
+    assert sum(event["rows"] for event in store.events(kind="evicted")) == sum(report.rows for report in reports)
+
+
+def test_a_process_that_is_killed_while_it_makes_room_has_told_of_all_that_went(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with Store(path) as store:
+        season(store, SEASON + 1, days=1)
+        samples(store, TODAY - timedelta(days=200), 200)
+        before = len(store.last_samples("station", 10_000))
+    child = os.fork()
+    if child == 0:
+        steps = iter(range(100))
+        make_room(Store(path), tight(1), TODAY, lambda: os._exit(9) if next(steps) == 9 else False)  # type: ignore[func-returns-value]
+    os.waitpid(child, 0)
+    with Store(path) as store:
+        store.check()
+        gone = before - len(store.last_samples("station", 10_000))
+        assert gone > 0 and sum(event["rows"] for event in store.events(kind="evicted")) == gone
+
+
+def test_where_the_disk_is_full_damaged_stores_that_were_set_aside_go_first(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    season(store, SEASON)
+    for name in ("20060501T000000Z", "20060601T000000Z"):
+        for suffix in ("", "-wal"):
+            store.path.with_name(f"store.db.damaged-{name}{suffix}").write_bytes(bytes(10_000))
+    real = shutil.disk_usage(store.path.parent)
+    kept = {"bytes": 0}
+
+    def usage(path: Path) -> Any:
+        kept["bytes"] = sum(file.stat().st_size for file in path.iterdir() if "damaged" in file.name)
+        return real._replace(free=1_000_000 - kept["bytes"])
+
+    monkeypatch.setattr(fieldedge.eviction.shutil, "disk_usage", usage)
+    report = make_room(store, StoreConfig(ROOMY.max_bytes, 10_000, 980_000), TODAY)
+    assert report.evicted == {"damaged stores that were set aside": (1, 20_000)}
+    assert [file.name for file in store.path.parent.iterdir() if "damaged" in file.name and file.suffix != ""] != []
+    assert "20060501T000000Z, damaged and set aside" in store.events(1, "evicted")[0]["text"]
+
+
+@dataclass
+class Model:
+    """What the store must hold, by what was done to it."""
+
+    records: dict[str, tuple[str, int, str]] = field(default_factory=dict)  # table, season, state
+    batches: dict[str, list[str]] = field(default_factory=dict)
+    evicted: int = 0
+
+
+class Pressure(RuleBasedStateMachine):
+    """Seasons are lived, sent, acknowledged and lost again in any order; room is made with any bound at any time."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="eviction-"))
+        self.store = Store(self.folder / "store.db", lambda: Stamp("boot", "2007-09-01T12:00:00Z", True))
+        self.model, self.year, self.day, self.batch = Model(), SEASON, 0, 0
+
+    def teardown(self) -> None:
+        self.store.close()
+        shutil.rmtree(self.folder)
+
+    def put(self, table: str, record: dict[str, Any]) -> None:
+        if self.store.add(table, record):
+            self.model.records[record["record_id"]] = table, record["season"], "stored"
+
+    @rule(days=st.integers(1, 25), size=st.integers(0, 1500))
+    def live(self, days: int, size: int) -> None:
+        for day in range(self.day, self.day + days):
+            self.put("readings", dated("readings", day, self.year, text="x" * size))
+            width = {"yield_p10_t_ha": 5.0, "yield_p90_t_ha": 5.0 + day * 7 % 11}
+            self.put("recommendations", dated("recommendations", day, self.year, text="x" * size, **width))
+            if day % 5 == 0:
+                self.put("operations", dated("operations", day, self.year, source="override"))
+        first = date.fromisoformat(dated("readings", self.day, self.year)["date"])
+        samples(self.store, first, days)
+        self.day += days
+
+    @rule()
+    def harvest(self) -> None:
+        self.put("fields", field_record(self.year))
+        self.put("harvests", dated("harvests", self.day, self.year, yield_t_ha=10.0))
+        self.year, self.day = self.year + 1, 0
+
+    @rule(count=st.integers(1, 30), text=st.integers(0, 3000))
+    def refuse(self, count: int, text: int) -> None:
+        self.store.reject_all((f"line {at}", "bad", f"{self.year} {self.day} {at}" + "x" * text) for at in range(count))
+
+    @rule(seed=st.integers(0, 2**32), share=st.floats(0.05, 1.0))
+    def select(self, seed: int, share: float) -> None:
+        stored = sorted(identity for identity, (_, _, state) in self.model.records.items() if state == "stored")
+        dice = random.Random(seed)  # noqa: S311
+        chosen = [identity for identity in stored if dice.random() < share]
+        if chosen:
+            self.batch += 1
+            self.store.mark_selected(f"batch {self.batch}", self.year, 100, chosen)
+            self.model.batches[f"batch {self.batch}"] = chosen
+            self._move(chosen, "selected")
+
+    @rule(is_lost=st.booleans())
+    def settle(self, is_lost: bool) -> None:
+        if self.model.batches:
+            identity = next(iter(self.model.batches))
+            (self.store.withdraw if is_lost else self.store.mark_acknowledged)(identity)
+            self._move(self.model.batches.pop(identity), "stored" if is_lost else "acknowledged")
+
+    def _move(self, identities: list[str], state: str) -> None:
+        for identity in identities:
+            table, year, _ = self.model.records[identity]
+            self.model.records[identity] = table, year, state
+
+    @rule(content_kb=st.integers(1, 600), max_days=st.integers(1, 800), ahead=st.integers(-400, 4000))
+    def make_room(self, content_kb: int, max_days: int, ahead: int) -> None:
+        bounds, today = tight(content_kb, max_days), TODAY + timedelta(days=ahead)
+        report = make_room(self.store, bounds, today)
+        self.model.evicted += report.rows
+        if report.over_bytes:
+            values = _values(self.store, bounds, today)
+            for eligible in (*BY_AGE, *BY_VALUE):
+                rows = self.store._connection.execute(
+                    f"SELECT count(*) FROM {eligible.table} t WHERE {eligible.where}",  # noqa: S608
+                    values,
+                ).fetchone()[0]
+                assert rows == 0, f"over its bound, though there are {rows} {eligible.what}"
+        else:
+            assert self.store.used_bytes() <= bounds.max_bytes
+            if report.rows:
+                assert disk_bytes(self.store) <= bounds.max_bytes
+        self._check()
+        left = {row[0] for row in self.store._all("SELECT record_id FROM records")}
+        self.model.records = {identity: kept for identity, kept in self.model.records.items() if identity in left}
+
+    def _check(self) -> None:
+        states = dict(self.store._all("SELECT record_id, state FROM records"))
+        latest = max((year for _, year, _ in self.model.records.values()), default=0)
+        for identity, (table, year, state) in self.model.records.items():
+            is_protected = state == "selected" or (state == "stored" and table not in DAY_TABLES) or year == latest
+            if is_protected:
+                assert states.get(identity) == state, f"{identity}, {state}, has gone"
+            else:
+                assert states.get(identity, state) == state
+
+    @invariant()
+    def every_row_that_went_is_in_an_event(self) -> None:
+        if hasattr(self, "store"):
+            told = sum(
+                json.loads(body)["rows"]
+                for (body,) in self.store._all("SELECT body FROM events WHERE kind = 'evicted'")
+            )
+            assert told == self.model.evicted
+
+
+TestPressure = Pressure.TestCase
+TestPressure.settings = settings(
+    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+@pytest.mark.slow
+class TestLongPressure(Pressure.TestCase):
+    settings = settings(
+        max_examples=300, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    )

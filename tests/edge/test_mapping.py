@@ -1,0 +1,244 @@
+"""A logger's own fields, units and times become a workload's channels, or say why they cannot."""
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fieldedge.config import SOURCE_FORMATS
+from fieldedge.errors import ConfigError, DataError
+from fieldedge.loggers import FORMATS, RawSample
+from fieldedge.mapping import UNITS, Mapper, known_unit, number
+from fieldedge.samples import Sample
+from fieldedge.workloads.agriculture.channels import CHANNELS
+
+MOMENT = "2026-05-01T12:15:00Z"
+WHERE = "device.toml, [[source]] station, fields"
+
+
+def mapper(utc_offset_h: float = 0.0, **fields: Any) -> Mapper:
+    return Mapper.from_config(fields, CHANNELS, utc_offset_h, WHERE)
+
+
+def value(setting: object, raw: object, channel: str = "air_temperature_c", **units: str) -> float | None:
+    fields: Any = {"T": raw}
+    return mapper(**{channel: setting}).sample(RawSample("x", MOMENT, fields, None, units), "station").values[channel]
+
+
+def time_of(raw: Any, utc_offset_h: float = 0.0, **time: Any) -> str:
+    made = mapper(utc_offset_h, **({"time": time} if time else {}))
+    return made.sample(RawSample("x", raw, {"rain_mm": 0, "when": raw}), "station").time_utc
+
+
+def test_every_format_that_the_settings_name_is_there() -> None:
+    assert set(FORMATS) == set(SOURCE_FORMATS)
+
+
+def test_every_channels_unit_is_known() -> None:
+    assert {channel.unit for channel in CHANNELS} <= set(UNITS)
+
+
+def test_without_a_mapping_fields_that_are_named_like_channels_are_those() -> None:
+    raw = RawSample("x", MOMENT, {"air_temperature_c": 21.3, "rain_mm": "0.2", "battery": 3.6})
+    assert mapper().sample(raw, "station") == Sample("station", MOMENT, {"air_temperature_c": 21.3, "rain_mm": 0.2})
+
+
+def test_a_mapping_names_the_fields_and_only_those_count() -> None:
+    raw = RawSample("x", MOMENT, {"AirTC_Avg": "21.3", "VWC(1)": "0.2", "rain_mm": "3"})
+    made = mapper(air_temperature_c="AirTC_Avg", vwc_15cm_m3_m3={"field": "VWC(1)"}, ndvi="NDVI")
+    assert made.sample(raw, "station").values == {"air_temperature_c": 21.3, "vwc_15cm_m3_m3": 0.2}
+
+
+def test_a_loggers_own_name_goes_before_the_sources() -> None:
+    assert mapper().sample(RawSample("x", MOMENT, {"rain_mm": 0}, "a84041000181c2b3"), "lora").origin == (
+        "a84041000181c2b3"
+    )
+
+
+@pytest.mark.parametrize(
+    ("channel", "unit", "raw", "expected"),
+    [
+        ("air_temperature_c", "degF", 70.34, 21.3),
+        ("air_temperature_c", "K", "294.45", 21.3),
+        ("air_temperature_c", "degC", 21.3, 21.3),
+        ("relative_humidity_pct", "fraction", 0.62, 62.0),
+        ("relative_humidity_pct", "%", 62, 62.0),
+        ("vwc_15cm_m3_m3", "%", 21.3, 0.213),
+        ("rain_mm", "in", 0.01, 0.254),
+        ("rain_mm", "cm", 1.2, 12.0),
+        ("wind_speed_m_s", "km/h", 36, 10.0),
+        ("wind_speed_m_s", "mph", 10, 4.4704),
+        ("wind_speed_m_s", "kn", 10, 5.144444),
+        ("solar_radiation_w_m2", "kW/m2", 0.8, 800.0),
+        ("solar_radiation_w_m2", "MJ/m2/h", 3.6, 1000.0),
+        ("solar_radiation_w_m2", "MJ/m2/d", 8.64, 100.0),
+    ],
+)
+def test_units_are_converted(channel: str, unit: str, raw: object, expected: float) -> None:
+    assert value({"field": "T", "unit": unit}, raw, channel) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_unit_that_the_logger_states_counts_where_none_is_named() -> None:
+    assert value("T", "70.34", T="Deg F") == pytest.approx(21.3)
+    assert value("T", "21.3", T="Deg C") == 21.3
+    assert value({"field": "T", "unit": "degC"}, "21.3", T="Deg F") == 21.3
+
+
+@pytest.mark.parametrize(
+    ("stated", "unit"),
+    [
+        ("°C", "degC"), ("Deg C", "degC"), ("deg_C", "degC"), ("degree_F", "degF"), ("C", "degC"), ("K", "K"),
+        ("m³/m³", "m3/m3"), ("m^3/m^3", "m3/m3"), ("W/m^2", "W/m2"), ("W m-2", "W/m2"), ("meters/second", "m/s"),
+        ("inches", "in"), ("%", "%"), ("MJ/m2", None), ("mV", None), ("°", None), ("Volts", None), ("", None),
+    ],
+)  # fmt: skip
+def test_a_unit_is_known_however_it_is_spelled(stated: str, unit: str | None) -> None:
+    assert known_unit(stated) == unit
+
+
+@pytest.mark.parametrize("stated", ["kPa", "MJ/m^2", "Smp"])
+def test_a_stated_unit_that_does_not_fit_is_asked_for_and_never_guessed(stated: str) -> None:
+    with pytest.raises(DataError, match=r"'T' in .*; expected a temperature for air_temperature_c: name its unit"):
+        value("T", 21.3, T=stated)
+
+
+@pytest.mark.parametrize(
+    "raw", ["NAN", "NaN", "INF", "-INF", "", "#N/A", "21,3", "1_000", "21.3 C", "٣", "0x1F", None, True, math.nan,
+            math.inf, 10**400, "9" * 100, "1e999"],
+)  # fmt: skip
+def test_what_is_no_number_is_missing(raw: object) -> None:
+    assert value("T", raw) is None
+
+
+@pytest.mark.parametrize("raw", ["21.3", " 21.3 ", "+2.13e1", 21.3, "21.30"])
+def test_a_number_is_one_however_it_is_written(raw: object) -> None:
+    assert value("T", raw) == 21.3
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "2026-05-01T12:15:00Z",
+        "2026-05-01T12:15:00.999+00:00",
+        "2026-05-01T14:15:00.123456789+02:00",
+        "2026-05-01 12:15:00",
+        " 2026-05-01T12:15 ",
+        1777637700,
+        1777637700.9,
+        1777637700000,
+        "1777637700",
+        "1777637700000",
+    ],
+)
+def test_a_time_is_read_as_it_usually_comes(raw: object) -> None:
+    assert time_of(raw) == MOMENT
+
+
+def test_a_time_without_a_zone_is_the_sites() -> None:
+    assert time_of("2026-05-01 07:15:00", -5.0) == MOMENT
+    assert time_of("2026-05-01 17:45:00", 5.5) == MOMENT
+    assert time_of("2026-05-01 12:15:00+00:00", -5.0) == MOMENT
+    of_the_logger = mapper(-5.0, time={"utc_offset_h": 1})
+    assert of_the_logger.sample(RawSample("x", "2026-05-01 13:15:00", {"rain_mm": 0}), "s").time_utc == MOMENT
+
+
+def test_a_time_may_stand_in_any_field_and_in_any_format() -> None:
+    assert time_of("5/1/26 12:15", field="when", format="%m/%d/%y %H:%M") == MOMENT
+    assert time_of("05/01/2026 12:15:00 PM", format="%m/%d/%Y %I:%M:%S %p") == MOMENT
+    assert time_of("01.05.2026 12:15", format="%d.%m.%Y %H:%M") == MOMENT
+    assert time_of("2026-05-01 14:15:00 +0200", format="%Y-%m-%d %H:%M:%S %z") == MOMENT
+    assert time_of(1777637700, format="epoch_s") == time_of("1777637700000", format="epoch_ms") == MOMENT
+    assert mapper(time="when").sample(RawSample("x", None, {"rain_mm": 0, "when": MOMENT}), "s").time_utc == MOMENT
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (None, "has not a time; it has rain_mm, when"),
+        ("5/1/26 12:15", "expected ISO 8601 .* set time = "),
+        ("yesterday", "expected ISO 8601"),
+        ("2026-02-30T00:00:00Z", "expected ISO 8601"),
+        (True, "expected ISO 8601"),
+        (math.nan, "expected ISO 8601"),
+        (1e300, "expected ISO 8601"),
+        (42, "expected ISO 8601"),
+        ("x" * 10_000, "expected ISO 8601"),
+        ("1900-01-01T00:00:00Z", "is the logger's clock set"),
+        ("9999-12-31T23:59:59-14:00", "expected ISO 8601"),
+    ],
+)
+def test_a_time_that_cannot_be_is_refused_and_named(raw: object, said: str) -> None:
+    with pytest.raises(DataError, match=said) as refused:
+        time_of(raw)
+    assert len(str(refused.value)) < 500
+
+
+def test_a_sample_with_none_of_the_mapped_fields_says_what_it_has() -> None:
+    with pytest.raises(DataError, match=r"none of the fields AirTC_Avg; it has AirTC, \\ud800; name the logger's"):
+        mapper(air_temperature_c="AirTC_Avg").sample(RawSample("x", MOMENT, {"AirTC": 1, "\ud800": 2}), "station")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"air_temperature": "T"}, "air_temperature is not a channel; expected time or one of air_temperature_c, "),
+        ({"rain_mm": 5}, "rain_mm is 5; expected the logger's field like"),
+        ({"rain_mm": {"field": "R", "units": "mm"}}, "rain_mm is .*units.*; expected the logger's field like"),
+        ({"rain_mm": {"field": ""}}, "rain_mm.field is ''; expected the name"),
+        ({"rain_mm": {"field": 3}}, "rain_mm.field is 3; expected the name"),
+        ({"rain_mm": {"field": "R", "unit": "tips"}}, "rain_mm.unit is 'tips'; expected a depth of water: mm, cm, in"),
+        ({"rain_mm": {"field": "R", "unit": "degC"}}, "rain_mm.unit is 'degC'; expected a depth of water: mm, cm, in"),
+        ({"rain_mm": {"field": "R", "unit": 1}}, "rain_mm.unit is 1; expected a depth of water"),
+        ({"time": 3}, "time is 3; expected the field that holds it"),
+        ({"time": {"zone": "UTC"}}, "time is .*zone.*; expected the field that holds it"),
+        ({"time": {"field": 3}}, "time.field is 3"),
+        ({"time": {"format": "%H:%M"}}, "time.format is '%H:%M'; expected epoch_s, epoch_ms, or a date"),
+        ({"time": {"format": "%m/%d/%y %I:%M"}}, "time.format .* with %p where hours are %I"),
+        ({"time": {"format": "%d %d"}}, "time.format"),
+        ({"time": {"format": "noon"}}, "time.format"),
+        ({"time": {"format": 3}}, "time.format"),
+        ({"time": {"utc_offset_h": 15}}, "time.utc_offset_h is 15; expected hours between -14 and 14"),
+        ({"time": {"utc_offset_h": math.nan}}, "time.utc_offset_h is nan"),
+        ({"time": {"utc_offset_h": True}}, "time.utc_offset_h is True"),
+    ],
+)
+def test_a_broken_setting_is_named_with_what_was_expected(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as broken:
+        Mapper.from_config(fields, CHANNELS, 0.0, WHERE)
+    assert str(broken.value).startswith(WHERE)
+
+
+TOML = st.recursive(
+    st.text(max_size=8) | st.integers() | st.floats() | st.booleans() | st.sampled_from([*UNITS, "%m/%d/%y", "%"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(["field", "unit", "format", "utc_offset_h", "x"]), inner, max_size=3
+    ),
+    max_leaves=6,
+)  # fmt: skip
+NAMES = st.sampled_from([*(channel.name for channel in CHANNELS), "time", "nothing"])
+RAW = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(MOMENT)
+
+
+@given(st.dictionaries(NAMES, TOML, max_size=4), st.dictionaries(st.text(max_size=8), RAW, max_size=5), RAW, RAW)
+def test_nothing_but_the_named_errors_comes_of_any_setting_or_sample(
+    settings: dict[str, Any], fields: dict[str, Any], time: Any, one: Any
+) -> None:
+    try:
+        made = Mapper.from_config(settings, CHANNELS)
+    except ConfigError:
+        made = Mapper.from_config({"rain_mm": {"field": "T", "unit": "in"}}, CHANNELS)
+    units = dict(zip(fields, UNITS, strict=False))
+    try:
+        sample = made.sample(RawSample("x", time, {**fields, "T": one, "rain_mm": one}, None, units), "station")
+    except DataError as refused:
+        str(refused).encode()
+        return
+    assert len(sample.time_utc) == len(MOMENT)
+    assert all(value is None or math.isfinite(value) for value in sample.values.values())
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_comes_through_as_it_was_written(true: float) -> None:
+    assert number(repr(true)) == number(true) == true

@@ -1,0 +1,206 @@
+"""A store of an older agent is carried over whole, whatever happens on the way; one of a newer agent is left alone."""
+
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fieldedge.errors import DataError, StoreBusy, StoreDamaged
+from fieldedge.schema import APPLICATION, SCHEMA_VERSION, prepare
+from fieldedge.store import Store
+from tests.edge.sample import SEASON, dated, field_record, reading_record
+
+# As the first agent wrote it, word for word.
+FORM_1 = """
+CREATE TABLE IF NOT EXISTS records (
+    record_id  TEXT PRIMARY KEY,
+    season     INTEGER NOT NULL,
+    table_name TEXT NOT NULL,
+    date       TEXT NOT NULL,
+    body       TEXT NOT NULL,
+    bytes      INTEGER NOT NULL,
+    state      TEXT NOT NULL DEFAULT 'stored' CHECK (state IN ('stored', 'selected', 'acknowledged')),
+    batch_id   TEXT
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS records_by_season ON records (season, table_name, date);
+CREATE TABLE IF NOT EXISTS batches (
+    batch_id TEXT PRIMARY KEY,
+    sequence INTEGER NOT NULL,
+    season   INTEGER NOT NULL,
+    bytes    INTEGER NOT NULL,
+    state    TEXT NOT NULL DEFAULT 'prepared' CHECK (state IN ('prepared', 'acknowledged'))
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rejects (
+    reject_id TEXT PRIMARY KEY,
+    where_    TEXT NOT NULL,
+    error     TEXT NOT NULL,
+    body      TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+DAYS = 30
+REJECTS = [
+    ("line 3", "not JSON", "{", "8d10e8aa9d1cb2b4a50c03ae4ba1a1a5f7a23eb4c47a3cc6d9e1e4d1b9bb2f10"),
+    ("reading 2006-05-02", "rain_mm is -4", "…", "0e10e8aa9d1cb2b4a50c03ae4ba1a1a5f7a23eb4c47a3cc6d9e1e4d1b9bb2f11"),
+]
+
+
+def records() -> list[tuple[str, dict[str, Any], str, str | None]]:
+    """Table, record, state, batch: a season in all states."""
+    found: list[tuple[str, dict[str, Any], str, str | None]] = [("fields", field_record(), "acknowledged", "first")]
+    for day in range(DAYS):
+        state, batch = (("selected", "second"), ("acknowledged", "first"), ("stored", None))[day % 3]
+        found.append(("readings", reading_record(day), state, batch))
+        found.append(("recommendations", dated("recommendations", day, said="Größe und 100 % Wasser"), state, batch))
+    found.append(("operations", dated("operations", 3, source="override"), "stored", None))
+    return found
+
+
+def write_form_1(path: Path) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.executescript(FORM_1)
+    connection.execute("PRAGMA user_version = 1")
+    for table, record, state, batch in records():
+        body = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        row = (record["record_id"], SEASON, table, record.get("date") or record["planting_date"], body)
+        connection.execute(
+            "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, len(body.encode()), state, batch)
+        )
+    connection.executemany(
+        "INSERT INTO batches VALUES (?, ?, ?, ?, ?)",
+        [("second", 2, SEASON, 500, "prepared"), ("first", 1, SEASON, 700, "acknowledged")],
+    )
+    connection.executemany("INSERT INTO rejects (where_, error, body, reject_id) VALUES (?, ?, ?, ?)", REJECTS)
+    connection.close()
+
+
+def check_carried_over(store: Store) -> None:
+    store.check()
+    for table, record, state, _ in records():
+        assert store.get(record["record_id"]) == record
+        assert record in store.records(SEASON, table, state)
+    assert sum(store.states().values()) == len(records())
+    totals = store.totals(SEASON)
+    assert (totals.batches, totals.bytes_sent, store.bytes_prepared(SEASON)) == (1, 700, 1200)
+    assert [(batch.batch_id, batch.bytes) for batch in store.prepared_batches()] == [("second", 500)]
+    assert [(row["where"], row["error"], row["body"]) for row in store.rejects()] == [row[:3] for row in REJECTS]
+
+
+def test_what_an_older_agent_stored_is_carried_over_whole_and_said_so(tmp_path: Path) -> None:
+    write_form_1(tmp_path / "store.db")
+    with Store(tmp_path / "store.db") as store:
+        check_carried_over(store)
+        (event,) = store.events()
+        assert event["kind"] == "migrated" and "from form 1 to form 2" in event["text"]
+        store.mark_acknowledged("second")
+        assert store.states() == {"acknowledged": 1 + 2 * 20, "stored": 21}
+        assert store._one("PRAGMA auto_vacuum") == (2,)
+    with Store(tmp_path / "store.db") as store:
+        assert len(store.events()) == 1
+
+
+def test_order_of_arrival_follows_the_dates_where_none_was_kept(tmp_path: Path) -> None:
+    write_form_1(tmp_path / "store.db")
+    with Store(tmp_path / "store.db") as store:
+        tables = [table for _, table, _ in store.records_after(0, ("fields", "readings"))]
+        dates = [record["date"] for _, _, record in store.records_after(0, ("readings",))]
+    assert tables == ["fields"] + ["readings"] * DAYS
+    assert dates == [reading_record(day)["date"] for day in range(DAYS)]
+
+
+def form_on_disk(path: Path) -> int:
+    connection = sqlite3.connect(path)
+    form: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    connection.close()
+    return form
+
+
+def ended_at_statement(number: int, run: Callable[[Callable[[str], None]], None]) -> bool:
+    """Run in a process of its own that ends, without any clean-up, before its statement of that number.
+
+    False where it came to its end before.
+    """
+    child = os.fork()
+    if child == 0:
+        count = 0
+
+        def trace(_statement: str) -> None:
+            nonlocal count
+            count += 1
+            if count == number:
+                os._exit(9)
+
+        try:
+            run(trace)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) == 9
+
+
+def test_a_migration_that_is_killed_anywhere_leaves_the_old_form_or_the_new_one(tmp_path: Path) -> None:
+    write_form_1(tmp_path / "old.db")
+    forms = set()
+    for number in range(1, 1000):
+        path = tmp_path / str(number) / "store.db"
+        path.parent.mkdir()
+        shutil.copy(tmp_path / "old.db", path)
+
+        def migrate(trace: Callable[[str], None], path: Path = path) -> None:
+            connection = sqlite3.connect(path, isolation_level=None)
+            connection.set_trace_callback(trace)
+            prepare(connection, str(path))
+
+        was_killed = ended_at_statement(number, migrate)
+        forms.add(form_on_disk(path))
+        with Store(path) as store:
+            check_carried_over(store)
+        if not was_killed:
+            break
+    assert number > 30 and forms == {1, SCHEMA_VERSION}
+
+
+def test_a_store_of_a_newer_agent_is_refused_by_name_and_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with Store(path) as store:
+        store.add("fields", field_record())
+        store._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        store._connection.execute(f"PRAGMA application_id = {APPLICATION + SCHEMA_VERSION + 1}")
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"store\.db has form 3; this fieldedge reads up to form 2: update it"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(("form", "application"), [(0, 0), (3, None), (1, None), (-1, None), (2, 0), (3, 7)])
+def test_a_form_that_there_cannot_be_is_damage(tmp_path: Path, form: int, application: int | None) -> None:
+    path = tmp_path / "store.db"
+    with Store(path) as store:
+        store._connection.execute(f"PRAGMA user_version = {form}")
+        if application is not None:
+            store._connection.execute(f"PRAGMA application_id = {application}")
+    with pytest.raises(StoreDamaged, match="says"):
+        Store(path)
+
+
+def test_an_old_store_that_somebody_reads_is_carried_over_when_it_can_be(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    write_form_1(path)
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreBusy):
+        Store(path, busy_timeout_s=0.01)
+    writer.execute("ROLLBACK")
+    writer.execute("BEGIN")
+    writer.execute("SELECT count(*) FROM records").fetchall()
+    with Store(path, busy_timeout_s=0.01) as store:
+        check_carried_over(store)  # though the file could not be written anew beside that reader
+    writer.close()
+    with Store(path) as store:
+        check_carried_over(store)
+        assert store._one("PRAGMA auto_vacuum") == (2,)

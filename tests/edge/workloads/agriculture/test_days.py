@@ -1,0 +1,246 @@
+"""A day's samples become one reading, or the reason why there is none."""
+
+import json
+import math
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fieldedge.config import Site
+from fieldedge.samples import Flag, FlaggedSample, Sample
+from fieldedge.workloads.agriculture.channels import CHANNELS
+from fieldedge.workloads.agriculture.days import DaySummary, summarise_day
+from fieldedge.workloads.agriculture.evapotranspiration import hargreaves_mm, penman_monteith_mm
+from fieldedge.workloads.agriculture.tables import READINGS
+from tests.edge.sample import field_record
+
+DAY = "2006-07-06"
+DAY_OF_YEAR = 187
+SITE = Site(latitude_deg=41.2, elevation_m=370.0)
+
+
+def stamp(hours: float, day: str = DAY) -> str:
+    seconds = round(hours * 3600)
+    following = date.fromisoformat(day) + timedelta(days=seconds // 86_400)
+    rest = seconds % 86_400
+    return f"{following}T{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}Z"
+
+
+def temperature_c(hours: float) -> float:
+    return 20.0 - 8.0 * math.cos((hours - 3.0) * math.pi / 12.0)
+
+
+def weather(hours: float) -> dict[str, float | None]:
+    return {
+        "air_temperature_c": temperature_c(hours),
+        "relative_humidity_pct": 80.0 - 2.0 * (temperature_c(hours) - 12.0),
+        "wind_speed_m_s": 2.0,
+        "solar_radiation_w_m2": max(-3.0, 900.0 * math.sin((hours - 6.0) * math.pi / 12.0)),
+        "rain_mm": 0.1,
+    }
+
+
+def sample(hours: float, values: dict[str, float | None], origin: str = "station", **bad: Flag) -> FlaggedSample:
+    return FlaggedSample(Sample(origin, stamp(hours), values), {name: bad.get(name, "good") for name in values})
+
+
+def whole_day(step_h: float = 0.25) -> list[FlaggedSample]:
+    return [sample(step_h * number, weather(step_h * number)) for number in range(1, round(24 / step_h) + 1)]
+
+
+def without(samples: list[FlaggedSample], *names: str) -> list[FlaggedSample]:
+    return [
+        FlaggedSample(
+            Sample(
+                one.sample.origin,
+                one.sample.time_utc,
+                {name: value for name, value in one.sample.values.items() if name not in names},
+            ),
+            one.flags,
+        )
+        for one in samples
+    ]
+
+
+def summary(samples: list[FlaggedSample]) -> DaySummary:
+    return summarise_day(samples, field_record(), DAY, SITE)
+
+
+def reading(samples: list[FlaggedSample]) -> dict[str, Any]:
+    found = summary(samples)
+    assert found.reading is not None, found.reason
+    assert found.reason is None
+    assert READINGS.check(found.reading, DAY) == found.reading
+    return found.reading
+
+
+def reason(samples: list[FlaggedSample]) -> str:
+    found = summary(samples)
+    assert found.reading is None
+    assert found.reason is not None
+    return found.reason
+
+
+def test_the_channels_hold_what_the_table_holds() -> None:
+    ranges = {column.name: (column.minimum, column.maximum) for column in READINGS.columns}
+    channels = {channel.name: (channel.minimum, channel.maximum) for channel in CHANNELS}
+    assert channels["air_temperature_c"] == (ranges["tmin_c"][0], ranges["tmax_c"][1])
+    assert {name: channels[name] for name in ranges if name in channels} == {
+        name: bounds for name, bounds in ranges.items() if name in channels
+    }
+    assert len([name for name in ranges if name in channels]) == 8
+
+
+def test_a_day_is_its_extremes_its_sums_and_its_evapotranspiration() -> None:
+    found = reading(whole_day())
+    assert found["record_id"] == f"2006/champion-00/readings/{DAY}"
+    assert (found["season"], found["region"], found["field_id"], found["date"]) == (
+        2006,
+        "champion",
+        "champion-00",
+        DAY,
+    )
+    assert (found["tmin_c"], found["tmax_c"], found["rain_mm"]) == (12.0, 28.0, pytest.approx(9.6))
+    solar = sum(max(-3.0, 900.0 * math.sin((number / 4 - 6.0) * math.pi / 12.0)) for number in range(1, 97)) / 96
+    expected = penman_monteith_mm(12.0, 28.0, 48.0, 80.0, 2.0, solar * 0.0864, 41.2, 370.0, DAY_OF_YEAR)
+    assert found["et0_mm"] == pytest.approx(expected, abs=0.006)
+    assert (found["vwc_15cm_m3_m3"], found["ndvi"]) == (None, None)
+    assert summary(whole_day()).flags["et0"] == "penman-monteith"
+
+
+def test_a_sample_at_midnight_ends_the_day_before() -> None:
+    day = whole_day()
+    assert day[-1].sample.time_utc == "2006-07-07T00:00:00Z"
+    before, after = sample(0.0, {"rain_mm": 40.0}), sample(24.25, {"rain_mm": 40.0})
+    assert reading([before, *day, after]) == reading(day)
+
+
+def test_only_good_values_count() -> None:
+    wrong: list[FlaggedSample] = [
+        sample(12.1, {"air_temperature_c": 50.0, "rain_mm": 300.0}, air_temperature_c="spike", rain_mm="range"),
+        sample(12.2, {"air_temperature_c": None, "rain_mm": 0.0}, air_temperature_c="missing"),
+        sample(12.3, {"air_temperature_c": 49.0}, air_temperature_c="spike"),
+    ]
+    assert reading([*whole_day(), *wrong]) == reading(whole_day())
+    assert summary([*whole_day(), *wrong]).flags["bad"] == {
+        "air_temperature_c": {"spike": 2, "missing": 1},
+        "rain_mm": {"range": 1},
+    }
+
+
+@pytest.mark.parametrize("absent", ["solar_radiation_w_m2", "relative_humidity_pct", "wind_speed_m_s"])
+def test_without_radiation_humidity_or_wind_temperature_alone_gives_et0(absent: str) -> None:
+    found = summary(without(whole_day(), absent))
+    assert found.flags["et0"] == "hargreaves"
+    assert found.reading is not None
+    assert found.reading["et0_mm"] == pytest.approx(hargreaves_mm(12.0, 28.0, 41.2, DAY_OF_YEAR), abs=0.006)
+
+
+def test_radiation_that_was_not_measured_at_noon_is_not_averaged() -> None:
+    gap = [one for one in whole_day() if not "T08" < one.sample.time_utc[10:] < "T15:30"]
+    assert summary([*without(whole_day(), "solar_radiation_w_m2"), *gap]).flags["et0"] == "hargreaves"
+
+
+def test_et0_that_a_station_gives_is_taken_by_the_hour_or_for_the_day() -> None:
+    hourly = [sample(hour + 0.1, {"et0_mm": 0.2}) for hour in range(24)]
+    daily = [sample(24.0, {"et0_mm": 5.5}, "other")]
+    for given_, expected in ((hourly, 4.8), (daily, 5.5)):
+        found = summary([*whole_day(), *given_])
+        assert found.flags["et0"] == "given"
+        assert found.reading is not None
+        assert found.reading["et0_mm"] == expected
+    assert summary([*whole_day(), *hourly[:9]]).flags["et0"] == "penman-monteith"
+
+
+def test_a_day_without_a_third_of_its_temperature_has_no_reading() -> None:
+    day = whole_day()
+    assert reading([*day[:20], *day[40:]])["tmax_c"] == 28.0
+    assert reason(day[:60]) == ("air_temperature_c has good values for 15.0 h of the day; expected at least 16 h")
+    found = summary(day[:60])
+    assert found.flags["hours"]["air_temperature_c"] == 15.0
+    assert "for 0.0 h of the day" in reason([])
+
+
+def test_a_logger_that_speaks_every_three_hours_is_enough() -> None:
+    assert reading(whole_day(step_h=3.0))["tmin_c"] == 12.0
+    assert "12.0 h" in reason(whole_day(step_h=6.0))
+
+
+def test_a_day_whose_rain_nobody_measured_has_no_reading_but_a_part_of_it_counts() -> None:
+    assert reason(without(whole_day(), "rain_mm")) == "rain_mm has no good value; expected at least one"
+    day = whole_day()
+    assert reading([*day[:10], *without(day[10:], "rain_mm")])["rain_mm"] == pytest.approx(1.0)
+
+
+def test_a_day_that_no_field_can_have_has_no_reading() -> None:
+    flood = [sample(number + 0.1, {"rain_mm": 100.0}) for number in range(24)]
+    assert "rain_mm is" in reason([*without(whole_day(), "rain_mm"), *flood])
+
+
+def test_a_probes_reading_is_the_mean_of_its_evening_as_late_as_there_is_one() -> None:
+    probes = [sample(float(hour), {"vwc_15cm_m3_m3": 0.20 + 0.001 * hour}, "probe") for hour in range(1, 25)]
+    assert reading([*whole_day(), *probes])["vwc_15cm_m3_m3"] == pytest.approx(0.2215)
+    assert reading([*whole_day(), *probes[:6]])["vwc_15cm_m3_m3"] == pytest.approx(0.2035)
+    assert reading([*whole_day(), probes[3]])["vwc_15cm_m3_m3"] == pytest.approx(0.204)
+
+
+def test_a_flight_is_its_last_value() -> None:
+    flight = [sample(10.0, {"ndvi": 0.61, "ndre": 0.30}, "drone"), sample(10.1, {"ndvi": 0.62, "ndre": 0.31}, "drone")]
+    found = reading([*whole_day(), *flight])
+    assert (found["ndvi"], found["ndre"]) == (0.62, 0.31)
+
+
+def test_two_gauges_are_not_twice_the_rain() -> None:
+    second = [sample(float(hour), {"rain_mm": 1.0}, "second") for hour in range(1, 13)]
+    found = summary([*whole_day(), *second])
+    assert found.reading is not None
+    assert found.reading["rain_mm"] == pytest.approx(9.6)
+    assert found.flags["loggers"]["rain_mm"] == "station"
+
+
+def test_the_order_of_samples_does_not_matter() -> None:
+    day = [*whole_day(), *(sample(float(hour), {"rain_mm": 1.0}, "another") for hour in range(1, 25))]
+    assert summary(day[::-1]) == summary(day)
+
+
+NAMES = [channel.name for channel in CHANNELS]
+FLAGS: list[Flag] = ["good", "good", "good", "missing", "range", "rate", "flat", "spike"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b"]),
+            st.integers(0, 86_400),
+            st.dictionaries(
+                st.sampled_from(NAMES),
+                st.tuples(st.none() | st.floats(-45.0, 450.0), st.sampled_from(FLAGS)),
+                max_size=5,
+            ),
+        ),
+        unique_by=lambda one: one[:2],
+        max_size=30,
+    ),
+    st.booleans(),
+    st.floats(-90.0, 90.0),
+)
+def test_any_samples_give_a_sound_reading_or_a_reason(
+    sent: list[tuple[str, int, dict[str, tuple[float | None, Flag]]]], is_on_a_day: bool, latitude_deg: float
+) -> None:
+    samples = [
+        FlaggedSample(
+            Sample(origin, stamp(seconds / 3600.0), {name: value for name, (value, _) in pairs.items()}),
+            {name: flag for name, (_, flag) in pairs.items()},
+        )
+        for origin, seconds, pairs in sent
+    ]
+    found = summarise_day(
+        [*(whole_day(1.0) if is_on_a_day else []), *samples], field_record(), DAY, Site(latitude_deg, 0.0)
+    )
+    assert (found.reading is None) == (found.reason is not None)
+    assert found.reading is None or READINGS.check(found.reading, DAY) == found.reading
+    assert json.loads(json.dumps(found.flags, allow_nan=False)) == found.flags

@@ -1,0 +1,332 @@
+"""By stick as over the link: every batch arrives once, and only what has arrived is freed on the device."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from fieldedge.cli import main as edge
+from fieldedge.config import DeviceDirectory
+from fieldedge.errors import LinkError, ReleaseError
+from fieldedge.keys import load_key, public_key_hex, sign
+from fieldedge.stick import Stick, acknowledgement
+from fieldedge.store import Store
+from fieldloop.cli import app as cloud_commands
+from fieldloop.field_data import SeasonStore
+from fieldloop.gateway.app import MAX_UPLOAD_BYTES, create_app
+from fieldloop.gateway.devices import DeviceRegistry
+from fieldloop.gateway.inbox import Inbox
+from fieldloop.gateway.stick import TakenIn, ingest_stick
+from fieldloop.ingest import IngestReport, account_for, ingest_batches
+from fieldloop.release import ReleaseRepository
+from tests.edge.sample import bundle_files, onnx_model, zipped
+from tests.sample_season import CONTRACT, field_row, season_rows
+
+DEVICE_ID = "dev-00"
+TODAY = date(2007, 1, 15)
+
+
+@dataclass
+class Office:
+    """The cloud side: inbox, registry, releases and accepted data in one directory."""
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        self.repository = ReleaseRepository(self.root / "tuf")
+        self.registry = DeviceRegistry(self.root / "devices.json")
+        self.inbox = Inbox(self.root / "inbox")
+        self.store = SeasonStore(self.root / "data" / "seasons", CONTRACT)
+
+    def take(self, stick: Stick) -> TakenIn:
+        return ingest_stick(stick, self.inbox, self.registry, self.repository, datetime.now(UTC))
+
+    def ingest(self) -> IngestReport:
+        quarantine = self.root / "quarantine"
+        return ingest_batches(self.root / "inbox", self.registry.path, self.store, quarantine, CONTRACT, TODAY)
+
+    def release(self, version: str) -> None:
+        bundle = self.root / f"{version}.zip"
+        bundle.write_bytes(zipped(bundle_files(onnx_model(CONTRACT, bias=float(version)), version)))
+        self.repository.publish(bundle, "agriculture", version, CONTRACT.hash)
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    (tmp_path / "office").mkdir()
+    return Office(tmp_path / "office")
+
+
+@pytest.fixture
+def stick(tmp_path: Path) -> Stick:
+    (tmp_path / "stick").mkdir()
+    return Stick(tmp_path / "stick")
+
+
+def new_device(office: Office, directory: Path, capsys: Any, device_id: str = DEVICE_ID) -> DeviceDirectory:
+    """A registered device that has lived a season of twelve records."""
+    device = DeviceDirectory(directory / device_id)
+    root = str(office.repository.trusted_root())
+    options = ("--device-id", device_id, "--workload", "agriculture", "--root", root)
+    assert edge(["init", "--dir", str(device.root), *options]) == 0
+    office.registry.register({device_id: json.loads(capsys.readouterr().out)["public_key"]})
+    number = int(device_id.rpartition("-")[2])
+    with Store(device.store) as store:
+        for table, rows in season_rows(field_row(number, device_id=device_id), days=8).items():
+            for row in rows:
+                store.add(table, row)
+    return device
+
+
+@pytest.fixture
+def device(office: Office, tmp_path: Path, capsys: Any) -> DeviceDirectory:
+    return new_device(office, tmp_path, capsys)
+
+
+def at_device(capsys: Any, device: DeviceDirectory, command: str, *arguments: str) -> tuple[int, Any]:
+    code = edge([command, "--dir", str(device.root), *arguments])
+    out = capsys.readouterr().out
+    return code, json.loads(out) if out else None
+
+
+def states(device: DeviceDirectory) -> dict[str, int]:
+    with Store(device.store) as store:
+        return store.states()
+
+
+def test_a_season_goes_home_and_a_model_comes_back_without_any_link(
+    office: Office, device: DeviceDirectory, stick: Stick, capsys: Any
+) -> None:
+    office.release("1")
+    at_device(capsys, device, "export", "--to", str(stick.root))
+    assert states(device) == {"selected": 12}
+
+    taken = office.take(stick)
+    assert (taken.new, taken.known, taken.refused, taken.missing) == (1, 0, {}, [])
+    assert office.ingest().records_accepted == 12
+    assert account_for(office.root / "inbox", office.store, office.root / "quarantine").missing == ()
+
+    code, report = at_device(capsys, device, "import", "--from", str(stick.root))
+    assert code == 0
+    assert report["acknowledgements"] == {"acknowledged": 1, "waiting": 0}
+    assert (report["release"]["version"], report["release"]["changed"]) == ("1", True)
+    assert states(device) == {"acknowledged": 12}
+
+
+def test_the_same_stick_again_and_again_brings_nothing_twice(
+    office: Office, device: DeviceDirectory, stick: Stick, capsys: Any
+) -> None:
+    for round_ in range(3):
+        at_device(capsys, device, "export", "--to", str(stick.root))
+        taken = office.take(stick)
+        assert (taken.new, taken.known) == ((1, 0) if round_ == 0 else (0, 1))
+        report = office.ingest()
+        assert report.records_accepted == (12 if round_ == 0 else 0)
+        assert report.records_duplicate == report.records_quarantined == 0
+
+
+def test_by_stick_and_over_the_link_at_once_a_batch_arrives_once(
+    office: Office, device: DeviceDirectory, stick: Stick, capsys: Any
+) -> None:
+    at_device(capsys, device, "export", "--to", str(stick.root))
+    (batch,) = stick.device(DEVICE_ID).glob("*.batch")
+    body = batch.read_bytes()
+    headers = {"Fieldloop-Device": DEVICE_ID, "Fieldloop-Signature": sign(load_key(device.private_key), body)}
+    gateway = TestClient(create_app(office.root / "tuf", office.root / "inbox", office.registry.path))
+    assert gateway.post("/v1/batches", content=body, headers=headers).status_code == 201
+    assert (office.take(stick).known, len(list((office.root / "inbox").glob("*.batch")))) == (1, 1)
+    assert office.ingest().records_accepted == 12
+    assert gateway.post("/v1/batches", content=body, headers=headers).status_code == 200
+    assert office.ingest().batches == ()
+
+
+def test_one_stick_serves_many_devices_and_each_hears_of_its_own(
+    office: Office, device: DeviceDirectory, stick: Stick, tmp_path: Path, capsys: Any
+) -> None:
+    devices = [device, *(new_device(office, tmp_path, capsys, f"dev-{number:02d}") for number in (1, 2))]
+    for one in devices:
+        at_device(capsys, one, "export", "--to", str(stick.root))
+    shutil.rmtree(stick.device("dev-02"))  # one that never reached the office
+    taken = office.take(stick)
+    assert (taken.new, sorted(taken.held)) == (2, ["dev-00", "dev-01"])
+    for one, freed in zip(devices, (1, 1, 0), strict=True):
+        _, report = at_device(capsys, one, "import", "--from", str(stick.root))
+        assert report["acknowledgements"] == {"acknowledged": freed, "waiting": 1 - freed}
+
+
+def test_an_older_stick_that_comes_later_takes_back_no_acknowledgement(
+    office: Office, device: DeviceDirectory, stick: Stick, tmp_path: Path, capsys: Any
+) -> None:
+    older = Stick(tmp_path / "older")
+    older.root.mkdir()
+    at_device(capsys, device, "export", "--to", str(older.root))
+    with Store(device.store) as store:
+        late = season_rows(field_row(0, season=2007, device_id=DEVICE_ID), days=8)
+        for table, rows in late.items():
+            for row in rows:
+                store.add(table, row)
+    at_device(capsys, device, "export", "--to", str(stick.root))
+    assert office.take(stick).new == 2
+    assert office.take(older).known == 1
+    _, report = at_device(capsys, device, "import", "--from", str(older.root))
+    assert report["acknowledgements"] == {"acknowledged": 2, "waiting": 0}
+
+
+def test_what_cannot_be_trusted_is_refused_by_name_and_not_acknowledged(
+    office: Office, device: DeviceDirectory, stick: Stick, tmp_path: Path, capsys: Any
+) -> None:
+    at_device(capsys, device, "export", "--to", str(stick.root))
+    folder = stick.device(DEVICE_ID)
+    (good,) = folder.glob("*.batch")
+    body = good.read_bytes()
+    stranger = stick.device("dev-66")
+    stranger.mkdir()
+    bad = {
+        "cut": (body[:-1], good.with_suffix(".json").read_bytes(), "damaged on the way"),
+        "large": (b"x" * (MAX_UPLOAD_BYTES + 1), b"{}", "is the most that is taken"),
+    }
+    for name, (data, envelope, _) in bad.items():
+        (stranger / f"{name}.batch").write_bytes(data)
+        (stranger / f"{name}.json").write_bytes(envelope)
+    (stranger / good.name).write_bytes(body)
+    taken = office.take(stick)
+    assert (taken.new, taken.held) == (1, {DEVICE_ID: {good.stem}})
+    assert f"dev-66/{good.name}" in taken.refused
+    for name, (_, _, said) in bad.items():
+        assert said in taken.refused[f"dev-66/{name}.batch"]
+
+
+@pytest.mark.parametrize(
+    ("envelope", "said"),
+    [
+        (None, "is missing"),
+        (b"", "is broken"),
+        (b"[]", "is broken"),
+        (b'{"device_id": "dev-00"}', "is broken"),
+        (b'{"device_id": "dev-00", "signature": "AAAA"}', "not signed by a registered device"),
+        (b'{"device_id": "dev-01", "signature": "AAAA"}', "not signed by a registered device"),
+    ],
+)
+def test_a_batch_without_its_signature_is_refused(
+    office: Office, device: DeviceDirectory, stick: Stick, capsys: Any, envelope: bytes | None, said: str
+) -> None:
+    at_device(capsys, device, "export", "--to", str(stick.root))
+    (path,) = (path for path in stick.device(DEVICE_ID).glob("*.json") if path.name != "manifest.json")
+    if envelope is None:
+        path.unlink()
+    else:
+        path.write_bytes(envelope)
+    taken = office.take(stick)
+    assert (taken.new, taken.held) == (0, {})
+    assert said in " ".join(taken.refused.values())
+    _, report = at_device(capsys, device, "import", "--from", str(stick.root))
+    assert report["acknowledgements"] == {"acknowledged": 0, "waiting": 1}
+
+
+def test_a_batch_that_was_lost_from_the_stick_is_named(
+    office: Office, device: DeviceDirectory, stick: Stick, capsys: Any
+) -> None:
+    at_device(capsys, device, "export", "--to", str(stick.root))
+    (batch,) = stick.device(DEVICE_ID).glob("*.batch")
+    batch.unlink()
+    assert office.take(stick).missing == [f"{DEVICE_ID}/{batch.name}"]
+    (stick.device(DEVICE_ID) / "manifest.json").write_bytes(b"\xff")
+    assert office.take(stick).missing == []
+
+
+def test_an_acknowledgement_that_was_changed_on_the_way_back_frees_nothing(
+    office: Office, device: DeviceDirectory, stick: Stick, capsys: Any
+) -> None:
+    at_device(capsys, device, "export", "--to", str(stick.root))
+    (batch,) = stick.device(DEVICE_ID).glob("*.batch")
+    office.repository.acknowledge({DEVICE_ID: {"0" * 64}})
+    office.repository.copy_to(stick.release)
+    (path,) = stick.release.glob("targets/acknowledgements/*")
+    path.write_bytes(acknowledgement(DEVICE_ID, frozenset({batch.stem})))
+    code, report = at_device(capsys, device, "import", "--from", str(stick.root))
+    assert code == 1
+    assert "cannot be trusted" in report["acknowledgements"]["error"]
+    assert states(device) == {"selected": 12}
+
+
+def test_a_stick_holds_what_is_released_now_and_nothing_older(office: Office, stick: Stick) -> None:
+    for version in ("1", "2"):
+        office.release(version)
+        office.repository.copy_to(stick.release)
+    assert len(list(stick.release.glob("targets/agriculture/*"))) == 1
+    for role in ("targets", "snapshot"):
+        assert len(list(stick.release.glob(f"metadata/*.{role}.json"))) == 1
+    assert (stick.release / "metadata" / "1.root.json").is_file()
+    assert not list(stick.release.rglob("*.pem"))
+
+
+def test_acknowledgements_live_on_through_releases_and_refreshes(
+    tmp_path: Path, stick: Stick, office: Office, device: DeviceDirectory, capsys: Any
+) -> None:
+    later = [datetime.now(UTC)]
+    repository = ReleaseRepository(tmp_path / "office" / "tuf", now=lambda: later[0])
+    at_device(capsys, device, "export", "--to", str(stick.root))
+    office.take(stick)
+    office.release("1")
+    for _ in range(3):
+        later[0] += timedelta(days=60)
+        repository.refresh()
+    repository.copy_to(stick.release)
+    (role,) = stick.release.glob("metadata/*.acknowledgements.json")
+    assert int(role.name.partition(".")[0]) > 1
+    _, report = at_device(capsys, device, "import", "--from", str(stick.root))
+    assert report["acknowledgements"] == {"acknowledged": 1, "waiting": 0}
+
+
+def test_a_repository_whose_key_for_acknowledgements_is_lost_says_so(office: Office) -> None:
+    office.repository.acknowledge({DEVICE_ID: {"0" * 64}})
+    (office.root / "tuf" / "keys" / "acknowledgements.pem").unlink()
+    with pytest.raises(ReleaseError, match=r"acknowledgements\.pem cannot be used"):
+        office.repository.acknowledge({DEVICE_ID: {"1" * 64}})
+
+
+def test_no_stick_is_named(office: Office, tmp_path: Path) -> None:
+    with pytest.raises(LinkError, match="plug the stick in"):
+        office.take(Stick(tmp_path / "nothing"))
+
+
+def test_a_stick_that_cannot_be_written_is_named_and_what_arrived_stays(
+    office: Office, device: DeviceDirectory, stick: Stick, capsys: Any
+) -> None:
+    at_device(capsys, device, "export", "--to", str(stick.root))
+    stick.release.write_bytes(b"a file where the folder should be")
+    with pytest.raises(LinkError, match="cannot be written onto the stick"):
+        office.take(stick)
+    assert office.ingest().records_accepted == 12
+
+
+def test_the_command_takes_a_stick_in(
+    office: Office, device: DeviceDirectory, stick: Stick, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = office.root / "home"
+    (home / "gateway").mkdir(parents=True)
+    shutil.move(office.root / "tuf", home / "tuf")
+    shutil.move(office.registry.path, home / "gateway" / "devices.json")
+    at_device(capsys, device, "export", "--to", str(stick.root))
+    monkeypatch.setenv("FIELDLOOP_HOME", str(home))
+    cloud_commands(["ingest-stick", str(stick.root)], standalone_mode=False)
+    assert "1 new batches and 0 known ones of 1 devices are in the inbox" in capsys.readouterr().out
+    assert len(list((home / "gateway" / "inbox").glob("*.batch"))) == 1
+    _, report = at_device(capsys, device, "import", "--from", str(stick.root))
+    assert report["acknowledgements"] == {"acknowledged": 1, "waiting": 0}
+
+
+def test_a_device_that_is_registered_with_another_key_is_refused(
+    office: Office, device: DeviceDirectory, stick: Stick, capsys: Any
+) -> None:
+    at_device(capsys, device, "export", "--to", str(stick.root))
+    registered = json.loads(office.registry.path.read_text())
+    assert registered[DEVICE_ID] == public_key_hex(load_key(device.private_key))
+    office.registry.path.write_text(json.dumps({DEVICE_ID: "00" * 32}))
+    taken = office.take(stick)
+    assert (taken.new, taken.held, len(taken.refused)) == (0, {}, 1)
