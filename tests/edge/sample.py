@@ -36,11 +36,17 @@ AGRICULTURE = WORKLOADS["agriculture"]
 
 
 def onnx_model(
-    contract: Contract, *, contract_hash: str | None = None, workload: str | None = None, seed: int = 0, bias: float = 0
+    contract: Contract,
+    *,
+    contract_hash: str | None = None,
+    workload: str | None = None,
+    seed: int = 0,
+    bias: float = 0,
+    slope: float = 0.1,
 ) -> bytes:
     """A linear model of the contract's shape, with plausible yields: p10 < p50 < p90."""
     rng = np.random.default_rng(seed)
-    weights = np.repeat(rng.normal(0, 0.1, (len(contract.features), 1)), len(contract.outputs), axis=1)
+    weights = np.repeat(rng.normal(0, slope, (len(contract.features), 1)), len(contract.outputs), axis=1)
     offsets = np.array([9.0, 11.0, 13.0, 100.0, 80.0]) + bias
     graph = helper.make_graph(
         [helper.make_node("Gemm", ["features", "weights", "offsets"], ["outputs"])],

@@ -118,6 +118,10 @@ def model_without_finite_outputs(files: Files) -> Files:
     return with_manifest({**files, MODEL: model}, model_sha256=hashlib.sha256(model).hexdigest())
 
 
+def model_that_always_says_the_same(_files: Files) -> Files:
+    return good_files("2", slope=0.0)
+
+
 def reference_without_a_feature(files: Files) -> Files:
     reference = json.loads(files[REFERENCE])
     del reference["gdd_c_d"]
@@ -134,6 +138,7 @@ def reference_without_a_feature(files: Files) -> Files:
         (other_onnx_workload, "the model is for 'kiosk'"),
         (other_golden, "misses its golden vectors"),
         (model_without_finite_outputs, "not finite"),
+        (model_that_always_says_the_same, "one and the same answer to every golden vector"),
         (reference_without_a_feature, "reference.json: mean of gdd_c_d"),
         (lambda files: with_manifest(files, workload="kiosk"), "the bundle is for 'kiosk'"),
         (lambda files: with_manifest(files, format=2), "format 2"),
