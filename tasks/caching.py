@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from functools import wraps
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import task
@@ -26,6 +27,7 @@ from fieldloop.steps import Loop
 P = ParamSpec("P")
 R = TypeVar("R")
 _NAME_WIDTH = 10
+_TOLD_WIDTH = 130  # the whole of it stands in the report and on the model version
 
 
 def step(
@@ -54,7 +56,7 @@ def step(
             context = TaskRunContext.get()
             if is_cached and context is not None:
                 _remember_files(_key(context, context.parameters), result)
-            _say_done(name, f"{told(result)} ({time.monotonic() - started:.1f} s)")
+            _say_done(name, told(result), f"({time.monotonic() - started:.1f} s)")
             return result
 
         def say_when_cached(_task: Any, _run: Any, state: Any) -> None:
@@ -116,8 +118,8 @@ def _storage() -> Path:
 
 def _say_cached(name: str, told: Callable[[Any], str], state: Any) -> None:
     if state.name == "Cached":
-        _say_done(name, f"{told(state.result(raise_on_failure=False))} (unchanged)")
+        _say_done(name, told(state.result(raise_on_failure=False)), "(unchanged)")
 
 
-def _say_done(name: str, words: str) -> None:
-    say(f"  {name:<{_NAME_WIDTH}} {words}")
+def _say_done(name: str, words: str, how: str) -> None:
+    say(f"  {name:<{_NAME_WIDTH}} {shorten(words, _TOLD_WIDTH, placeholder=' …')} {how}")

@@ -1,6 +1,6 @@
 """A network of the size that params.yaml names, fitted a little, and everything that compression needs of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +30,15 @@ LENIENT = PROJECT_PARAMS.compression.model_copy(
 )
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """Small networks on all cores, in several test processes at once, mostly wait for each other."""
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Iterator[None]:
+    """One thread, for this folder's tests alone: small networks on all cores, in several processes, mostly wait."""
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
+    try:
+        return (yield)
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -188,7 +188,7 @@ def _trace(season: int, version: str, batches: tuple[str, ...]) -> dict[str, Any
 
 COMPRESSED = Compressed(
     shipped="int8",
-    reason="int8 ships: INT8 has held-out error +0.31 %, 27 % of the bytes, 0.81 of the time",
+    reason="int8 ships: held-out error +0.31 %, 27 % of the bytes, 0.81 of the time",
     path=".fieldloop/models/int8.onnx",
     bytes=118_204,
     int8_bytes=118_204,

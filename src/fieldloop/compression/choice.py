@@ -191,16 +191,18 @@ def _reason(
     is_float32_only: bool,
 ) -> str:
     whole = next(one for one in found.made.candidates if one.name == WHOLE)
-    said = f"{ships.precision} ships"
-    if ships.precision == "float32" and ships.keep < 1.0:
-        said += f", with {100 * ships.keep:.0f} % of the neurons ({_figures(ships, whole, on_class)})"
+    if ships.precision == "int8":
+        return f"int8 ships: {_figures(ships, whole, on_class)}"
+    neurons = f", with {100 * ships.keep:.0f} % of the neurons" if ships.keep < 1.0 else ""
     if is_float32_only:
-        return f"{said}: the class has no 8-bit kernels"
-    if spoken is None:
-        return f"{said}: {'; '.join(found.made.refusals) or 'there is no INT8 file'}"
-    words = f"{said}: INT8 has {_figures(spoken, whole, on_class)}"
-    against = refused[spoken.name] if ships.precision == "float32" else []
-    return f"{words}; {' and '.join(against)}" if against else words
+        why = ["the class has no 8-bit kernels"]
+    elif spoken is None:
+        why = ["; ".join(found.made.refusals) or "there is no INT8 file"]
+    else:
+        why = [" and ".join(refused[spoken.name]), f"INT8 has {_figures(spoken, whole, on_class)}"]
+    if neurons:
+        why.append(f"what ships has {_figures(ships, whole, on_class)}")
+    return f"float32 ships{neurons}: {'; '.join(why)}"
 
 
 def _figures(one: Candidate, whole: Candidate, on_class: OnClass) -> str:
