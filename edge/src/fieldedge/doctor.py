@@ -24,13 +24,14 @@ from fieldedge.boot import known_workload
 from fieldedge.canary import run_canary
 from fieldedge.clock import Clock, format_utc
 from fieldedge.config import DeviceConfig, DeviceDirectory, SourceConfig, read_config
-from fieldedge.errors import ConfigError, FieldloopError, ReleaseError, StoreFailed
+from fieldedge.errors import ConfigError, FieldloopError, LinkError, ReleaseError, StoreFailed
 from fieldedge.page.text import age, size, span
 from fieldedge.slots import Slots
 from fieldedge.store import Store
 from fieldedge.workloads import Workload
 
 if TYPE_CHECKING:
+    from fieldedge.http_client import Answer
     from fieldedge.sources.mqtt import MqttSettings
 
 State = Literal["ok", "warn", "fail"]
@@ -434,8 +435,6 @@ def is_held(lock: Path) -> bool:
 
 
 def _page(patient: Patient) -> Iterator[Finding]:
-    import urllib3
-
     page = None if patient.config is None else patient.config.page
     if page is None or not page.is_on or page.port == 0:
         return
@@ -455,7 +454,7 @@ def _page(patient: Patient) -> Iterator[Finding]:
     answered_by = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(page.host, host)  # noqa: S104 - asked, not bound
     try:
         status = _get(f"http://{answered_by}:{page.port}/health").status
-    except (urllib3.exceptions.HTTPError, OSError) as error:
+    except LinkError as error:
         todo = "see the log, journalctl -u fieldedge; another program may have the port"
         yield Finding("page", "fail", f"{url} does not answer: {error}", todo)
         return
@@ -466,8 +465,6 @@ def _page(patient: Patient) -> Iterator[Finding]:
 
 
 def _link(patient: Patient) -> Iterator[Finding]:
-    import urllib3
-
     if patient.config is None:
         return
     if patient.config.link is None:
@@ -475,26 +472,26 @@ def _link(patient: Patient) -> Iterator[Finding]:
         return
     gateway = patient.config.link.gateway
     try:
-        response = _get(f"{gateway.rstrip('/')}/v1/health")
-        is_gateway = response.status == 200 and json.loads(response.data).get("ok") is True
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        todo = "check the modem and the address; everything is kept meanwhile"
-        yield Finding("link", "warn", f"{gateway} cannot be reached: {error}", todo)
+        answer = _get(f"{gateway.rstrip('/')}/v1/health")
+        is_gateway = answer.status == 200 and json.loads(answer.body).get("ok") is True
+    except LinkError as error:
+        yield Finding("link", "warn", str(error), "check the modem and the address; everything is kept meanwhile")
         return
     except (ValueError, AttributeError):
         is_gateway = False
     if is_gateway:
         yield Finding("link", "ok", f"{gateway} answers")
     else:
-        found = f"{gateway} answers {response.status}, and not as a gateway does"
+        found = f"{gateway} answers {answer.status}, and not as a gateway does"
         yield Finding("link", "fail", found, "mend [link] gateway in device.toml")
 
 
-def _get(url: str) -> Any:
+def _get(url: str) -> "Answer":
     import urllib3
 
-    timeout = urllib3.Timeout(total=LINK_TIMEOUT_S)
-    return urllib3.request("GET", url, timeout=timeout, retries=False, redirect=False)
+    from fieldedge.http_client import ask
+
+    return ask("GET", url, urllib3.Timeout(total=LINK_TIMEOUT_S))
 
 
 CHECKS: dict[str, Check] = {

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import urllib3
 from tuf.api.exceptions import DownloadError, DownloadLengthMismatchError, ExpiredMetadataError, RepositoryError
 from tuf.api.metadata import TargetFile
 from tuf.ngclient import FetcherInterface, Updater
@@ -25,6 +24,7 @@ from fieldedge.config import DeviceDirectory
 from fieldedge.contract import Contract
 from fieldedge.durable import sweep_temporaries, write_durably
 from fieldedge.errors import ConfigError, LinkError, ReleaseError
+from fieldedge.http_client import UNREADABLE
 from fieldedge.inference import Model
 from fieldedge.locks import exclusive
 from fieldedge.slots import Installed, Slots
@@ -55,10 +55,20 @@ class Mirror:
     fetcher: FetcherInterface
 
 
+class _GatewayFetcher(Urllib3Fetcher):
+    """TUF's own, with one error for whatever an answer's framing makes urllib3 raise."""
+
+    def fetch(self, url: str) -> Iterator[bytes]:
+        try:
+            yield from super().fetch(url)
+        except UNREADABLE as error:
+            raise DownloadError(f"{url}: {error or type(error).__name__}") from error
+
+
 def gateway_mirror(gateway_url: str) -> Mirror:
     """The repository as the gateway serves it."""
     base = gateway_url.rstrip("/")
-    fetcher = Urllib3Fetcher(socket_timeout=LINK_TIMEOUT_S, app_user_agent="fieldedge")
+    fetcher = _GatewayFetcher(socket_timeout=LINK_TIMEOUT_S, app_user_agent="fieldedge")
     return Mirror(gateway_url, f"{base}/tuf/metadata/", f"{base}/tuf/targets/", fetcher)
 
 
@@ -209,5 +219,5 @@ def _named_errors(mirror_name: str) -> Iterator[None]:
         raise ReleaseError(f"the release metadata has expired ({error}); publish again, or set the clock") from error
     except (RepositoryError, DownloadLengthMismatchError) as error:
         raise ReleaseError(f"the release at {mirror_name} cannot be trusted: {error}; the old model stays") from error
-    except (DownloadError, urllib3.exceptions.HTTPError) as error:
+    except DownloadError as error:
         raise LinkError(f"{mirror_name} cannot be reached: {error}; the old model stays, try again later") from error

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fieldedge.batches import batch_id
 from fieldedge.contract import Record
 from fieldedge.errors import ConfigError, DataError, LinkError
+from fieldedge.http_client import ask
 from fieldedge.keys import sign
 from fieldedge.outbox import Outbox, Packer
 from fieldedge.store import Store
@@ -60,19 +61,12 @@ class Gateway:
             "Fieldloop-Device": self.device_id,
             "Fieldloop-Signature": sign(self.key, body),
         }
+        timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
         try:
-            response = urllib3.request(
-                "POST",
-                f"{self.url.rstrip('/')}/v1/batches",
-                body=body,
-                headers=headers,
-                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
-                retries=False,
-                redirect=False,
-            )
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise LinkError(f"{self.url} cannot be reached: {error}; the batch is kept, try again later") from error
-        return response.status, _json(response.data)
+            answer = ask("POST", f"{self.url.rstrip('/')}/v1/batches", timeout, body, headers)
+        except LinkError as error:
+            raise LinkError(f"{error}; the batch is kept, try again later") from error
+        return answer.status, _json(answer.body)
 
     def _check_acknowledged(self, answer: Any, sent: str) -> None:
         found = answer.get("acknowledged") if isinstance(answer, dict) else None

@@ -10,12 +10,10 @@ import io
 import json
 import lzma
 import shutil
-import socket
 import tempfile
-import threading
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -47,7 +45,9 @@ from fieldedge.sources.folder import FolderSource, read_folder_settings
 from fieldedge.sources.mqtt import read_mqtt_settings
 from fieldedge.stick import Stick, acknowledgement, read_acknowledgement, take_acknowledgements, update_from_stick
 from fieldedge.store import Store
+from fieldedge.updates import update
 from fieldedge.uploads import Gateway
+from tests.edge.raw_server import RawServer
 from tests.edge.sample import (
     AGRICULTURE,
     DEVICE_ID,
@@ -274,7 +274,7 @@ def _folder_state(scratch: Path) -> Take:
 
 def _gateway_answer(scratch: Path) -> Take:
     """The whole answer of a gateway, headers and all, as it stands on the wire."""
-    key, answers = load_or_create_key(scratch / "device.pem"), _Answers()
+    key, answers = load_or_create_key(scratch / "device.pem"), RawServer()
     gateway = Gateway(answers.url, DEVICE_ID, key)
 
     def take(data: bytes) -> None:
@@ -286,41 +286,20 @@ def _gateway_answer(scratch: Path) -> Take:
     return take
 
 
-class _Answers:
-    """A server that says `next` to whoever asks, and hangs up."""
+def _update_answer(scratch: Path) -> Take:
+    """What an update server says to every question, headers and all."""
+    directory, repository, answers = _provisioned(scratch), Repository(scratch / "tuf"), RawServer()
 
-    def __init__(self) -> None:
-        self.next = b""
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
+    def take(data: bytes) -> None:
+        shutil.rmtree(directory.trust, ignore_errors=True)
+        directory.trust.mkdir()
+        shutil.copy(repository.trusted_root, directory.bootstrap_root)
+        answers.next = data
+        with refused(ReleaseError, LinkError):
+            update(directory, CONTRACT, answers.url, _now)
+        assert Slots(directory.root).bootable() is None
 
-    def _serve(self) -> None:
-        while True:
-            connection, _ = self._listener.accept()
-            with connection, suppress(OSError):
-                connection.settimeout(2.0)
-                _read_request(connection)
-                connection.sendall(self.next)
-                connection.shutdown(socket.SHUT_WR)
-                while connection.recv(65_536):
-                    pass
-
-
-def _read_request(connection: socket.socket) -> None:
-    """A request with its body, so that the hanging up is not taken for a reset."""
-    seen = b""
-    while b"\r\n\r\n" not in seen:
-        piece = connection.recv(65_536)
-        if not piece:
-            return
-        seen += piece
-    head, _, body = seen.partition(b"\r\n\r\n")
-    length = next(
-        (int(v) for n, _, v in (h.partition(b":") for h in head.split(b"\r\n")) if n.lower() == b"content-length"), 0
-    )
-    while len(body) < length:
-        body += connection.recv(65_536)
+    return take
 
 
 # Good inputs
@@ -401,11 +380,23 @@ def _tuf() -> list[bytes]:
 def _answers() -> list[bytes]:
     body = json.dumps({"acknowledged": _BATCH_ID.decode()}).encode()
     other = json.dumps({"acknowledged": "0" * 64, "error": "full"}).encode()
-    return [
-        b"HTTP/1.1 %d Any\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (status, len(answer), answer)
-        for status in (201, 200, 401, 400, 503, 302)
-        for answer in (body, other)
-    ]
+    statuses = (201, 200, 401, 400, 503, 302)
+    return [_http(status, answer) for status in statuses for answer in (body, other)] + [_http_in_chunks(body)]
+
+
+def _http(status: int, body: bytes) -> bytes:
+    return b"HTTP/1.1 %d Any\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (status, len(body), body)
+
+
+def _http_in_chunks(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 Any\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+
+
+def _signed_answers() -> list[bytes]:
+    with tempfile.TemporaryDirectory() as scratch:
+        metadata = Repository(Path(scratch) / "tuf").metadata
+        files = [(metadata / name).read_bytes() for name in ("timestamp.json", "1.root.json")]
+    return [_http(200, files[0]), _http_in_chunks(files[0]), _http(200, files[1]), _http(404, b"none")]
 
 
 def _pem() -> list[bytes]:
@@ -472,6 +463,7 @@ _TARGETS = (
     ),
     Target("stick", _stick, _tuf),
     Target("gateway's answer", _gateway_answer, _answers),
+    Target("update server's answer", _update_answer, _signed_answers),
     Target("model pointer", _pointer, _pointers),
     Target("device key", _key, _pem),
     Target("clock's floor", _clock_floor, lambda: [b'{"floor_utc": "2026-05-01T12:15:00Z", "boot_id": "x"}']),

@@ -73,6 +73,12 @@ def fuzzed(name: str, runs: int, at_most_s: float, folder: Path) -> int:
     done = subprocess.run(
         [sys.executable, "-m", "tests.edge.faults.fuzz", name, *options], cwd=ROOT, capture_output=True, text=True
     )
-    assert done.returncode == 0, f"{name}: {done.stdout[-2000:]}{done.stderr[-3000:]}"
+    assert done.returncode == 0, f"{name}: {_exception(done.stdout)}\n{done.stderr[-3000:]}"
     counts = [int(first or second) for first, second in _DONE.findall(done.stderr)]
     return max(counts, default=0)
+
+
+def _exception(printed: str) -> str:
+    """What atheris prints of an exception that nobody expects: its words come first, then the way to it."""
+    _, found, rest = printed.partition("=== Uncaught Python exception: ===")
+    return rest.strip()[:2000] if found else printed[-2000:]

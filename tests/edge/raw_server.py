@@ -1,0 +1,42 @@
+"""Whatever bytes a test wants to see on the wire in place of an HTTP answer."""
+
+import socket
+import threading
+from contextlib import suppress
+
+
+class RawServer:
+    """A server that says `next` to whoever asks, as it stands, and hangs up."""
+
+    def __init__(self) -> None:
+        self.next = b""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._listener.accept()
+            with connection, suppress(OSError):
+                connection.settimeout(2.0)
+                _read_request(connection)
+                connection.sendall(self.next)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(65_536):
+                    pass
+
+
+def _read_request(connection: socket.socket) -> None:
+    """A request with its body, so that the hanging up is not taken for a reset."""
+    seen = b""
+    while b"\r\n\r\n" not in seen:
+        piece = connection.recv(65_536)
+        if not piece:
+            return
+        seen += piece
+    head, _, body = seen.partition(b"\r\n\r\n")
+    length = next(
+        (int(v) for n, _, v in (h.partition(b":") for h in head.split(b"\r\n")) if n.lower() == b"content-length"), 0
+    )
+    while len(body) < length:
+        body += connection.recv(65_536)
