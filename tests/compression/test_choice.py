@@ -92,7 +92,7 @@ def test_a_tighter_gate_is_asked_again_even_where_the_files_are_made(
 def test_each_class_of_devices_gets_its_own_file_and_reason(made: Compressed) -> None:
     assert set(made.by_class) == {"x86-64", "aarch64", "float32-only"}
     assert made.by_class["float32-only"]["precision"] == "float32"
-    assert made.by_class["float32-only"]["reason"].endswith("the class has no 8-bit kernels")
+    assert ": the class has no 8-bit kernels" in made.by_class["float32-only"]["reason"]
     assert made.by_class["x86-64"]["ships"] == "int8-reduced-25"
     json.dumps(made.as_dict())
 

@@ -57,7 +57,7 @@ def export_shell(network: torch.nn.Module, features: int, is_folded: bool = True
             output_names=[BODY_INPUT, "outputs"],
             verbose=False,
         )
-    return Shell(program.model_proto, example)
+    return Shell(_with_plain_softplus(program.model_proto), example)
 
 
 def export_body(body: Callable[..., Any], example: torch.Tensor | None = None) -> onnx.ModelProto:
@@ -162,6 +162,21 @@ class _Around(torch.nn.Module):
 def _body_of(network: Any) -> torch.nn.Module:
     body: torch.nn.Module = network.body
     return body
+
+
+def _with_plain_softplus(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Softplus alone: the exporter adds torch's threshold, which ONNX Runtime's stable form does not need."""
+    graph = model.graph
+    made_by = {name: node for node in graph.node for name in node.output}
+    for where in [node for node in graph.node if node.op_type == "Where"]:
+        condition, soft = (made_by.get(where.input[i]) for i in (0, 2))
+        if condition is None or soft is None or (condition.op_type, soft.op_type) != ("Greater", "Softplus"):
+            continue
+        for node in graph.node:
+            node.input[:] = [soft.output[0] if name == where.output[0] else name for name in node.input]
+        graph.node.remove(where)
+        graph.node.remove(condition)
+    return model
 
 
 def _rename(graph: onnx.GraphProto, prefix: str, keep: set[str]) -> None:

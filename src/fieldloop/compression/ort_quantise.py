@@ -17,7 +17,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from fieldloop.compression.calibration import Array
-from fieldloop.compression.onnx_files import BODY_INPUT, silenced
+from fieldloop.compression.onnx_files import BODY_INPUT, BODY_OUTPUT, silenced
 
 
 def ort_static(body: onnx.ModelProto, inputs: Array, reduce_range: bool = True) -> onnx.ModelProto:
@@ -36,7 +36,7 @@ def ort_static(body: onnx.ModelProto, inputs: Array, reduce_range: bool = True) 
             weight_type=QuantType.QInt8,
         )
 
-    return _through_files(body, quantize)
+    return _with_float_output(_through_files(body, quantize))
 
 
 def ort_dynamic(body: onnx.ModelProto, reduce_range: bool = True) -> onnx.ModelProto:
@@ -85,6 +85,21 @@ def _through_files(body: onnx.ModelProto, quantize: Callable[[str, str], None]) 
         onnx.save(plain, source)
         quantize(str(source), str(target))
         return onnx.load(target)
+
+
+def _with_float_output(body: onnx.ModelProto) -> onnx.ModelProto:
+    """Without the rounding of the answers themselves: the last layer's 8-bit kernel can give float32 at once."""
+    graph = body.graph
+    made_by = {name: node for node in graph.node for name in node.output}
+    last = made_by[BODY_OUTPUT]
+    rounded = made_by.get(last.input[0]) if last.op_type == "DequantizeLinear" else None
+    if rounded is None or rounded.op_type != "QuantizeLinear":
+        return body
+    layer = made_by[rounded.input[0]]
+    layer.output[:] = [BODY_OUTPUT if name == rounded.input[0] else name for name in layer.output]
+    graph.node.remove(last)
+    graph.node.remove(rounded)
+    return body
 
 
 class _Rows:
