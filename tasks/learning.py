@@ -19,7 +19,7 @@ def train_model(loop: Loop, data: SnapshotRef) -> Trained:
         return steps.train_model(loop, data, on_progress)
 
 
-@step("register", lambda ref: f"version {ref.version} {ref.reason}", timeout_s=1800)
+@step("register", lambda ref: f"version {ref.version} {ref.reason.partition('; ')[0]}", timeout_s=1800)
 def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> RegisteredRef:
     """Challenger against champion; the alias moves only when the gate says so."""
     registered = steps.evaluate_and_register(loop, data, trained)

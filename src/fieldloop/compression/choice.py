@@ -207,11 +207,11 @@ def _reason(
 
 def _figures(one: Candidate, whole: Candidate, on_class: OnClass) -> str:
     ratio = latency_ratio(one.name, on_class)
-    neurons = f" and {100 * one.keep:.0f} % of the neurons" if one.keep < 1.0 and one.precision == "int8" else ""
+    neurons = f", {100 * one.keep:.0f} % of the neurons" if one.keep < 1.0 and one.precision == "int8" else ""
     time = f", {ratio:.2f} of the time" if ratio is not None else ""
     return (
         f"held-out error {one.error_increase_pct:+.2f} %, {100 * one.bytes / whole.bytes:.0f} % of the bytes{neurons}"
-        f"{time}, profit {one.profit_change_pct:+.2f} %, {one.agreement_pct:.1f} % of the decisions"
+        f"{time}, profit {one.profit_change_pct:+.2f} %, {one.agreement_pct:.1f} % of decisions"
     )
 
 
