@@ -32,7 +32,7 @@ from benchmarks.closed_loop.sites import DEAR_WATER, MAIN
 from benchmarks.small_models.trees import grown
 from fieldedge.measure import cpu_features
 from fieldloop.compression import Bench, Material, Recipe, compress
-from fieldloop.compression.candidates import Scales
+from fieldloop.compression.candidates import Scales, tuning
 from fieldloop.compression.distil import fine_tuned, subset
 from fieldloop.compression.onnx_files import Shell, export_body, export_shell, write_whole
 from fieldloop.compression.ort_quantise import body_inputs, float16, ort_dynamic, ort_static
@@ -50,6 +50,7 @@ from fieldloop.workloads.agriculture.examples import Examples
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "compression.json"
 WHOLE, AS_TRAINED, SMALL = "float32", "float32, operation by operation", "INT8, pruned"
+FLOOR = "float32, one layer"
 LARGE_HIDDEN, LARGE_EPOCHS = (1024, 640, 448), 3  # a million weights
 BATCHES = (1, 12, 64)
 CALLS = 2000
@@ -142,6 +143,8 @@ class Files:
         sparse = unstructured(whole, SPARSITY)
         told = f"{100 * zero_share(sparse):.0f} % of the weights zero, by magnitude"
         self._add("float32, sparse", shell, export_body(sparse.body), told)
+        linear = one_layer(material, params)
+        self._add(FLOOR, shell, export_body(linear.body), "a body of one layer: what any file costs at least")
 
     def _add_int8(self, name: str, network: Any, shell: Shell, float_body: onnx.ModelProto, told: str) -> None:
         """The same network by each quantiser. The plain name is neural-compressor's, with weights of 7 bits."""
@@ -179,10 +182,18 @@ def pruned_and_taught(
     picks = torch.from_numpy(np.random.default_rng(0).permutation(len(inputs))[:8192])
     scores = importance(material.workload, network, inputs[picks], targets[picks])
     smaller = structured(material.workload, network, keep, scores)
-    tuning = material.model.model_copy(
-        update={"epochs": params.search.epochs, "learning_rate": params.search.learning_rate}
-    )
-    return fine_tuned(material.workload, smaller, examples, tuning, [network], params.search.teacher_share)
+    own = tuning(material, params, params.search.epochs)
+    return fine_tuned(material.workload, smaller, examples, own, [network], params.search.teacher_share)
+
+
+def one_layer(material: Material, params: CompressionParams) -> Any:
+    """A network without hidden layers, taught by the champion."""
+    fresh = WORKLOADS[material.workload].network((), 0.0)
+    state = {name: value for name, value in material.network.state_dict().items() if not name.startswith("body.")}
+    fresh.load_state_dict(state, strict=False)
+    examples = subset(material.training, params.search.rows, material.model.seed)
+    own = tuning(material, params, params.search.epochs)
+    return fine_tuned(material.workload, fresh, examples, own, [material.network], params.search.teacher_share)
 
 
 def weighed(files: Files, bench: Bench) -> list[dict[str, Any]]:
@@ -271,9 +282,9 @@ def large_rows(material: Material, params: CompressionParams, folder: Path, benc
     fresh = WORKLOADS[material.workload].network(LARGE_HIDDEN, 0.0)
     state = {name: value for name, value in material.network.state_dict().items() if not name.startswith("body.")}
     fresh.load_state_dict(state, strict=False)
-    tuning = material.model.model_copy(update={"epochs": LARGE_EPOCHS, "learning_rate": 0.001})
+    own = material.model.model_copy(update={"epochs": LARGE_EPOCHS, "learning_rate": 0.001})
     training = subset(material.training, 30_000, 0)
-    large: Any = fine_tuned(material.workload, fresh, training, tuning, [material.network], 0.9)
+    large: Any = fine_tuned(material.workload, fresh, training, own, [material.network], 0.9)
     files = Files(replace(material, network=large, training=training), params, folder)
     times = timed(files.paths, material.held_out.model_inputs(), bench)
     whole = files.paths[WHOLE].stat().st_size

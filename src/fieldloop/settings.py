@@ -157,6 +157,7 @@ class SearchParams(_Params):
     keep: tuple[float, ...] = Field(default=(0.375,), description="shares of the neurons; all of them are always tried")
     epochs: int = Field(default=8, ge=1, description="of fine-tuning after neurons were removed")
     learning_rate: float = Field(default=0.003, gt=0)
+    batch_size: int = Field(default=256, ge=1)
     teacher_share: float = Field(
         default=0.9, ge=0, le=1, description="of the loss: the teacher's answers; else outcomes"
     )

@@ -25,7 +25,7 @@ LENIENT = PROJECT_PARAMS.compression.model_copy(
         "min_agreement_pct": 0.0,
         "decision_rows": 50,
         "timed_calls": 50,
-        "search": PROJECT_PARAMS.compression.search.model_copy(update={"keep": (0.25,), "epochs": 2}),
+        "search": PROJECT_PARAMS.compression.search.model_copy(update={"keep": (0.25,), "epochs": 2, "batch_size": 64}),
     }
 )
 

@@ -13,6 +13,7 @@ from fieldloop.compression.distil import (
     fine_tuned,
     quantisation_aware,
     subset,
+    swapped,
     taught_answers,
 )
 from fieldloop.settings import ModelParams
@@ -108,6 +109,18 @@ def test_a_subset_holds_whole_field_seasons_and_is_the_same_each_time() -> None:
     first = EXAMPLES.groups.index(part.groups[0])
     np.testing.assert_array_equal(part.features[part.group == 0], EXAMPLES.features[EXAMPLES.group == first])
     assert subset(EXAMPLES, 10_000, seed=1) is EXAMPLES
+
+
+def test_of_a_row_that_is_asked_about_some_features_are_those_of_one_other_row() -> None:
+    torch.manual_seed(1)
+    rows = torch.arange(64.0)[:, None] * 100 + torch.arange(50.0)
+    asked = swapped(rows, 0.2)
+    assert torch.equal(asked % 100, rows % 100)  # each feature stays in its column
+    origins = (asked - rows % 100) // 100
+    own = torch.arange(64.0)[:, None]
+    assert 0.15 < float((origins != own).float().mean()) < 0.25
+    for row, origin in zip(own[:, 0].tolist(), origins.tolist(), strict=True):
+        assert len(set(origin) - {row}) <= 1
 
 
 def test_nobody_cannot_teach() -> None:

@@ -97,14 +97,18 @@ def _network(material: Material, params: CompressionParams, keep: float) -> torc
         material.workload,
         smaller,
         examples,
-        _tuning(material, params, params.search.epochs),
+        tuning(material, params, params.search.epochs),
         _teachers(material, params, examples),
         params.search.teacher_share,
     )
 
 
-def _tuning(material: Material, params: CompressionParams, epochs: int) -> ModelParams:
-    return material.model.model_copy(update={"epochs": epochs, "learning_rate": params.search.learning_rate})
+def tuning(material: Material, params: CompressionParams, epochs: int) -> ModelParams:
+    """How a small network learns on, in so many epochs."""
+    search = params.search
+    return material.model.model_copy(
+        update={"epochs": epochs, "learning_rate": search.learning_rate, "batch_size": search.batch_size}
+    )
 
 
 def _teachers(material: Material, params: CompressionParams, examples: Examples) -> list[torch.nn.Module]:
@@ -208,10 +212,10 @@ def _with_rounding(
     """The network after fine-tuning with 8-bit rounding, for where rounding afterwards costs too much."""
     search = params.search
     examples = subset(material.training, search.rows, material.model.seed)
-    tuning = _tuning(material, params, search.rounding_epochs)
-    tuning = tuning.model_copy(update={"learning_rate": search.learning_rate / 10})
+    gentle = tuning(material, params, search.rounding_epochs)
+    gentle = gentle.model_copy(update={"learning_rate": search.learning_rate / 10})
     steps = 64 if form == "reduced" else 127
-    return quantisation_aware(material.workload, network, examples, tuning, [material.network], steps)
+    return quantisation_aware(material.workload, network, examples, gentle, [material.network], steps)
 
 
 class Scales:
@@ -306,4 +310,4 @@ def as_json(made: Made) -> str:
     )
 
 
-__all__ = ["Made", "Material", "Scales", "as_json", "is_sound", "make_candidates"]
+__all__ = ["Made", "Material", "Scales", "as_json", "is_sound", "make_candidates", "tuning"]

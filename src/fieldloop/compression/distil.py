@@ -2,8 +2,11 @@
 
 The teacher is as big as the cloud likes: the whole champion, or an ensemble of larger networks. The student is fitted
 by the same Lightning module and loss as every model (training.py); the teacher's quantiles are added to the loss, each
-in units of its own spread. Quantisation-aware fine-tuning is the same with the weights and activations rounded on the
-way forward.
+in units of its own spread. It is asked about rows of which some features are another row's, so that the student learns
+the teacher and not the teacher's answers by heart (a patient teacher, Beyer et al. 2022,
+doi:10.48550/arXiv.2106.05237; features drawn from their own columns, Bahri et al. 2021,
+doi:10.48550/arXiv.2106.15147). Quantisation-aware fine-tuning is the same with the weights and activations rounded on
+the way forward.
 """
 
 import copy
@@ -14,7 +17,6 @@ import lightning
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
 from fieldloop.quiet import hush_loggers
 from fieldloop.settings import ModelParams
@@ -23,51 +25,65 @@ from fieldloop.workloads import WORKLOADS
 from fieldloop.workloads.agriculture.examples import Examples
 
 TEACHER_SHARE = 0.5  # of the loss
-_BLOCK = 8192
+SWAPPED_SHARE = 0.15
 _LEVELS = 255
 
 
 class Student(CropLearner):
-    """A network under training that listens to a teacher as well."""
+    """A network under training that listens to its teachers as well."""
 
-    def __init__(self, workload: str, params: ModelParams, network: nn.Module, teacher_share: float) -> None:
+    def __init__(
+        self,
+        workload: str,
+        params: ModelParams,
+        network: nn.Module,
+        teachers: Sequence[nn.Module],
+        teacher_share: float,
+        swapped_share: float,
+    ) -> None:
         super().__init__(workload, params.model_dump(mode="json"))
         self.network = network
-        self.teacher_share = teacher_share
+        self.teachers = _Bare(workload, teachers)
+        self.teacher_share, self.swapped_share = teacher_share, swapped_share
 
-    def training_step(self, batch: tuple[Tensor, ...], _index: int) -> Tensor:
-        inputs, targets, *told = batch
-        outputs = self.network(inputs)
-        loss: Tensor = self.workload.loss(outputs, targets)
-        if not told:
+    def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
+        inputs, targets = batch
+        if not self.teachers:
+            loss: Tensor = self.workload.loss(self.network(inputs), targets)
             return loss
-        answers, spread = told[0], told[0].std(0).clamp(min=1e-6)
-        listening = nn.functional.smooth_l1_loss(outputs / spread, answers / spread, beta=0.5)
-        return (1.0 - self.teacher_share) * loss + self.teacher_share * listening
+        asked = swapped(inputs, self.swapped_share)
+        answers = self.teachers.answers(asked)
+        outputs, replies = self.network(torch.cat([inputs, asked])).split(len(inputs))
+        spread = answers.std(0).clamp(min=1e-6)
+        listening = nn.functional.smooth_l1_loss(replies / spread, answers / spread, beta=0.5)
+        return (1.0 - self.teacher_share) * self.workload.loss(outputs, targets) + self.teacher_share * listening
 
 
-class TaughtData(SeasonData):
-    """The examples, with the teacher's answers as a third column."""
+def swapped(inputs: Tensor, share: float) -> Tensor:
+    """Rows (B, F) with that share of their features from one other row each."""
+    others = inputs[torch.randperm(len(inputs))]
+    return torch.where(torch.rand_like(inputs) < share, others, inputs)
 
-    def __init__(self, workload: str, examples: Examples, params: ModelParams, teachers: Sequence[nn.Module]) -> None:
-        super().__init__(examples, params.batch_size, params.seed)
-        if teachers:
-            inputs, targets = self.fit_set.tensors
-            self.fit_set = TensorDataset(inputs, targets, taught_answers(workload, teachers, inputs))
+
+class _Bare(list[nn.Module]):
+    """Teachers without the stretch of their intervals. A plain list: a student does not train them."""
+
+    def __init__(self, workload: str, teachers: Sequence[nn.Module]) -> None:
+        super().__init__(copy.deepcopy(teacher).eval() for teacher in teachers)
+        for teacher in self:
+            WORKLOADS[workload].forget_calibration(teacher)
+
+    def answers(self, inputs: Tensor) -> Tensor:
+        """The mean of their answers, (N, 5)."""
+        if not self:
+            raise ValueError("there is no teacher")
+        with torch.no_grad():
+            return torch.stack([teacher(inputs) for teacher in self]).mean(0)
 
 
 def taught_answers(workload: str, teachers: Sequence[nn.Module], inputs: Tensor) -> Tensor:
     """The mean of the teachers' bare answers, (N, 5)."""
-    total: Tensor | None = None
-    for teacher in teachers:
-        bare = copy.deepcopy(teacher).eval()
-        WORKLOADS[workload].forget_calibration(bare)
-        with torch.no_grad():
-            answers = torch.cat([bare(inputs[i : i + _BLOCK]) for i in range(0, len(inputs), _BLOCK)])
-        total = answers if total is None else total + answers
-    if total is None:
-        raise ValueError("there is no teacher")
-    return total / len(teachers)
+    return _Bare(workload, teachers).answers(inputs)
 
 
 def fine_tuned(
@@ -77,11 +93,18 @@ def fine_tuned(
     params: ModelParams,
     teachers: Sequence[nn.Module] = (),
     teacher_share: float = TEACHER_SHARE,
+    swapped_share: float = SWAPPED_SHARE,
 ) -> nn.Module:
-    """The network after `params.epochs` more epochs, calibrated as a trained one is; the given one is not changed."""
+    """The network after `params.epochs` more epochs, calibrated as a trained one is; the given one is not changed.
+
+    Args:
+        teachers: whose mean it learns; without any it learns from outcomes alone.
+        teacher_share: of the loss, the rest being the outcomes'.
+        swapped_share: of the features of a row that the teachers are asked about, from another row.
+    """
     hush_loggers()
     lightning.seed_everything(params.seed, verbose=False)
-    learner = Student(workload, params, copy.deepcopy(network).train(), teacher_share)
+    learner = Student(workload, params, copy.deepcopy(network).train(), teachers, teacher_share, swapped_share)
     trainer = lightning.Trainer(
         max_epochs=params.epochs,
         accelerator="cpu",
@@ -94,7 +117,7 @@ def fine_tuned(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    data = TaughtData(workload, examples, params, teachers)
+    data = SeasonData(examples, params.batch_size, params.seed)
     trainer.fit(learner, data)
     tuned = learner.network.cpu().eval()
     calibrate(workload, tuned, data)
@@ -142,7 +165,8 @@ def quantisation_aware(
     for name, module in list(rounded.body.named_children()):
         if isinstance(module, nn.Linear):
             setattr(rounded.body, name, _Rounded(module, steps))
-    tuned: Any = fine_tuned(workload, rounded, examples, params, teachers)
+    # Rows that no field has would widen the ranges that are rounded.
+    tuned: Any = fine_tuned(workload, rounded, examples, params, teachers, swapped_share=0.0)
     for name, module in list(tuned.body.named_children()):
         if isinstance(module, _Rounded):
             setattr(tuned.body, name, module.linear)

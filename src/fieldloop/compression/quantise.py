@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import onnxscript.optimizer
 import torch
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from onnxscript import ir
 
 from fieldedge.contract import Feature
@@ -170,6 +170,7 @@ def stored_body(converted: Any, shell: Shell, recipe: Recipe) -> onnx.ModelProto
     folded = _fold_weights(exported)
     if recipe.weights == "unsigned":
         folded = as_unsigned(folded)
+    folded = _with_integer_bias(folded)
     _check_all_quantized(folded, recipe)
     return folded
 
@@ -248,6 +249,36 @@ def _fold_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     )
     onnxscript.optimizer.remove_unused_nodes(graph)
     return ir.to_proto(graph)
+
+
+def _with_integer_bias(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Biases in the units in which 8-bit products are summed.
+
+    A layer whose answer is not rounded becomes one 8-bit kernel only so: with a float bias ONNX Runtime would turn its
+    weights back into float32 in every call.
+    """
+    graph = model.graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    made_by = {name: node for node in graph.node for name in node.output}
+    for index, layer in enumerate(list(graph.node)):
+        if layer.op_type != "Gemm" or len(layer.input) < 3 or layer.input[2] not in stored:
+            continue
+        sources = [made_by.get(name) for name in layer.input[:2]]
+        if any(node is None or node.op_type != "DequantizeLinear" for node in sources):
+            continue
+        scales = [numpy_helper.to_array(stored[node.input[1]]) for node in sources if node is not None]
+        scale = np.asarray(scales[0].astype(np.float64) * scales[1], np.float32)
+        steps = np.rint(numpy_helper.to_array(stored[layer.input[2]]) / scale.astype(np.float64))
+        if np.abs(steps).max() > np.iinfo(np.int32).max:
+            continue  # beside such a bias the products count for nothing
+        names = [f"bias_{index}_{part}" for part in ("quantized", "scale", "float")]
+        graph.initializer.extend(
+            [numpy_helper.from_array(steps.astype(np.int32), names[0]), numpy_helper.from_array(scale, names[1])]
+        )
+        dequantize = helper.make_node("DequantizeLinear", names[:2], names[2:], axis=0)
+        graph.node.insert(list(graph.node).index(layer), dequantize)
+        layer.input[2] = names[2]
+    return model
 
 
 def as_unsigned(model: onnx.ModelProto) -> onnx.ModelProto:
