@@ -4,6 +4,7 @@ Each lives through the same seasons with the device's own code; only the model t
 trees are trained on the seasons that the network was trained on, a model for each output, the yields by quantile loss.
 """
 
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +52,8 @@ def alternatives(scratch: Path, seasons: Path, decisions: int) -> dict[str, dict
     candidates: dict[str, tuple[Callable[[Any], Any], float]] = {
         "torch eager": (eager, (run / "last.ckpt").stat().st_size / 1e6),
         "onnxruntime float32": _session(compressed / "float32.onnx"),
-        "onnxruntime int8": _session(compressed / "int8.onnx"),
+        "onnxruntime int8, all neurons": _session(compressed / "int8-reduced.onnx"),
+        "onnxruntime, what ships": _session(Path(json.loads((compressed / "report.json").read_text())["path"])),
         "scikit-learn boosted trees": (_tree_predict(trees), len(pickle.dumps(trees)) / 1e6),
     }
     found = {}

@@ -18,7 +18,7 @@ import torch
 from fieldedge.durable import write_durably
 from fieldloop.compression.candidates import Made, Material, as_json, make_candidates
 from fieldloop.compression.device_classes import Bench, OnClass, measure_class
-from fieldloop.compression.gates import WHOLE, Candidate, accuracy_failures, failures, latency_ratio
+from fieldloop.compression.gates import WHOLE, Candidate, accuracy_failures, failures, is_for, latency_ratio
 from fieldloop.compression.pictures import front_picture
 from fieldloop.compression.search import pareto_front, picked
 from fieldloop.inference import predictor
@@ -104,10 +104,11 @@ def choose(found: Measured, params: CompressionParams, folder: Path) -> Compress
     on_class = found.classes[params.fleet_class]
     named = {one.name: one for one in found.made.candidates}
     ships, whole, small = named[own["ships"]], named[WHOLE], named.get(own["int8"], named[WHOLE])
-    front = pareto_front(found.made.candidates, on_class)
+    theirs = [one for one in found.made.candidates if is_for(one, params.device_classes[params.fleet_class])]
+    front = pareto_front(theirs, on_class)
     picture = folder / "front.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
-    write_durably(picture, front_picture(found.made.candidates, on_class, front, ships.name))
+    write_durably(picture, front_picture(theirs, on_class, front, ships.name, params.max_profit_loss_pct))
     return Compressed(
         shipped=ships.precision,
         reason=own["reason"],
@@ -153,7 +154,7 @@ def _on_class(
 ) -> OnClass:
     """The class's measurement of the files that could ship to it."""
     own = params.device_classes[name]
-    files = {one.name: Path(one.path) for one in candidates if one.precision == "float32" or one.weights == own.weights}
+    files = {one.name: Path(one.path) for one in candidates if is_for(one, own)}
     expected = {file: predictor(path)(golden) for file, path in files.items()}
     return measure_class(name, own, files, golden, expected, decision, params.timed_calls, bench)
 

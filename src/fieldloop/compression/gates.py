@@ -41,13 +41,18 @@ class Candidate:
         return asdict(self)
 
 
+def is_for(candidate: Candidate, class_params: DeviceClassParams) -> bool:
+    """Whether the file has the form that the class's kernels want."""
+    return candidate.precision == "float32" or candidate.weights == class_params.weights
+
+
 def failures(
     candidate: Candidate, params: CompressionParams, on_class: OnClass, class_params: DeviceClassParams
 ) -> list[str]:
     """Why this file does not ship to that class; nothing where it may."""
     if candidate.name == WHOLE:
         return []
-    if candidate.precision == "int8" and class_params.weights != candidate.weights:
+    if not is_for(candidate, class_params):
         wants = f"its 8-bit weights are {class_params.weights}" if class_params.weights else "it has no 8-bit kernels"
         return [f"it is not for this class: {wants}"]
     return [

@@ -1,4 +1,4 @@
-"""The front as a picture: decision value against bytes, time as colour; what ships is ringed."""
+"""The front as a picture: decision value against bytes and against time; what ships is ringed."""
 
 import io
 from collections.abc import Sequence
@@ -7,33 +7,73 @@ from typing import Any
 from fieldloop.compression.device_classes import OnClass
 from fieldloop.compression.gates import Candidate
 
+_ON_FRONT, _BEATEN, _SHIPS = "tab:blue", "0.65", "tab:red"
 
-def front_picture(candidates: Sequence[Candidate], on_class: OnClass, front: Sequence[str], shipped: str) -> bytes:
-    """A PNG of every file on one class of devices."""
+
+def front_picture(
+    candidates: Sequence[Candidate], on_class: OnClass, front: Sequence[str], shipped: str, max_loss_pct: float
+) -> bytes:
+    """A PNG of the files for one class of devices, numbered from the smallest to the largest.
+
+    Args:
+        front: the files that no other beats in value, time and bytes at once.
+        max_loss_pct: of the closed-loop profit; the line below which nothing ships.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
-    figure = Figure(figsize=(7.2, 4.2), dpi=110, layout="constrained")
-    axes: Any = figure.add_subplot()
-    kilobytes = [one.bytes / 1000.0 for one in candidates]
-    profits = [one.profit_usd_ha for one in candidates]
-    times = [on_class.p50_us.get(one.name, float("nan")) for one in candidates]
-    is_timed = any(time == time for time in times)
-    dots = axes.scatter(kilobytes, profits, c=times if is_timed else "tab:blue", s=70, cmap="viridis", zorder=3)
-    if is_timed:
-        figure.colorbar(dots, label="median time of a decision, µs")
-    on_front = sorted((one.bytes / 1000.0, one.profit_usd_ha) for one in candidates if one.name in front)
-    axes.plot(*zip(*on_front, strict=True), color="0.6", linewidth=1, zorder=1)
-    for one in candidates:
-        label = f"{one.name}{' (ships)' if one.name == shipped else ''}"
-        axes.annotate(label, (one.bytes / 1000.0, one.profit_usd_ha), xytext=(6, 6), textcoords="offset points", size=8)
-        if one.name == shipped:
-            axes.scatter([one.bytes / 1000.0], [one.profit_usd_ha], s=220, facecolors="none", edgecolors="tab:red")
-    axes.set(xlabel="file, kB", ylabel="closed-loop profit, USD/ha", title=f"What can ship to {on_class.name}")
-    axes.margins(0.15)
-    axes.grid(alpha=0.3)
+    figure = Figure(figsize=(10.0, 4.2), dpi=110, layout="constrained")
+    by_bytes, by_time, words = figure.subplots(1, 3, width_ratios=(3, 3, 2.4))
+    ordered = sorted(candidates, key=lambda one: one.bytes)
+    for axes, label in ((by_bytes, "file, kB"), (by_time, "median time of a decision, µs")):
+        axes.axhline(-max_loss_pct, color=_SHIPS, linewidth=1, linestyle=":")
+        axes.set(xlabel=label, ylabel="closed-loop profit against float32, %")
+        axes.grid(alpha=0.3)
+    by_bytes.annotate("the tolerance", (1, -max_loss_pct), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    by_bytes.set_xscale("log")
+    by_bytes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    by_bytes.xaxis.set_major_formatter("{x:g}")
+    by_bytes.xaxis.set_minor_formatter(NullFormatter())
+    for number, one in enumerate(ordered, 1):
+        colour = _ON_FRONT if one.name in front else _BEATEN
+        _dot(by_bytes, one.bytes / 1000.0, one.profit_change_pct, number, colour, one.name == shipped)
+        if one.name in on_class.p50_us:
+            _dot(by_time, on_class.p50_us[one.name], one.profit_change_pct, number, colour, one.name == shipped)
+    if not on_class.p50_us:
+        by_time.annotate("not timed", (0.5, 0.5), xycoords="axes fraction", ha="center")
+    for axes in (by_bytes, by_time):
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, -1.4 * max_loss_pct), max(high, 0.7 * max_loss_pct))
+        axes.margins(x=0.15)
+    words.axis("off")
+    for row, (number, one) in enumerate(enumerate(ordered, 1)):
+        time = f"{on_class.p50_us[one.name]:.0f} µs" if one.name in on_class.p50_us else "–"
+        ships = " (ships)" if one.name == shipped else ""
+        figures = f"{one.bytes / 1000:.0f} kB, {time}, error {one.error_increase_pct:+.2f} %"
+        told = f"{number}  {one.name}{ships}\n     {figures}"
+        colour = _SHIPS if ships else "black" if one.name in front else "0.4"
+        words.text(0.0, 1.0 - row / max(len(ordered), 6), told, va="top", size=9, color=colour)
+    figure.suptitle(f"What can ship to {on_class.name}: blue on the front, grey beaten")
     sink = io.BytesIO()
     figure.savefig(sink, format="png")
     return sink.getvalue()
+
+
+def _dot(axes: Any, x: float, y: float, number: int, colour: str, ships: bool) -> None:
+    """A numbered dot, numbers in turns above and below so that neighbours stay legible."""
+    axes.scatter([x], [y], s=60, color=colour, zorder=3)
+    if ships:
+        axes.scatter([x], [y], s=200, facecolors="none", edgecolors=_SHIPS, zorder=2)
+    above = number % 2 == 1
+    axes.annotate(
+        str(number),
+        (x, y),
+        xytext=(0, 10 if above else -10),
+        textcoords="offset points",
+        ha="center",
+        va="bottom" if above else "top",
+        size=9,
+    )
