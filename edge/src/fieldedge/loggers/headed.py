@@ -23,8 +23,8 @@ class Header:
 class HeadedCsv:
     """One such format.
 
-    `begins` knows a file by its first bytes, `is_first` the first of the `rows` header rows by its cells, and `is_data` a
-    row that cannot belong to a header. `read` makes sense of all header rows, or raises ValueError.
+    `begins` knows a file by its first bytes, `is_first` the first of the `rows` header rows by its cells, and `is_data`
+    a row that cannot belong to a header. `read` makes sense of all header rows, or raises ValueError.
     """
 
     name: str
