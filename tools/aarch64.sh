@@ -1,6 +1,6 @@
 #!/bin/sh
-# A Python of the aarch64 device class under qemu-user, in .venv-aarch64: it says whether numbers agree, never how long
-# they take. Needs Debian or Ubuntu with qemu-user; touches nothing outside the folder.
+# The aarch64 device class's Python and packages under qemu-user, in .venv-aarch64: they say whether numbers agree, never
+# how long they take. Needs Debian or Ubuntu with qemu-user; touches nothing outside the folder.
 #     sh tools/aarch64.sh [PIP_PYTHON]
 set -eu
 cd "$(dirname "$0")/.."
@@ -28,10 +28,9 @@ for package in "$APT"/cache/archives/*.deb; do dpkg-deb -x "$package" "$HERE/roo
 rm -rf "$APT"
 
 # The device's own pins, as wheels of that machine.
-pins=$(grep -E '^(numpy|onnxruntime)==' edge/requirements.lock)
 "$PIP_PYTHON" -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.11 --implementation cp \
     --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux2014_aarch64 \
-    -d "$HERE/wheels" $pins flatbuffers protobuf packaging
+    -d "$HERE/wheels" -r edge/requirements.lock
 for wheel in "$HERE"/wheels/*.whl; do "$PIP_PYTHON" -m zipfile -e "$wheel" "$HERE/site"; done
 rm -rf "$HERE/wheels"
 

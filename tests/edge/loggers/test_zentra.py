@@ -100,7 +100,7 @@ def test_empty_cells_beyond_the_last_column_do_no_harm() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (ROWS.splitlines()[0], "before the three header rows"),
+        (ROWS.splitlines()[0], "before the 3 header rows"),
         ("z6,Port1\n# Records: 1,TEROS 12\nMoments, m³/m³ Water Content\n", "expected Timestamps"),
         ("z6,Port1\n# Records: 1,TEROS 12\nTimestamps, a, b, c\n", "2 and 4 cells"),
         ('"z6,Port1\n', "not readable CSV"),

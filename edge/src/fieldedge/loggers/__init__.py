@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from fieldedge.loggers import chirpstack, jsonlines, toa5, zentra
+from fieldedge.loggers import chirpstack, jsonlines
+from fieldedge.loggers.headed import HeadedCsv
 from fieldedge.loggers.raw import Message, Parsed, RawSample, RawValue, Unreadable
+from fieldedge.loggers.toa5 import TOA5
+from fieldedge.loggers.zentra import ZENTRA
 
 __all__ = ["FORMATS", "LoggerFormat", "Message", "Parsed", "RawSample", "RawValue", "Unreadable"]
 
@@ -36,9 +39,13 @@ class LoggerFormat:
     awaits_header: Callable[[bytes], bool] = _never
 
 
+def _headed(csv: HeadedCsv) -> LoggerFormat:
+    return LoggerFormat(csv.parse, csv.header, csv.awaits_header)
+
+
 FORMATS: dict[str, LoggerFormat] = {
     "jsonlines": LoggerFormat(jsonlines.parse, jsonlines.header),
-    "zentra": LoggerFormat(zentra.parse, zentra.header, zentra.awaits_header),
-    "toa5": LoggerFormat(toa5.parse, toa5.header, toa5.awaits_header),
+    "zentra": _headed(ZENTRA),
+    "toa5": _headed(TOA5),
     "chirpstack": LoggerFormat(chirpstack.parse, chirpstack.header),
 }

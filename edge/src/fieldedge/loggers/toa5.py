@@ -13,23 +13,9 @@ such files, and a header may come again at any line; a field that is an array ha
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 
-from fieldedge.loggers.raw import (
-    BOM,
-    Parsed,
-    RawSample,
-    Unreadable,
-    cells,
-    first_lines,
-    identity,
-    lines,
-    row,
-    unique,
-)
-
-HEADER_LINES = 4
+from fieldedge.loggers.headed import HeadedCsv, Header
+from fieldedge.loggers.raw import BOM, identity, unique
 
 _FIRST = "TOA5"
 _TIME_NAMES = ("TIMESTAMP", "TMSTAMP")
@@ -37,59 +23,7 @@ _TABLE_CELL = 7
 _LOOKS_LIKE_DATA = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-@dataclass(frozen=True)
-class _Header:
-    names: list[str]
-    time_name: str
-    units: dict[str, str]
-    origin: str | None
-
-
-def parse(payload: bytes, where: str, first_line: int = 1) -> Iterator[Parsed]:
-    """The samples of a payload that begins with its header; never raises for its content."""
-    head: list[list[str]] = []
-    header: _Header | None = None
-    for line in lines(payload, where, first_line, fallback="latin-1"):
-        if isinstance(line, Unreadable):
-            yield line
-            continue
-        try:
-            found = cells(line.text)
-            if found[0] == _FIRST:
-                head, header = [found], None
-            elif head:
-                if _LOOKS_LIKE_DATA.match(found[0]):
-                    rows, head = len(head), []
-                    raise ValueError(f"the line stands where header row {rows + 1} of a TOA5 file should")
-                head.append(found)
-                if len(head) == HEADER_LINES:
-                    whole, head = head, []
-                    header = _header(whole)
-            elif header is None:
-                raise ValueError("the line comes before the four header rows of a TOA5 file")
-            else:
-                fields = row(header.names, found)
-                yield RawSample(line.where, fields[header.time_name], fields, header.origin, header.units)
-        except ValueError as error:
-            yield line.unreadable(str(error))
-
-
-def header(payload: bytes) -> bytes:
-    """The leading bytes of a file that are its header; none where it has no whole one."""
-    head = first_lines(payload, HEADER_LINES)
-    return head if head.count(b"\n") == HEADER_LINES and _begins(payload) else payload[:0]
-
-
-def awaits_header(payload: bytes) -> bool:
-    """Whether a file begins with a header that is not wholly there yet."""
-    return payload.count(b"\n") < HEADER_LINES and _begins(payload)
-
-
-def _begins(payload: bytes) -> bool:
-    return payload.removeprefix(BOM).startswith((b'"TOA5"', b"TOA5"))
-
-
-def _header(rows: list[list[str]]) -> _Header:
+def _header(rows: list[list[str]]) -> Header:
     """The fields of four header rows.
 
     Raises:
@@ -103,4 +37,14 @@ def _header(rows: list[list[str]]) -> _Header:
     units = {name: unit for name, unit in zip(names, stated, strict=False) if unit and name != time_name}
     station = logger[1] if len(logger) > 1 else ""
     table = logger[_TABLE_CELL] if len(logger) > _TABLE_CELL else ""
-    return _Header(names, time_name, units, identity("/".join(part for part in (station, table) if part)))
+    return Header(names, time_name, units, identity("/".join(part for part in (station, table) if part)))
+
+
+TOA5 = HeadedCsv(
+    name="TOA5",
+    rows=4,
+    begins=lambda payload: payload.removeprefix(BOM).startswith((b'"TOA5"', b"TOA5")),
+    is_first=lambda found: found[0] == _FIRST,
+    is_data=lambda found: _LOOKS_LIKE_DATA.match(found[0]) is not None,
+    read=_header,
+)

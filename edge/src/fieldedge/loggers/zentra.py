@@ -13,23 +13,9 @@ they are ISO. A header may come again, with other columns. UTF-8 with or without
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 
-from fieldedge.loggers.raw import (
-    BOM,
-    Parsed,
-    RawSample,
-    Unreadable,
-    cells,
-    first_lines,
-    identity,
-    lines,
-    row,
-    unique,
-)
-
-HEADER_LINES = 3
+from fieldedge.loggers.headed import HeadedCsv, Header
+from fieldedge.loggers.raw import BOM, cells, first_lines, identity, unique
 
 _PORT = re.compile(r"port\s*([0-9]{1,3})", re.IGNORECASE)
 _WORD_UNITS = frozenset(
@@ -37,50 +23,6 @@ _WORD_UNITS = frozenset(
 )
 _UNIT_MARKS = frozenset("/%°_µμ²³^")
 _RELATIVE_HUMIDITY = "RH"  # stands in the place of a unit; METER's is a fraction
-
-
-@dataclass(frozen=True)
-class _Header:
-    names: list[str]
-    units: dict[str, str]
-    origin: str | None
-
-
-def parse(payload: bytes, where: str, first_line: int = 1) -> Iterator[Parsed]:
-    """The samples of a payload that begins with its header; never raises for its content."""
-    head: list[list[str]] = []
-    header: _Header | None = None
-    for line in lines(payload, where, first_line, fallback="latin-1"):
-        if isinstance(line, Unreadable):
-            yield line
-            continue
-        try:
-            found = cells(line.text)
-            if _is_first_row(found):
-                head, header = [found], None
-            elif head:
-                head.append(found)
-                if len(head) == HEADER_LINES:
-                    rows, head = head, []
-                    header = _header(rows)
-            elif header is None:
-                raise ValueError("the line comes before the three header rows of a ZENTRA file")
-            else:
-                fields = row(header.names, found)
-                yield RawSample(line.where, fields[header.names[0]], fields, header.origin, header.units)
-        except ValueError as error:
-            yield line.unreadable(str(error))
-
-
-def header(payload: bytes) -> bytes:
-    """The leading bytes of a file that are its header; none where it has no whole one."""
-    head = first_lines(payload, HEADER_LINES)
-    return head if head.count(b"\n") == HEADER_LINES and _begins(payload) else payload[:0]
-
-
-def awaits_header(payload: bytes) -> bool:
-    """Whether a file begins with a header that is not wholly there yet."""
-    return payload.count(b"\n") < HEADER_LINES and _begins(payload)
 
 
 def _begins(payload: bytes) -> bool:
@@ -95,7 +37,7 @@ def _is_first_row(found: list[str]) -> bool:
     return len(found) > 1 and _PORT.fullmatch(found[1]) is not None
 
 
-def _header(rows: list[list[str]]) -> _Header:
+def _header(rows: list[list[str]]) -> Header:
     """The columns of three header rows.
 
     Raises:
@@ -111,7 +53,7 @@ def _header(rows: list[list[str]]) -> _Header:
         [measured[0], *(f"{_port(port)} / {name}" for port, (_, name) in zip(ports[1:], split, strict=True))]
     )
     units = {name: unit for name, (unit, _) in zip(names[1:], split, strict=True) if unit}
-    return _Header(names, units, identity(ports[0]))
+    return Header(names, names[0], units, identity(ports[0]))
 
 
 def _port(cell: str) -> str:
@@ -128,3 +70,6 @@ def _split(cell: str) -> tuple[str, str]:
         return "fraction", rest.strip()
     is_unit = first in _WORD_UNITS or not _UNIT_MARKS.isdisjoint(first)
     return (first, rest.strip()) if is_unit else ("", cell)
+
+
+ZENTRA = HeadedCsv(name="ZENTRA", rows=3, begins=_begins, is_first=_is_first_row, is_data=lambda _: False, read=_header)
