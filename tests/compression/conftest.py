@@ -14,7 +14,8 @@ from fieldloop.workloads import WORKLOADS
 from fieldloop.workloads.agriculture.examples import Examples
 from tests.small_training import CONTRACT, small_examples
 
-PROJECT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+PROJECT = HERE.parents[1]
 PROJECT_PARAMS = load_params(PROJECT, "agriculture")
 METADATA = {METADATA_CONTRACT_HASH: CONTRACT.hash, METADATA_WORKLOAD: "agriculture"}
 LENIENT = PROJECT_PARAMS.compression.model_copy(
@@ -31,10 +32,11 @@ LENIENT = PROJECT_PARAMS.compression.model_copy(
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol() -> Iterator[None]:
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """One thread, for this folder's tests alone: small networks on all cores, in several processes, mostly wait."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    if HERE in item.path.parents:  # pytest calls this for every test of the run
+        torch.set_num_threads(1)
     try:
         return (yield)
     finally:
