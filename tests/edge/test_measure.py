@@ -8,8 +8,9 @@ import pytest
 
 from fieldedge.inference import Model
 from fieldedge.measure import cpu_features, main, quiet_us, resident_kb
-from tests.conftest import CONTRACT, crop_model
+from tests.edge.sample import AGRICULTURE, onnx_model
 
+CONTRACT = AGRICULTURE.contract
 ROWS = np.random.default_rng(0).uniform(-1, 1, (12, len(CONTRACT.features))).astype(np.float32)
 
 
@@ -22,8 +23,8 @@ def rows(tmp_path: Path) -> Path:
 @pytest.fixture
 def models(tmp_path: Path) -> list[str]:
     paths = [tmp_path / "a.onnx", tmp_path / "b.onnx"]
-    for path, yield_t_ha in zip(paths, (9.0, 10.0), strict=True):
-        path.write_bytes(crop_model(yield_t_ha))
+    for path, bias in zip(paths, (0.0, 1.0), strict=True):
+        path.write_bytes(onnx_model(CONTRACT, bias=bias))
     return [str(path) for path in paths]
 
 
@@ -55,7 +56,7 @@ def test_without_calls_nothing_is_timed(models: list[str], rows: Path, capsys: p
 def test_a_file_that_a_device_would_refuse_is_an_error_in_one_line(
     rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "other.onnx").write_bytes(crop_model(9.0, contract_hash="0" * 64))
+    (tmp_path / "other.onnx").write_bytes(onnx_model(CONTRACT, contract_hash="0" * 64))
     assert main([str(tmp_path / "other.onnx"), "--rows", str(rows)]) == 1
     told = capsys.readouterr()
     assert told.out == ""
