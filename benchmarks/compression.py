@@ -10,8 +10,6 @@ FIELDLOOP_ROOT names another clone to take the champion from.
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -29,14 +27,15 @@ import torch
 from benchmarks.closed_loop.fieldloop import advised
 from benchmarks.closed_loop.kept import write_json
 from benchmarks.closed_loop.sites import DEAR_WATER, MAIN
+from benchmarks.common.bars import machine, print_bars
 from benchmarks.small_models.trees import grown
 from fieldedge.measure import cpu_features
 from fieldloop.compression import Bench, Material, Recipe, compress
-from fieldloop.compression.candidates import Scales, tuning
+from fieldloop.compression.candidates import Pupils, Scales
 from fieldloop.compression.distil import fine_tuned, subset
 from fieldloop.compression.onnx_files import Shell, export_body, export_shell, write_whole
 from fieldloop.compression.ort_quantise import body_inputs, float16, ort_dynamic, ort_static
-from fieldloop.compression.prune import importance, structured, unstructured, zero_share
+from fieldloop.compression.prune import unstructured, with_other_body, zero_share
 from fieldloop.compression.quantise import quantized_body
 from fieldloop.compression.saturation import pair_sums
 from fieldloop.inference import predictor
@@ -44,8 +43,6 @@ from fieldloop.quiet import settle
 from fieldloop.registry import ModelRegistry
 from fieldloop.settings import CompressionParams, load_params, load_settings
 from fieldloop.steps import Loop, SnapshotRef, compression_material
-from fieldloop.workloads import WORKLOADS
-from fieldloop.workloads.agriculture.examples import Examples
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "compression.json"
@@ -79,9 +76,10 @@ def main() -> int:
         large = [] if options.quick else large_rows(material, params, folder / "large", bench)
         overflow = saturation(files, bench)
     asked = bars(rows, profits, params)
-    print_bars(asked)
+    print()
+    print_bars(asked, decimals=3)
     figures = {
-        "machine": machine(),
+        "machine": {**machine(), "cpu_features": cpu_features()},
         "seconds": round(time.monotonic() - started, 1),
         "bars": asked,
         "champion": rows,
@@ -134,7 +132,8 @@ class Files:
         self._add(AS_TRAINED, plain, float_body, "as it trains, and as it was exported before")
         self._add("float16", shell, float16(float_body), "weights stored in 16 bits")
         self._add_int8("INT8", whole, shell, float_body, "all neurons")
-        self.pruned = taught(material, params, keep)
+        pupils = Pupils(material, params)
+        self.pruned: Any = pupils.taught(keep)
         small_shell, small_body = export_shell(self.pruned, len(material.features)), export_body(self.pruned.body)
         self._add(
             "float32, pruned", small_shell, small_body, f"{100 * keep:g} % of the neurons, taught by the whole one"
@@ -143,7 +142,7 @@ class Files:
         sparse = unstructured(whole, SPARSITY)
         told = f"{100 * zero_share(sparse):.0f} % of the weights zero, by magnitude"
         self._add("float32, sparse", shell, export_body(sparse.body), told)
-        linear = one_layer(material, params)
+        linear: Any = pupils.tuned(with_other_body(material.workload, whole, (), 0.0))
         self._add(FLOOR, shell, export_body(linear.body), "a body of one layer: what any file costs at least")
 
     def _add_int8(self, name: str, network: Any, shell: Shell, float_body: onnx.ModelProto, told: str) -> None:
@@ -166,34 +165,6 @@ def body(material: Material) -> Any:
     """The champion's body."""
     network: Any = material.network
     return network.body
-
-
-def taught(material: Material, params: CompressionParams, keep: float) -> Any:
-    """A pruned network, fine-tuned on outcomes and the whole one's answers, as the loop's step has it."""
-    return pruned_and_taught(material, params, material.network, keep, material.training)
-
-
-def pruned_and_taught(
-    material: Material, params: CompressionParams, network: torch.nn.Module, keep: float, training: Examples
-) -> Any:
-    """Any network with that share of its neurons, taught by the network that it was."""
-    examples = subset(training, params.search.rows, material.model.seed)
-    inputs, targets = torch.from_numpy(examples.model_inputs()), torch.from_numpy(examples.targets)
-    picks = torch.from_numpy(np.random.default_rng(0).permutation(len(inputs))[:8192])
-    scores = importance(material.workload, network, inputs[picks], targets[picks])
-    smaller = structured(material.workload, network, keep, scores)
-    own = tuning(material, params, params.search.epochs)
-    return fine_tuned(material.workload, smaller, examples, own, [network], params.search.teacher_share)
-
-
-def one_layer(material: Material, params: CompressionParams) -> Any:
-    """A network without hidden layers, taught by the champion."""
-    fresh = WORKLOADS[material.workload].network((), 0.0)
-    state = {name: value for name, value in material.network.state_dict().items() if not name.startswith("body.")}
-    fresh.load_state_dict(state, strict=False)
-    examples = subset(material.training, params.search.rows, material.model.seed)
-    own = tuning(material, params, params.search.epochs)
-    return fine_tuned(material.workload, fresh, examples, own, [material.network], params.search.teacher_share)
 
 
 def weighed(files: Files, bench: Bench) -> list[dict[str, Any]]:
@@ -244,12 +215,7 @@ def timed(paths: Mapping[str, Path], rows: Any, bench: Bench) -> dict[int, dict[
 def trees_row(material: Material, whole: Mapping[str, Any]) -> dict[str, Any]:
     """LightGBM of equal accuracy, or as near as it comes."""
     held_out = material.held_out
-
-    def rmse(median: Any) -> float:
-        squares = np.bincount(held_out.group, (median - held_out.targets[:, 0]) ** 2, len(held_out.groups))
-        return float(np.sqrt((squares / np.bincount(held_out.group, minlength=len(held_out.groups))).mean()))
-
-    trees = grown(material.training, held_out, whole["yield_rmse_t_ha"], rmse)
+    trees = grown(material.training, held_out, whole["yield_rmse_t_ha"])
     size, compressed = trees.sizes()
     times = {n: trees.call_times_us(held_out.model_inputs()[:n], 300) for n in BATCHES}
     return {
@@ -279,9 +245,7 @@ def closed_loop(paths: Mapping[str, Path], seeds: int) -> dict[str, Any]:
 def large_rows(material: Material, params: CompressionParams, folder: Path, bench: Bench) -> list[dict[str, Any]]:
     """A network of a million weights, taught by the champion: how the ratios grow with size."""
     torch.manual_seed(0)
-    fresh = WORKLOADS[material.workload].network(LARGE_HIDDEN, 0.0)
-    state = {name: value for name, value in material.network.state_dict().items() if not name.startswith("body.")}
-    fresh.load_state_dict(state, strict=False)
+    fresh = with_other_body(material.workload, material.network, LARGE_HIDDEN, 0.0)
     own = material.model.model_copy(update={"epochs": LARGE_EPOCHS, "learning_rate": 0.001})
     training = subset(material.training, 30_000, 0)
     large: Any = fine_tuned(material.workload, fresh, training, own, [material.network], 0.9)
@@ -397,23 +361,6 @@ def print_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
             f"{row['file']:<38} {row['bytes'] / 1000:>7.1f} {row['bytes_compressed'] / 1000:>7.1f} "
             f"{row['error_increase_pct']:>+8.2f} {same}{times} {row['p99_us']['12']:>7.0f}"
         )
-
-
-def print_bars(asked: Sequence[Mapping[str, Any]]) -> None:
-    """The bars, one a line."""
-    print(f"\n{'bar':<62} {'measured':>9} {'limit':>7}")
-    for bar in asked:
-        print(f"{bar['bar']:<62} {bar['measured']:>9.3f} {bar['limit']:>7.2f}  {'' if bar['is_met'] else 'MISSED'}")
-
-
-def machine() -> dict[str, Any]:
-    """What this was measured on."""
-    return {
-        "cores": len(os.sched_getaffinity(0)),
-        "processor": platform.machine(),
-        "cpu_features": cpu_features(),
-        "python": sys.version.split()[0],
-    }
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ Everything is tuned on the tuning seasons alone; the tables are of the test seas
 """
 
 import argparse
-import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -34,6 +32,7 @@ from benchmarks.closed_loop.thresholds import (
     thresholds_row,
     tuned,
 )
+from benchmarks.common.bars import machine, print_bars
 from fieldloop.quiet import settle
 from fieldloop.simulation.nitrogen import NitrogenRates
 
@@ -68,7 +67,11 @@ def main() -> int:
     asked = [bar for (site, name), rows in tables.items() for bar in bars.irrigation_bars(site, name, rows)]
     asked += bars.elsewhere_bar(tables) + bars.nitrogen_bars(nitrogen)
     asked += bars.calibration_bars(calibrated) if calibrated else []
-    print_bars(asked)
+    if asked:
+        print()
+        print_bars(asked, decimals=1)
+    else:
+        print("\nno row Fieldloop yet: the rivals alone")
     if options.site is None:
         figures = result(tables, nitrogen, calibrated, asked, options.seeds, time.monotonic() - started)
         write_json(RESULT, figures)
@@ -169,14 +172,6 @@ def shown(site: str, name: str, rows: list[Row]) -> list[Row]:
     return rows
 
 
-def print_bars(asked: list[dict[str, Any]]) -> None:
-    """The bars, one a line."""
-    print(f"\n{'bar':<74} {'measured':>9} {'limit':>8}" if asked else "\nno row Fieldloop yet: the rivals alone")
-    for bar in asked:
-        missed = "" if bar["is_met"] else "MISSED"
-        print(f"{bar['bar']:<74} {bar['measured']:>9.1f} {bar['limit']:>8.1f}  {missed}")
-
-
 def calibration_figures(rivals: Rivals, seeds: Sequence[int]) -> dict[str, Any]:
     """Coverage at the main site, printed; and what it would be in the air of the tuning years, which is an ablation."""
     pct = rivals.moisture_pct(MAIN, CHEAP_WATER, ())
@@ -199,9 +194,8 @@ def result(
     irrigation: dict[str, dict[str, Any]] = {}
     for (site, name), rows in tables.items():
         irrigation.setdefault(site, {})[name] = table.as_json(rows, table.row_named(rows, TUNED_NOISY))
-    machine = {"cores": len(os.sched_getaffinity(0)), "processor": platform.machine(), "python": sys.version.split()[0]}
     return {
-        "machine": machine,
+        "machine": machine(),
         "seconds": round(seconds, 1),
         "noise_seeds": seeds,
         "bars": asked,

@@ -19,6 +19,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.common.bars import print_bars  # noqa: E402
 from benchmarks.edge.alternatives import alternatives  # noqa: E402
 from benchmarks.edge.device import RESULTS, make_device, on_device, write_messages  # noqa: E402
 
@@ -86,9 +87,7 @@ def floor_figures(floor: dict[str, Any], ours: dict[str, float]) -> dict[str, fl
 
 def show(figures: dict[str, Any]) -> None:
     """The bars, the floor, and the alternatives."""
-    print(f"{'bar':<34} {'measured':>9} {'limit':>7}")
-    for bar in figures["bars"]:
-        print(f"{bar['bar']:<34} {bar['measured']:>9.3f} {bar['limit']:>7.1f}  {'' if bar['is_met'] else 'MISSED'}")
+    print_bars(figures["bars"], decimals=3)
     floor, ours = figures["floor"], figures["fieldedge"]
     print(
         f"\nfloor: {floor['onnxruntime_p50_ms']:.3f} ms for the bare runtime call on {floor['candidates']} candidates, "

@@ -19,6 +19,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.common.bars import print_bars  # noqa: E402
 from benchmarks.edge.device import EDGE_PYTHON, RESULTS, make_device, on_device, write_messages  # noqa: E402
 
 RESULT = RESULTS / "edge_footprint.json"
@@ -116,9 +117,7 @@ def _bar(name: str, measured: float, limit: float) -> dict[str, Any]:
 
 def show(figures: dict[str, Any]) -> None:
     """The bars, then what memory and disk are made of."""
-    print(f"{'bar':<48} {'measured':>9} {'limit':>7}")
-    for bar in figures["bars"]:
-        print(f"{bar['bar']:<48} {bar['measured']:>9.2f} {bar['limit']:>7.1f}  {'' if bar['is_met'] else 'MISSED'}")
+    print_bars(figures["bars"])
     start, memory = figures["start"], figures["memory"]
     print(f"\nbare import of numpy and onnxruntime: {start['bare_imports_s']:.2f} s, {memory['imports_mb']:.0f} MB")
     print("after each season, MB: " + ", ".join(f"{value:.1f}" for value in memory["after_season_mb"]))

@@ -8,7 +8,6 @@ It runs in a throw-away clone of HEAD with the environments of this one, so noth
 import argparse
 import json
 import os
-import platform
 import re
 import statistics
 import subprocess
@@ -17,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from benchmarks.common.bars import machine, print_bars
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "season_loop.json"
@@ -41,11 +42,10 @@ def main() -> int:
             report = json.loads(told.replace(f"{clone}/", ""))  # the clone is gone when this is read
             warm_s += [run_season(clone)[0] for _ in range(options.warm_runs)]
     rows = bars(report, cold_s, warm_s, fleet_s)
-    print_table(rows)
+    print_bars(rows)
     print_practices(report)
     RESULT.parent.mkdir(parents=True, exist_ok=True)
-    machine = {"cores": len(os.sched_getaffinity(0)), "processor": platform.machine(), "python": sys.version.split()[0]}
-    figures = {"machine": machine, "cold_s": cold_s, "warm_s": warm_s, "fleet_s": fleet_s, "bars": rows}
+    figures = {"machine": machine(), "cold_s": cold_s, "warm_s": warm_s, "fleet_s": fleet_s, "bars": rows}
     kept = {name: report[name] for name in ("seasons", "bundle")}
     RESULT.write_text(json.dumps({**figures, "report": kept}, indent=1) + "\n")
     print(f"\nwritten to {RESULT.relative_to(ROOT)}")
@@ -95,13 +95,6 @@ def bars(
         {"bar": name, "measured": value, "limit": limit, "is_met": value <= limit if is_upper else value > limit}
         for name, value, limit, is_upper in measured
     ]
-
-
-def print_table(rows: list[dict[str, Any]]) -> None:
-    """The bars, one a line."""
-    print(f"{'bar':<50} {'measured':>10} {'limit':>8}")
-    for row in rows:
-        print(f"{row['bar']:<50} {row['measured']:>10.2f} {row['limit']:>8.0f}  {'' if row['is_met'] else 'MISSED'}")
 
 
 def print_practices(report: dict[str, Any]) -> None:

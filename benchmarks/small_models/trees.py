@@ -6,22 +6,19 @@ see the state without the candidate action, as the body does; the effects of an 
 
 import time
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldloop.evaluation import rmse_t_ha
 from fieldloop.workloads.agriculture.examples import Examples
 from fieldloop.workloads.agriculture.model import QUANTILES
 
 STEP, MOST_TREES = 50, 1000
 _PARAMS = {"num_leaves": 31, "learning_rate": 0.08, "verbose": -1, "num_threads": 1, "seed": 3}
 _ACTION_COLUMNS = 2
-
-
-Rmse = Callable[[NDArray[np.float64]], float]
 
 
 @dataclass(frozen=True)
@@ -57,12 +54,8 @@ def state_of(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return rows[:, :-_ACTION_COLUMNS]
 
 
-def grown(training: Examples, held_out: Examples, target_rmse_t_ha: float, rmse: Rmse) -> Trees:
-    """The fewest trees (in steps of `STEP`) whose held-out yield error is at most the target, or the best there is.
-
-    Args:
-        rmse: the held-out yield error of medians (N,), as the loop's gate has it, t/ha.
-    """
+def grown(training: Examples, held_out: Examples, target_rmse_t_ha: float) -> Trees:
+    """The fewest trees (in steps of `STEP`) whose held-out yield error is at most the target, or the best there is."""
     import lightgbm
 
     inputs, targets = state_of(training.model_inputs()), training.targets
@@ -74,7 +67,7 @@ def grown(training: Examples, held_out: Examples, target_rmse_t_ha: float, rmse:
     low, middle, high = ({"objective": "quantile", "alpha": quantile} for quantile in QUANTILES)
     median, seen = booster(middle, 0, MOST_TREES), state_of(held_out.model_inputs())
     counts = range(STEP, MOST_TREES + 1, STEP)
-    errors = {count: rmse(median.predict(seen, num_iteration=count)) for count in counts}
+    errors = {count: rmse_t_ha(median.predict(seen, num_iteration=count), held_out) for count in counts}
     good = [count for count in counts if errors[count] <= target_rmse_t_ha]
     trees = min(good) if good else min(errors, key=lambda count: errors[count])
     plain = {"objective": "regression"}

@@ -49,9 +49,23 @@ class Verdict:
 
 def squared_errors_by_group(predict: Predict, examples: Examples) -> Floats:
     """Mean squared error of the yield median per field-season, (G,), (t/ha)^2."""
-    errors = (predict(examples.model_inputs())[:, 1] - examples.targets[:, 0]).astype(np.float64)
+    return _squared_errors(predict(examples.model_inputs())[:, 1], examples)
+
+
+def _squared_errors(medians: npt.NDArray[Any], examples: Examples) -> Floats:
+    errors = (medians - examples.targets[:, 0]).astype(np.float64)
     sums = np.bincount(examples.group, weights=errors**2, minlength=len(examples.groups))
     return sums / np.bincount(examples.group, minlength=len(examples.groups))
+
+
+def rmse_t_ha(medians: npt.NDArray[Any], examples: Examples) -> float:
+    """The error of yield medians (N,) over field-seasons, t/ha, each counted once."""
+    return float(np.sqrt(_squared_errors(medians, examples).mean()))
+
+
+def yield_rmse_t_ha(predict: Predict, examples: Examples) -> float:
+    """That error of a model's answers."""
+    return rmse_t_ha(predict(examples.model_inputs())[:, 1], examples)
 
 
 def score(predict: Predict, examples: Examples) -> Scores:
@@ -60,7 +74,7 @@ def score(predict: Predict, examples: Examples) -> Scores:
     truth = examples.targets[:, 0]
     covered = (outputs[:, 0] <= truth) & (truth <= outputs[:, 2])
     return Scores(
-        yield_rmse_t_ha=float(np.sqrt(squared_errors_by_group(predict, examples).mean())),
+        yield_rmse_t_ha=rmse_t_ha(outputs[:, 1], examples),
         yield_bias_t_ha=float((outputs[:, 1] - truth).mean()),
         interval_coverage_pct=float(100 * covered.mean()),
         water_to_come_rmse_mm=float(np.sqrt(((outputs[:, 3] - examples.targets[:, 1]) ** 2).mean())),

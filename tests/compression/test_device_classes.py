@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fieldedge.inference import largest_error_sd
 from fieldloop.compression import Bench
-from fieldloop.compression.device_classes import largest_error_sd, measure_class
+from fieldloop.compression.device_classes import measure_class
 from fieldloop.inference import predictor
 from fieldloop.settings import DeviceClassParams
 from tests.compression.conftest import PROJECT, FileOf

@@ -8,14 +8,7 @@ import torch
 from torch import nn
 
 from fieldloop.compression import Material
-from fieldloop.compression.distil import (
-    ensemble,
-    fine_tuned,
-    quantisation_aware,
-    subset,
-    swapped,
-    taught_answers,
-)
+from fieldloop.compression.distil import Teachers, ensemble, fine_tuned, quantisation_aware, subset, swapped
 from fieldloop.settings import ModelParams
 from fieldloop.workloads import WORKLOADS
 from tests.small_training import PARAMS, small_examples
@@ -32,7 +25,7 @@ def small(seed: int = 5) -> Any:
 
 def distance_sd(network: Any, teacher: nn.Module) -> float:
     inputs = torch.from_numpy(EXAMPLES.model_inputs())
-    answers, told = (taught_answers("agriculture", [one], inputs) for one in (network, teacher))
+    answers, told = (Teachers("agriculture", [one]).answers(inputs) for one in (network, teacher))
     return float(((answers - told) / told.std(0)).square().mean().sqrt())
 
 
@@ -93,9 +86,9 @@ def test_an_ensemble_teaches_by_its_mean_and_keeps_what_surrounds_the_body() -> 
     champion.effects.trigger_weights.data += 0.3
     members: list[Any] = list(ensemble("agriculture", champion, EXAMPLES, PARAMS, [24, 16], members=2))
     inputs = torch.from_numpy(EXAMPLES.model_inputs()[:50])
-    each = [taught_answers("agriculture", [member], inputs) for member in members]
+    each = [Teachers("agriculture", [member]).answers(inputs) for member in members]
     assert not torch.equal(*each)
-    torch.testing.assert_close(taught_answers("agriculture", members, inputs), (each[0] + each[1]) / 2)
+    torch.testing.assert_close(Teachers("agriculture", members).answers(inputs), (each[0] + each[1]) / 2)
     for member in members:
         assert torch.equal(member.effects.trigger_weights, champion.effects.trigger_weights)
 
@@ -125,4 +118,4 @@ def test_of_a_row_that_is_asked_about_some_features_are_those_of_one_other_row()
 
 def test_nobody_cannot_teach() -> None:
     with pytest.raises(ValueError, match="there is no teacher"):
-        taught_answers("agriculture", [], torch.zeros(1, 55))
+        Teachers("agriculture", []).answers(torch.zeros(1, 55))

@@ -44,12 +44,9 @@ def lived(python: str, root: Path, repository: Repository, gateway: GatewaySimul
     updated = call("update", "--gateway", gateway.url)
     answers = call("run", given="".join(json.dumps(message) + "\n" for message in season_messages(DAYS)))
     synced = call("sync", "--gateway", gateway.url)
-    return [
-        {
-            key: value for key, value in said.items() if not key.startswith(("latency", "bytes"))
-        }  # times, and their digits
-        for said in (*updated, *answers, *synced)
-    ]
+    told = (*updated, *answers, *synced)
+    differs = ("latency", "bytes")  # times, and the digits that they take
+    return [{key: value for key, value in said.items() if not key.startswith(differs)} for said in told]
 
 
 def test_it_lives_a_season_as_this_machine_does(

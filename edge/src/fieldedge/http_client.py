@@ -48,8 +48,9 @@ def ask(
         ) as response:
             return Answer(response.status, response.read(MAX_ANSWER_BYTES))
     except UNREADABLE as error:
-        raise LinkError(f"{url} cannot be reached: {_words(error)}") from error
+        raise LinkError(f"{url} cannot be reached: {words(error)}") from error
 
 
-def _words(error: BaseException) -> str:
+def words(error: BaseException) -> str:
+    """What an error says; its name where it says nothing."""
     return str(error) or type(error).__name__

@@ -60,12 +60,10 @@ class Model:
         Raises:
             ReleaseError: the error is above `tolerance`, an output is not finite, or all answers are the same.
         """
-        spread = golden.outputs.std(axis=0, dtype=np.float64)
         outputs = self.predict(golden.features)
         if len(outputs) > 1 and float(np.ptp(outputs, axis=0).max()) < CONSTANT:
             raise ReleaseError("the model gives one and the same answer to every golden vector: it has not learned")
-        spread[spread < 1e-9] = 1.0
-        error = float((np.abs(outputs - golden.outputs) / spread).max())
+        error = largest_error_sd(golden.outputs, outputs)
         if error > tolerance:
             raise ReleaseError(
                 f"on this processor the model misses its golden vectors by {error:.4g} standard deviations; "
@@ -92,6 +90,13 @@ class Model:
         wanted = ([(INPUT, len(contract.features))], [(OUTPUT, len(contract.outputs))])
         if found != wanted:
             raise ReleaseError(f"the model maps {found[0]} to {found[1]}; expected {wanted[0]} to {wanted[1]}")
+
+
+def largest_error_sd(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """The largest difference of (N, outputs), in standard deviations of each expected output."""
+    spread = expected.std(axis=0, dtype=np.float64)
+    spread[spread < 1e-9] = 1.0
+    return float((np.abs(found - expected) / spread).max())
 
 
 def _signature(values: Any) -> list[tuple[str, Any]]:

@@ -24,7 +24,7 @@ from fieldedge.config import DeviceDirectory
 from fieldedge.contract import Contract
 from fieldedge.durable import sweep_temporaries, write_durably
 from fieldedge.errors import ConfigError, LinkError, ReleaseError
-from fieldedge.http_client import UNREADABLE
+from fieldedge.http_client import UNREADABLE, words
 from fieldedge.inference import Model
 from fieldedge.locks import exclusive
 from fieldedge.slots import Installed, Slots
@@ -62,7 +62,7 @@ class _GatewayFetcher(Urllib3Fetcher):
         try:
             yield from super().fetch(url)
         except UNREADABLE as error:
-            raise DownloadError(f"{url}: {error or type(error).__name__}") from error
+            raise DownloadError(f"{url}: {words(error)}") from error
 
 
 def gateway_mirror(gateway_url: str) -> Mirror:

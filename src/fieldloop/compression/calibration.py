@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from fieldedge.contract import Feature
 from fieldedge.errors import ReleaseError
+from fieldedge.workloads.agriculture.features import SCALED_LIMIT
 
 Array = npt.NDArray[np.float32]
 
 MIN_ROWS = 64
-SCALED_LIMIT = 1.5  # what the device's own scaling can give at most
 INSTEAD = "float32 ships instead"
 
 

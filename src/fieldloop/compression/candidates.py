@@ -5,9 +5,9 @@ wants its weights. Beside neural-compressor stands ONNX Runtime's own quantiser 
 smaller held-out error goes on. Times and parity are device_classes.py's.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import onnx
 import torch
 
 from fieldedge.contract import Feature
+from fieldedge.workloads.agriculture.features import SCALED_LIMIT
 from fieldloop.compression.calibration import Array, CalibrationError, OperatorError, check_calibration
 from fieldloop.compression.distil import ensemble, fine_tuned, quantisation_aware, subset
 from fieldloop.compression.gates import WHOLE, Candidate, Precision
@@ -25,7 +26,7 @@ from fieldloop.compression.ort_quantise import body_inputs, ort_dynamic, ort_sta
 from fieldloop.compression.prune import hidden_sizes, importance, structured
 from fieldloop.compression.quantise import Trial, autotuned, quantized_body, recipes
 from fieldloop.compression.saturation import pair_sums
-from fieldloop.evaluation import Predict, score
+from fieldloop.evaluation import Predict, yield_rmse_t_ha
 from fieldloop.inference import predictor
 from fieldloop.settings import CompressionParams, ModelParams
 from fieldloop.workloads import WORKLOADS
@@ -33,9 +34,9 @@ from fieldloop.workloads.agriculture.examples import Examples
 
 Profits = Callable[[Predict], npt.NDArray[np.float64]]
 
+_IMPORTANCE_ROWS = 8192
 _SATURATION_ROWS = 256
 _FORMS = ("reduced", "unsigned", "signed")  # those that this processor surely computes right come first
-_EXTREME = np.float32(1.5)  # as far as the device's scaling goes
 _EXTREME_ROWS = 256
 
 
@@ -62,16 +63,20 @@ class Made:
     compared: list[dict[str, Any]] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
 
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
 
 def make_candidates(material: Material, params: CompressionParams, folder: Path) -> Made:
     """Write every candidate's file into `folder` and measure it. What cannot be made is noted, and float32 remains."""
     scales = Scales(material, params)
-    made = Made()
+    made, pupils = Made(), Pupils(material, params)
     asked = {one.weights for one in params.device_classes.values()}
     forms = [form for form in _FORMS if form in asked]
     for keep in sorted({1.0, *params.search.keep}, reverse=True):
         try:
-            network = _network(material, params, keep)
+            network = material.network if keep == 1.0 else pupils.taught(keep)
         except OperatorError as error:
             made.refusals.append(str(error))
             continue
@@ -84,39 +89,54 @@ def make_candidates(material: Material, params: CompressionParams, folder: Path)
     return made
 
 
-def _network(material: Material, params: CompressionParams, keep: float) -> torch.nn.Module:
-    """The champion itself, or what is left of it after pruning, taught by the whole one."""
-    if keep == 1.0:
-        return material.network
-    examples = subset(material.training, params.search.rows, material.model.seed)
-    inputs, targets = torch.from_numpy(examples.model_inputs()), torch.from_numpy(examples.targets)
-    picks = torch.from_numpy(np.random.default_rng(0).permutation(len(inputs))[:8192])
-    scores = importance(material.workload, material.network, inputs[picks], targets[picks])
-    smaller = structured(material.workload, material.network, keep, scores)
-    return fine_tuned(
-        material.workload,
-        smaller,
-        examples,
-        tuning(material, params, params.search.epochs),
-        _teachers(material, params, examples),
-        params.search.teacher_share,
-    )
+class Pupils:
+    """What is left of the champion after pruning, taught by the whole one or by an ensemble, which is trained once."""
+
+    def __init__(self, material: Material, params: CompressionParams) -> None:
+        self._material, self._params = material, params
+
+    def taught(self, keep: float) -> torch.nn.Module:
+        """The network with that share of its neurons.
+
+        Raises:
+            OperatorError: the body has a layer whose neurons cannot be removed.
+        """
+        material, examples = self._material, self._examples
+        inputs, targets = torch.from_numpy(examples.model_inputs()), torch.from_numpy(examples.targets)
+        picks = torch.from_numpy(np.random.default_rng(0).permutation(len(inputs))[:_IMPORTANCE_ROWS])
+        scores = importance(material.workload, material.network, inputs[picks], targets[picks])
+        return self.tuned(structured(material.workload, material.network, keep, scores))
+
+    def tuned(self, network: torch.nn.Module) -> torch.nn.Module:
+        """Any network after learning on from outcomes and from the teachers."""
+        material, search = self._material, self._params.search
+        own = _tuning(material, self._params, search.epochs)
+        return fine_tuned(material.workload, network, self._examples, own, self._teachers, search.teacher_share)
+
+    @cached_property
+    def _examples(self) -> Examples:
+        return subset(self._material.training, self._params.search.rows, self._material.model.seed)
+
+    @cached_property
+    def _teachers(self) -> list[torch.nn.Module]:
+        material, search = self._material, self._params.search
+        if not (search.teacher_members and search.teacher_hidden):
+            return [material.network]
+        return ensemble(
+            material.workload,
+            material.network,
+            self._examples,
+            material.model,
+            search.teacher_hidden,
+            search.teacher_members,
+        )
 
 
-def tuning(material: Material, params: CompressionParams, epochs: int) -> ModelParams:
+def _tuning(material: Material, params: CompressionParams, epochs: int) -> ModelParams:
     """How a small network learns on, in so many epochs."""
     search = params.search
     return material.model.model_copy(
         update={"epochs": epochs, "learning_rate": search.learning_rate, "batch_size": search.batch_size}
-    )
-
-
-def _teachers(material: Material, params: CompressionParams, examples: Examples) -> list[torch.nn.Module]:
-    search = params.search
-    if not (search.teacher_members and search.teacher_hidden):
-        return [material.network]
-    return ensemble(
-        material.workload, material.network, examples, material.model, search.teacher_hidden, search.teacher_members
     )
 
 
@@ -212,7 +232,7 @@ def _with_rounding(
     """The network after fine-tuning with 8-bit rounding, for where rounding afterwards costs too much."""
     search = params.search
     examples = subset(material.training, search.rows, material.model.seed)
-    gentle = tuning(material, params, search.rounding_epochs)
+    gentle = _tuning(material, params, search.rounding_epochs)
     gentle = gentle.model_copy(update={"learning_rate": search.learning_rate / 10})
     steps = 64 if form == "reduced" else 127
     return quantisation_aware(material.workload, network, examples, gentle, [material.network], steps)
@@ -238,7 +258,7 @@ class Scales:
         profit = float(self._material.profits(predict).mean())
         if self._reference is None:
             self._reference, self._profit = predict, profit
-            self._rmse = score(predict, self._material.held_out).yield_rmse_t_ha
+            self._rmse = yield_rmse_t_ha(predict, self._material.held_out)
         same, regret = self._workload.agreement(self._mornings, self._reference, predict)
         allowed_usd_ha = self._params.max_regret_pct / 100.0 * abs(self._profit)
         rise = self.error_increase_pct(predict)
@@ -264,7 +284,7 @@ class Scales:
 
     def error_increase_pct(self, predict: Predict) -> float:
         """How much more than the whole float32 file this one errs on the held-out seasons, %."""
-        return 100.0 * (score(predict, self._material.held_out).yield_rmse_t_ha / self._rmse - 1.0)
+        return 100.0 * (yield_rmse_t_ha(predict, self._material.held_out) / self._rmse - 1.0)
 
     def of_network(self, network: torch.nn.Module) -> float:
         """The held-out error of a network in torch, t/ha."""
@@ -274,11 +294,11 @@ class Scales:
                 answers: Array = network.eval()(torch.from_numpy(rows)).numpy()
             return answers
 
-        return score(predict, self._material.held_out).yield_rmse_t_ha
+        return yield_rmse_t_ha(predict, self._material.held_out)
 
     def rmse_of(self, whole: onnx.ModelProto) -> float:
         """The held-out error of a model in the fused session, t/ha."""
-        return score(predictor(whole.SerializeToString()), self._material.held_out).yield_rmse_t_ha
+        return yield_rmse_t_ha(predictor(whole.SerializeToString()), self._material.held_out)
 
     def _is_overflow_free(self, path: Path) -> bool:
         rows = self._material.calibration[:_SATURATION_ROWS]
@@ -289,7 +309,7 @@ class Scales:
 def is_sound(predict: Predict, features: int) -> bool:
     """Numbers in order on the most extreme rows that the device's scaling gives; none where an input is none."""
     draw = np.random.default_rng(0)
-    corners = draw.choice(np.array([-_EXTREME, _EXTREME], np.float32), (_EXTREME_ROWS, features))
+    corners = draw.choice(np.array([-SCALED_LIMIT, SCALED_LIMIT], np.float32), (_EXTREME_ROWS, features))
     outputs = predict(np.concatenate([corners, np.zeros((1, features), np.float32)]))
     is_in_order = (outputs[:, 0] <= outputs[:, 1]) & (outputs[:, 1] <= outputs[:, 2])
     missing = np.zeros((features, features), np.float32)
@@ -298,16 +318,4 @@ def is_sound(predict: Predict, features: int) -> bool:
     return bool(np.isfinite(outputs).all() and is_in_order.all() and tells.all())
 
 
-def as_json(made: Made) -> str:
-    """For keeping."""
-    return json.dumps(
-        {
-            "candidates": [one.as_dict() for one in made.candidates],
-            "compared": made.compared,
-            "refusals": made.refusals,
-        },
-        indent=1,
-    )
-
-
-__all__ = ["Made", "Material", "Scales", "as_json", "is_sound", "make_candidates", "tuning"]
+__all__ = ["Made", "Material", "Pupils", "Scales", "is_sound", "make_candidates"]

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from fieldedge.durable import write_durably
-from fieldloop.compression.candidates import Made, Material, as_json, make_candidates
+from fieldloop.compression.candidates import Made, Material, make_candidates
 from fieldloop.compression.device_classes import Bench, OnClass, measure_class
-from fieldloop.compression.gates import WHOLE, Candidate, accuracy_failures, failures, is_for, latency_ratio
+from fieldloop.compression.gates import WHOLE, Candidate, failures, is_for, latency_ratio
 from fieldloop.compression.pictures import front_picture
 from fieldloop.compression.search import pareto_front, picked
 from fieldloop.inference import predictor
@@ -89,7 +89,7 @@ def measured(material: Material, params: CompressionParams, folder: Path, bench:
         name: _on_class(name, made.candidates, params, golden, decision, bench) for name in params.device_classes
     }
     figures = {
-        **json.loads(as_json(made)),
+        **made.as_dict(),
         "classes": {name: found.as_dict() for name, found in classes.items()},
         "batch": len(decision),
     }
@@ -235,4 +235,4 @@ def _read(figures: Mapping[str, Any]) -> Measured:
     return Measured(Made(candidates, figures["compared"], figures["refusals"]), classes, figures["batch"])
 
 
-__all__ = ["Compressed", "Measured", "accuracy_failures", "choose", "compress", "measured"]
+__all__ = ["Compressed", "Measured", "choose", "compress", "measured"]

@@ -11,13 +11,14 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fieldedge.inference import largest_error_sd
 from fieldedge.measure import cpu_features
 from fieldloop.settings import DeviceClassParams
 
@@ -106,12 +107,12 @@ def measure_class(
     found = OnClass(name, "", "")
     command, isolated, words = _parity_command(params, bench, is_same_machine, lacking)
     if not command:
-        found = _with(found, parity_on=words)
+        found = replace(found, parity_on=words)
     else:
         found = _with_parity(found, words, command, isolated, files, golden_rows, expected, bench)
     if not is_same_machine:
         why = f"not timed: this machine is {here}, not {own}, and an emulator's time says nothing"
-        return _with(found, timed_on=why)
+        return replace(found, timed_on=why)
     return _with_times(found, lacking, here, files, candidates, calls, bench)
 
 
@@ -149,9 +150,9 @@ def _with_parity(
     try:
         _, answers = bench.measure(command, list(files.values()), rows, 0, isolated)
     except (RuntimeError, OSError, subprocess.TimeoutExpired, ValueError) as error:
-        return _with(found, parity_on=f"{words}: failed", failures=(*found.failures, f"parity: {_line(error)}"))
+        return replace(found, parity_on=f"{words}: failed", failures=(*found.failures, f"parity: {_line(error)}"))
     parity = {name: largest_error_sd(expected[name], got) for name, got in zip(files, answers, strict=True)}
-    return _with(found, parity_on=words, parity_sd=parity)
+    return replace(found, parity_on=words, parity_sd=parity)
 
 
 def _with_times(
@@ -166,10 +167,10 @@ def _with_times(
     try:
         said, _ = bench.measure([str(bench.edge_python)], list(files.values()), candidates, calls)
     except (RuntimeError, OSError, subprocess.TimeoutExpired, ValueError) as error:
-        return _with(found, timed_on="not timed: it failed", failures=(*found.failures, f"time: {_line(error)}"))
+        return replace(found, timed_on="not timed: it failed", failures=(*found.failures, f"time: {_line(error)}"))
     measured = dict(zip(files, said["files"], strict=True))
     beyond = f", which has {', '.join(lacking)} beyond the class" if lacking else ""
-    return _with(
+    return replace(
         found,
         timed_on=f"this {machine} processor{beyond}",
         cpu_features=tuple(said["cpu_features"]),
@@ -177,17 +178,6 @@ def _with_times(
         p99_us={name: one["p99_us"] for name, one in measured.items()},
         memory_kb={name: one["memory_kb"] for name, one in measured.items()},
     )
-
-
-def largest_error_sd(expected: Array, found: Array) -> float:
-    """The largest difference, in standard deviations of each expected output; as the device's self-test has it."""
-    spread = expected.std(axis=0, dtype=np.float64)
-    spread[spread < 1e-9] = 1.0
-    return float((np.abs(found.astype(np.float64) - expected) / spread).max())
-
-
-def _with(found: OnClass, **changes: Any) -> OnClass:
-    return OnClass(**{**{name: getattr(found, name) for name in found.__dataclass_fields__}, **changes})
 
 
 def _line(error: Exception) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fieldloop.compression.prune import with_other_body
 from fieldloop.quiet import hush_loggers
 from fieldloop.settings import ModelParams
 from fieldloop.training import CropLearner, SeasonData
@@ -43,7 +44,7 @@ class Student(CropLearner):
     ) -> None:
         super().__init__(workload, params.model_dump(mode="json"))
         self.network = network
-        self.teachers = _Bare(workload, teachers)
+        self.teachers = Teachers(workload, teachers)
         self.teacher_share, self.swapped_share = teacher_share, swapped_share
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
@@ -65,8 +66,8 @@ def swapped(inputs: Tensor, share: float) -> Tensor:
     return torch.where(torch.rand_like(inputs) < share, others, inputs)
 
 
-class _Bare(list[nn.Module]):
-    """Teachers without the stretch of their intervals. A plain list: a student does not train them."""
+class Teachers(list[nn.Module]):
+    """Networks without the stretch of their intervals. A plain list: a student does not train them."""
 
     def __init__(self, workload: str, teachers: Sequence[nn.Module]) -> None:
         super().__init__(copy.deepcopy(teacher).eval() for teacher in teachers)
@@ -79,11 +80,6 @@ class _Bare(list[nn.Module]):
             raise ValueError("there is no teacher")
         with torch.no_grad():
             return torch.stack([teacher(inputs) for teacher in self]).mean(0)
-
-
-def taught_answers(workload: str, teachers: Sequence[nn.Module], inputs: Tensor) -> Tensor:
-    """The mean of the teachers' bare answers, (N, 5)."""
-    return _Bare(workload, teachers).answers(inputs)
 
 
 def fine_tuned(
@@ -137,12 +133,10 @@ def ensemble(
     workload: str, champion: nn.Module, examples: Examples, params: ModelParams, hidden: Sequence[int], members: int
 ) -> list[nn.Module]:
     """Large networks trained on the same examples from other starts; what surrounds the body is the champion's."""
-    state = {name: value for name, value in champion.state_dict().items() if not name.startswith("body.")}
     teachers = []
     for member in range(members):
         torch.manual_seed(params.seed + member)
-        fresh = WORKLOADS[workload].network(hidden, params.dropout)
-        fresh.load_state_dict(state, strict=False)
+        fresh = with_other_body(workload, champion, hidden, params.dropout)
         own = params.model_copy(update={"seed": params.seed + member})
         teachers.append(fine_tuned(workload, fresh, examples, own))
     return teachers

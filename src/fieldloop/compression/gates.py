@@ -56,13 +56,13 @@ def failures(
         wants = f"its 8-bit weights are {class_params.weights}" if class_params.weights else "it has no 8-bit kernels"
         return [f"it is not for this class: {wants}"]
     return [
-        *accuracy_failures(candidate, params),
+        *_accuracy_failures(candidate, params),
         *_parity_failures(candidate, params, on_class),
         *_time_failures(candidate, params, on_class),
     ]
 
 
-def accuracy_failures(candidate: Candidate, params: CompressionParams) -> list[str]:
+def _accuracy_failures(candidate: Candidate, params: CompressionParams) -> list[str]:
     """The gates that hold on any processor."""
     found = []
     if not candidate.is_sound:

@@ -7,7 +7,8 @@ machine that made it. What a body's numbers are is quantise.py's and its neighbo
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,8 @@ from onnx import helper
 
 from fieldedge.durable import write_durably
 
-MAX_BATCH = 4096
 BODY_INPUT, BODY_OUTPUT = "body_in", "body_out"
-_BATCH = {0: torch.export.Dim("batch", min=1, max=MAX_BATCH)}
+BATCH = {0: torch.export.Dim("batch", min=1, max=4096)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ def export_shell(network: torch.nn.Module, features: int, is_folded: bool = True
             _Around(whole, given),
             (rows, raw),
             dynamo=True,
-            dynamic_shapes=(_BATCH, _BATCH),
+            dynamic_shapes=(BATCH, BATCH),
             input_names=["features", BODY_OUTPUT],
             output_names=[BODY_INPUT, "outputs"],
             verbose=False,
@@ -71,7 +71,7 @@ def export_body(body: Callable[..., Any], example: torch.Tensor | None = None) -
             body,
             (example,),
             dynamo=True,
-            dynamic_shapes=(_BATCH,),
+            dynamic_shapes=(BATCH,),
             input_names=[BODY_INPUT],
             output_names=[BODY_OUTPUT],
             verbose=False,
@@ -127,15 +127,15 @@ def save_clean(model: onnx.ModelProto, metadata: dict[str, str], path: Path) -> 
     write_durably(path, model.SerializeToString())
 
 
-class silenced:  # noqa: N801
+@contextmanager
+def silenced() -> Iterator[None]:
     """The exporters' progress chatter, off for a while."""
-
-    def __enter__(self) -> None:
-        self.level = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-
-    def __exit__(self, *_: object) -> None:
-        logging.disable(self.level)
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(level)
 
 
 class _Given(torch.nn.Module):

@@ -19,7 +19,6 @@ from fieldloop.compression.calibration import INSTEAD, OperatorError
 from fieldloop.workloads import WORKLOADS
 
 _ROUND_TO = 8  # kernels work on eight neurons at a time
-_ROWS = 8192
 
 
 def hidden_sizes(network: nn.Module) -> list[int]:
@@ -30,6 +29,14 @@ def hidden_sizes(network: nn.Module) -> list[int]:
 def kept_sizes(hidden: Sequence[int], keep: float) -> list[int]:
     """The widths that are left of `hidden`, in whole eights."""
     return [min(size, max(_ROUND_TO, _ROUND_TO * math.ceil(keep * size / _ROUND_TO))) for size in hidden]
+
+
+def with_other_body(workload: str, network: nn.Module, hidden: Sequence[int], dropout: float) -> nn.Module:
+    """A fresh body of these hidden layers; what surrounds it is the network's."""
+    fresh = WORKLOADS[workload].network(hidden, dropout)
+    state = {name: value for name, value in network.state_dict().items() if not name.startswith("body.")}
+    fresh.load_state_dict(state, strict=False)
+    return fresh
 
 
 def importance(workload: str, network: nn.Module, inputs: Tensor, targets: Tensor) -> list[Tensor]:
@@ -43,7 +50,7 @@ def importance(workload: str, network: nn.Module, inputs: Tensor, targets: Tenso
 
     layers = _layers(model)
     hooks = [layer.register_forward_hook(keep_output) for layer in layers[:-1]]
-    loss = WORKLOADS[workload].loss(model(inputs[:_ROWS].requires_grad_(True)), targets[:_ROWS])
+    loss = WORKLOADS[workload].loss(model(inputs.requires_grad_(True)), targets)
     loss.backward()
     for hook in hooks:
         hook.remove()
@@ -61,9 +68,7 @@ def structured(
     """
     layers = _layers(network)
     sizes = kept_sizes(hidden_sizes(network), keep)
-    smaller = WORKLOADS[workload].network(sizes, dropout)
-    state = {name: value for name, value in network.state_dict().items() if not name.startswith("body.")}
-    smaller.load_state_dict(state, strict=False)
+    smaller = with_other_body(workload, network, sizes, dropout)
     before = torch.arange(layers[0].in_features)
     chosen = [score.topk(size).indices.sort().values for score, size in zip(scores, sizes, strict=True)]
     with torch.no_grad():

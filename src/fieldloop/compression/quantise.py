@@ -21,14 +21,13 @@ from onnxscript import ir
 
 from fieldedge.contract import Feature
 from fieldloop.compression.calibration import INSTEAD, Array, OperatorError, check_calibration
-from fieldloop.compression.onnx_files import Shell, export_body, export_shell, silenced, whole_model, write_whole
+from fieldloop.compression.onnx_files import BATCH, Shell, export_body, export_shell, silenced, whole_model, write_whole
 from fieldloop.training import batches
 
 Weights = Literal["reduced", "unsigned", "signed"]
 Judge = Callable[[onnx.ModelProto], float]
 
 _NO_LIMIT = 1 << 40
-_BATCH = ({0: torch.export.Dim("batch", min=1, max=4096)},)
 _LEFT_IN_FLOAT_ELEMENTS = 256  # a matrix below this is arithmetic, not a layer
 
 
@@ -186,7 +185,7 @@ def _exported(body: torch.nn.Module, example: torch.Tensor) -> Any:
     os.environ.setdefault("LOGLEVEL", "ERROR")
     from neural_compressor.torch.export import export
 
-    return export(body, (example,), dynamic_shapes=_BATCH)
+    return export(body, (example,), dynamic_shapes=(BATCH,))
 
 
 def _config(recipe: Recipe) -> Any:

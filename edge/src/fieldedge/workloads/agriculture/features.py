@@ -107,7 +107,7 @@ _CANDIDATE_IRRIGATION = INDEX["candidate_irrigation_mm"]
 _CANDIDATE_NITROGEN = INDEX["candidate_nitrogen_kg_ha"]
 _LOW = np.array([f.minimum for f in FEATURES], np.float32)
 _SPAN = np.array([f.maximum - f.minimum for f in FEATURES], np.float32)
-_SCALED_LIMIT = np.float32(1.5)
+SCALED_LIMIT = np.float32(1.5)
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,7 @@ def set_actions(rows: Array, irrigation_mm: Array, nitrogen_kg_ha: Array) -> Arr
 def scale(rows: Array) -> Array:
     """Physical units to the model's input: the contract's range becomes [-1, 1], clipped at 1.5."""
     scaled = 2.0 * (np.asarray(rows, np.float32) - _LOW) / _SPAN - 1.0
-    clipped: Array = np.clip(scaled, -_SCALED_LIMIT, _SCALED_LIMIT).astype(np.float32)
+    clipped: Array = np.clip(scaled, -SCALED_LIMIT, SCALED_LIMIT).astype(np.float32)
     return clipped
 
 
