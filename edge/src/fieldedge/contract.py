@@ -1,13 +1,15 @@
 """What device and cloud agree on: tables, features, outputs, and one hash over all of it.
 
 The declaration here is the only one. The device checks readings against it, the cloud builds its validation
-suites from it, and the hash is written into every model; a device refuses a model whose hash differs.
+suites from it, and the hash is written into every model; a device refuses a model whose hash differs. Records are
+another matter: a contract says how it reads those of its predecessors (`upgrades`), so that what was recorded or
+accepted under a former one stays of use.
 """
 
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from functools import cached_property
@@ -17,6 +19,8 @@ from fieldedge.errors import DataError
 
 Kind = Literal["float", "int", "str", "date"]
 Record = dict[str, Any]
+# (name of the table, record of a former contract) -> the record as the contract after it has it
+Upgrade = Callable[[str, Record], Record]
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,12 @@ class Output:
 
 @dataclass(frozen=True)
 class Contract:
-    """Everything that device and cloud must agree on for one workload."""
+    """Everything that device and cloud must agree on for one workload.
+
+    `upgrades` names the former contracts by hash, oldest first. Each upgrade leads to the contract named after it, the
+    last one to this one: a new contract adds one line at the end and changes none. How former records are read is no
+    part of the hash.
+    """
 
     workload: str
     revision: int
@@ -87,6 +96,7 @@ class Contract:
     features: tuple[Feature, ...]
     outputs: tuple[Output, ...]
     constants: Mapping[str, float] = field(default_factory=dict)
+    upgrades: Mapping[str, Upgrade] = field(default_factory=dict)
 
     @cached_property
     def hash(self) -> str:
@@ -124,6 +134,35 @@ class Contract:
                 return table
         known = ", ".join(table.name for table in self.tables)
         raise DataError(f"the contract of {self.workload} has no table {name!r}; it has {known}")
+
+    def reads(self, contract_hash: str) -> bool:
+        """Whether records of that contract can be read: it is this one, or a former one with an upgrade."""
+        return contract_hash == self.hash or contract_hash in self.upgrades
+
+    def upgraded(self, contract_hash: str, table_name: str, record: Mapping[str, Any]) -> Record:
+        """A record of the contract of that hash as this one has it; the one given stays as it is.
+
+        What is upgraded is not checked: a former record may be as wrong as one of today.
+
+        Raises:
+            DataError: the contract is not known here, or the record is not of the shape that its upgrade expects.
+        """
+        if not self.reads(contract_hash):
+            raise DataError(
+                f"the contract {contract_hash[:12]}… is none that {self.workload} {self.hash[:12]}… reads: it is newer "
+                "or of another workload; install the version of Fieldloop that wrote it, or a later one"
+            )
+        upgraded = dict(record)
+        former = list(self.upgrades)
+        for step in former[former.index(contract_hash) :] if contract_hash != self.hash else []:
+            try:
+                upgraded = dict(self.upgrades[step](table_name, dict(upgraded)))
+            except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+                raise DataError(
+                    f"{table_name}: a record of the contract {contract_hash[:12]}… cannot be read by the upgrade of "
+                    f"{step[:12]}…: {error!r}"
+                ) from error
+        return upgraded
 
 
 def _checked_value(column: Column, value: Any, where: str) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fieldedge.config import Site
 from fieldedge.contract import Contract, Record
 from fieldedge.samples import FlaggedSample
-from fieldedge.workloads.agriculture import agronomy, days, decision, features, probes, tables
+from fieldedge.workloads.agriculture import agronomy, days, decision, features, probes, tables, upgrades
 from fieldedge.workloads.agriculture.channels import CHANNELS
 from fieldedge.workloads.agriculture.days import DaySummary
 from fieldedge.workloads.agriculture.decision import Doubt, Predict, Recommendation
@@ -48,6 +48,7 @@ class Agriculture:
             "volatilised_fraction": agronomy.VOLATILISED_FRACTION,
             "start_mineral_nitrogen_kg_ha": agronomy.START_MINERAL_NITROGEN_KG_HA,
         },
+        upgrades=upgrades.UPGRADES,
     )
 
     channels = CHANNELS

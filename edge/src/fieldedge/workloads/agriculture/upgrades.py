@@ -1,0 +1,14 @@
+"""How records of agriculture's former contracts are read.
+
+A contract that changes gets its former hash as a name here, and a line at the end of `UPGRADES` that leads to the one
+after it. Hashes and upgrades that stand here are never changed: accepted data and batches on sticks refer to them.
+"""
+
+from collections.abc import Mapping
+
+from fieldedge.contract import Upgrade
+
+# The last contract before accepted data said which it is of.
+REVISION_2 = "0a0ec91afe99b712a8db4946dfe24eef9a99d2f884704cf76717941788910117"
+
+UPGRADES: Mapping[str, Upgrade] = {}

@@ -1,0 +1,84 @@
+"""A contract reads its predecessors: by name, one after the other, and says when it does not know one."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fieldedge.contract import Column, Contract, Record, Table
+from fieldedge.errors import DataError
+from fieldedge.workloads import WORKLOADS
+from fieldedge.workloads.agriculture.upgrades import REVISION_2
+
+OLDEST, FORMER, UNKNOWN = "1" * 64, "2" * 64, "3" * 64
+
+
+def _from_oldest(table: str, record: Record) -> Record:
+    if table == "rain":
+        record["rain_mm"] = record.pop("rain_cm") * 10.0
+    return record
+
+
+def _from_former(table: str, record: Record) -> Record:
+    return record | {"basis": "assumed"} if table == "rain" else record
+
+
+CONTRACT = Contract(
+    workload="weather",
+    revision=3,
+    tables=(
+        Table("rain", (Column("rain_mm", "float"), Column("basis", "str")), key=("rain_mm",)),
+        Table("wind", (Column("wind_m_s", "float"),), key=("wind_m_s",)),
+    ),
+    features=(),
+    outputs=(),
+    upgrades={OLDEST: _from_oldest, FORMER: _from_former},
+)
+
+
+def test_a_record_of_the_oldest_contract_goes_through_every_one_after_it() -> None:
+    assert CONTRACT.upgraded(OLDEST, "rain", {"rain_cm": 1.5}) == {"rain_mm": 15.0, "basis": "assumed"}
+
+
+def test_a_record_of_the_contract_before_goes_through_the_last_upgrade_alone() -> None:
+    assert CONTRACT.upgraded(FORMER, "rain", {"rain_mm": 15.0}) == {"rain_mm": 15.0, "basis": "assumed"}
+    assert CONTRACT.upgraded(FORMER, "wind", {"wind_m_s": 3.0}) == {"wind_m_s": 3.0}
+
+
+def test_a_record_of_today_stays_as_it_is() -> None:
+    record = {"rain_mm": 15.0, "basis": "confirmed"}
+    assert CONTRACT.upgraded(CONTRACT.hash, "rain", record) == record
+
+
+def test_the_former_record_is_not_changed_by_its_upgrade() -> None:
+    record = {"rain_cm": 1.5}
+    CONTRACT.upgraded(OLDEST, "rain", record)
+    assert record == {"rain_cm": 1.5}
+
+
+def test_a_contract_reads_itself_and_what_it_upgrades() -> None:
+    assert [CONTRACT.reads(known) for known in (CONTRACT.hash, OLDEST, FORMER, UNKNOWN)] == [True, True, True, False]
+
+
+def test_a_record_of_an_unknown_contract_is_refused_with_what_to_do() -> None:
+    with pytest.raises(DataError, match=r"333333333333… is none that weather .* install the version"):
+        CONTRACT.upgraded(UNKNOWN, "rain", {"rain_mm": 15.0})
+
+
+@pytest.mark.parametrize("record", [{}, {"rain_cm": None}, {"rain_cm": "much"}, {"rain_cm": {}}])
+def test_a_record_that_its_upgrade_cannot_read_is_a_data_error(record: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="rain: a record of the contract 111111111111… cannot be read"):
+        CONTRACT.upgraded(OLDEST, "rain", record)
+
+
+def test_how_former_records_are_read_is_no_part_of_the_hash() -> None:
+    assert replace(CONTRACT, upgrades={}).hash == CONTRACT.hash
+
+
+@pytest.mark.parametrize("workload", WORKLOADS.values(), ids=lambda workload: workload.name)
+def test_no_workload_calls_its_own_contract_a_former_one(workload: Any) -> None:
+    assert workload.contract.hash not in workload.contract.upgrades
+
+
+def test_agriculture_reads_the_contract_that_data_before_upgrades_is_of() -> None:
+    assert WORKLOADS["agriculture"].contract.reads(REVISION_2)
