@@ -24,7 +24,7 @@ from fieldedge.boot import known_workload
 from fieldedge.canary import run_canary
 from fieldedge.clock import Clock, format_utc
 from fieldedge.config import DeviceConfig, DeviceDirectory, SourceConfig, read_config
-from fieldedge.errors import ConfigError, FieldloopError, LinkError, ReleaseError, StoreFailed
+from fieldedge.errors import ConfigError, FieldloopError, LinkError, ReleaseError, TransientError
 from fieldedge.page.text import age, size, span
 from fieldedge.slots import Slots
 from fieldedge.store import Store
@@ -391,7 +391,7 @@ def _sensors(patient: Patient) -> Iterator[Finding]:
     try:
         with Store(patient.directory.store, patient.clock.stamp) as store:
             loggers = read_loggers(store, None, patient.workload, presenter, patient.clock.now()).shown
-    except StoreFailed:
+    except TransientError:
         return  # the store's own finding says it
     if not loggers and patient.config is not None and patient.config.sources:
         yield Finding("sensors", "warn", "no sample has come yet", "see what the sources find, and check the loggers")

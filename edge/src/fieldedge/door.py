@@ -19,7 +19,7 @@ from typing import Self
 
 from fieldedge.clock import Clock, format_utc, parse_utc, system_time
 from fieldedge.config import DeviceConfig, DeviceDirectory
-from fieldedge.errors import DataError, StoreBusy, StoreFailed
+from fieldedge.errors import DataError, TransientError
 from fieldedge.loggers import FORMATS, LoggerFormat, Message, Parsed, RawSample, Unreadable
 from fieldedge.mapping import Mapper
 from fieldedge.quality import Judgement, Span, judge, spans
@@ -284,7 +284,7 @@ class Door:
             _log.warning("source %s: %s", name, text)
             try:
                 self._store.add_event("source", _storable(f"{name}: {text}"))
-            except (StoreBusy, StoreFailed) as error:
+            except TransientError as error:
                 _log.warning("an event of source %s could not be kept: %s", name, error)
 
         return tell

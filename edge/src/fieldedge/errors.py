@@ -1,38 +1,51 @@
 """Two families of errors, by who must act.
 
-Something is wrong with the thing (retrying will not help): `DataError`, `ReleaseError`, `ConfigError`, `StoreDamaged`.
-Something is wrong with the way there (keep the data, back off): `LinkError`, `StoreBusy`, `StoreFailed`.
+`PermanentError`: something is wrong with the thing. Retrying will not help; mend it, or leave it out.
+`TransientError`: something is wrong with the way there. Keep the data, back off, and do the same again.
+
+Each error is exactly one of the two; whoever decides between giving up and trying again catches the family.
 A message says what was found, what was expected, where, and what to do next.
 """
 
 
 class FieldloopError(Exception):
-    """The root of every error that this project raises on purpose."""
+    """The root of every error that this project raises on purpose. What is raised is of one of the two families."""
 
 
-class DataError(FieldloopError):
-    """Data that breaks the contract. Retrying will not help; the data must be mended."""
+class PermanentError(FieldloopError):
+    """The thing itself is wrong: the same attempt fails again until somebody mends it."""
 
 
-class ReleaseError(FieldloopError):
+class TransientError(FieldloopError):
+    """The way there failed. Nothing is lost; keep the data and try the same again later."""
+
+
+class DataError(PermanentError):
+    """Data that breaks the contract. The data must be mended."""
+
+
+class ReleaseError(PermanentError):
     """A bundle or its signatures cannot be trusted or do not fit this device."""
 
 
-class ConfigError(FieldloopError):
+class ConfigError(PermanentError):
     """A setting is missing or broken. The message names it and what to set."""
 
 
-class LinkError(FieldloopError):
+class LinkError(TransientError):
     """The way to the cloud failed. Everything is kept; try again later."""
 
 
-class StoreBusy(FieldloopError):
+class StoreBusy(TransientError):
     """The store is in use by another process. Try again."""
 
 
-class StoreFailed(FieldloopError):
+class StoreFailed(TransientError):
     """The disk does not let the store be read or written: full, read-only or failing. Make room, or mend the disk."""
 
 
 class StoreDamaged(StoreFailed):
-    """The store is not what was written to it. It is set aside and rebuilt from what is intact."""
+    """The store is not what was written to it. It is set aside and rebuilt from what is intact.
+
+    Transient for whoever brings data: nothing is wrong with what they bring, and after the rebuild it is taken.
+    """

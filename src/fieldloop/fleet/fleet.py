@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from fieldedge.contract import Record
-from fieldedge.errors import DataError, FieldloopError
+from fieldedge.errors import DataError, FieldloopError, TransientError
 from fieldloop.fleet.process import EdgeCommand
 from fieldloop.fleet.season import DeviceSeason, FleetSeason, FleetSync, live_season
 from fieldloop.gateway.devices import DeviceRegistry
@@ -25,7 +25,7 @@ OnProgress = Callable[[int, int], None]
 _Result = TypeVar("_Result")
 
 
-class FleetError(FieldloopError):
+class FleetError(TransientError):
     """Some devices failed; the others finished, and nothing that a device stored is lost. Do it again to go on.
 
     `failures` maps each failed device to what happened there.

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from fieldedge.contract import Record
-from fieldedge.errors import ConfigError, FieldloopError
+from fieldedge.errors import ConfigError, TransientError
 
 COMMAND_TIMEOUT_S = 120.0
 SEASON_TIMEOUT_S = 900.0
@@ -27,7 +27,7 @@ STDERR_TAIL_CHARACTERS = 600
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH")
 
 
-class DeviceError(FieldloopError):
+class DeviceError(TransientError):
     """One device's process did not do what it was asked. What it acknowledged is safe on its disk."""
 
 

@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from fieldedge.errors import ConfigError
+from fieldedge.errors import ConfigError, PermanentError
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Inbox
 
@@ -55,7 +55,9 @@ def create_app(
     )
 
 
-class _Refused(Exception):  # noqa: N818 - an answer to the device, not an error of ours
+class _Refused(PermanentError):  # noqa: N818 - an answer to the device
+    """What was sent is wrong; sent again, it is refused again."""
+
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status

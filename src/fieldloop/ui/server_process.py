@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from fieldedge.errors import FieldloopError
+from fieldedge.errors import TransientError
 from fieldloop.ui.ports import LOOPBACK
 
 HEALTH_TIMEOUT_S = 5.0
@@ -25,7 +25,7 @@ LOG_TAIL_LINES = 15
 LOG_TAIL_BYTES = 20_000
 
 
-class ServerStopped(FieldloopError):  # noqa: N818 - the name says what is so
+class ServerStopped(TransientError):  # noqa: N818 - the name says what is so
     """A server ended by itself. The message names it and ends with the last lines of its log."""
 
 
