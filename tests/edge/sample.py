@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -27,6 +27,7 @@ from fieldedge.bundles import CARD, GOLDEN, MANIFEST, MODEL, REFERENCE, Manifest
 from fieldedge.contract import Contract, Record
 from fieldedge.inference import Model
 from fieldedge.keys import is_signed_by
+from fieldedge.store import Entry, Store
 from fieldedge.workloads import WORKLOADS
 from fieldedge.workloads.agriculture.tables import record_id
 
@@ -259,6 +260,14 @@ def field_record(season: int = SEASON) -> Record:
         "fixed_cost_usd_ha": 1728.0,
         "practice": "fieldloop",
     }
+
+
+def stored_entries(store: Store, identities: Iterable[str]) -> list[Entry]:
+    """What is stored under these identities, as who packs a batch reads it."""
+    wanted = set(identities)
+    tables = [table.name for table in AGRICULTURE.contract.tables]
+    entries = [entry for season in store.seasons() for table in tables for entry in store.entries(season, table)]
+    return [entry for entry in entries if entry.record["record_id"] in wanted]
 
 
 def day_of(day: int, season: int = SEASON) -> str:

@@ -23,7 +23,7 @@ from fieldedge.config import StoreConfig
 from fieldedge.eviction import BY_AGE, BY_VALUE, FRESH_SAMPLE_DAYS, _values, make_room
 from fieldedge.samples import FlaggedSample, Sample
 from fieldedge.store import LOG_KEPT_BYTES, Store
-from tests.edge.sample import SEASON, dated, field_record
+from tests.edge.sample import SEASON, dated, field_record, stored_entries
 
 TODAY = date(2007, 9, 1)
 NO_FREE_BYTES = 0
@@ -115,7 +115,7 @@ def test_what_was_not_chosen_when_days_were_goes_before_days_that_nobody_has_cho
     season(store, SEASON, size=20_000)
     season(store, SEASON + 1, days=1)
     chosen = [dated("readings", day)["record_id"] for day in range(10)]
-    store.mark_selected("batch", SEASON, 100, chosen)
+    store.mark_selected("batch", SEASON, 100, stored_entries(store, chosen))
     store.mark_acknowledged("batch")
     report = make_room(store, StoreConfig(store.used_bytes() - 1, 10_000, NO_FREE_BYTES), TODAY)
     assert list(report.evicted) == ["days of past seasons that were not chosen"]
@@ -127,9 +127,9 @@ def test_no_pressure_takes_what_is_not_acknowledged_and_it_is_said_that_room_lac
     season(store, SEASON)
     season(store, SEASON + 1)
     samples(store, TODAY - timedelta(days=40), 40)
-    store.mark_selected("sent", SEASON, 10, [dated("operations", 3)["record_id"]])
+    store.mark_selected("sent", SEASON, 10, stored_entries(store, [dated("operations", 3)["record_id"]]))
     store.mark_acknowledged("sent")
-    store.mark_selected("waits", SEASON, 10, [dated("readings", 9)["record_id"]])
+    store.mark_selected("waits", SEASON, 10, stored_entries(store, [dated("readings", 9)["record_id"]]))
     report = make_room(store, tight(1), TODAY)
     assert report.over_bytes > 0
     assert [record["date"] for record in store.records(SEASON, "operations")] == [
@@ -280,7 +280,7 @@ class Pressure(RuleBasedStateMachine):
         chosen = [identity for identity in stored if dice.random() < share]
         if chosen:
             self.batch += 1
-            self.store.mark_selected(f"batch {self.batch}", self.year, 100, chosen)
+            self.store.mark_selected(f"batch {self.batch}", self.year, 100, stored_entries(self.store, chosen))
             self.model.batches[f"batch {self.batch}"] = chosen
             self._move(chosen, "selected")
 

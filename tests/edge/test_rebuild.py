@@ -25,7 +25,7 @@ from fieldedge.schema import APPLICATION, COLUMNS, SCHEMA_VERSION, STATES
 from fieldedge.sqlite_pages import Log, Pages, page_rows, payload_pages, rows
 from fieldedge.store import Store
 from fieldedge.store_files import rebuilt_path, set_aside
-from tests.edge.sample import AGRICULTURE, DEVICE_ID, SEASON, dated, field_record, reading_record
+from tests.edge.sample import AGRICULTURE, DEVICE_ID, SEASON, dated, field_record, reading_record, stored_entries
 from tests.edge.test_schema import DAYS as DAYS_1
 from tests.edge.test_schema import check_carried_over, records, write_form_1
 
@@ -87,7 +87,8 @@ def send(store: Store, outbox: Path, chosen: list[tuple[str, Record]], is_acknow
     data = pack({"device_id": DEVICE_ID, "season": SEASON}, tables, AGRICULTURE.contract)
     identity = batch_id(data)
     (outbox / f"{identity}.batch").write_bytes(data)
-    store.mark_selected(identity, SEASON, len(data), [record["record_id"] for _, record in chosen])
+    read = stored_entries(store, [record["record_id"] for _, record in chosen])
+    store.mark_selected(identity, SEASON, len(data), read)
     if is_acknowledged:
         Outbox(outbox, store).acknowledged(identity)
     return identity

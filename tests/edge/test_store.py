@@ -16,7 +16,7 @@ from fieldedge.clock import Clock, Stamp
 from fieldedge.errors import DataError, StoreBusy, StoreDamaged, StoreFailed
 from fieldedge.samples import FlaggedSample, Sample
 from fieldedge.store import LOG_KEPT_BYTES, LOG_MAX_BYTES, SampleCounts, Store
-from tests.edge.sample import SEASON, dated, field_record, reading_record
+from tests.edge.sample import SEASON, dated, field_record, reading_record, stored_entries
 
 TABLES = ("fields", "readings", "operations")
 GOOD = {"air_temperature_c": "good"}
@@ -113,7 +113,7 @@ def test_what_is_not_there_or_on_its_way_cannot_be_corrected(store: Store) -> No
     with pytest.raises(DataError, match="add it instead"):
         store.replace("readings", reading_record(1), "no reason")
     store.add("readings", reading_record(1))
-    store.mark_selected("batch", SEASON, 10, [reading_record(1)["record_id"]])
+    store.mark_selected("batch", SEASON, 10, stored_entries(store, [reading_record(1)["record_id"]]))
     with pytest.raises(DataError, match="was selected for sending already"):
         store.replace("readings", {**reading_record(1), "rain_mm": 7.0}, "no reason")
 
@@ -124,8 +124,8 @@ def test_what_is_not_there_or_on_its_way_cannot_be_corrected(store: Store) -> No
 def test_only_an_acknowledgement_moves_records_on_and_only_those_of_its_batch(store: Store) -> None:
     for day in range(3):
         store.add("readings", reading_record(day))
-    store.mark_selected("first", SEASON, 100, [reading_record(0)["record_id"]])
-    store.mark_selected("second", SEASON, 50, [reading_record(1)["record_id"]])
+    store.mark_selected("first", SEASON, 100, stored_entries(store, [reading_record(0)["record_id"]]))
+    store.mark_selected("second", SEASON, 50, stored_entries(store, [reading_record(1)["record_id"]]))
     store.mark_acknowledged("first")
     assert store.states() == {"acknowledged": 1, "selected": 1, "stored": 1}
     totals = store.totals(SEASON)
@@ -137,7 +137,7 @@ def test_only_an_acknowledgement_moves_records_on_and_only_those_of_its_batch(st
 def test_a_withdrawn_batch_gives_its_records_back_but_an_acknowledged_one_does_not(store: Store) -> None:
     for day in range(2):
         store.add("readings", reading_record(day))
-        store.mark_selected(f"batch{day}", SEASON, 10, [reading_record(day)["record_id"]])
+        store.mark_selected(f"batch{day}", SEASON, 10, stored_entries(store, [reading_record(day)["record_id"]]))
     store.mark_acknowledged("batch0")
     store.withdraw("batch0")
     store.withdraw("batch1")

@@ -11,7 +11,7 @@ import pytest
 
 import fieldedge.outbox
 from fieldedge.agent import Agent
-from fieldedge.batches import DAY_TABLES, batch_id, unpack
+from fieldedge.batches import DAY_TABLES, batch_id, pack, unpack
 from fieldedge.boot import Booted, read_reference
 from fieldedge.config import DeviceConfig, DeviceDirectory, read_config, write_config
 from fieldedge.contract import Record
@@ -28,6 +28,7 @@ from tests.edge.sample import (
     SEASON,
     GatewaySimulator,
     dated,
+    field_record,
     onnx_model,
     season_messages,
 )
@@ -291,3 +292,110 @@ def test_an_operation_recorded_after_the_season_was_sent_still_goes(
         store.add("operations", late)
     send(lived, gateway.url)
     assert unpack(list(gateway.received.values())[1])["tables"] == {"operations": [late]}
+
+
+def correction(day: int) -> Record:
+    """What a person says of a day after all."""
+    return dated("operations", day, irrigation_mm=7.5, nitrogen_kg_ha=0.0, source="override")
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, device: DeviceDirectory, act: Callable[[Store], None]) -> None:
+    """While a batch is packed, another process of the device does something in the store."""
+
+    def pack_slowly(*values: Any) -> bytes:
+        with Store(device.store) as store:
+            act(store)
+        return pack(*values)
+
+    monkeypatch.setattr(fieldedge.outbox, "pack", pack_slowly)
+
+
+@pytest.mark.parametrize("times", [1, 10_000])
+def test_a_correction_that_comes_while_a_batch_is_packed_goes_home_and_what_it_corrects_does_not(
+    lived: DeviceDirectory, gateway: GatewaySimulator, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    left = iter(range(times))
+
+    def correct(store: Store) -> None:
+        if next(left, None) is not None:
+            store.replace("operations", correction(3), "I looked again")
+
+    with monkeypatch.context() as patch:
+        meanwhile(patch, lived, correct)
+        send(lived, gateway.url)
+    send(lived, gateway.url)
+    received = [record for record in received_records(gateway) if record["record_id"] == correction(3)["record_id"]]
+    assert received == [correction(3)]
+    assert stored_ids(lived, "operations", "acknowledged") == stored_ids(lived, "operations")
+
+
+def test_a_corrected_reading_of_a_chosen_day_goes_home_with_the_day(
+    lived: DeviceDirectory, gateway: GatewaySimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def correct_all(store: Store) -> None:
+        for day in range(60):
+            record = {**store.get(dated("readings", day)["record_id"]), "rain_mm": 77.0}  # type: ignore[dict-item]
+            store.replace("readings", record, "samples came late")
+
+    with monkeypatch.context() as patch:
+        meanwhile(patch, lived, correct_all)
+        send(lived, gateway.url)
+    send(lived, gateway.url)
+    assert {r["rain_mm"] for r in received_records(gateway) if "/readings/" in r["record_id"]} == {77.0}
+    days = {t: {r["date"] for r in received_records(gateway) if f"/{t}/" in r["record_id"]} for t in DAY_TABLES}
+    assert days["readings"] == days["recommendations"]
+
+
+def test_what_is_evicted_while_a_batch_is_packed_is_in_the_batch(
+    device: DeviceDirectory, gateway: GatewaySimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(device, days=5)
+    live(device, days=1, season=SEASON + 1)
+
+    def evict(store: Store) -> None:
+        store.evict("days", "records", "t.season = :s AND t.table_name = 'readings'", "t.sequence", {"s": SEASON}, 99)
+
+    with monkeypatch.context() as patch:
+        meanwhile(patch, device, evict)
+        send(device, gateway.url)
+    assert len([r for r in received_records(gateway) if f"{SEASON}/champion-00/readings/" in r["record_id"]]) == 5
+
+
+def test_what_another_process_has_put_into_a_batch_meanwhile_goes_once(
+    lived: DeviceDirectory, gateway: GatewaySimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_first = iter([True])
+
+    def pack_too(_store: Store) -> None:
+        if next(is_first, False):
+            with Store(lived.store) as store:
+                config = read_config(lived.settings)
+                packer = Packer(config, AGRICULTURE, store, *read_reference(lived, AGRICULTURE))
+                assert packer.prepare(Outbox(lived.outbox, store), SEASON)
+
+    with monkeypatch.context() as patch:
+        meanwhile(patch, lived, pack_too)
+        send(lived, gateway.url)
+    identities = [record["record_id"] for record in received_records(gateway)]
+    assert len(identities) == len(set(identities))
+    assert stored_ids(lived, "harvests", "acknowledged") == stored_ids(lived, "harvests")
+
+
+def test_a_season_that_is_told_again_after_it_went_makes_the_very_batch_that_is_held_already(
+    device: DeviceDirectory, gateway: GatewaySimulator
+) -> None:
+    """Deleted when it was acknowledged and old, told once more by the field: there is nothing to send, and no error."""
+
+    def tell() -> None:
+        with Store(device.store) as store:
+            store.add("fields", field_record())
+            store.add("harvests", dated("harvests", 9, yield_t_ha=11.0))
+
+    tell()
+    send(device, gateway.url)
+    with Store(device.store) as store:
+        store.evict("all", "records", "1", "t.sequence", {}, 99)
+    tell()
+    report = send(device, gateway.url)
+    assert (len(gateway.posts), report["records_acknowledged"]) == (1, 2)
+    assert list(device.outbox.iterdir()) == []

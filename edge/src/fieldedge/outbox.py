@@ -2,12 +2,13 @@
 
 Once a batch is prepared its bytes are fixed: a retry sends the same file, so the gateway knows it again. The file is
 durable before the store says so, and is deleted only after the store says that it was acknowledged; a file that the
-store does not know was never sent. A season's days are selected once, when its outcome is known; outcomes go at
+store does not know was never sent. What is marked as sent is what was read, by its sequence: a record that was
+corrected meanwhile is read anew. A season's days are selected once, when its outcome is known; outcomes go at
 every occasion.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,12 @@ from fieldedge.config import DeviceConfig
 from fieldedge.contract import Contract, Record
 from fieldedge.durable import fsync_directory, write_durably
 from fieldedge.selection import DayCandidate, season_seed, select
-from fieldedge.store import PreparedBatch, Store, record_ids
+from fieldedge.store import Entry, PreparedBatch, Store
 from fieldedge.summary import season_summary
 from fieldedge.workloads import Workload
 
 OUTCOME_TABLES = ("fields", "operations", "harvests")
+ATTEMPTS = 3
 
 _log = logging.getLogger(__name__)
 
@@ -50,11 +52,18 @@ class Outbox:
                 self._store.withdraw(identity)
                 self._file(identity).unlink(missing_ok=True)
 
-    def put(self, data: bytes, season: int, identities: Sequence[str]) -> None:
-        """Make a batch durable, then take its records out of the next selection."""
+    def put(self, data: bytes, season: int, read: Iterable[Entry]) -> set[str]:
+        """Make a batch of what was read durable, then take exactly that out of the next selection.
+
+        Returns:
+            The identities of the records that were corrected meanwhile. Where there are any, nothing was put.
+        """
         identity = batch_id(data)
         write_durably(self._file(identity), data)
-        self._store.mark_selected(identity, season, len(data), identities)
+        changed = self._store.mark_selected(identity, season, len(data), read)
+        if identity not in {batch.batch_id for batch in self._store.prepared_batches()}:
+            self._file(identity).unlink(missing_ok=True)
+        return changed
 
     def waiting(self) -> list[tuple[PreparedBatch, bytes]]:
         """The batches to send, oldest first."""
@@ -96,39 +105,56 @@ class Packer:
         self._reference = reference
 
     def prepare(self, outbox: Outbox, season: int) -> bool:
-        """Put the season's next batch into the outbox. False when there is nothing to send."""
-        outcomes = {table: self._store.records(season, table, "stored") for table in OUTCOME_TABLES}
-        days = self._choose_days(season, outcomes) if self._are_days_due(season) else {}
-        tables = {**outcomes, **days}
-        identities = [identity for records in tables.values() for identity in record_ids(records)]
-        if not identities:
-            return False
-        outbox.put(self._pack(season, tables), season, identities)
-        return True
+        """Put the season's next batch into the outbox. False when there is nothing to send.
 
-    def _are_days_due(self, season: int) -> bool:
+        What is corrected while it is packed is read again. What is corrected all the time goes with a later batch.
+        """
+        entries = self._due(season)
+        attempts = 0
+        while entries:
+            changed = outbox.put(self._pack(season, entries), season, _all(entries))
+            if not changed:
+                return True
+            attempts += 1
+            entries = {
+                table: [entry for entry in rows if entry.record["record_id"] not in changed]
+                + (self._among(season, table, changed) if attempts < ATTEMPTS else [])
+                for table, rows in entries.items()
+            }
+            entries = {table: rows for table, rows in entries.items() if rows}
+        return False
+
+    def _due(self, season: int) -> dict[str, list[Entry]]:
+        """What is to be sent: all outcomes, the days that are chosen, and what came late of a chosen day."""
+        found = {table: self._store.entries(season, table, "stored") for table in (*OUTCOME_TABLES, *DAY_TABLES)}
+        return _on(self._dates(season, found), found)
+
+    def _among(self, season: int, table: str, identities: Collection[str]) -> list[Entry]:
+        stored = self._store.entries(season, table, "stored")
+        return [entry for entry in stored if entry.record["record_id"] in identities]
+
+    def _dates(self, season: int, found: Mapping[str, Sequence[Entry]]) -> set[str]:
+        chosen = {
+            record["date"]
+            for table in DAY_TABLES
+            for state in ("selected", "acknowledged")
+            for record in self._store.records(season, table, state)
+        }
+        return chosen or (self._choose_dates(season, found) if self._is_over(season) else set())
+
+    def _is_over(self, season: int) -> bool:
         """Days teach with their outcome: once the harvest is in, or the field has gone on to a later season."""
-        is_over = bool(self._store.records(season, "harvests")) or season < self._store.seasons()[-1]
-        were_selected = any(
-            self._store.records(season, table, state) for table in DAY_TABLES for state in ("selected", "acknowledged")
-        )
-        return is_over and not were_selected
+        return bool(self._store.records(season, "harvests")) or season < self._store.seasons()[-1]
 
-    def _choose_days(self, season: int, outcomes: dict[str, list[Record]]) -> dict[str, list[Record]]:
-        days = {table: self._store.records(season, table, "stored") for table in DAY_TABLES}
-
-        def on(dates: Sequence[str]) -> dict[str, list[Record]]:
-            wanted = set(dates)
-            return {table: [row for row in rows if row["date"] in wanted] for table, rows in days.items()}
-
+    def _choose_dates(self, season: int, found: Mapping[str, Sequence[Entry]]) -> set[str]:
         chosen = select(
-            self._candidates(days),
+            self._candidates({table: [entry.record for entry in found[table]] for table in DAY_TABLES}),
             self._config.upload_budget_bytes - self._store.bytes_prepared(season),
             self._config.audit_fraction,
             season_seed(self._config.device_id, season),
-            lambda dates: len(self._pack(season, {**outcomes, **on(dates)})),
+            lambda dates: len(self._pack(season, _on(dates, found))),
         )
-        return on([day.date for day in chosen])
+        return {day.date for day in chosen}
 
     def _candidates(self, days: dict[str, list[Record]]) -> list[DayCandidate]:
         recommended = {row["date"]: row for row in days["recommendations"]}
@@ -154,7 +180,7 @@ class Packer:
         position: NDArray[np.float64] = (row - self._reference.mean) / np.maximum(self._reference.std, floor)
         return position
 
-    def _pack(self, season: int, tables: dict[str, list[Record]]) -> bytes:
+    def _pack(self, season: int, entries: Mapping[str, Sequence[Entry]]) -> bytes:
         header = {
             "device_id": self._config.device_id,
             "workload": self._contract.workload,
@@ -163,4 +189,19 @@ class Packer:
             "season": season,
             "summary": season_summary(self._store, season, self._model_version),
         }
+        tables = {table: [entry.record for entry in rows] for table, rows in entries.items()}
         return pack(header, tables, self._contract)
+
+
+def _on(dates: Collection[str], entries: Mapping[str, Sequence[Entry]]) -> dict[str, list[Entry]]:
+    """All outcomes, and the rows of these days."""
+    wanted = set(dates)
+    kept = {
+        table: [entry for entry in rows if table in OUTCOME_TABLES or entry.record["date"] in wanted]
+        for table, rows in entries.items()
+    }
+    return {table: rows for table, rows in kept.items() if rows}
+
+
+def _all(entries: Mapping[str, Sequence[Entry]]) -> list[Entry]:
+    return [entry for rows in entries.values() for entry in rows]

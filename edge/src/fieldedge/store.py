@@ -69,6 +69,13 @@ class SampleCounts:
     conflicting: int
 
 
+class Entry(NamedTuple):
+    """A record as it was read: its place in the order of arrival, which a correction does not keep, and its content."""
+
+    sequence: int
+    record: Record
+
+
 class _Now(NamedTuple):
     """What a row of the current transaction says of when it came."""
 
@@ -202,14 +209,18 @@ class Store:
 
     def records(self, season: int, table: str, state: str | None = None) -> list[Record]:
         """A season's records of one table by date; only those in `state`, if one is given."""
+        return [entry.record for entry in self.entries(season, table, state)]
+
+    def entries(self, season: int, table: str, state: str | None = None) -> list[Entry]:
+        """As `records`, each with the sequence under which exactly this content is stored."""
         rows = self._all(
-            f"SELECT {_RECORD} FROM records WHERE season = ? AND table_name = ?"  # noqa: S608 - ours
+            f"SELECT sequence, {_RECORD} FROM records WHERE season = ? AND table_name = ?"  # noqa: S608 - ours
             " AND state = coalesce(?, state) ORDER BY date, record_id",
             season,
             table,
             state,
         )
-        return [self._sound(row) for row in rows]
+        return [Entry(row[0], self._sound(row[1:])) for row in rows]
 
     def records_after(self, sequence: int, tables: Sequence[str]) -> list[tuple[int, str, Record]]:
         """What came into these tables after that sequence, in the order of its arrival: sequence, table, record."""
@@ -281,18 +292,37 @@ class Store:
 
     # Batches
 
-    def mark_selected(self, batch_id: str, season: int, size_bytes: int, record_ids: Sequence[str]) -> None:
-        """A batch with these records is durable in the outbox: from now on exactly its bytes are sent."""
+    def mark_selected(self, batch_id: str, season: int, size_bytes: int, read: Iterable[Entry]) -> set[str]:
+        """A batch of what was read is durable in the outbox: from now on exactly its bytes are sent.
+
+        Where a record was corrected, or is in another batch, since it was read, nothing is marked. What was evicted
+        meanwhile is in the batch all the same. The very batch that is known already takes the records in as they are.
+
+        Returns:
+            The identities of the records that are not as they were read; none when all is marked.
+        """
+        entries = list(read)
         with self._transaction():
-            sealed = (batch_id, season, size_bytes, "prepared")
-            self._connection.execute(
-                "INSERT INTO batches (batch_id, season, bytes, state, crc) VALUES (?, ?, ?, ?, ?)",
-                (*sealed, seal("batches", sealed)),
-            )
+            changed = {entry.record["record_id"] for entry in entries if self._is_changed(entry)}
+            if changed:
+                return changed
+            known = self._one("SELECT state FROM batches WHERE batch_id = ?", batch_id)
+            if known is None:
+                sealed = (batch_id, season, size_bytes, "prepared")
+                self._connection.execute(
+                    "INSERT INTO batches (batch_id, season, bytes, state, crc) VALUES (?, ?, ?, ?, ?)",
+                    (*sealed, seal("batches", sealed)),
+                )
+            state = "acknowledged" if known == ("acknowledged",) else "selected"
             self._connection.executemany(
-                "UPDATE records SET state = 'selected', batch_id = ? WHERE record_id = ? AND state = 'stored'",
-                [(batch_id, record_id) for record_id in record_ids],
+                "UPDATE records SET state = ?, batch_id = ? WHERE sequence = ? AND state = 'stored'",
+                [(state, batch_id, entry.sequence) for entry in entries],
             )
+        return set()
+
+    def _is_changed(self, entry: Entry) -> bool:
+        now = self._one("SELECT sequence, state FROM records WHERE record_id = ?", entry.record["record_id"])
+        return now is not None and now != (entry.sequence, "stored")
 
     def mark_acknowledged(self, batch_id: str) -> None:
         """The gateway has said that it holds this batch."""
@@ -676,11 +706,6 @@ def _check_seals(name: str, table: str, rows: Iterable[Sequence[Any]]) -> None:
     for row in rows:
         if seal(table, row[:-1]) != row[-1]:
             raise StoreDamaged(f"{name} is damaged: {row[0]!r} of its {table} is not as it was stored")
-
-
-def record_ids(records: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The identities of records, in their order."""
-    return [record["record_id"] for record in records]
 
 
 def _record_json(record: Mapping[str, Any]) -> str:
