@@ -6,7 +6,7 @@ import random
 import shutil
 import tempfile
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import fieldedge.eviction
-from fieldedge.batches import DAY_TABLES
+from fieldedge.agent import Agent
+from fieldedge.batches import DAY_TABLES, unpack
 from fieldedge.clock import Stamp
-from fieldedge.config import StoreConfig
+from fieldedge.config import DeviceConfig, DeviceDirectory, StoreConfig, read_config, write_config
+from fieldedge.errors import StoreBusy
 from fieldedge.eviction import BY_AGE, BY_VALUE, FRESH_SAMPLE_DAYS, _values, make_room
 from fieldedge.samples import FlaggedSample, Sample
 from fieldedge.store import LOG_KEPT_BYTES, Store
-from tests.edge.sample import SEASON, dated, field_record, stored_entries
+from tests.edge.farm import Farm
+from tests.edge.sample import AGRICULTURE, DEVICE_ID, SEASON, dated, field_record, season_messages, stored_entries
 
 TODAY = date(2007, 9, 1)
 NO_FREE_BYTES = 0
@@ -142,14 +145,98 @@ def test_no_pressure_takes_what_is_not_acknowledged_and_it_is_said_that_room_lac
     assert "bring the device to a link" in store.events(1, "store_full")[0]["text"]
 
 
-def test_what_is_beyond_the_age_limit_goes_without_pressure_but_for_what_is_not_acknowledged(store: Store) -> None:
+def test_without_a_link_no_record_goes_by_age_and_no_sample_that_is_in_no_reading(store: Store) -> None:
+    for year in range(SEASON - 9, SEASON + 2):
+        season(store, year)
+        samples(store, date(year, 1, 1), 10)
+    store.reject("line 1", "not JSON", "{")
+    before, days = store.states(), store.sample_days()
+    report = make_room(store, StoreConfig(ROOMY.max_bytes, 1, NO_FREE_BYTES), TODAY)
+    assert (report.rows, store.states(), store.sample_days()) == (0, before, days)
+
+
+def test_age_takes_what_is_home_what_was_not_chosen_and_what_is_summed_up(store: Store) -> None:
     season(store, SEASON - 3)
     season(store, SEASON + 1)
-    store.reject("line 1", "not JSON", "{")
+    samples(store, date(SEASON - 3, 4, 20), 30)
+    home = [
+        dated("readings", 0, SEASON - 3),
+        dated("recommendations", 0, SEASON - 3),
+        dated("harvests", 60, SEASON - 3),
+    ]
+    read = stored_entries(store, [record["record_id"] for record in home])
+    store.mark_selected("sent", SEASON - 3, 10, read)
+    store.mark_acknowledged("sent")
+    read = stored_entries(store, [dated("readings", 7, SEASON - 3)["record_id"]])
+    store.mark_selected("waits", SEASON - 3, 10, read)
     report = make_room(store, StoreConfig(ROOMY.max_bytes, 300, NO_FREE_BYTES), TODAY)
-    assert report.evicted.keys() == {"unchosen days beyond the age limit"}
-    assert [len(store.records(SEASON - 3, table)) for table in ("fields", "operations", "harvests")] == [1, 9, 1]
+    assert {what: rows for what, (rows, _) in report.evicted.items()} == {
+        "summed up samples beyond the age limit": 24 * 19,
+        "acknowledged records beyond the age limit": 3,
+        "days beyond the age limit that were not chosen": 117,
+    }
+    assert days_of(store, SEASON - 3) == [dated("readings", 7, SEASON - 3)["date"]]
+    assert [len(store.records(SEASON - 3, table)) for table in ("fields", "operations", "harvests")] == [1, 9, 0]
     assert len(days_of(store, SEASON + 1)) == 60
+    assert len(store.sample_days()) == 11
+
+
+def test_before_days_go_that_nobody_has_chosen_from_the_best_of_them_are_chosen(store: Store) -> None:
+    season(store, SEASON, size=20_000)
+    season(store, SEASON + 1, days=1)
+    best = [dated(table, day)["record_id"] for table in DAY_TABLES for day in range(10)]  # by far not the widest
+
+    def choose() -> None:
+        assert len(days_of(store, SEASON)) == 60
+        store.mark_selected("best", SEASON, 10, stored_entries(store, best))
+
+    report = make_room(store, tight(1), TODAY, choose=choose)
+    assert list(report.evicted) == ["days of past seasons that were not chosen"]
+    assert days_of(store, SEASON) == [dated("readings", day)["date"] for day in range(10)]
+
+
+@pytest.mark.parametrize("error", [StoreBusy("a sync is under way"), OSError(28, "No space left on device")])
+def test_days_that_cannot_be_chosen_from_now_stay_until_they_can(store: Store, error: Exception) -> None:
+    season(store, SEASON)
+    season(store, SEASON + 1, days=1)
+
+    def choose() -> None:
+        raise error
+
+    before = store.states()
+    report = make_room(store, tight(1), TODAY, choose=choose)
+    assert (report.rows, store.states()) == (0, before)
+    assert report.over_bytes > 0
+
+
+def test_a_device_that_no_link_reaches_keeps_the_best_of_each_season(device: DeviceDirectory) -> None:
+    """A real service over its bound: its own selection chooses, into batches that wait for a link or a stick."""
+    write_config(device.settings, DeviceConfig(DEVICE_ID, "agriculture", upload_budget_bytes=2_500))
+    with device.settings.open("a") as file:
+        file.write("[store]\nmax_bytes = 1_500_000\nmax_days = 1\nmin_free_bytes = 0\n")
+    with Store(device.root / "scratch.db") as scratch, Store(device.store) as store:
+        agent = Agent(read_config(device.settings), AGRICULTURE, scratch, None)
+        for year in range(SEASON, SEASON + 3):
+            list(agent.answers(json.dumps(message) for message in season_messages(30, year)))
+            for table in AGRICULTURE.contract.tables:
+                for record in scratch.records(year, table.name):
+                    store.add(table.name, {**record, "note": "x" * 15_000})
+    farm = Farm(device, datetime(SEASON + 3, 1, 1, tzinfo=UTC))
+    farm.service.make_room()
+    store, outbox = farm.service.store, list(device.outbox.iterdir())
+    seasons = {unpack(path.read_bytes())["season"]: unpack(path.read_bytes())["tables"] for path in outbox}
+    assert set(seasons) == {SEASON, SEASON + 1}
+    for year, tables in seasons.items():
+        assert {len(tables[name]) for name in ("fields", "harvests")} == {1}
+        assert len(tables["operations"]) == len(store.records(year, "operations"))
+        chosen = {row["date"] for row in tables["readings"]}
+        assert 5 < len(chosen) < 20
+        assert chosen == set(days_of(store, year)) & chosen
+        assert chosen == {row["date"] for row in store.records(year, "recommendations", "selected")}
+    assert len(days_of(store, SEASON + 2)) == 30
+    assert [event["what"] for event in store.events(kind="evicted")] == ["days of past seasons that were not chosen"]
+    assert len(store.events(kind="chosen")) == 2
+    farm.close()
 
 
 def test_a_clock_that_runs_years_ahead_ages_nothing(store: Store) -> None:

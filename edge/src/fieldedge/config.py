@@ -108,7 +108,11 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class StoreConfig:
-    """`[store]`: how large and how old the store may grow, and what it leaves free on its disk."""
+    """`[store]`: how large the store may grow, and what it leaves free on its disk.
+
+    `max_days` is how long it keeps what the cloud holds already or does not want: acknowledged records, days that were
+    not chosen, samples that are summed up. What nobody has chosen from has no age.
+    """
 
     max_bytes: int = DEFAULT_MAX_BYTES
     max_days: int = DEFAULT_MAX_DAYS

@@ -1,12 +1,15 @@
 """Room on the device's disk: what goes first when the store has reached its bounds, and what never goes.
 
-Bounds are bytes, days, and what must stay free on the disk. What is deleted is deleted in a fixed order, least
+Bounds are bytes, what must stay free on the disk, and days. What is deleted is deleted in a fixed order, least
 valuable first, in small transactions that each keep their own event, so that it can end anywhere. What the cloud has
 not acknowledged of outcomes, operations (overrides among them) and chosen or audited days is in no class below: it
 stays, whatever the pressure; so do the season under way and the last two days of samples. If that is too much, it is
-said, and nothing is lost. Age is counted from the newest day that the store knows, never from a clock alone.
+said, and nothing is lost. Age takes only what is home, what was not chosen, and what was summed up: days that nobody
+has chosen from go for lack of space alone, and before any of them goes, `choose` makes the best of them a batch. Age is
+counted from the newest day that the store knows, never from a clock alone.
 """
 
+import logging
 import math
 import shutil
 from collections.abc import Callable
@@ -16,6 +19,7 @@ from typing import Any
 
 from fieldedge.batches import DAY_TABLES
 from fieldedge.config import StoreConfig
+from fieldedge.errors import StoreBusy
 from fieldedge.store import Store
 from fieldedge.store_files import forget, set_aside
 
@@ -26,6 +30,8 @@ LATEST_REJECTS = 1_000
 ROWS_AT_ONCE = 500
 TARGET_SHARE = 0.9  # room is made to here, so that it is not made again with the next record
 
+_log = logging.getLogger(__name__)
+
 
 def _before_the_last(table: str, count: int) -> str:
     return f"t.sequence <= (SELECT max(sequence) FROM {table}) - {count}"  # noqa: S608 - ours
@@ -33,12 +39,16 @@ def _before_the_last(table: str, count: int) -> str:
 
 @dataclass(frozen=True)
 class EvictionClass:
-    """Rows that may go: `where` and `order` are SQL over the row `t`, with the values of `_values`."""
+    """Rows that may go: `where` and `order` are SQL over the row `t`, with the values of `_values`.
+
+    Those of a class that is `after_choosing` go only once the best of them have been chosen.
+    """
 
     what: str
     table: str
     where: str
     order: str = "t.sequence"
+    after_choosing: bool = False
 
 
 _DAYS = f"t.table_name IN ({', '.join(repr(table) for table in DAY_TABLES)})"
@@ -57,11 +67,19 @@ _WIDTH = (
     " 1e9) FROM records r WHERE r.season = t.season AND r.table_name = 'recommendations' AND r.date = t.date), 0),"
     " t.date, t.sequence"
 )
+_IS_SUMMED_UP = (
+    "t.time_utc < :oldest AND substr(t.time_utc, 1, 10) IN"
+    " (SELECT r.date FROM records r WHERE r.table_name = 'readings' AND r.date < :oldest)"
+)
+
+_UNCHOSEN = EvictionClass(
+    "days of past seasons that no batch had room for", "records", _IS_UNCHOSEN, _WIDTH, after_choosing=True
+)
 
 BY_AGE = (
-    EvictionClass("samples beyond the age limit", "samples", "t.time_utc < :oldest", "t.time_utc"),
+    EvictionClass("summed up samples beyond the age limit", "samples", _IS_SUMMED_UP, "t.time_utc"),
     EvictionClass("acknowledged records beyond the age limit", "records", f"{_IS_DONE} AND t.date < :oldest"),
-    EvictionClass("unchosen days beyond the age limit", "records", f"{_IS_UNCHOSEN} AND t.date < :oldest"),
+    EvictionClass("days beyond the age limit that were not chosen", "records", f"{_IS_LEFT_OVER} AND t.date < :oldest"),
     EvictionClass("rejects beyond the age limit", "rejects", "t.stored_utc < :oldest"),
     EvictionClass(f"events before the last {MAX_EVENTS}", "events", _before_the_last("events", MAX_EVENTS)),
 )
@@ -72,7 +90,8 @@ BY_VALUE = (
     EvictionClass("days of past seasons that were not chosen", "records", _IS_LEFT_OVER, _WIDTH),
     EvictionClass("acknowledged days of past seasons", "records", f"{_IS_DONE} AND {_DAYS}"),
     EvictionClass("rejects", "rejects", "1"),
-    EvictionClass("days of past seasons that nobody has chosen from", "records", _IS_UNCHOSEN, _WIDTH),
+    EvictionClass("days of past seasons that were not chosen", "records", _IS_LEFT_OVER, _WIDTH, after_choosing=True),
+    _UNCHOSEN,
     EvictionClass("samples of the last month", "samples", "t.time_utc < :fresh", "t.time_utc"),
     EvictionClass(f"events before the last {LEAST_EVENTS}", "events", _before_the_last("events", LEAST_EVENTS)),
     EvictionClass("samples of days to come", "samples", "t.time_utc > :to_come", "t.time_utc DESC"),
@@ -101,11 +120,17 @@ class EvictionReport:
 
 
 def make_room(
-    store: Store, bounds: StoreConfig, today: date, is_interrupted: Callable[[], bool] = lambda: False
+    store: Store,
+    bounds: StoreConfig,
+    today: date,
+    is_interrupted: Callable[[], bool] = lambda: False,
+    choose: Callable[[], None] = lambda: None,
 ) -> EvictionReport:
     """Bring the store within its bounds, and keep an event of what went. It can be ended at any moment.
 
-    `is_interrupted` is asked between two transactions; what has not gone then goes the next time.
+    `is_interrupted` is asked between two transactions; what has not gone then goes the next time. `choose` puts what is
+    best of each past season into a batch, where that was not done yet; it is called once, before days must go that
+    nobody has chosen from. Where it cannot, they stay.
 
     Raises:
         StoreBusy, StoreFailed: the store cannot be written now.
@@ -133,7 +158,12 @@ def make_room(
         _forget_set_aside(store, bounds, report)
         excess = _excess_bytes(store, bounds)
         target = store.used_bytes() - excess - int((1.0 - TARGET_SHARE) * bounds.max_bytes)
+        may_take_days: bool | None = None
         for eligible in BY_VALUE if excess > 0 else ():
+            if eligible.after_choosing and may_take_days is None and store.used_bytes() > target:
+                may_take_days = _chosen(store, choose, values)
+            if eligible.after_choosing and not may_take_days:
+                continue
             while (lacking := store.used_bytes() - target) > 0 and evict(eligible, lacking):
                 pass
     if report.rows:
@@ -147,6 +177,19 @@ def make_room(
             {"over_bytes": report.over_bytes},
         )
     return report
+
+
+def _chosen(store: Store, choose: Callable[[], None], values: dict[str, Any]) -> bool:
+    """Whether the best of the past seasons' days are in batches now, so that others may go."""
+    if not store.has(_UNCHOSEN.table, _UNCHOSEN.where, values):
+        return False
+    store.shrink()  # a batch needs room on the disk
+    try:
+        choose()
+    except (StoreBusy, OSError) as error:
+        _log.warning("days of past seasons stay until they can be chosen from: %s", error)
+        return False
+    return True
 
 
 def _forget_set_aside(store: Store, bounds: StoreConfig, report: EvictionReport) -> None:

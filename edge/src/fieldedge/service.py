@@ -187,7 +187,20 @@ class Service:
             self.store.add_event("model", f"model {active.version} ({active.precision}) is in use from now on")
 
     def make_room(self) -> None:
-        make_room(self.store, self._config.store, self._clock.now().date())
+        """Bring the store within its bounds; what must go then is chosen from before."""
+        make_room(self.store, self._config.store, self._clock.now().date(), choose=self._choose_days)
+
+    def _choose_days(self) -> None:
+        """Put the best of each past season into the outbox, as a sync would."""
+        from fieldedge.locks import exclusive
+        from fieldedge.outbox import Outbox, Packer
+
+        with exclusive(self._directory.lock("sync")):
+            packer = Packer(self._config, self._workload, self.store, *read_reference(self._directory, self._workload))
+            outbox = Outbox(self._directory.outbox, self.store)
+            for season in self.store.seasons()[:-1]:
+                if packer.prepare(outbox, season):
+                    self.store.add_event("chosen", f"days of season {season} were chosen, for lack of room")
 
     def check_store(self) -> None:
         self.store.check()

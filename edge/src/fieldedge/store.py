@@ -534,6 +534,12 @@ class Store:
         used: int = (pages - free) * page_bytes + LOG_KEPT_BYTES
         return used
 
+    def has(self, table: str, where: str, values: Mapping[str, Any]) -> bool:
+        """Whether any row `t` of a table fits, by the SQL in `where`."""
+        with self._named_errors():
+            found = self._connection.execute(f"SELECT 1 FROM {table} t WHERE {where} LIMIT 1", values)  # noqa: S608 - ours
+            return found.fetchone() is not None
+
     def evict(
         self,
         what: str,
@@ -550,9 +556,8 @@ class Store:
         none where nothing fits: `eviction.py` says what may go.
         """
         chosen = f"SELECT t.sequence, length(t.body) FROM {table} t WHERE {where} ORDER BY {order} LIMIT {limit}"  # noqa: S608
-        with self._named_errors():
-            if self._connection.execute(f"SELECT 1 FROM {table} t WHERE {where} LIMIT 1", values).fetchone() is None:  # noqa: S608
-                return 0, 0
+        if not self.has(table, where, values):
+            return 0, 0
         with self._transaction() as now:
             rows, size = [], 0
             for sequence, length in self._connection.execute(chosen, values):
