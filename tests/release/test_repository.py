@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,7 +11,10 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from securesystemslib.signer import CryptoSigner
 from tuf.api.exceptions import ExpiredMetadataError, RepositoryError
+from tuf.api.metadata import Metadata
 from tuf.ngclient import FetcherInterface, Updater
 
 from fieldedge.errors import ReleaseError, StoreBusy
@@ -99,7 +104,7 @@ def test_a_crash_anywhere_in_publishing_leaves_clients_on_the_old_release_and_ca
     assert client.bundle() == new.read_bytes()
 
 
-@pytest.mark.parametrize("writes_before_the_cut", range(8))
+@pytest.mark.parametrize("writes_before_the_cut", range(9))
 def test_a_crash_anywhere_in_creating_is_made_good_by_opening_again(
     tmp_path: Path, make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch, writes_before_the_cut: int
 ) -> None:
@@ -163,13 +168,152 @@ def test_a_bundle_that_is_not_what_is_said_is_not_published(tmp_path: Path, make
     assert releases.current("agriculture") is None
 
 
-def test_a_lost_signing_key_is_an_error_and_never_replaced(tmp_path: Path, make_bundle: MakeBundle) -> None:
+def lived(root: Path, make_bundle: MakeBundle) -> ReleaseRepository:
+    """A repository with a second root, a release, and a device's acknowledgement."""
+    long_ago = datetime.now(UTC) - timedelta(days=240)
+    publish(ReleaseRepository(root, now=lambda: long_ago), make_bundle("1"))
+    releases = ReleaseRepository(root)
+    publish(releases, make_bundle("2"), "2")
+    releases.acknowledge({"dev-00": {"0" * 64}})
+    return releases
+
+
+def contents(root: Path) -> dict[Path, bytes]:
+    return {path.relative_to(root): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def use(root: Path, make_bundle: MakeBundle) -> None:
+    """All that a cloud does with its repository."""
+    releases = ReleaseRepository(root)
+    releases.current("agriculture")
+    releases.refresh()
+    releases.copy_to(root.parent / f"{root.name}-stick")
+
+
+def needed(root: Path, make_bundle: MakeBundle) -> list[Path]:
+    """What a repository cannot be without: what devices read, and the keys."""
+    lived(root, make_bundle).copy_to(root.parent / "stick")
+    return [*contents(root.parent / "stick"), *(path.relative_to(root) for path in (root / "keys").iterdir())]
+
+
+@pytest.mark.parametrize("harm", ["lost", "cut off", "changed", "a folder"])
+def test_a_file_that_is_lost_or_damaged_is_named_and_the_repository_stays_as_it_is(
+    tmp_path: Path, make_bundle: MakeBundle, harm: str
+) -> None:
+    names = needed(tmp_path / "tuf", make_bundle)
+    kinds = {name.name.split(".", 1)[1] if name.parts[0] == "metadata" else name.parts[0] for name in names}
+    assert {"root.json", "targets.json", "snapshot.json", "json", "acknowledgements.json", "keys", "targets"} <= kinds
+    assert {"1.root.json", "2.root.json"} <= {name.name for name in names}
+    for number, name in enumerate(names):
+        root = tmp_path / f"harmed-{number}"
+        shutil.copytree(tmp_path / "tuf", root)
+        content = (root / name).read_bytes()
+        (root / name).unlink()
+        if harm == "cut off":
+            (root / name).write_bytes(content[:-20])
+        elif harm == "changed":
+            middle = len(content) // 2
+            (root / name).write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+        elif harm == "a folder":
+            (root / name).mkdir()
+        if harm != "lost":
+            (root / name).chmod(0o700)
+        before = contents(root)
+        with pytest.raises(ReleaseError, match=rf"{re.escape(str(root / name))}.*Restore.*backup"):
+            use(root, make_bundle)
+        assert contents(root) == before
+
+
+@pytest.mark.parametrize("folder", ["keys", "metadata", "targets"])
+def test_a_whole_folder_that_is_lost_is_damage_and_never_begun_anew(
+    tmp_path: Path, make_bundle: MakeBundle, folder: str
+) -> None:
+    lived(tmp_path / "tuf", make_bundle)
+    shutil.rmtree(tmp_path / "tuf" / folder)
+    before = contents(tmp_path / "tuf")
+    with pytest.raises(ReleaseError, match=rf"{folder}.*missing"):
+        use(tmp_path / "tuf", make_bundle)
+    assert contents(tmp_path / "tuf") == before
+
+
+def test_a_repository_that_never_released_is_not_begun_anew_either(tmp_path: Path, make_bundle: MakeBundle) -> None:
     ReleaseRepository(tmp_path / "tuf")
-    key = tmp_path / "tuf" / "keys" / "targets.pem"
-    key.unlink()
-    with pytest.raises(ReleaseError, match=r"targets\.pem cannot be used.*backup"):
-        publish(ReleaseRepository(tmp_path / "tuf"), make_bundle())
-    assert not key.exists()
+    (tmp_path / "tuf" / "metadata" / "timestamp.json").unlink()
+    with pytest.raises(ReleaseError, match=r"timestamp\.json is missing"):
+        ReleaseRepository(tmp_path / "tuf")
+    shutil.rmtree(tmp_path / "tuf")
+    publish(ReleaseRepository(tmp_path / "tuf"), make_bundle())
+
+
+def test_a_beginning_that_was_cut_off_at_its_very_end_is_whole(tmp_path: Path, make_bundle: MakeBundle) -> None:
+    publish(ReleaseRepository(tmp_path / "tuf"), make_bundle())
+    (tmp_path / "tuf" / repository.BEGINNING_NAME).write_bytes(b"")
+    assert ReleaseRepository(tmp_path / "tuf").current("agriculture") is not None
+    assert not (tmp_path / "tuf" / repository.BEGINNING_NAME).exists()
+
+
+def test_a_mark_of_a_beginning_does_not_begin_a_repository_that_lived(tmp_path: Path, make_bundle: MakeBundle) -> None:
+    lived(tmp_path / "tuf", make_bundle)
+    (tmp_path / "tuf" / repository.BEGINNING_NAME).write_bytes(b"")
+    (tmp_path / "tuf" / "metadata" / "timestamp.json").unlink()
+    with pytest.raises(ReleaseError, match=r"timestamp\.json is missing, and .* is there"):
+        ReleaseRepository(tmp_path / "tuf")
+
+
+def test_what_was_lost_and_is_restored_goes_on_as_before(tmp_path: Path, make_bundle: MakeBundle) -> None:
+    lived(tmp_path / "tuf", make_bundle)
+    client = Client(tmp_path / "tuf", tmp_path / "client")
+    assert client.bundle() is not None
+    shutil.copytree(tmp_path / "tuf", tmp_path / "backup")
+    for name in contents(tmp_path / "backup"):
+        (tmp_path / "tuf" / name).unlink()
+        shutil.copy2(tmp_path / "backup" / name, tmp_path / "tuf" / name)
+        use(tmp_path / "tuf", make_bundle)
+    bundle = make_bundle("3", yield_t_ha=12.0)
+    publish(ReleaseRepository(tmp_path / "tuf"), bundle, "3")
+    assert client.bundle() == bundle.read_bytes()
+
+
+def test_a_lost_bundle_is_stored_again_by_publishing_it(tmp_path: Path, make_bundle: MakeBundle) -> None:
+    bundle = make_bundle()
+    publish(ReleaseRepository(tmp_path / "tuf"), bundle)
+    (stored,) = (tmp_path / "tuf" / "targets").rglob("*.zip")
+    stored.unlink()
+    publish(ReleaseRepository(tmp_path / "tuf"), bundle)
+    assert Client(tmp_path / "tuf", tmp_path / "client").bundle() == bundle.read_bytes()
+
+
+def test_a_key_of_another_repository_signs_nothing(tmp_path: Path, make_bundle: MakeBundle) -> None:
+    lived(tmp_path / "tuf", make_bundle)
+    lived(tmp_path / "other", make_bundle)
+    for key in sorted((tmp_path / "other" / "keys").iterdir()):
+        root = tmp_path / key.stem
+        shutil.copytree(tmp_path / "tuf", root)
+        shutil.copy2(key, root / "keys" / key.name)
+        with pytest.raises(ReleaseError, match=rf"{key.name} is another key than the one that devices trust"):
+            ReleaseRepository(root)
+
+
+def test_a_key_that_others_can_read_signs_nothing(tmp_path: Path) -> None:
+    ReleaseRepository(tmp_path / "tuf")
+    (tmp_path / "tuf" / "keys" / "root.pem").chmod(0o644)
+    with pytest.raises(ReleaseError, match=r"root\.pem can be read by others; run chmod 600"):
+        ReleaseRepository(tmp_path / "tuf")
+
+
+def test_a_repository_of_before_that_does_not_say_its_newest_root_is_read(
+    tmp_path: Path, make_bundle: MakeBundle
+) -> None:
+    lived(tmp_path / "tuf", make_bundle)
+    path = tmp_path / "tuf" / "metadata" / "timestamp.json"
+    timestamp = Metadata.from_bytes(path.read_bytes())
+    del timestamp.signed.unrecognized_fields[repository.ROOT_VERSION]
+    key = load_pem_private_key((tmp_path / "tuf" / "keys" / "timestamp.pem").read_bytes(), password=None)
+    timestamp.sign(CryptoSigner(key))
+    path.write_bytes(timestamp.to_bytes())
+    bundle = make_bundle("3")
+    publish(ReleaseRepository(tmp_path / "tuf"), bundle, "3")
+    assert Client(tmp_path / "tuf", tmp_path / "client").bundle() == bundle.read_bytes()
 
 
 def test_damaged_metadata_is_named(tmp_path: Path, make_bundle: MakeBundle) -> None:

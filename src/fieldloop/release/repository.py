@@ -5,9 +5,12 @@ are what a gateway serves. Snapshots are consistent and every version of the met
 that was off for a long time can follow. Only the rename of `timestamp.json`, always last, makes a release
 visible: a crash before it leaves every device on the release before. A fifth key signs, in a role delegated to it,
 which batches of a device are held, for devices that only a stick reaches; it can say nothing else.
+A repository is begun once, in an empty folder, and a beginning that was cut off is gone on with. From then on a file
+that is missing is damage, and said: devices refuse for ever what begins again at version 1, or is signed by other keys.
 What a bundle holds is `bundle.py`'s work, and whether a device accepts it is the device's.
 """
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +21,7 @@ from typing import Any, TypeVar
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from filelock import FileLock, Timeout
 from securesystemslib.signer import CryptoSigner
+from tuf.api.exceptions import LengthOrHashMismatchError, UnsignedMetadataError
 from tuf.api.metadata import (
     DelegatedRole,
     Delegations,
@@ -33,7 +37,7 @@ from tuf.api.metadata import (
 )
 from tuf.api.serialization import DeserializationError
 
-from fieldedge.durable import write_durably
+from fieldedge.durable import fsync_directory, write_durably
 from fieldedge.errors import ReleaseError, StoreBusy
 from fieldedge.stick import ACKNOWLEDGEMENTS, acknowledgement, acknowledgement_path, read_acknowledgement
 from fieldedge.workloads import WORKLOADS
@@ -44,6 +48,8 @@ _Payload = TypeVar("_Payload", Root, Targets, Snapshot, Timestamp)
 ROLES = ("root", "targets", "snapshot", "timestamp")
 LIFETIME_DAYS = {"root": 365, "targets": 90, ACKNOWLEDGEMENTS: 90, "snapshot": 30, "timestamp": 30}
 LOCK_TIMEOUT_S = 60.0
+BEGINNING_NAME = ".beginning"
+ROOT_VERSION = "root_version"  # in the timestamp: nothing else says which root was the newest
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,14 @@ class _Signed:
     timestamp: Metadata[Timestamp]
     acknowledgements: Metadata[Targets] | None = None
 
+    def trusted_key_ids(self, role: str) -> list[str]:
+        """Whose signature devices accept for a role."""
+        if role in self.root.signed.roles:
+            return self.root.signed.roles[role].keyids
+        delegations = self.targets.signed.delegations
+        delegated = None if delegations is None or delegations.roles is None else delegations.roles.get(role)
+        return [] if delegated is None else delegated.keyids
+
     def target_files(self) -> Iterator[TargetFile]:
         """All that the metadata offers."""
         yield from self.targets.signed.targets.values()
@@ -79,14 +93,14 @@ def target_path(workload: str) -> str:
 
 
 class ReleaseRepository:
-    """The TUF repository in one directory. Opening one that does not exist creates it.
+    """The TUF repository in one directory. Opening an empty one begins it.
 
     Args:
         root: the directory.
         now: the clock, UTC; every expiry date comes from it.
 
     Raises:
-        ReleaseError: metadata or keys of an existing repository are missing or damaged.
+        ReleaseError: metadata or keys of an existing repository are missing or damaged. Nothing is changed then.
         StoreBusy: another process has held the repository for a minute.
     """
 
@@ -96,8 +110,11 @@ class ReleaseRepository:
         for directory in (self.metadata_dir, self.targets_dir):
             directory.mkdir(parents=True, exist_ok=True)
         with self._locked():
-            if not (self.metadata_dir / "timestamp.json").exists():
-                self._create()
+            if self._is_beginning() or self._is_empty():
+                self._begin()
+            signed = self._load()
+            for role in ROLES if signed.acknowledgements is None else (*ROLES, ACKNOWLEDGEMENTS):
+                self._signer(role, signed)
 
     @property
     def metadata_dir(self) -> Path:
@@ -114,12 +131,15 @@ class ReleaseRepository:
     def current(self, workload: str) -> Released | None:
         """What devices of this workload are offered now, or None before its first release."""
         with self._locked():
-            return _released(self._load().targets.signed, workload)
+            signed = self._load()
+            self._check_targets(signed)
+            return _released(signed.targets.signed, workload)
 
     def publish(self, bundle_path: Path, workload: str, version: str, contract_hash: str) -> Released:
         """Offer this bundle to the devices, after trying it as they will.
 
-        Publishing the bundle that is offered already changes nothing, but signs anew what is due.
+        Publishing the bundle that is offered already changes nothing, but signs anew what is due, and stores the file
+        again if it was lost.
 
         Raises:
             ReleaseError: the bundle is not what the arguments say, or the repository is damaged.
@@ -134,10 +154,12 @@ class ReleaseRepository:
         }
         with self._locked():
             signed = self._load()
+            self._check_targets(signed, but=target.path)
+            if not self._has(target, content):
+                self._store_target(target, content)
             if signed.targets.signed.targets.get(target.path) == target:
                 self._renew(signed)
             else:
-                self._store_target(target, content)
                 signed.targets.signed.targets[target.path] = target
                 self._renew(signed, are_targets_changed=True)
             released = _released(signed.targets.signed, workload)
@@ -146,9 +168,16 @@ class ReleaseRepository:
         return released
 
     def refresh(self) -> None:
-        """Sign anew whatever has lived half its lifetime, so that devices keep accepting the repository."""
+        """Sign anew whatever has lived half its lifetime, so that devices keep accepting the repository.
+
+        Raises:
+            ReleaseError: the repository is damaged.
+            StoreBusy: another process is publishing.
+        """
         with self._locked():
-            self._renew(self._load())
+            signed = self._load()
+            self._check_targets(signed)
+            self._renew(signed)
 
     def acknowledge(self, held: Mapping[str, Collection[str]]) -> None:
         """Sign that these batches, by device, are held, beside those that were said to be before.
@@ -187,6 +216,8 @@ class ReleaseRepository:
             self._renew(signed)
             names = self._names(signed)
             files = {name: self._read_file(self._root / name) for name in names}
+            for target in signed.target_files():
+                self._check_content(target, files[self._target_file(target).relative_to(self._root).as_posix()])
         for name, content in files.items():
             path = directory / name
             if not path.is_file() or path.read_bytes() != content:
@@ -196,16 +227,46 @@ class ReleaseRepository:
             if path.is_file() and path.relative_to(directory).as_posix() not in files:
                 path.unlink()
 
+    def _is_empty(self) -> bool:
+        """Whether nothing was ever made here."""
+        folders = (self._keys_dir, self.metadata_dir, self.targets_dir)
+        return not any(path.is_file() for folder in folders for path in folder.rglob("*"))
+
+    def _is_beginning(self) -> bool:
+        """Whether a beginning was cut off here before devices could see anything."""
+        return (self._root / BEGINNING_NAME).exists()
+
+    def _begin(self) -> None:
+        """Make a repository of an empty folder, or go on with that; the mark stands until all of it is there."""
+        mark = self._root / BEGINNING_NAME
+        if not (self.metadata_dir / "timestamp.json").exists():
+            self._check_beginning()
+            write_durably(mark, b"This repository is being made. Opening it goes on with that.\n")
+            self._create()
+        mark.unlink()
+        fsync_directory(self._root)
+
+    def _check_beginning(self) -> None:
+        """Later versions say that the repository lived already, whatever the mark says.
+
+        Raises:
+            ReleaseError: it did.
+        """
+        later = [path for path in self.metadata_dir.iterdir() if not path.name.startswith(("1.", "."))]
+        later += [path for path in self.targets_dir.rglob("*") if path.is_file()]
+        if later:
+            raise self._damage(self.metadata_dir / "timestamp.json", f"is missing, and {min(later)} is there")
+
     def _create(self) -> None:
         """Make the keys and the first version of every role; goes on where an earlier attempt was cut off."""
-        self._create_missing_keys()
         if not self.trusted_root().exists():
+            self._create_missing_keys()
             keys = {role: self._signer(role).public_key for role in ROLES}
             root = Root(
                 keys={key.keyid: key for key in keys.values()},
                 roles={role: Role([key.keyid], 1) for role, key in keys.items()},
             )
-            self._sign(Metadata(root), "root")
+            self._sign(Metadata(root), "root", self._signer("root"))
         unsigned = _Signed(
             root=self._latest_root(),
             targets=Metadata(Targets()),
@@ -217,6 +278,7 @@ class ReleaseRepository:
     def _create_missing_keys(self) -> None:
         self._keys_dir.mkdir(mode=0o700, exist_ok=True)
         self._keys_dir.chmod(0o700)
+        fsync_directory(self._root)
         for role in ROLES:
             self._create_missing_key(role)
 
@@ -236,7 +298,9 @@ class ReleaseRepository:
         target = role.targets.get(acknowledgement_path(device_id))
         if target is None:
             return frozenset()
-        return read_acknowledgement(self._read_file(self._target_file(target)), device_id)
+        content = self._read_file(self._target_file(target))
+        self._check_content(target, content)
+        return read_acknowledgement(content, device_id)
 
     def _load(self) -> _Signed:
         timestamp = self._read("timestamp.json", Timestamp)
@@ -246,7 +310,28 @@ class ReleaseRepository:
         acknowledgements = None
         if (found := meta.get(f"{ACKNOWLEDGEMENTS}.json")) is not None:
             acknowledgements = self._read(f"{found.version}.{ACKNOWLEDGEMENTS}.json", Targets)
-        return _Signed(self._latest_root(), targets, snapshot, timestamp, acknowledgements)
+        signed = _Signed(self._latest_root(), targets, snapshot, timestamp, acknowledgements)
+        self._check_signature(signed.root, timestamp, "timestamp", "timestamp.json")
+        self._check_signature(signed.root, snapshot, "snapshot", f"{snapshot.signed.version}.snapshot.json")
+        self._check_signature(signed.root, targets, "targets", f"{targets.signed.version}.targets.json")
+        if acknowledgements is not None:
+            name = f"{acknowledgements.signed.version}.{ACKNOWLEDGEMENTS}.json"
+            self._check_signature(targets, acknowledgements, ACKNOWLEDGEMENTS, name)
+        if signed.root.signed.version < int(timestamp.signed.unrecognized_fields.get(ROOT_VERSION, 1)):
+            expected = timestamp.signed.unrecognized_fields[ROOT_VERSION]
+            raise self._damage(self.metadata_dir / f"{expected}.root.json", "is missing")
+        return signed
+
+    def _check_targets(self, signed: _Signed, but: str = "") -> None:
+        """Whether each file that is offered is there; of `but` the caller has the content.
+
+        Raises:
+            ReleaseError: one is not.
+        """
+        for target in signed.target_files():
+            path = self._target_file(target)
+            if target.path != but and not (path.is_file() and path.stat().st_size == target.length):
+                raise self._damage(path, "is missing or cut off, and devices are offered it")
 
     def _names(self, signed: _Signed) -> list[str]:
         """The files that a device reads to come from any root to now; the one that makes them visible comes last."""
@@ -261,27 +346,52 @@ class ReleaseRepository:
         return [*targets, *(f"metadata/{name}" for name in (*roots, *current, "timestamp.json"))]
 
     def _latest_root(self) -> Metadata[Root]:
-        versions = [int(path.name.split(".")[0]) for path in self.metadata_dir.glob("[0-9]*.root.json")]
-        return self._read(f"{max(versions, default=1)}.root.json", Root)
+        """The newest root; a device needs each one before it."""
+        versions = {int(path.name.split(".")[0]) for path in self.metadata_dir.glob("[0-9]*.root.json")}
+        for version in range(1, max(versions, default=1) + 1):
+            root = self._read(f"{version}.root.json", Root)
+            self._check_signature(root, root, "root", f"{version}.root.json")
+            if root.signed.version != version:
+                raise self._damage(self.metadata_dir / f"{version}.root.json", f"is version {root.signed.version}")
+        return root
+
+    def _check_signature(self, delegator: Metadata[Any], metadata: Metadata[Any], role: str, name: str) -> None:
+        """What is not as it was signed is never signed anew.
+
+        Raises:
+            ReleaseError: the file was changed.
+        """
+        try:
+            delegator.verify_delegate(role, metadata)
+        except (UnsignedMetadataError, ValueError) as error:
+            raise self._damage(self.metadata_dir / name, "is not as it was signed") from error
 
     def _read(self, name: str, payload: type[_Payload]) -> Metadata[_Payload]:
         path = self.metadata_dir / name
         try:
             metadata: Metadata[_Payload] = Metadata.from_bytes(self._read_file(path))
         except DeserializationError as error:
-            raise ReleaseError(f"{path} cannot be read: {error}. Restore {self._root} from its backup.") from error
+            raise self._damage(path, f"cannot be read: {error}") from error
         if not isinstance(metadata.signed, payload):
-            raise ReleaseError(
-                f"{path} holds {metadata.signed.type} metadata; expected {payload.type}. "
-                f"Restore {self._root} from its backup."
-            )
+            raise self._damage(path, f"holds {metadata.signed.type} metadata; expected {payload.type}")
         return metadata
 
     def _read_file(self, path: Path) -> bytes:
         try:
             return path.read_bytes()
+        except FileNotFoundError as error:
+            raise self._damage(path, "is missing") from error
         except OSError as error:
-            raise ReleaseError(f"{path} cannot be read: {error}. Restore {self._root} from its backup.") from error
+            raise self._damage(path, f"cannot be read: {error}") from error
+
+    def _damage(self, path: Path, found: str) -> ReleaseError:
+        """What is wrong with which file, and how it is mended."""
+        return ReleaseError(
+            f"{path} {found}: the release repository {self._root} is damaged, and nothing in it was changed. Restore "
+            "the newest backup of the file (a copy of the gateway's folder or the folder release/ of the newest stick "
+            "has metadata and targets; keys are in a backup alone). Begun anew it would be refused by every device: "
+            "remove the whole folder only if no device was ever provisioned from it."
+        )
 
     def _renew(
         self, signed: _Signed, are_targets_changed: bool = False, are_acknowledgements_changed: bool = False
@@ -290,50 +400,74 @@ class ReleaseRepository:
 
         Versions that a crash left behind are referred to by no timestamp, so they are written over.
         """
-        if self._is_due(signed.root.signed):
-            self._sign(signed.root, "root")
+        signers = {role: self._signer(role, signed) for role in ROLES}
+        is_root_new = self._is_due(signed.root.signed)
+        if is_root_new:
+            self._sign(signed.root, "root", signers["root"])
         are_targets_new = are_targets_changed or self._is_due(signed.targets.signed)
         if are_targets_new:
-            signed.snapshot.signed.meta["targets.json"] = self._sign(signed.targets, "targets")
+            signed.snapshot.signed.meta["targets.json"] = self._sign(signed.targets, "targets", signers["targets"])
         held = signed.acknowledgements
         are_held_new = held is not None and (are_acknowledgements_changed or self._is_due(held.signed))
         if held is not None and are_held_new:
-            signed.snapshot.signed.meta[f"{ACKNOWLEDGEMENTS}.json"] = self._sign(held, ACKNOWLEDGEMENTS)
+            signer = self._signer(ACKNOWLEDGEMENTS, signed)
+            signed.snapshot.signed.meta[f"{ACKNOWLEDGEMENTS}.json"] = self._sign(held, ACKNOWLEDGEMENTS, signer)
         is_snapshot_new = are_targets_new or are_held_new or self._is_due(signed.snapshot.signed)
         if is_snapshot_new:
-            signed.timestamp.signed.snapshot_meta = self._sign(signed.snapshot, "snapshot")
-        if is_snapshot_new or self._is_due(signed.timestamp.signed):
-            self._sign(signed.timestamp, "timestamp")
+            signed.timestamp.signed.snapshot_meta = self._sign(signed.snapshot, "snapshot", signers["snapshot"])
+        if is_snapshot_new or is_root_new or self._is_due(signed.timestamp.signed):
+            signed.timestamp.signed.unrecognized_fields[ROOT_VERSION] = signed.root.signed.version
+            self._sign(signed.timestamp, "timestamp", signers["timestamp"])
 
     def _is_due(self, payload: Signed) -> bool:
         return payload.expires - self._now() < timedelta(days=LIFETIME_DAYS[payload.type]) / 2
 
-    def _sign(self, metadata: Metadata[Any], role: str) -> MetaFile:
+    def _sign(self, metadata: Metadata[Any], role: str, signer: CryptoSigner) -> MetaFile:
         """Write the next version of a role, or the first if it was never signed; return what refers to it."""
         payload: Signed = metadata.signed
         if metadata.signatures:
             payload.version += 1
         payload.expires = self._now().replace(microsecond=0) + timedelta(days=LIFETIME_DAYS[role])
-        metadata.sign(self._signer(role))
+        metadata.sign(signer)
         content = metadata.to_bytes()
         name = f"{role}.json" if role == "timestamp" else f"{payload.version}.{role}.json"
         write_durably(self.metadata_dir / name, content)
         return MetaFile.from_data(payload.version, content, ["sha256"])
 
-    def _signer(self, role: str) -> CryptoSigner:
+    def _signer(self, role: str, signed: _Signed | None = None) -> CryptoSigner:
+        """The key of a role; of `signed`, when given, it must be the one that devices trust.
+
+        Raises:
+            ReleaseError: it is missing, damaged, readable by others, or another one.
+        """
         path = self._key_path(role)
         try:
-            return CryptoSigner(load_pem_private_key(path.read_bytes(), password=None))
+            content, mode = path.read_bytes(), path.stat().st_mode
+            signer = CryptoSigner(load_pem_private_key(content, password=None))
+        except FileNotFoundError as error:
+            raise self._damage(path, "is missing") from error
         except (OSError, ValueError) as error:
-            raise ReleaseError(
-                f"the signing key {path} cannot be used: {error}. Devices trust only the keys that they were "
-                "provisioned with: restore it from its backup."
-            ) from error
+            raise self._damage(path, f"cannot be used: {error}") from error
+        if os.name == "posix" and mode & 0o077:
+            raise ReleaseError(f"the signing key {path} can be read by others; run chmod 600 on it")
+        if signed is not None and signer.public_key.keyid not in signed.trusted_key_ids(role):
+            raise self._damage(path, "is another key than the one that devices trust")
+        return signer
+
+    def _check_content(self, target: TargetFile, content: bytes) -> None:
+        try:
+            target.verify_length_and_hashes(content)
+        except LengthOrHashMismatchError as error:
+            raise self._damage(self._target_file(target), f"is not what was signed: {error}") from error
 
     def _store_target(self, target: TargetFile, content: bytes) -> None:
         path = self._target_file(target)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_durably(path, content)
+
+    def _has(self, target: TargetFile, content: bytes) -> bool:
+        path = self._target_file(target)
+        return path.is_file() and path.read_bytes() == content
 
     def _target_file(self, target: TargetFile) -> Path:
         folder, _, name = target.path.rpartition("/")
