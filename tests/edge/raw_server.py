@@ -3,13 +3,16 @@
 import socket
 import threading
 from contextlib import suppress
+from time import sleep
 
 
 class RawServer:
-    """A server that says `next` to whoever asks, as it stands, and hangs up."""
+    """A server that says `next` to whoever asks, as it stands, and hangs up. What stands in `slowly` comes before, a
+    byte every tenth of a second until nobody listens."""
 
     def __init__(self) -> None:
-        self.next = b""
+        self.next = self.slowly = b""
+        self.asked = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -17,13 +20,20 @@ class RawServer:
     def _serve(self) -> None:
         while True:
             connection, _ = self._listener.accept()
-            with connection, suppress(OSError):
-                connection.settimeout(2.0)
-                _read_request(connection)
-                connection.sendall(self.next)
-                connection.shutdown(socket.SHUT_WR)
-                while connection.recv(65_536):
-                    pass
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.settimeout(2.0)
+            self.asked += 1
+            _read_request(connection)
+            for byte in self.slowly:
+                connection.sendall(bytes([byte]))
+                sleep(0.1)
+            connection.sendall(self.next)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65_536):
+                pass
 
 
 def _read_request(connection: socket.socket) -> None:

@@ -7,9 +7,10 @@ holds what it acknowledges. Nothing of the cloud package is used: the device mus
 import hashlib
 import io
 import json
+import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -175,7 +176,11 @@ def _in_days(days: int) -> datetime:
 
 @dataclass
 class GatewaySimulator:
-    """The device's side of the gateway protocol. `behave` maps a body to (status, answer) to misbehave."""
+    """The device's side of the gateway protocol.
+
+    To misbehave, `behave` maps a body to (status, answer), `redirect` a path to (status, where to), and what `drips`
+    comes a byte every tenth of a second, until nobody listens.
+    """
 
     files: Path
     public_keys: dict[str, str] = field(default_factory=dict)
@@ -183,6 +188,9 @@ class GatewaySimulator:
     posts: list[bytes] = field(default_factory=list)
     behave: Callable[[bytes], tuple[int, Any]] | None = None
     url: str = ""
+    asked: list[str] = field(default_factory=list)
+    redirect: Callable[[str], tuple[int, str] | None] | None = None
+    drips: Callable[[str], bool] | None = None
 
     def accept(self, device_id: str, signature: str, body: bytes) -> tuple[int, Any]:
         self.posts.append(body)
@@ -205,6 +213,14 @@ def serving(simulator: GatewaySimulator) -> Iterator[GatewaySimulator]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            simulator.asked.append(self.path)
+            moved = simulator.redirect(self.path) if simulator.redirect is not None else None
+            if moved is not None:
+                self.send_response(moved[0])
+                self.send_header("Location", moved[1])
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             path = simulator.files / self.path.removeprefix("/tuf/")
             self._answer(200 if path.is_file() else 404, path.read_bytes() if path.is_file() else b"")
 
@@ -217,9 +233,18 @@ def serving(simulator: GatewaySimulator) -> Iterator[GatewaySimulator]:
 
         def _answer(self, status: int, body: bytes) -> None:
             self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(body) or (600 if simulator.drips else 0)))
             self.end_headers()
-            self.wfile.write(body)
+            if simulator.drips is not None and simulator.drips(self.path):
+                self._drip(body or b" " * 600)
+            else:
+                self.wfile.write(body)
+
+        def _drip(self, body: bytes) -> None:
+            with suppress(OSError):
+                for byte in body:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.1)
 
         def log_message(self, format: str, *values: object) -> None:
             pass

@@ -1,5 +1,6 @@
 """Time without a clock to rely on: it never runs backwards by itself, and only what is confirmed moves the floor."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,13 +20,14 @@ class World:
         self.true, self.offset, self.monotonic_s = START, timedelta(0), 50.0
         self.is_synchronised = False
         self.told: list[str] = []
+        self.boot_id = "b"
 
     def boot(self) -> Clock:
         clock = Clock(
             self.path,
             wall=lambda: self.true + self.offset,
             monotonic=lambda: self.monotonic_s,
-            boot_id="b",
+            boot_id=self.boot_id,
             is_synchronised=lambda: self.is_synchronised,
         )
         clock.tell = self.told.append
@@ -159,6 +161,83 @@ def test_one_reading_from_the_future_moves_nothing(world: World, running: Clock)
         world.pass_(15 * MINUTE)
         running.witness(world.true)
     assert abs(running.now() - world.true) < MINUTE
+
+
+@pytest.mark.parametrize("later_boots", [0, 1])
+def test_what_one_logger_says_moves_nothing_that_a_release_is_judged_by(world: World, later_boots: int) -> None:
+    clock = world.boot()
+    for _ in range(40):  # it carries the time 300 days ahead, and then agrees with itself
+        clock.witness(world.true + 300 * DAY, "station")
+        world.pass_(15 * MINUTE)
+        clock.keep()
+    for _ in range(later_boots):
+        world.boot_id += "b"
+        clock = world.boot()
+    reading = clock.reading()
+    assert reading.now - world.true > 299 * DAY
+    assert abs(reading.sure - world.true) < MINUTE
+    assert reading.is_confirmed and not reading.is_trusted
+
+
+def test_a_logger_that_runs_ahead_step_by_step_does_not_carry_the_floor_along(world: World, running: Clock) -> None:
+    for day in range(1, 60):
+        for _ in range(4):
+            running.witness(world.true + 1.5 * day * DAY, "station")
+            world.pass_(MINUTE)
+        running.keep()
+    assert abs(running.reading().sure - world.true) < HOUR
+    assert parse_utc(json.loads(world.path.read_bytes())["floor_utc"]) - world.true < 3 * DAY
+
+
+def test_a_second_logger_that_agrees_confirms_the_time_of_the_first(world: World, running: Clock) -> None:
+    running.keep()
+    world.true += 150 * DAY
+    world.offset = datetime(1970, 1, 1, tzinfo=UTC) - world.true
+    clock = world.boot()
+    for origin in ("station", "probe"):
+        for _ in range(5):
+            clock.witness(world.true, origin)
+            world.pass_(15 * MINUTE)
+    assert abs(clock.reading().sure - world.true) < HOUR
+
+
+@pytest.mark.parametrize("jump", [-60 * DAY, 300 * DAY])
+def test_a_process_that_starts_later_in_the_same_boot_does_not_follow_the_system_clock_either(
+    world: World, running: Clock, jump: timedelta
+) -> None:
+    world.pass_(HOUR)
+    running.keep()
+    world.pass_(2 * HOUR)
+    world.offset = jump
+    by_hand = world.boot()
+    assert abs(by_hand.now() - world.true) < MINUTE
+    assert abs(by_hand.reading().sure - world.true) < MINUTE
+    assert by_hand.note is not None
+
+
+def test_no_reading_carries_the_time_to_where_there_is_none(world: World) -> None:
+    clock = world.boot()
+    for _ in range(10):
+        clock.witness(datetime.max.replace(tzinfo=UTC), "station")
+        world.pass_(MINUTE)
+    assert clock.now() < world.true + DAY
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        b"[" * 100_000,
+        b'{"floor_utc": "9999-12-31T23:59:59-23:59"}',
+        b'{"floor_utc": "9999-12-31T23:59:59Z"}',
+        b'{"floor_utc": "0001-01-01T00:00:00+23:59"}',
+        b'{"floor_utc": "2006-06-01T12:00:00Z", "at_s": 1e999, "boot_id": "b"}',
+        b'{"floor_utc": "2006-06-01T12:00:00Z", "at_s": "x", "boot_id": ["b"]}',
+        b'{"floor_utc": "2006-06-01T11:00:00Z", "boot_id": "x"}',
+    ],
+)
+def test_whatever_the_note_says_the_clock_starts(world: World, note: bytes) -> None:
+    world.path.write_bytes(note)
+    assert abs(world.boot().reading().sure - world.true) < HOUR
 
 
 def test_a_damaged_floor_is_written_anew(world: World) -> None:

@@ -22,9 +22,9 @@ from fieldedge.canary import CANARY_MODEL, run_canary
 from fieldedge.cli import main
 from fieldedge.clock import Clock, format_utc
 from fieldedge.config import DeviceDirectory
-from fieldedge.doctor import Finding, examine, is_held
+from fieldedge.doctor import Finding, examine
 from fieldedge.durable import write_durably
-from fieldedge.locks import exclusive
+from fieldedge.locks import exclusive, is_held
 from fieldedge.samples import FlaggedSample, Sample
 from fieldedge.store import Store
 from fieldedge.updates import update
@@ -148,10 +148,11 @@ def test_the_time_is_ok_only_where_something_keeps_it(device: DeviceDirectory) -
 def test_a_clock_that_was_set_back_is_told_with_what_it_costs(device: DeviceDirectory) -> None:
     seen = datetime.now(UTC) + timedelta(days=30)
     device.time_floor.write_text(seen.isoformat())
-    found = found_in(device, is_synchronised=lambda: True)["clock"]
-    assert (found.state, "updates are refused" in found.found) == ("fail", True)
+    found = found_in(device, is_synchronised=lambda: False)["clock"]
+    assert (found.state, "releases are judged by that" in found.found) == ("warn", True)
+    assert found_in(device, is_synchronised=lambda: True)["clock"].state == "ok", "the next refresh mends it"
     device.time_floor.write_text("yesterday")
-    assert found_in(device, is_synchronised=lambda: True)["clock"].state == "ok"
+    assert "is judged by" not in found_in(device, is_synchronised=lambda: False)["clock"].found
 
 
 def test_a_system_clock_that_is_not_believed_is_told(device: DeviceDirectory) -> None:

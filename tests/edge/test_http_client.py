@@ -1,10 +1,12 @@
 """Whatever stands on the wire in place of an answer: a short answer to read, or one error that names the address."""
 
+import socket
+
 import pytest
 import urllib3
 
 from fieldedge.errors import LinkError
-from fieldedge.http_client import MAX_ANSWER_BYTES, ask
+from fieldedge.http_client import MAX_ANSWER_BYTES, Bounds, Patience, ask, json_value
 from tests.edge.raw_server import RawServer
 
 TIMEOUT = urllib3.Timeout(total=5.0)
@@ -59,6 +61,68 @@ def test_what_http_cannot_read_is_a_failed_link_that_names_the_address(server: R
 def test_of_an_answer_without_end_only_the_beginning_is_read(server: RawServer) -> None:
     status, body = asked(server, b"HTTP/1.1 200 Any\r\n\r\n" + b"x" * 10 * MAX_ANSWER_BYTES)
     assert (status, len(body)) == (200, MAX_ANSWER_BYTES)
+
+
+DRIPPING = {
+    "headers": b"HTTP/1.1 200 Any\r\nX-Header: " + b"x" * 60_000,
+    "many headers": b"HTTP/1.1 200 Any\r\n" + b"X: y\r\n" * 10_000,
+    "body": b"HTTP/1.1 200 Any\r\nContent-Length: 60000\r\n\r\n" + b"x" * 60_000,
+    "chunks": b"HTTP/1.1 200 Any\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 10_000,
+    "body without end": b"HTTP/1.1 200 Any\r\n\r\n" + b"x" * 60_000,
+}
+
+
+@pytest.mark.parametrize("what", sorted(DRIPPING))
+def test_a_server_that_drips_is_left_when_the_whole_time_is_over(what: str) -> None:
+    dripping = RawServer()
+    dripping.slowly = DRIPPING[what]
+    with pytest.raises(LinkError, match=r"bytes came in .* no more time is allowed"):
+        ask("GET", dripping.url, urllib3.Timeout(total=0.5, read=30.0))
+
+
+@pytest.mark.parametrize("what", sorted(DRIPPING))
+def test_a_server_that_drips_is_left_when_too_little_has_come(what: str) -> None:
+    dripping = RawServer()
+    dripping.slowly = DRIPPING[what]
+    patience = Patience(grace_s=0.5, min_bytes_per_s=1000.0)
+    with pytest.raises(LinkError, match="at least 1000 bytes a second are expected"):
+        ask("GET", dripping.url, urllib3.Timeout(connect=5.0, read=30.0), patience=patience)
+
+
+def test_a_slow_link_gets_the_time_that_its_bytes_need() -> None:
+    slow = RawServer()
+    slow.slowly = b"HTTP/1.1 200 Any\r\nContent-Length: 12\r\n\r\na slow link."
+    patience = Patience(grace_s=4.5, min_bytes_per_s=4.0)  # its 51 bytes take five seconds: more than the grace
+    answer = ask("GET", slow.url, urllib3.Timeout(connect=5.0, read=30.0), patience=patience)
+    assert answer.body == b"a slow link."
+    assert Patience().allowed_s(200_000) > 200_000 / 2_000, "a bundle of 200 kB over 2 kB/s"
+
+
+def test_a_server_that_takes_what_it_is_sent_a_byte_at_a_time_is_left() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        with pytest.raises(LinkError, match="cannot be reached"):
+            ask("POST", url, urllib3.Timeout(total=0.5, read=30.0), body=b"x" * 20_000_000)
+
+
+def test_an_exchange_is_left_when_somebody_needs_its_place() -> None:
+    dripping = RawServer()
+    dripping.slowly = DRIPPING["body"]
+    with pytest.raises(LinkError, match="another fieldedge command needs its place"):
+        ask("GET", dripping.url, urllib3.Timeout(connect=5.0, read=30.0), bounds=Bounds(must_stop=lambda: True))
+
+
+def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
+    elsewhere, server = RawServer(), RawServer()
+    server.next = b"HTTP/1.1 307 Any\r\nLocation: %s/\r\nContent-Length: 0\r\n\r\n" % elsewhere.url.encode()
+    assert ask("GET", server.url, TIMEOUT).status == 307
+    assert elsewhere.asked == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[" * 60_000, b"\xff", b'{"a": 1' + b"0" * 5_000 + b"}"])
+def test_an_answer_that_is_no_json_is_none(body: bytes) -> None:
+    assert json_value(body) is None
 
 
 def test_nobody_there_is_a_failed_link() -> None:

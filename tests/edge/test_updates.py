@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 import shutil
+import threading
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -15,11 +17,14 @@ import pytest
 import fieldedge.slots
 from fieldedge.boot import boot_model, read_reference
 from fieldedge.bundles import CARD, GOLDEN, MANIFEST, MODEL, REFERENCE
+from fieldedge.clock import Clock, Reading, format_utc
 from fieldedge.config import DeviceDirectory
 from fieldedge.errors import ConfigError, LinkError, ReleaseError, StoreBusy
+from fieldedge.http_client import Patience
 from fieldedge.inference import Model
 from fieldedge.locks import exclusive
 from fieldedge.slots import Slots
+from fieldedge.stick import Stick, update_from_stick
 from fieldedge.updates import UpdateResult, update
 from tests.edge.sample import (
     AGRICULTURE,
@@ -27,6 +32,7 @@ from tests.edge.sample import (
     Repository,
     bundle_files,
     onnx_model,
+    serving,
     with_manifest,
     zipped,
 )
@@ -238,10 +244,107 @@ def test_expired_metadata_is_refused(
     assert_version_1_still_runs(updated)
 
 
-def test_a_clock_that_was_set_back_is_named(updated: DeviceDirectory, gateway: GatewaySimulator) -> None:
-    with pytest.raises(ReleaseError, match="correct the clock"):
-        update(updated, CONTRACT, gateway.url, now=lambda: datetime.now(UTC) - timedelta(days=3650))
-    assert not update(updated, CONTRACT, gateway.url).changed
+# Time. The repository's metadata is good for 30 days of the real time; the system clock of these tests is right.
+
+
+def device_time(days: float, *, sure: float | None = None, **what: bool) -> Callable[[], Reading]:
+    """A device's clock that runs so many days from the real time; loggers alone carried it beyond `sure`."""
+    claims = {"is_confirmed": True, "is_trusted": False, **what}
+
+    def read() -> Reading:
+        now = datetime.now(UTC)
+        return Reading(now + timedelta(days=days), now + timedelta(days=days if sure is None else sure), **claims)
+
+    return read
+
+
+def test_metadata_expires_by_the_devices_clock_and_not_by_the_systems(
+    updated: DeviceDirectory, gateway: GatewaySimulator
+) -> None:
+    with pytest.raises(ReleaseError, match=r"expired \(timestamp.json is expired\) by the device's time"):
+        update(updated, CONTRACT, gateway.url, now=device_time(60))
+    assert_version_1_still_runs(updated)
+
+
+def test_a_device_that_knows_the_time_updates_while_the_system_clock_is_far_ahead(
+    updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator
+) -> None:
+    """By the system's clock the release expired ten days ago; by the device's it is good for another ten."""
+    updated.time_floor.unlink()
+    repository.release(zipped(good_files("2")), expires_days=-10)
+    assert update(updated, CONTRACT, gateway.url, now=device_time(-20)).version == "2"
+
+
+def test_a_clock_that_was_set_back_makes_nothing_good_that_has_expired(
+    updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator
+) -> None:
+    repository.release(zipped(good_files("2")), expires_days=-1)
+    with pytest.raises(ReleaseError, match="expired"):
+        update(updated, CONTRACT, gateway.url, now=device_time(-3650))
+    assert_version_1_still_runs(updated)
+    repository.release(zipped(good_files("3")))
+    assert update(updated, CONTRACT, gateway.url, now=device_time(-3650)).version == "3", "nothing good is held up"
+
+
+def test_without_being_told_the_time_an_update_takes_it_from_where_the_device_keeps_it(
+    updated: DeviceDirectory, gateway: GatewaySimulator
+) -> None:
+    later = datetime.now(UTC) + timedelta(days=60)
+    updated.clock_floor.write_text(json.dumps({"floor_utc": format_utc(later)}))
+    with pytest.raises(ReleaseError, match="expired"):
+        update(updated, CONTRACT, gateway.url)
+
+
+def test_a_logger_that_runs_300_days_ahead_holds_up_no_update_now_or_later(
+    updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator
+) -> None:
+    real = datetime.now(UTC)
+    clock = Clock(updated.clock_floor, is_synchronised=lambda: False)
+    for _ in range(8):
+        clock.witness(real + timedelta(days=300), "station")
+        clock.keep()
+    assert clock.now() > real + timedelta(days=299)
+    repository.release(zipped(good_files("2")))
+    assert update(updated, CONTRACT, gateway.url, now=clock.reading).changed
+    for boot in ("later", "later still"):
+        again = Clock(updated.clock_floor, is_synchronised=lambda: False, boot_id=boot)
+        repository.release(zipped(good_files(boot)))
+        assert update(updated, CONTRACT, gateway.url, now=again.reading).changed
+
+
+def kept_floor(device: DeviceDirectory) -> float:
+    """Days from the real time."""
+    found = datetime.fromisoformat(device.time_floor.read_text()) - datetime.now(UTC)
+    return round(found / timedelta(days=1), 1)
+
+
+@pytest.mark.parametrize(
+    ("clock", "expected"),
+    [
+        (device_time(5), 5.0),
+        (device_time(5, is_confirmed=False), 0.0),
+        (device_time(300, sure=5), 5.0),
+        (device_time(300, sure=5, is_confirmed=False), 0.0),
+        (device_time(-2), 0.0),
+        (device_time(-2, is_trusted=True), -2.0),
+    ],
+)
+def test_the_floor_moves_by_confirmed_time_and_back_by_trusted_time_alone(
+    updated: DeviceDirectory, gateway: GatewaySimulator, clock: Callable[[], Reading], expected: float
+) -> None:
+    update(updated, CONTRACT, gateway.url, now=clock)
+    assert kept_floor(updated) == expected
+
+
+def test_a_wrong_floor_of_a_former_version_holds_up_nothing_and_is_mended_by_a_trusted_time(
+    updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator
+) -> None:
+    updated.time_floor.write_text((datetime.now(UTC) + timedelta(days=300)).isoformat())
+    assert not update(updated, CONTRACT, gateway.url, now=device_time(0)).changed
+    repository.release(zipped(good_files("2")))
+    assert update(updated, CONTRACT, gateway.url, now=device_time(0)).changed
+    update(updated, CONTRACT, gateway.url, now=device_time(0, is_trusted=True))
+    assert kept_floor(updated) == 0.0
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xff", b"yesterday", b"2006-05-01T00:00:00"])
@@ -271,6 +374,76 @@ def test_a_target_that_the_gateway_has_lost_is_a_matter_of_the_link(
     with pytest.raises(LinkError):
         update(updated, CONTRACT, gateway.url)
     assert_version_1_still_runs(updated)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("what", ["metadata", "target"])
+def test_no_redirect_is_followed(
+    updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator, status: int, what: str
+) -> None:
+    """Not even to where the very same files are: neither to another origin, nor on the same one."""
+    target = repository.release(zipped(good_files("2")))
+    with serving(GatewaySimulator(repository.metadata.parent)) as elsewhere:
+        moved = ("timestamp.json",) if what == "metadata" else (target.name,)
+        gateway.redirect = lambda path: (status, elsewhere.url + path) if path.endswith(moved) else None
+        with pytest.raises(LinkError, match="redirects are not followed"):
+            update(updated, CONTRACT, gateway.url)
+        assert elsewhere.asked == []
+    gateway.redirect = lambda path: (status, f"/tuf/../tuf{path}") if path.endswith(moved) else None
+    with pytest.raises(LinkError, match="redirects are not followed"):
+        update(updated, CONTRACT, gateway.url)
+    assert_version_1_still_runs(updated)
+
+
+@pytest.mark.parametrize("where", ["timestamp.json", ".snapshot.json", ".targets.json", "bundle.zip"])
+def test_a_server_that_drips_holds_no_step_of_an_update_beyond_its_time(
+    updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator, where: str
+) -> None:
+    repository.release(zipped(good_files("2")))
+    gateway.drips = lambda path: path.endswith(where)
+    with pytest.raises(LinkError, match=r"bytes came in .* no more time is allowed"):
+        update(updated, CONTRACT, gateway.url, within_s=1.0)
+    with pytest.raises(LinkError, match="bytes a second are expected"):
+        update(updated, CONTRACT, gateway.url, patience=Patience(grace_s=0.5, min_bytes_per_s=1e5))
+    assert_version_1_still_runs(updated)
+    gateway.drips = None
+    assert update(updated, CONTRACT, gateway.url).version == "2"
+
+
+def test_an_update_that_hangs_gives_way_to_a_stick(
+    updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator, tmp_path: Path
+) -> None:
+    repository.release(zipped(good_files("2")))
+    stick = Stick(tmp_path / "stick")
+    shutil.copytree(repository.metadata.parent, stick.release)
+    hangs = threading.Event()
+
+    def drips(_path: str) -> bool:
+        hangs.set()
+        return True
+
+    gateway.drips = drips
+    ended: list[Exception] = []
+
+    def hang() -> None:
+        try:
+            update(updated, CONTRACT, gateway.url)
+        except LinkError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    assert hangs.wait(60.0)
+    assert update_from_stick(stick, updated, CONTRACT, device_time(0)).version == "2"
+    thread.join(60.0)
+    assert "needs its place" in str(ended[0])
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://[::1]:9", "http://no.such.name.invalid"])
+def test_a_gateway_that_is_down_is_told_with_its_cause(updated: DeviceDirectory, url: str) -> None:
+    with pytest.raises(LinkError) as told:
+        update(updated, CONTRACT, url)
+    assert re.search(r"cannot be reached: \w.{5,}; the old model stays", str(told.value))
 
 
 def test_two_updates_at_once_are_told_apart(updated: DeviceDirectory, gateway: GatewaySimulator) -> None:

@@ -9,12 +9,16 @@ A trusted time corrects what was believed before, in either direction. Where the
 several readings in a row confirm a time, carry it forward, or take back what nobody confirmed, but never to before the
 floor. Every correction is told. What order things happened in does not depend on any of it: that is the store's
 sequence.
+
+Beside that time runs the one without the loggers' word alone (`reading().sure`): whether a release has expired is
+judged by it, so that no logger can make one expire. Processes of one boot go on from the same note, by its seconds.
 """
 
 import ctypes
 import functools
 import json
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -33,8 +37,11 @@ WITNESSES = 4  # readings in a row that must agree before they count
 MAX_WITNESSES = 100
 MAX_UNTOLD = 100
 AGREEMENT = timedelta(days=1)  # between a logger's time and ours
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)  # no later time is a time
 LIVE_S, LIVE_STEP_S = 3600.0, 1800.0  # readings come live if they keep pace with us for an hour, within half of one
 
+UNKNOWN_BOOT = "unknown"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _TIMESYNCD = Path("/run/systemd/timesync/synchronized")
 _STA_UNSYNC, _TIME_ERROR = 0x0040, 5
@@ -49,6 +56,31 @@ class Stamp:
     boot_id: str
     utc: str
     is_trusted: bool
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the clock says to whoever judges by it.
+
+    `sure` is the time without what loggers alone say, never later than `now`. It is confirmed where nothing far beyond
+    its floor is believed on the system clock's word alone; trusted, where something keeps the system clock right.
+    """
+
+    now: datetime
+    sure: datetime
+    is_confirmed: bool
+    is_trusted: bool
+
+
+@dataclass(frozen=True)
+class _Note:
+    """What the file says: how far time had run, how far without loggers, and at which second of which boot."""
+
+    floor: datetime
+    sure: datetime
+    is_grounded: bool
+    boot_id: str | None
+    at_s: float | None
 
 
 @dataclass(frozen=True)
@@ -117,15 +149,21 @@ class Clock:
         self._carried_by: str | None = None
         self._is_trusted = False
         self._refused: str | None = None
-        floor, self._is_grounded = _read_floor(path)
-        wall_now = start = self._wall()
-        if floor is not None and not floor <= wall_now <= self._latest_after(floor):
-            start = floor
-            self._refused = _unbelieved(wall_now, floor)
-        self._floor = start if floor is None else floor
-        self._kept = floor
+        note = _read_note(path)
+        self._is_grounded = note is not None and note.is_grounded
+        wall_now = self._wall()
+        since = None if note is None else self._since(note)
+        start = wall_now if note is None else self._start(note.floor, since, wall_now)
+        sure = wall_now if note is None else self._start(note.sure, since, wall_now)
+        if abs(start - wall_now) > TOLERANCE:
+            self._refused = _unbelieved(wall_now, start)
+        self._kept = None if note is None else note.floor
+        self._floor = start if note is None else note.floor + (since or timedelta(0))
+        self._sure_floor = sure if note is None else note.sure + (since or timedelta(0))
         self._is_confirmed = start - self._floor <= MAX_STEP
+        self._is_sure_confirmed = sure - self._sure_floor <= MAX_STEP
         self._set(start)
+        self._sure = sure, self._anchor[1]
 
     @property
     def is_trusted(self) -> bool:
@@ -154,16 +192,25 @@ class Clock:
         now = self.now()
         return Stamp(self.boot_id, format_utc(now), self._is_trusted)
 
+    def reading(self) -> Reading:
+        """The time, and how far it is known."""
+        now = self.now()
+        with self._mutex:
+            sure = self._ran(self._sure)
+            is_confirmed = self._is_confirmed if sure >= now else self._is_sure_confirmed
+            return Reading(now, min(now, sure), is_confirmed, self._is_trusted)
+
     def correct(self, trusted: datetime, why: str) -> None:
         """Take over a trusted time, and tell where it differs from what was believed."""
         with self._mutex:
             before = self._ran()
             self._set(trusted)
+            self._sure, self._is_sure_confirmed = self._anchor, True
             self._is_trusted = self._is_confirmed = self._is_grounded = True
             self._refused = self._carried_by = None
             if abs(trusted - before) > TOLERANCE:
                 self._say(Correction(before, trusted, why).text())
-                self._write(trusted)
+                self._write(trusted, trusted)
 
     def witness(self, seen: datetime, origin: str = "") -> None:
         """A logger's own time, of a reading that came just now. Where nobody confirmed ours, loggers are believed."""
@@ -176,6 +223,8 @@ class Clock:
             witness.agreeing = witness.agreeing + 1 if abs(seen - now) <= AGREEMENT else 0
             if witness.agreeing >= WITNESSES and not (self._is_grounded and origin == self._carried_by):
                 self._is_confirmed = self._is_grounded = True  # who carried it here cannot confirm it as well
+                if origin != self._carried_by:
+                    self._sure, self._is_sure_confirmed = self._anchor, True
             if self._is_believed(witness, seen, now):
                 self._follow(seen, now, origin)
 
@@ -184,7 +233,7 @@ class Clock:
         with self._mutex:
             floor = self._ran() if self._is_confirmed else self._floor
             if self._kept is None or floor - self._kept >= KEEP_EVERY:
-                self._write(floor)
+                self._write(floor, self._ran(self._sure) if self._is_sure_confirmed else self._sure_floor)
         while self._untold:
             self.tell(self._untold[0])
             self._untold.popleft()
@@ -201,7 +250,8 @@ class Clock:
         self._set(seen)
         self._witnesses.clear()
         self._carried_by = origin
-        self._is_confirmed = seen - self._floor <= MAX_STEP
+        without = self._ran(self._sure) if self._is_sure_confirmed else self._sure_floor
+        self._is_confirmed = seen - without <= MAX_STEP
         self._refused = _unbelieved(self._wall(), seen) if abs(self._wall_offset) > TOLERANCE else None
         self._say(Correction(now, seen, f"{WITNESSES} readings in a row say so, and nothing else is known").text())
 
@@ -212,6 +262,8 @@ class Clock:
             self._refused = None
         elif timedelta(0) < wall - ran <= MAX_STEP and not self._is_trusted:
             self._set(wall)
+            if wall - self._ran(self._sure) <= MAX_STEP:
+                self._sure = self._anchor
             self._refused = None
             self._say(Correction(ran, wall, "the system clock was set").text())
         else:
@@ -220,11 +272,25 @@ class Clock:
 
     def _latest_after(self, floor: datetime) -> datetime:
         """The latest time that is plausible from there on. Where nobody ever confirmed any, every later one is."""
-        return floor + MAX_OFF if self._is_grounded else datetime.max.replace(tzinfo=UTC)
+        return min(floor + MAX_OFF, LATEST) if self._is_grounded else LATEST
 
-    def _ran(self) -> datetime:
-        anchor, anchor_s = self._anchor
-        return anchor + timedelta(seconds=self._monotonic() - anchor_s)
+    def _since(self, note: _Note) -> timedelta | None:
+        """How long ago the note was written, if that was in this boot."""
+        if note.at_s is None or note.boot_id != self.boot_id or self.boot_id == UNKNOWN_BOOT:
+            return None
+        ago_s = self._monotonic() - note.at_s
+        return timedelta(seconds=ago_s) if ago_s >= 0.0 else None
+
+    def _start(self, floor: datetime, since: timedelta | None, wall: datetime) -> datetime:
+        """Where time begins: at the system clock's word where that is plausible, else where it had run to."""
+        if since is None:
+            return wall if floor <= wall <= self._latest_after(floor) else floor
+        is_plausible = floor + since - TOLERANCE <= wall <= floor + since + MAX_STEP
+        return max(wall, floor) if is_plausible else floor + since
+
+    def _ran(self, since: tuple[datetime, float] | None = None) -> datetime:
+        anchor, anchor_s = self._anchor if since is None else since
+        return min(anchor + timedelta(seconds=self._monotonic() - anchor_s), LATEST)
 
     def _set(self, time_: datetime) -> None:
         self._anchor = time_, self._monotonic()
@@ -234,10 +300,18 @@ class Clock:
         _log.warning("%s", text)
         self._untold.append(text)
 
-    def _write(self, floor: datetime) -> None:
-        note = {"floor_utc": format_utc(floor), "is_grounded": self._is_grounded, "boot_id": self.boot_id}
+    def _write(self, floor: datetime, sure: datetime) -> None:
+        is_run = self._is_confirmed and self._is_sure_confirmed  # else a later process cannot go on from these seconds
+        note = {
+            "floor_utc": format_utc(floor),
+            "sure_utc": format_utc(min(sure, floor)),
+            "is_grounded": self._is_grounded,
+            "boot_id": self.boot_id,
+            "at_s": round(self._monotonic(), 3) if is_run else None,
+        }
         write_durably(self._path, json.dumps(note).encode())
         self._floor = self._kept = floor
+        self._sure_floor = sure
 
 
 def _unbelieved(wall: datetime, ran: datetime) -> str:
@@ -266,15 +340,18 @@ def parse_utc(text: str) -> datetime:
     time_ = datetime.fromisoformat(text)
     if time_.tzinfo is None:
         raise ValueError(f"{text} has no offset from UTC")
-    return time_.astimezone(UTC)
+    try:
+        return time_.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text} is no time that UTC has") from None
 
 
 def read_boot_id() -> str:
-    """The kernel's name for this boot; `unknown` where there is none."""
+    """The kernel's name for this boot; `UNKNOWN_BOOT` where there is none."""
     try:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
-        return "unknown"
+        return UNKNOWN_BOOT
 
 
 def seconds_since_boot() -> float:
@@ -304,10 +381,18 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _read_floor(path: Path) -> tuple[datetime | None, bool]:
-    """The floor, and whether anyone ever confirmed the time that it comes from."""
+def _read_note(path: Path) -> _Note | None:
+    """What was kept, or None at the first start and where the note is damaged: it is written anew."""
     try:
         note = json.loads(path.read_bytes())
-        return parse_utc(note["floor_utc"]), note.get("is_grounded") is not False
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None, False  # the first start, or a damaged note: it is written anew
+        floor = parse_utc(note["floor_utc"])
+        sure = parse_utc(note.get("sure_utc", note["floor_utc"]))
+        boot_id, at_s = note.get("boot_id"), note.get("at_s")
+        if not EARLIEST <= floor <= LATEST:
+            return None
+        is_timed = isinstance(at_s, int | float) and math.isfinite(at_s)
+        return _Note(
+            floor, min(sure, floor), note.get("is_grounded") is not False, boot_id, float(at_s) if is_timed else None
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        return None

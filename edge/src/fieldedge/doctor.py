@@ -6,8 +6,6 @@ breaks is a finding, not an end. What an illegal instruction would end is tried 
 the findings is `commands/doctor.py`'s.
 """
 
-import fcntl
-import json
 import os
 import shutil
 import signal
@@ -16,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +23,7 @@ from fieldedge.canary import run_canary
 from fieldedge.clock import Clock, format_utc
 from fieldedge.config import DeviceConfig, DeviceDirectory, SourceConfig, read_config
 from fieldedge.errors import ConfigError, FieldloopError, LinkError, ReleaseError, TransientError
+from fieldedge.locks import is_held
 from fieldedge.page.text import age, size, span
 from fieldedge.slots import Slots
 from fieldedge.store import Store
@@ -42,7 +41,6 @@ NEARLY_FULL = 0.9
 FEW_BYTES_LEFT = 4  # times what must stay free
 BAD_SHARE = 0.2  # of a channel's latest values
 EXPIRY_WARNING = timedelta(days=30)
-CLOCK_TOLERANCE = timedelta(days=1)
 MAX_FILES_LOOKED_AT = 5_000
 
 
@@ -163,14 +161,16 @@ def _disk(patient: Patient) -> Iterator[Finding]:
 
 
 def _clock(patient: Patient) -> Iterator[Finding]:
+    from fieldedge.trust import CLOCK_TOLERANCE, read_floor
+
     now = patient.clock.now()
     shown = f"{format_utc(now)}"
-    last = _last_refresh(patient.directory)
+    last = None if patient.clock.is_trusted else read_floor(patient.directory)
     if last is not None and now < last - CLOCK_TOLERANCE:
         yield Finding(
             "clock",
-            "fail",
-            f"{shown}, but a release was seen at {format_utc(last)}: updates are refused",
+            "warn",
+            f"{shown}, but a release was seen at {format_utc(last)}: releases are judged by that",
             "set the time, and switch on NTP: timedatectl set-ntp true",
         )
     elif patient.clock.note is not None:
@@ -184,14 +184,6 @@ def _clock(patient: Patient) -> Iterator[Finding]:
             f"{shown}, confirmed by nobody; it does not run backwards",
             "switch on NTP where there is a network (timedatectl set-ntp true), or fit a real-time clock",
         )
-
-
-def _last_refresh(directory: DeviceDirectory) -> datetime | None:
-    try:
-        last = datetime.fromisoformat(directory.time_floor.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
-    return None if last.tzinfo is None else last
 
 
 # Trust and model
@@ -422,18 +414,6 @@ def _service(patient: Patient) -> Iterator[Finding]:
         yield Finding("service", "warn", "not running: nothing is taken in or decided", "systemctl start fieldedge")
 
 
-def is_held(lock: Path) -> bool:
-    """Whether a process holds this lock now. Nothing is created by asking."""
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        return False
-    return False
-
-
 def _page(patient: Patient) -> Iterator[Finding]:
     page = None if patient.config is None else patient.config.page
     if page is None or not page.is_on or page.port == 0:
@@ -470,16 +450,16 @@ def _link(patient: Patient) -> Iterator[Finding]:
     if patient.config.link is None:
         yield Finding("link", "ok", "none is set: a stick is the way (fieldedge export, fieldedge import)")
         return
+    from fieldedge.http_client import json_value
+
     gateway = patient.config.link.gateway
     try:
         answer = _get(f"{gateway.rstrip('/')}/v1/health")
-        is_gateway = answer.status == 200 and json.loads(answer.body).get("ok") is True
     except LinkError as error:
         yield Finding("link", "warn", str(error), "check the modem and the address; everything is kept meanwhile")
         return
-    except (ValueError, AttributeError):
-        is_gateway = False
-    if is_gateway:
+    said = json_value(answer.body)
+    if answer.status == 200 and isinstance(said, dict) and said.get("ok") is True:
         yield Finding("link", "ok", f"{gateway} answers")
     else:
         found = f"{gateway} answers {answer.status}, and not as a gateway does"

@@ -15,7 +15,7 @@ from datetime import date, datetime, timedelta
 
 from fieldedge.agent import Agent
 from fieldedge.boot import Booted, boot_model, read_reference
-from fieldedge.clock import Clock, Stamp, format_utc
+from fieldedge.clock import Clock, Reading, Stamp, format_utc
 from fieldedge.config import DeviceConfig, DeviceDirectory, LinkConfig, Site
 from fieldedge.contract import Record
 from fieldedge.door import Door, Taken
@@ -351,11 +351,15 @@ class SharedTime:
 
     def take(self) -> None:
         """Look at the clock. Only the loop that owns it does."""
-        self._taken = self._clock.now(), self._monotonic(), self._clock.stamp()
+        self._taken = self._clock.reading(), self._monotonic(), self._clock.stamp()
 
     def now(self) -> datetime:
+        return self.reading().now
+
+    def reading(self) -> Reading:
         at, at_s, _ = self._taken
-        return at + timedelta(seconds=self._monotonic() - at_s)
+        ran = timedelta(seconds=self._monotonic() - at_s)
+        return replace(at, now=at.now + ran, sure=at.sure + ran)
 
     def stamp(self) -> Stamp:
         return replace(self._taken[2], utc=format_utc(self.now()))
@@ -394,7 +398,7 @@ class Link:
     def update(self) -> None:
         from fieldedge.updates import update
 
-        result = update(self._directory, self._workload.contract, self._link.gateway, self._time.now)
+        result = update(self._directory, self._workload.contract, self._link.gateway, self._time.reading)
         self._done("update", f"release {result.version}" if result.changed else "nothing new")
 
     def sync(self) -> None:

@@ -15,7 +15,6 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -29,9 +28,10 @@ from fieldedge.contract import Contract
 from fieldedge.durable import fsync_directory, write_durably
 from fieldedge.errors import LinkError, ReleaseError
 from fieldedge.keys import public_key_hex, sign
-from fieldedge.locks import exclusive
+from fieldedge.locks import GIVE_WAY_S, exclusive
 from fieldedge.outbox import Outbox
-from fieldedge.updates import Mirror, UpdateResult, refreshed, update_from
+from fieldedge.trust import Mirror, ReadClock, refreshed
+from fieldedge.updates import UpdateResult, update_from
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -201,7 +201,7 @@ def read_acknowledgement(data: bytes, device_id: str) -> frozenset[str]:
 
 
 def take_acknowledgements(
-    stick: Stick, directory: DeviceDirectory, outbox: Outbox, device_id: str, now: Callable[[], datetime]
+    stick: Stick, directory: DeviceDirectory, outbox: Outbox, device_id: str, now: ReadClock
 ) -> int:
     """Free the waiting batches that the signed repository on the stick says are held; how many.
 
@@ -211,7 +211,7 @@ def take_acknowledgements(
         StoreBusy: an update is under way.
     """
     with (
-        exclusive(directory.lock("update")),
+        exclusive(directory.lock("update"), GIVE_WAY_S),
         _stale_is_told(stick),
         refreshed(directory, _mirror(stick), now) as client,
     ):
@@ -225,9 +225,7 @@ def take_acknowledgements(
     return len(freed)
 
 
-def update_from_stick(
-    stick: Stick, directory: DeviceDirectory, contract: Contract, now: Callable[[], datetime]
-) -> UpdateResult:
+def update_from_stick(stick: Stick, directory: DeviceDirectory, contract: Contract, now: ReadClock) -> UpdateResult:
     """Install the release on the stick as if it had come over the air, with all its checks.
 
     Raises:
@@ -236,7 +234,7 @@ def update_from_stick(
         StoreBusy: another update is under way.
     """
     with _stale_is_told(stick):
-        return update_from(directory, contract, _mirror(stick), now)
+        return update_from(directory, contract, _mirror(stick), now, wait_s=GIVE_WAY_S)
 
 
 def _mirror(stick: Stick) -> Mirror:

@@ -4,9 +4,8 @@ Only an acknowledgement that names the SHA-256 of the bytes sent frees a batch. 
 outbox, and the next call sends the same bytes again.
 """
 
-import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import urllib3
@@ -15,13 +14,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fieldedge.batches import batch_id
 from fieldedge.contract import Record
 from fieldedge.errors import ConfigError, DataError, LinkError
-from fieldedge.http_client import ask
+from fieldedge.http_client import Bounds, Patience, ask, json_value
 from fieldedge.keys import sign
 from fieldedge.outbox import Outbox, Packer
 from fieldedge.store import Store
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
+SYNC_WITHIN_S = 3600.0
 CREATED, KNOWN = 201, 200
 
 _log = logging.getLogger(__name__)
@@ -29,11 +29,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Gateway:
-    """Where to send, and as whom."""
+    """Where to send, and as whom; how long all of it may take, and each batch."""
 
     url: str
     device_id: str
     key: Ed25519PrivateKey
+    bounds: Bounds = field(default_factory=Bounds)
+    patience: Patience = field(default_factory=Patience)
 
     def post(self, body: bytes) -> None:
         """Send one batch. Returns only when the gateway has acknowledged exactly these bytes.
@@ -63,10 +65,11 @@ class Gateway:
         }
         timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
         try:
-            answer = ask("POST", f"{self.url.rstrip('/')}/v1/batches", timeout, body, headers)
+            url = f"{self.url.rstrip('/')}/v1/batches"
+            answer = ask("POST", url, timeout, body, headers, self.bounds, self.patience)
         except LinkError as error:
             raise LinkError(f"{error}; the batch is kept, try again later") from error
-        return answer.status, _json(answer.body)
+        return answer.status, json_value(answer.body)
 
     def _check_acknowledged(self, answer: Any, sent: str) -> None:
         found = answer.get("acknowledged") if isinstance(answer, dict) else None
@@ -106,13 +109,6 @@ def sync_report(store: Store, season: int | None) -> Record:
     """How much of a season was collected, selected and acknowledged, over all calls."""
     totals = asdict(store.totals(season if season is not None else 0))
     return {"season": season, **totals}
-
-
-def _json(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except ValueError:
-        return None
 
 
 def _reason(answer: Any) -> str:

@@ -12,6 +12,7 @@ from fieldedge.commands.answer import answer, is_for_program, say
 from fieldedge.config import DeviceConfig, DeviceDirectory
 from fieldedge.contract import Record
 from fieldedge.errors import ReleaseError
+from fieldedge.locks import is_held
 from fieldedge.page.text import age, number, short_time, shortened, size
 from fieldedge.store import Store
 
@@ -29,7 +30,6 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 def status(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Say what the device is, runs, holds and says. Changes nothing."""
-    from fieldedge.doctor import is_held
     from fieldedge.keys import load_key, public_key_hex
     from fieldedge.page.view import plain, read_view
 

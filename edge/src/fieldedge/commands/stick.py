@@ -12,7 +12,7 @@ from fieldedge.commands.answer import answer, is_for_program, say
 from fieldedge.config import DeviceConfig, DeviceDirectory
 from fieldedge.contract import Record
 from fieldedge.errors import ConfigError, DataError, FieldloopError
-from fieldedge.locks import exclusive
+from fieldedge.locks import GIVE_WAY_S, exclusive
 from fieldedge.store import Store
 from fieldedge.workloads import Workload
 
@@ -41,7 +41,7 @@ def export(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     config, workload = read_device(directory)
     key, clock, stick = load_key(directory.private_key), Clock(directory.clock_floor), Stick(options.to)
     stick.check()
-    with exclusive(directory.lock("sync")), Store(directory.store, clock.stamp) as store:
+    with exclusive(directory.lock("sync"), GIVE_WAY_S), Store(directory.store, clock.stamp) as store:
         outbox = Outbox(directory.outbox, store)
         packer = Packer(config, workload, store, *read_reference(directory, workload))
         outbox.settle()
@@ -100,7 +100,7 @@ def _of_stick(
         )
     return {
         "acknowledgements": lambda: _take_acknowledgements(stick, directory, config, clock),
-        "release": lambda: asdict(update_from_stick(stick, directory, workload.contract, clock.now)),
+        "release": lambda: asdict(update_from_stick(stick, directory, workload.contract, clock.reading)),
     }
 
 
@@ -108,9 +108,9 @@ def _take_acknowledgements(stick: Any, directory: DeviceDirectory, config: Devic
     from fieldedge.outbox import Outbox
     from fieldedge.stick import take_acknowledgements
 
-    with exclusive(directory.lock("sync")), Store(directory.store, clock.stamp) as store:
+    with exclusive(directory.lock("sync"), GIVE_WAY_S), Store(directory.store, clock.stamp) as store:
         outbox = Outbox(directory.outbox, store)
-        freed = take_acknowledgements(stick, directory, outbox, config.device_id, clock.now)
+        freed = take_acknowledgements(stick, directory, outbox, config.device_id, clock.reading)
         if freed:
             store.add_event("acknowledged", f"{_counted(freed, 'batch')} acknowledged by a stick", {"batches": freed})
         return {"acknowledged": freed, "waiting": len(store.prepared_batches())}
