@@ -6,9 +6,9 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: season test test-fast test-heavy test-edge ui bench check setup lock clean help
+.PHONY: season test test-fast test-heavy test-edge ui bench check setup lock clean reset-sample reset help
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 season: setup ## run the whole loop: two seasons on two dozen devices
 	@$(BIN)/python -m flows
@@ -63,5 +63,11 @@ $(EDGE)/.ready: $(VENV)/.ready edge/requirements.lock edge/pyproject.toml $(shel
 lock: ## resolve requirements.lock anew from pyproject.toml
 	@sh tools/lock.sh
 
-clean: ## forget every run, model and device; keep the environments
-	rm -rf .fieldloop
+clean: ## delete what the next run makes again; keep data, devices, keys, models
+	@test ! -x $(BIN)/fieldloop || $(BIN)/fieldloop clean
+
+reset-sample: ## begin the sample world anew, with other devices on the same fields
+	@$(BIN)/fieldloop reset-sample
+
+reset: ## set all that this clone has made aside, after a question
+	@$(BIN)/fieldloop reset

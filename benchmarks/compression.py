@@ -105,16 +105,14 @@ def parsed() -> argparse.Namespace:
 def champion() -> tuple[Loop, Material]:
     """The loop whose champion stands in the registry, and what compression needs of it."""
     settings = load_settings()
-    loop = Loop(settings, "agriculture", load_params(settings.root, "agriculture"), "")
-    loop_id = loop.workspace.loop_id()
-    registry = ModelRegistry(settings.tracking_uri, loop.workload)
-    version = registry.champion_version() if loop_id else None
-    if version is None or loop_id is None:
+    loop = Loop(settings, "agriculture", load_params(settings.root, "agriculture"))
+    registry = ModelRegistry(settings.tracking_uri, loop.workload) if loop.workspace.mlflow.is_dir() else None
+    version = registry.champion_version() if registry else None
+    if registry is None or version is None:
         sys.exit(f"there is no champion in {settings.home_dir}: run `make season` first")
-    loop = replace(loop, loop_id=loop_id)
     found = registry.describe(str(version.version))
     season = int(version.tags["fieldloop.for_season"])
-    data = SnapshotRef(found.data_hash, season, "", is_committed=False)
+    data = SnapshotRef(found.data_hash, season, "", "", is_committed=False)
     return loop, compression_material(loop, data, Path(found.checkpoint))
 
 

@@ -1,23 +1,24 @@
-"""How a flow begins: settings, parameters, the loop's id; and how one is run by hand."""
+"""How a flow begins: settings, parameters, what a former run left; and how one is run by hand."""
 
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from filelock import FileLock, Timeout
-
-from fieldedge.errors import FieldloopError, StoreBusy
+from fieldedge.errors import FieldloopError
+from fieldloop.former_layout import note_former_turns
 from fieldloop.progress import say
 from fieldloop.settings import load_params, load_settings
-from fieldloop.steps import Loop, new_loop
+from fieldloop.steps import Loop, SeasonRefs, finished_turn, new_loop
+from fieldloop.workspace import held
 from flows.local_server import start_local_server
 
 WORKLOAD = "agriculture"
-_HELD: list[FileLock] = []  # until the process ends
+_HELD: dict[Path, AbstractContextManager[None]] = {}  # until the process ends
 _terminal_started_s: float | None = None
 
 
@@ -27,23 +28,35 @@ def started_s() -> float:
 
 
 def begin(workload: str, devices: int | None = None, seasons: Sequence[int] | None = None) -> Loop:
-    """The loop of this clone; a former loop's devices are moved to the archive, and that is said.
+    """The loop of this clone, over all that former runs kept, whatever their code and parameters were.
 
     Raises:
         ConfigError: a setting or a parameter is missing or broken.
+        DataError: a part of the accepted data is gone.
         StoreBusy: another process turns this clone's loop.
     """
     settings = load_settings()
     params = load_params(settings.root, workload)
-    _hold(settings.home_dir)
+    hold(settings.home_dir)
     changes = {"devices": devices, "seasons": tuple(seasons) if seasons else None}
     given = {name: value for name, value in changes.items() if value is not None}
     if given:
         params = params.model_copy(update={"loop": params.loop.model_copy(update=given)})
-    loop, archived = new_loop(settings, workload, params)
-    if archived:
-        say(f"  parameters or code changed: the former devices and their data are in {archived}")
+    loop = new_loop(settings, workload, params)
+    note_former_turns(loop)
     return loop
+
+
+def recall_turn(loop: Loop, season: int) -> SeasonRefs | None:
+    """What a season that was lived to the end referred to, and a line that says so; None where it is to be lived."""
+    turn = finished_turn(loop, season)
+    if turn is not None:
+        lived, synced = turn.lived, turn.synced
+        say(
+            f"  {'season':<10} {season} was lived by {lived.devices} devices with model {turn.released.version}, "
+            f"{synced.accepted} records accepted, {synced.lost} lost (unchanged)"
+        )
+    return turn
 
 
 def run_from_terminal(name: str) -> None:
@@ -55,7 +68,7 @@ def run_from_terminal(name: str) -> None:
     try:
         settings = load_settings()
         load_params(settings.root, WORKLOAD)  # a broken parameter is told before anything starts
-        _hold(settings.home_dir)
+        hold(settings.home_dir)
         say("Fieldloop: starting Prefect ...")
         server = start_local_server(settings.home_dir / "prefect" / "server.log")
         flow = getattr(import_module(f"flows.{name}"), name)
@@ -87,19 +100,11 @@ def _follows_ctrl_c(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _hold(home: Path) -> None:
-    """No second process turns this clone's loop meanwhile. The system frees the lock however this process ends."""
-    home.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(home / "loop.lock", timeout=0, is_singleton=True)
-    if lock.is_locked:
-        return
-    try:
-        lock.acquire()
-    except Timeout:
-        raise StoreBusy(
-            f"a loop is running in {home} already: let it finish, or end it with Ctrl-C, then try again"
-        ) from None
-    _HELD.append(lock)
+def hold(home: Path) -> None:
+    """Keep other processes from turning this clone's loop until this one ends."""
+    if home not in _HELD:
+        _HELD[home] = held(home)
+        _HELD[home].__enter__()
 
 
 def without_heartbeat(flow: Callable[[], Any]) -> Any:

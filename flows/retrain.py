@@ -4,14 +4,14 @@ from prefect import flow
 
 from fieldloop.steps import ReleasedRef, accepted_so_far, next_season
 from flows.beginning import begin
-from tasks.data import simulate_history, validate_history, version_data
+from tasks.data import ingest_inbox, simulate_history, validate_history, version_data
 from tasks.field import release_bundle
 from tasks.learning import compress_champion, evaluate_and_register, train_model
 
 
 @flow(name="retrain", validate_parameters=True)
 def retrain(workload: str = "agriculture") -> ReleasedRef:
-    """Validate, version, train, judge, compress, and sign the champion for the next season.
+    """Take in what devices sent, version, train, judge, compress, and sign the champion for the next season.
 
     Args:
         workload: Which block of params.yaml the loop is about.
@@ -19,7 +19,9 @@ def retrain(workload: str = "agriculture") -> ReleasedRef:
     loop = begin(workload)
 
     history = simulate_history(loop)
-    accepted = accepted_so_far(loop, validate_history(loop, history))
+    validated = validate_history(loop, history)
+    ingest_inbox(loop)
+    accepted = accepted_so_far(loop, validated)
     data = version_data(loop, accepted, next_season(loop))
     trained = train_model(loop, data)
     registered = evaluate_and_register(loop, data, trained)

@@ -9,7 +9,7 @@ from prefect import flow
 
 from fieldloop import steps
 from fieldloop.steps import AcceptedRef, ReportRef, SeasonRefs, SyncedRef, started_utc
-from flows.beginning import begin, started_s
+from flows.beginning import begin, recall_turn, started_s
 from tasks.data import simulate_history, validate_history, version_data
 from tasks.field import compare_practices, live_season, release_bundle, sync
 from tasks.learning import compress_champion, evaluate_and_register, train_model
@@ -31,8 +31,12 @@ def season(workload: str = "agriculture", devices: int | None = None, seasons: l
 
     history = simulate_history(loop)
     accepted: AcceptedRef | SyncedRef = validate_history(loop, history)
-    lived_seasons: list[SeasonRefs] = []
+    turns: list[SeasonRefs] = []
     for year in loop.params.loop.seasons:
+        if (turn := recall_turn(loop, year)) is not None:
+            turns.append(turn)
+            accepted = turn.synced
+            continue
         data = version_data(loop, accepted, year)
         trained = train_model(loop, data)
         registered = evaluate_and_register(loop, data, trained)
@@ -41,6 +45,7 @@ def season(workload: str = "agriculture", devices: int | None = None, seasons: l
         lived = live_season(loop, released, year)
         compared = compare_practices(loop, year)
         accepted = synced = sync(loop, lived)
-        lived_seasons.append(SeasonRefs(data, registered, compressed, released, lived, compared, synced))
+        refs = SeasonRefs(data, registered, compressed, released, lived, compared, synced)
+        turns.append(steps.finish_turn(loop, year, refs))
     data = version_data(loop, accepted, loop.params.loop.seasons[-1] + 1)
-    return write_report(loop, lived_seasons, data, started, time.monotonic() - clock)
+    return write_report(loop, turns, data, started, time.monotonic() - clock)

@@ -4,11 +4,12 @@ import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from fieldloop.compression.table import compression_rows
-from fieldloop.steps import AcceptedRef, CompressedRef, Loop, RegisteredRef, SyncedRef
+from fieldloop.steps import AcceptedRef, CompressedRef, IngestedRef, Loop, RegisteredRef, SyncedRef
 
 
 def show_validation(loop: Loop, accepted: AcceptedRef) -> None:
@@ -53,12 +54,25 @@ def show_compression(compressed: CompressedRef) -> None:
     show_picture("compression front", Path(report["picture"]).read_bytes())
 
 
+def show_ingest(ingested: IngestedRef) -> None:
+    """What came out of the inbox, by table, and which batches were refused."""
+    report = json.loads(Path(ingested.report).read_text())
+    words = f"{ingested.batches} batches: {ingested.accepted} accepted, {ingested.quarantined} quarantined"
+    create_table_artifact(table=_by_table(report), key="ingest", description=words)
+    if report["refused"]:
+        refused = [{"batch": batch_id, "reason": reason} for batch_id, reason in report["refused"].items()]
+        create_table_artifact(table=refused, key="ingest-refused", description="Batches that were refused, and why")
+
+
 def show_sync(synced: SyncedRef) -> None:
     """What came home, by table."""
-    ingested = json.loads(Path(synced.report).read_text())["ingest"]
-    rows = [{"table": name, **counts} for name, counts in ingested["tables"].items()]
+    rows = _by_table(json.loads(Path(synced.report).read_text())["ingest"])
     words = f"Season {synced.season}: {synced.accepted} accepted, {synced.quarantined} quarantined, {synced.lost} lost"
     create_table_artifact(table=rows, key=f"sync-{synced.season}", description=words)
+
+
+def _by_table(report: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"table": name, **counts} for name, counts in report["tables"].items()]
 
 
 def show_season(season: int, markdown: str) -> None:

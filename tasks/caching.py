@@ -1,14 +1,15 @@
 """How a step becomes a Prefect task: named, cached by what goes in, and said aloud when it is done.
 
-A task's key covers its references, which carry the loop's id (parameters and code) and content hashes. Before a cached
-result is used, the files that it refers to are looked for; where one is gone the step runs again.
+A task's key covers the references that go in, which carry content hashes, the parameters that the step declares, and
+the code that it runs. A step cannot read a parameter that it does not declare. Before a cached result is used, the
+files that it refers to are looked for; where one is gone the step runs again.
 """
 
 import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
 from textwrap import shorten
@@ -21,8 +22,9 @@ from prefect.settings import PREFECT_LOCAL_STORAGE_PATH
 from prefect.utilities.annotations import NotSet
 
 from fieldedge.durable import write_durably
+from fieldloop.code_version import code_hash
 from fieldloop.progress import say
-from fieldloop.steps import Loop
+from fieldloop.steps import NOT_IN_KEY, Loop
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,6 +36,8 @@ def step(
     name: str,
     told: Callable[[Any], str],
     *,
+    params: tuple[str, ...] = (),
+    settings: tuple[str, ...] = (),
     is_cached: bool = True,
     retries: int = 0,
     timeout_s: float | None = None,
@@ -43,19 +47,33 @@ def step(
     Args:
         name: shown in the UI and on the terminal.
         told: the result in a few words, for the terminal.
-        is_cached: the result depends on the references alone.
+        params: the blocks and values of params.yaml that it reads (`model`, `gates.holdout_seasons`), and no others.
+        settings: the deployment facts that its result depends on.
+        is_cached: the result depends on these, the references and the code alone.
         retries: for steps that fail for passing reasons (a busy store, a link).
         timeout_s: after which the step is given up.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        code = f"{function.__module__}:{function.__name__}"
+
+        def key(parameters: dict[str, Any]) -> str:
+            plain = {parameter: _plain(value, params, settings) for parameter, value in parameters.items()}
+            told_all = json.dumps([name, code_hash(code), plain], sort_keys=True, default=str)
+            return hashlib.sha256(told_all.encode()).hexdigest()
+
+        def key_if_intact(_context: TaskRunContext, parameters: dict[str, Any]) -> str:
+            return _forgotten_unless_intact(key(parameters))
+
         @wraps(function)
-        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        def run(*args: Any, **kwargs: Any) -> R:
             started = time.monotonic()
-            result = function(*args, **kwargs)
+            given = [_narrowed(value, params) for value in args]
+            named = {parameter: _narrowed(value, params) for parameter, value in kwargs.items()}
+            result = function(*given, **named)
             context = TaskRunContext.get()
             if is_cached and context is not None:
-                _remember_files(_key(context, context.parameters), result)
+                _remember_files(key(context.parameters), result)
             _say_done(name, told(result), f"({time.monotonic() - started:.1f} s)")
             return result
 
@@ -68,7 +86,7 @@ def step(
             retry_delay_seconds=2,
             timeout_seconds=timeout_s,
             persist_result=is_cached,
-            cache_key_fn=_key_if_intact if is_cached else None,
+            cache_key_fn=key_if_intact if is_cached else None,
             cache_policy=NotSet if is_cached else NO_CACHE,
             on_completion=[say_when_cached],
         )
@@ -78,9 +96,8 @@ def step(
     return decorate
 
 
-def _key_if_intact(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    """The cache key; what was cached under it is forgotten first where a file of its result is gone."""
-    key = _key(context, parameters)
+def _forgotten_unless_intact(key: str) -> str:
+    """The same key; what was cached under it is forgotten first where a file of its result is gone."""
     note = _note_path(key)
     if note.is_file() and not all(Path(path).exists() for path in json.loads(note.read_text())):
         (_storage() / key).unlink(missing_ok=True)
@@ -88,15 +105,18 @@ def _key_if_intact(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     return key
 
 
-def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    plain = json.dumps({name: _plain(value) for name, value in parameters.items()}, sort_keys=True, default=str)
-    return hashlib.sha256(f"{context.task.name}|{plain}".encode()).hexdigest()
+def _narrowed(value: Any, params: tuple[str, ...]) -> Any:
+    return replace(value, params=value.params.only(params)) if isinstance(value, Loop) else value
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, params: tuple[str, ...], settings: tuple[str, ...]) -> Any:
     if isinstance(value, Loop):
-        return [value.workload, value.loop_id, str(value.settings.root), str(value.settings.home_dir)]
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+        facts = {name: getattr(value.settings, name) for name in ("root", "home_dir", *settings)}
+        return [value.workload, facts, value.params.values_of(params), value.workspace.sample.number]
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    counted = [item.name for item in fields(value) if not item.metadata.items() >= NOT_IN_KEY.items()]
+    return {name: _plain(getattr(value, name), params, settings) for name in counted}
 
 
 def _remember_files(key: str, result: Any) -> None:

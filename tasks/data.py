@@ -2,12 +2,18 @@
 
 from fieldloop import steps
 from fieldloop.progress import relayed
-from fieldloop.steps import AcceptedRef, HistoryRef, Loop, SnapshotRef, SyncedRef
+from fieldloop.steps import AcceptedRef, HistoryRef, IngestedRef, Loop, SnapshotRef, SyncedRef
 from tasks import artifacts
 from tasks.caching import step
 
 
-@step("history", lambda ref: f"{ref.field_seasons} past field-seasons", is_cached=False, timeout_s=3600)
+@step(
+    "history",
+    lambda ref: f"{ref.field_seasons} past field-seasons",
+    params=("history",),
+    is_cached=False,
+    timeout_s=3600,
+)
 def simulate_history(loop: Loop) -> HistoryRef:
     """Past field-seasons; DVC is the cache here."""
     with relayed("field-seasons simulated") as on_output:
@@ -26,7 +32,29 @@ def validate_history(loop: Loop, history: HistoryRef) -> AcceptedRef:
     return accepted
 
 
-@step("version", lambda ref: f"data {ref.data_hash[:12]} ({ref.note})", retries=2, timeout_s=600)
+@step(
+    "ingest",
+    lambda ref: (
+        f"{ref.batches} batches: {ref.accepted} records accepted, {ref.quarantined} quarantined, {ref.refused} refused"
+    ),
+    is_cached=False,
+    retries=2,
+    timeout_s=1800,
+)
+def ingest_inbox(loop: Loop) -> IngestedRef:
+    """What devices have sent since, out of the gateway's inbox, exactly once."""
+    ingested = steps.ingest_inbox(loop)
+    artifacts.show_ingest(ingested)
+    return ingested
+
+
+@step(
+    "version",
+    lambda ref: f"data {ref.data_hash[:12]} ({ref.note})",
+    settings=("is_deployment",),
+    retries=2,
+    timeout_s=600,
+)
 def version_data(loop: Loop, accepted: AcceptedRef | SyncedRef, season: int) -> SnapshotRef:
     """A DVC snapshot; its hash travels with everything after it."""
     return steps.version_data(loop, accepted, season)

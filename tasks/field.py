@@ -7,7 +7,12 @@ from tasks import artifacts
 from tasks.caching import step
 
 
-@step("release", lambda ref: f"bundle {ref.version}, {ref.bytes / 1000:.0f} kB, signed", timeout_s=600)
+@step(
+    "release",
+    lambda ref: f"bundle {ref.version}, {ref.bytes / 1000:.0f} kB, signed",
+    params=("gates.holdout_seasons",),
+    timeout_s=600,
+)
 def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> ReleasedRef:
     """A bundle, signed in the TUF repository."""
     return steps.release_bundle(loop, data, compressed)
@@ -16,6 +21,7 @@ def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> 
 @step(
     "season",
     lambda ref: f"{ref.season} lived offline by {ref.devices} devices, and what they selected sent home",
+    params=("loop.devices", "loop.regions", "loop.upload_budget_bytes", "history.seed"),
     timeout_s=3600,
 )
 def live_season(loop: Loop, released: ReleasedRef, season: int) -> LivedRef:
@@ -36,12 +42,17 @@ def live_season(loop: Loop, released: ReleasedRef, season: int) -> LivedRef:
 )
 def sync(loop: Loop, lived: LivedRef) -> SyncedRef:
     """Batches into the accepted data, exactly once."""
-    synced = steps.ingest(loop, lived)
+    synced = steps.sync_season(loop, lived)
     artifacts.show_sync(synced)
     return synced
 
 
-@step("compare", lambda _path: "the same fields rainfed, by calendar and by threshold", timeout_s=3600)
+@step(
+    "compare",
+    lambda _path: "the same fields rainfed, by calendar and by threshold",
+    params=("practices", "loop.devices", "loop.regions", "history.seed"),
+    timeout_s=3600,
+)
 def compare_practices(loop: Loop, season: int) -> str:
     """What the grower's other practices would have earned."""
     with bar("field-seasons of other practices") as on_progress:

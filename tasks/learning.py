@@ -11,6 +11,7 @@ from tasks.caching import step
 @step(
     "train",
     lambda ref: f"{ref.examples} days of {ref.field_seasons} field-seasons, MLflow run {ref.mlflow_run_id[:8]}",
+    params=("model", "what_if", "gates.holdout_seasons"),
     timeout_s=7200,
 )
 def train_model(loop: Loop, data: SnapshotRef) -> Trained:
@@ -19,7 +20,12 @@ def train_model(loop: Loop, data: SnapshotRef) -> Trained:
         return steps.train_model(loop, data, on_progress)
 
 
-@step("register", lambda ref: f"version {ref.version} {ref.reason.partition('; ')[0]}", timeout_s=1800)
+@step(
+    "register",
+    lambda ref: f"version {ref.version} {ref.reason.partition('; ')[0]}",
+    params=("gates",),
+    timeout_s=1800,
+)
 def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> RegisteredRef:
     """Challenger against champion; the alias moves only when the gate says so."""
     registered = steps.evaluate_and_register(loop, data, trained)
@@ -27,7 +33,7 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> Re
     return registered
 
 
-@step("compress", lambda ref: ref.reason, timeout_s=1800)
+@step("compress", lambda ref: ref.reason, params=("compression", "model", "gates.holdout_seasons"), timeout_s=1800)
 def compress_champion(loop: Loop, data: SnapshotRef, registered: RegisteredRef) -> CompressedRef:
     """INT8 if it is measured to be as good and as fast, otherwise float32."""
     compressed = steps.compress_champion(loop, data, registered)

@@ -1,5 +1,6 @@
 """A missing or broken setting says which, and what to set."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +154,23 @@ def test_a_params_file_that_is_not_one_says_how_to_get_it_back(clone: Path, cont
 def test_a_lost_params_file_says_how_to_get_it_back(clone: Path) -> None:
     (clone / "params.yaml").unlink()
     assert "git checkout params.yaml" in refusal(clone)
+
+
+def test_a_step_reads_the_parameters_that_it_declares_and_no_others() -> None:
+    params = load_params(PROJECT, "agriculture")
+    narrowed = params.only(("model", "gates.holdout_seasons", "compression.parity_sd"))
+    assert narrowed.model == params.model
+    assert narrowed.gates.holdout_seasons == params.gates.holdout_seasons
+    assert narrowed.compression.parity_sd == params.compression.parity_sd
+    for read in (lambda: narrowed.history, lambda: narrowed.gates.bootstrap_draws, lambda: narrowed.compression.search):
+        with pytest.raises(AttributeError):
+            read()
+
+
+def test_the_values_of_a_steps_parameters_are_plain_and_by_name() -> None:
+    params = load_params(PROJECT, "agriculture")
+    values = params.values_of(("gates.holdout_seasons", "practices"))
+    assert list(values) == ["gates.holdout_seasons", "practices"]
+    assert list(values["gates.holdout_seasons"]) == list(params.gates.holdout_seasons)
+    assert values["practices"]["nitrogen_kg_ha"] == params.practices.nitrogen_kg_ha
+    json.dumps(values)

@@ -1,15 +1,26 @@
-"""When the loop's world changes, what the former devices stored and sent is set aside, never deleted."""
+"""What a clone keeps stays where it is; what can be made again may go; the sample world may begin anew."""
 
-import os
-import shutil
+import json
 from pathlib import Path
 
 import pytest
 
-from fieldloop.settings import WorkloadParams, load_params
-from fieldloop.workspace import Workspace, loop_id_of
+from fieldedge.errors import DataError, StoreBusy
+from fieldloop.workspace import Workspace, held
 
-PROJECT = Path(__file__).resolve().parents[1]
+ACCEPTED = ("data/seasons/season=2006/region=champion/fields.parquet", "data/quarantine/history/fields-1.parquet")
+KEPT = (
+    ".fieldloop/gateway/inbox/x.batch",
+    ".fieldloop/gateway/devices.json",
+    ".fieldloop/tuf/keys/root.pem",
+    ".fieldloop/tuf/metadata/1.root.json",
+    ".fieldloop/bundles/agriculture-1.zip",
+    ".fieldloop/mlflow/mlflow.db",
+    ".fieldloop/runs/2006-1/last.ckpt",
+    ".fieldloop/prefect/prefect.db",
+    *ACCEPTED,
+)
+MADE_AGAIN = (".fieldloop/examples/a.npz", ".fieldloop/prefect/storage/key", ".fieldloop/report.html")
 
 
 @pytest.fixture
@@ -17,132 +28,120 @@ def space(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path, tmp_path / ".fieldloop")
 
 
-@pytest.fixture(scope="module")
-def params() -> WorkloadParams:
-    return load_params(PROJECT, "agriculture")
+def leave(space: Workspace, *names: str) -> None:
+    for name in names:
+        path = space.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
 
 
-def live_in(space: Workspace, said: str = "a season") -> None:
-    """Leave behind what a loop makes."""
-    for name in ("devices/dev-00/store.db", "gateway/inbox/x.batch", "lived/2006/fleet.json", "tuf/1.root.json"):
-        write(space.home / name, said)
-    for name in ("seasons/season=2006/fields.parquet", "quarantine/x/fields.parquet", "history/fields.parquet"):
-        write(space.root / "data" / name, said)
+def found(space: Workspace) -> set[str]:
+    files = (path.relative_to(space.root).as_posix() for path in space.root.rglob("*") if path.is_file())
+    return {name for name in files if not name.endswith(("loop.lock", "world.json"))}
 
 
-def write(path: Path, said: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(said)
+def test_preparing_a_clone_moves_nothing_that_it_keeps(space: Workspace) -> None:
+    leave(space, *KEPT, *MADE_AGAIN)
+    space.prepare()
+    space.prepare()
+    assert found(space) == {*KEPT, *MADE_AGAIN}
 
 
-def archived(space: Workspace) -> dict[str, str]:
-    """Every archived file by its place below `archive/<loop>-<n>/`, and what stands in it."""
-    folder = space.home / "archive"
-    found = [path for path in folder.rglob("*") if path.is_file()]
-    return {"/".join(path.relative_to(folder).parts[1:]): path.read_text() for path in found}
+def test_an_earlier_layouts_devices_and_their_seasons_are_found_in_the_sample_world(space: Workspace) -> None:
+    leave(space, ".fieldloop/devices/dev-00/store.db", ".fieldloop/lived/2006/fleet.json", *KEPT)
+    space.prepare()
+    space.prepare()
+    assert (space.sample.devices / "dev-00" / "store.db").read_text() == ".fieldloop/devices/dev-00/store.db"
+    assert (space.sample.seasons / "2006" / "fleet.json").is_file()
+    assert {*KEPT} <= found(space)
 
 
-LIVED = ("devices/dev-00/store.db", "gateway/inbox/x.batch", "lived/2006/fleet.json")
-ACCEPTED = ("seasons/season=2006/fields.parquet", "quarantine/x/fields.parquet")
+def test_an_earlier_layout_that_was_half_moved_is_moved_to_its_end(space: Workspace) -> None:
+    leave(space, ".fieldloop/sample/world-1/devices/dev-00/store.db", ".fieldloop/lived/2006/fleet.json")
+    space.prepare()
+    assert (space.sample.devices / "dev-00" / "store.db").is_file()
+    assert (space.sample.seasons / "2006" / "fleet.json").is_file()
 
 
-def test_a_fresh_clone_begins_with_nothing_to_set_aside(space: Workspace) -> None:
-    assert space.loop_id() is None
-    assert space.begin("aaa") is None
-    assert space.loop_id() == "aaa"
+def test_the_next_sample_world_has_other_names_and_nothing_is_moved(space: Workspace) -> None:
+    leave(space, ".fieldloop/sample/world-1/devices/dev-00/store.db", *KEPT)
+    before = found(space)
+    assert (space.sample.number, space.sample.prefix) == (1, "")
+
+    former = space.sample.begin_anew()
+
+    assert former == space.home / "sample" / "world-1"
+    assert (space.sample.number, space.sample.prefix) == (2, "w2-")
+    assert found(space) == before
+    assert not space.sample.devices.exists()
 
 
-def test_the_same_loop_again_moves_nothing(space: Workspace) -> None:
-    space.begin("aaa")
-    live_in(space)
-    assert space.begin("aaa") is None
-    assert all((space.home / name).is_file() for name in LIVED)
-    assert not (space.home / "archive").exists()
+def test_a_sample_world_that_has_not_begun_is_not_counted_on(space: Workspace) -> None:
+    assert space.sample.begin_anew() is None
+    leave(space, ".fieldloop/sample/world-1/devices/dev-00/store.db")
+    space.sample.begin_anew()
+    assert space.sample.begin_anew() is None
+    assert space.sample.number == 2
 
 
-def test_another_loop_finds_its_world_empty_and_the_former_one_in_the_archive(space: Workspace) -> None:
-    space.begin("aaa")
-    live_in(space)
-    target = space.begin("bbb")
-    assert target == space.home / "archive" / "aaa-1"
-    assert archived(space) == dict.fromkeys((*LIVED, *ACCEPTED), "a season")
-    assert not any(path.exists() for path in (space.devices, space.inbox, space.seasons, space.quarantine))
-    assert space.loop_id() == "bbb"
+@pytest.mark.parametrize("said", ["", "[]", '{"world": "two"}', "{"])
+def test_a_damaged_note_of_the_world_is_told_with_how_to_mend_it(space: Workspace, said: str) -> None:
+    leave(space, ".fieldloop/sample/world.json")
+    (space.home / "sample" / "world.json").write_text(said)
+    with pytest.raises(DataError, match=r"world\.json is damaged .* highest number"):
+        _ = space.sample.number
 
 
-def test_releases_and_the_simulated_past_go_on_over_a_change_of_loop(space: Workspace) -> None:
-    space.begin("aaa")
-    live_in(space)
-    space.begin("bbb")
-    assert (space.tuf / "1.root.json").is_file()
-    assert (space.history / "fields.parquet").is_file()
+def test_cleaning_deletes_what_is_made_again_and_nothing_else(space: Workspace) -> None:
+    leave(space, *KEPT, *MADE_AGAIN, ".fieldloop/sample/world-1/devices/dev-00/store.db")
+    gone = space.forget_caches()
+    assert {path.name for path in gone} == {"examples", "storage", "report.html"}
+    assert found(space) == {*KEPT, ".fieldloop/sample/world-1/devices/dev-00/store.db"}
+    assert space.forget_caches() == []
 
 
-def test_two_changes_to_and_fro_are_archived_apart(space: Workspace) -> None:
-    for number, loop_id in enumerate(("aaa", "bbb", "aaa", "bbb")):
-        space.begin(loop_id)
-        live_in(space, f"world {number}")
-    space.begin("ccc")
-    names = sorted(path.name for path in (space.home / "archive").iterdir())
-    assert names == ["aaa-1", "aaa-2", "bbb-1", "bbb-2"]
+def test_what_cannot_be_made_again_is_named_and_counted(space: Workspace) -> None:
+    assert space.kept() == {}
+    leave(space, *KEPT)
+    space.device_registry.write_text(json.dumps({"dev-00": "00", "dev-01": "01"}))
+    assert space.kept() == {
+        "files of accepted data (data/seasons)": 1,
+        "files of quarantine (data/quarantine)": 1,
+        "batches in the gateway's inbox": 1,
+        "registered devices": 2,
+        "keys of the release repository": 1,
+        "released bundles": 1,
+        "files of the model registry (mlflow)": 1,
+    }
 
 
-@pytest.mark.parametrize("moves", range(5))
-def test_a_crash_between_two_moves_loses_nothing_and_the_next_call_ends_the_work(
-    space: Workspace, monkeypatch: pytest.MonkeyPatch, moves: int
-) -> None:
-    space.begin("aaa")
-    live_in(space)
-    real, done = shutil.move, []
-
-    def cut_off(source: Path, target: Path) -> None:
-        if len(done) == moves:
-            raise KeyboardInterrupt
-        done.append(real(source, target))
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(shutil, "move", cut_off)
-        space.begin("bbb")
-    assert space.loop_id() == "aaa"
-    space.begin("bbb")
-    assert archived(space) == dict.fromkeys((*LIVED, *ACCEPTED), "a season")
-    assert not space.devices.exists()
-    assert space.loop_id() == "bbb"
+def test_setting_a_clone_aside_moves_all_and_loses_nothing(space: Workspace) -> None:
+    leave(space, *KEPT)
+    target = space.set_aside("before-1")
+    assert target == space.root / ".fieldloop.before-1"
+    moved = {path.read_text() for path in target.rglob("*") if path.is_file()}
+    assert moved == {*KEPT}
+    assert not space.home.exists()
+    assert space.set_aside("before-1") == target  # again, after a crash at the very end
 
 
-def test_a_home_on_another_disk_takes_the_archive_too(tmp_path: Path) -> None:
-    disk = Path("/dev/shm")  # noqa: S108  (another file system is what the test is about)
-    if not disk.is_dir() or disk.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("no second file system to write on")
-    home = disk / f"fieldloop-test-{os.getpid()}"
-    try:
-        space = Workspace(tmp_path, home)
-        space.begin("aaa")
-        live_in(space)
-        space.begin("bbb")
-        assert archived(space) == dict.fromkeys((*LIVED, *ACCEPTED), "a season")
-        assert not space.seasons.exists()
-    finally:
-        shutil.rmtree(home)
+def test_a_clone_that_was_half_set_aside_is_set_aside_to_its_end(space: Workspace) -> None:
+    leave(space, *KEPT)
+    half = space.root / ".fieldloop.before-1" / "data"
+    half.mkdir(parents=True)
+    space.seasons.replace(half / "seasons")
+    target = space.set_aside("before-1")
+    assert {path.read_text() for path in target.rglob("*") if path.is_file()} == {*KEPT}
 
 
-def test_a_loop_is_named_by_its_parameters_and_its_code(tmp_path: Path, params: WorkloadParams) -> None:
-    write(tmp_path / "src" / "fieldloop" / "steps.py", "x = 1\n")
-    first = loop_id_of(tmp_path, params)
-    assert first == loop_id_of(tmp_path, params)
-    fewer = params.model_copy(update={"loop": params.loop.model_copy(update={"devices": 2})})
-    write(tmp_path / "src" / "fieldloop" / "report" / "page.py", "colour = 'green'\n")
-    assert loop_id_of(tmp_path, fewer) != first == loop_id_of(tmp_path, params)
-    write(tmp_path / "src" / "fieldloop" / "steps.py", "x = 2\n")
-    assert loop_id_of(tmp_path, params) != first
+def test_one_process_at_a_time_turns_a_clones_loop(tmp_path: Path) -> None:
+    from filelock import FileLock
 
-
-@pytest.mark.parametrize("parent", ["ui", "report"])
-def test_a_clone_in_a_folder_of_any_name_sees_its_code_change(
-    tmp_path: Path, params: WorkloadParams, parent: str
-) -> None:
-    clone = tmp_path / parent / "clone"
-    write(clone / "src" / "fieldloop" / "steps.py", "x = 1\n")
-    first = loop_id_of(clone, params)
-    write(clone / "src" / "fieldloop" / "steps.py", "x = 2\n")
-    assert loop_id_of(clone, params) != first
+    with held(tmp_path / "home"), held(tmp_path / "home"):  # the same process may nest
+        pass
+    with (
+        FileLock(tmp_path / "home" / "loop.lock"),
+        pytest.raises(StoreBusy, match="a loop is running in"),
+        held(tmp_path / "home"),
+    ):
+        pass

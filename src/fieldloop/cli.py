@@ -93,6 +93,57 @@ def register_device(
 
 
 @app.command()
+def clean() -> None:
+    """Delete what the next run makes again: caches, Data Docs, the report. Data, devices, keys and models stay."""
+    from fieldloop.workspace import held, workspace_of
+
+    settings = load_settings()
+    with held(settings.home_dir):
+        gone = workspace_of(settings).forget_caches()
+    typer.echo(f"deleted: {', '.join(path.name for path in gone) or 'nothing'}")
+
+
+@app.command()
+def reset_sample() -> None:
+    """Begin the sample world anew: other devices on the same fields. All that was accepted, sent or learned stays."""
+    from fieldloop.workspace import held, workspace_of
+
+    settings = load_settings()
+    with held(settings.home_dir):
+        sample = workspace_of(settings).sample
+        former = sample.begin_anew()
+    if former is None:
+        typer.echo("the sample world has not begun; `make season` begins it")
+    else:
+        typer.echo(f"world {sample.number} begins with the next `make season`; the one before stays in {former}")
+
+
+@app.command()
+def reset(
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Make this clone as new: its data, keys, models and devices are set aside in a folder, after a question."""
+    from fieldloop.workspace import held, workspace_of
+
+    settings = load_settings()
+    workspace = workspace_of(settings)
+    kept = workspace.kept()
+    if not kept:
+        typer.echo(f"there is nothing to set aside in {settings.home_dir}")
+        return
+    typer.echo("This clone begins anew. What cannot be made again and is set aside:")
+    for words, count in kept.items():
+        typer.echo(f"  {count:>6} {words}")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise ConfigError("nobody is there to be asked; say `fieldloop reset --yes` if all of this is to go")
+        typer.confirm("Devices in the field then no longer know this clone. Set all of it aside?", abort=True)
+    with held(settings.home_dir):
+        target = workspace.set_aside(f"before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    typer.echo(f"set aside in {target}; move it back, or delete it yourself")
+
+
+@app.command()
 def ui() -> None:
     """Serve Prefect, MLflow, Data Docs and the report on this machine until Ctrl-C."""
     from fieldloop.ui import serve_ui

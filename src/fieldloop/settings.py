@@ -4,9 +4,10 @@ A missing or broken value is a ConfigError that names it and says what to set. N
 """
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -68,6 +69,29 @@ class Settings(BaseSettings):
 
 class _Params(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def only(self, names: Sequence[str]) -> Self:
+        """These blocks and values (`model`, `gates.holdout_seasons`): reading any other is an AttributeError."""
+        inner: dict[str, list[str]] = {}
+        for name in names:
+            block, _, rest = name.partition(".")
+            inner.setdefault(block, []).extend([rest] if rest else [])
+        values = {block: getattr(self, block) for block in inner}
+        kept = {block: values[block].only(rest) if rest else values[block] for block, rest in inner.items()}
+        narrowed = self.model_construct(**kept)
+        for default in set(type(self).model_fields) - set(kept):
+            narrowed.__dict__.pop(default, None)
+        return narrowed
+
+    def values_of(self, names: Sequence[str]) -> dict[str, Any]:
+        """Each of these blocks and values as plain JSON, by name."""
+        found: dict[str, Any] = {}
+        for name in names:
+            value: Any = self
+            for part in name.split("."):
+                value = getattr(value, part)
+            found[name] = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+        return found
 
 
 class HistoryParams(_Params):

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,14 +31,20 @@ if TYPE_CHECKING:
     from fieldloop.evaluation import Predict
     from fieldloop.field_data import SeasonStore
     from fieldloop.fleet import Fleet
+    from fieldloop.ingest import IngestReport
     from fieldloop.report import SeasonStory
     from fieldloop.simulation.world import FieldSpec
     from fieldloop.training import Practise, Trained
     from fieldloop.workloads.agriculture.examples import Examples
 
 OnProgress = Callable[[int, int], None]
+TURN = "turn.json"
+KEPT_EXAMPLES = 12  # cached files of examples, the last used to be built
 GOLDEN_ROWS = 32
 GOLDEN_TOLERANCE = 0.05  # standard deviations of each output: other processors round 8-bit products otherwise
+
+
+NOT_IN_KEY = {"in_key": False}  # a value of a reference that no later step depends on
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,6 @@ class Loop:
     settings: Settings
     workload: str
     params: WorkloadParams
-    loop_id: str
 
     @property
     def workspace(self) -> Workspace:
@@ -77,12 +82,16 @@ class AcceptedRef:
 
 @dataclass(frozen=True)
 class SnapshotRef:
-    """A version of the accepted data, from which a model for `season` may learn what lies before it."""
+    """A version of the accepted data, from which a model for `season` may learn what lies before it.
 
-    data_hash: str
+    `learnable_hash` is the content of that alone: two versions that differ in later seasons teach the same.
+    """
+
+    data_hash: str = field(metadata=NOT_IN_KEY)
     season: int
-    note: str
-    is_committed: bool
+    learnable_hash: str
+    note: str = field(metadata=NOT_IN_KEY)
+    is_committed: bool = field(metadata=NOT_IN_KEY)
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,22 @@ class ReleasedRef:
     bytes: int
     bundle: str
 
+    @property
+    def summary(self) -> str:
+        """Its last words for the terminal."""
+        return f"bundle {self.version} is signed and released: {self.bytes / 1000:.0f} kB, sha256 {self.sha256}"
+
+
+@dataclass(frozen=True)
+class IngestedRef:
+    """What one ingest took out of the gateway's inbox. `report` is its JSON."""
+
+    batches: int
+    accepted: int
+    quarantined: int
+    refused: int
+    report: str
+
 
 @dataclass(frozen=True)
 class LivedRef:
@@ -148,6 +173,25 @@ class SeasonRefs:
     lived: LivedRef
     compared: str
     synced: SyncedRef
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> "SeasonRefs":
+        """The references that `asdict` wrote down."""
+        return cls(
+            SnapshotRef(**record["data"]),
+            RegisteredRef(**record["registered"]),
+            CompressedRef(**record["compressed"]),
+            ReleasedRef(**record["released"]),
+            LivedRef(**record["lived"]),
+            str(record["compared"]),
+            SyncedRef(**record["synced"]),
+        )
+
+    def files(self) -> list[Path]:
+        """The files that it refers to."""
+        parts: list[Any] = [self.registered, self.compressed, self.released, self.lived, self.synced]
+        values = [value for part in parts for value in asdict(part).values()] + [self.compared]
+        return [Path(value) for value in values if isinstance(value, str) and value.startswith("/")]
 
 
 @dataclass(frozen=True)
@@ -214,7 +258,7 @@ def version_data(loop: Loop, accepted: AcceptedRef | SyncedRef, season: int) -> 
         loop.settings.is_deployment,
         accepted.season if isinstance(accepted, SyncedRef) else season - 1,
     )
-    return SnapshotRef(made.data_hash, season, made.note, made.committed)
+    return SnapshotRef(made.data_hash, season, _learnable_hash(loop, season), made.note, made.committed)
 
 
 def accepted_so_far(loop: Loop, accepted: AcceptedRef) -> AcceptedRef:
@@ -223,12 +267,20 @@ def accepted_so_far(loop: Loop, accepted: AcceptedRef) -> AcceptedRef:
 
 
 def next_season(loop: Loop) -> int:
-    """The harvest year after the last accepted one: a model for it may learn from everything."""
-    return max(_store(loop).seasons()) + 1
+    """The harvest year after the last accepted one: a model for it may learn from everything.
+
+    Raises:
+        DataError: nothing is accepted yet.
+    """
+    seasons = _store(loop).seasons()
+    if not seasons:
+        raise DataError(f"nothing is accepted in {loop.workspace.seasons} yet: there is nothing to learn from")
+    return max(seasons) + 1
 
 
 def train_model(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> "Trained":
     """Fit the workload's model on every accepted season before `data.season` that is not held out."""
+    from fieldloop.code_version import code_hash
     from fieldloop.registry import git_commit
     from fieldloop.training import train
 
@@ -236,7 +288,7 @@ def train_model(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> "Trai
     examples = _training_examples(loop, data)
     tags = {
         "git_commit": git_commit(loop.settings.root),
-        "loop_id": loop.loop_id,
+        "code_hash": code_hash("fieldloop.steps:train_model"),
         "for_season": str(data.season),
         "contract_hash": _contract(loop).hash,
     }
@@ -407,7 +459,7 @@ def deliver(loop: Loop, released: ReleasedRef, on_progress: OnProgress) -> int:
 def live_season(loop: Loop, released: ReleasedRef, season: int, on_progress: OnProgress) -> LivedRef:
     """Every device lives through the season offline, one process each, in its own simulated field."""
     lived = _fleet(loop).live_season(season_fields(loop, season), loop.settings.worker_count, on_progress)
-    path = loop.workspace.seasons_lived / str(season) / "fleet.json"
+    path = _season_folder(loop, season) / "fleet.json"
     _write_json(path, {**lived.as_record(), "bundle_sha256": released.sha256})
     return LivedRef(season, lived.devices, str(path))
 
@@ -426,17 +478,22 @@ def send_home(loop: Loop, lived: LivedRef, on_progress: OnProgress) -> LivedRef:
     return lived
 
 
-def ingest(loop: Loop, lived: LivedRef) -> SyncedRef:
-    """Batches into the accepted data, exactly once, through the same expectations; then every record is looked for."""
-    from fieldloop.ingest import account_for, ingest_batches
+def ingest_inbox(loop: Loop) -> IngestedRef:
+    """Every batch that waits in the gateway's inbox into the accepted data, exactly once."""
+    report = _ingest(loop, loop.workspace.data_docs / "ingest")
+    path = _write_json(loop.workspace.home / "validation" / "ingest.json", report.as_dict())
+    return IngestedRef(
+        len(report.batches), report.records_accepted, report.records_quarantined, len(report.refused), str(path)
+    )
+
+
+def sync_season(loop: Loop, lived: LivedRef) -> SyncedRef:
+    """What the devices sent of a season into the accepted data; then every record of it is looked for."""
+    from fieldloop.ingest import account_for
 
     space = loop.workspace
-    store = _store(loop)
-    docs = space.data_docs / f"season-{lived.season}"
-    report = ingest_batches(
-        space.inbox, space.device_registry, store, space.quarantine, _contract(loop), date.today(), docs
-    )
-    account = account_for(space.inbox, store, space.quarantine, lived.season)
+    report = _ingest(loop, space.data_docs / f"season-{lived.season}")
+    account = account_for(space.inbox, _store(loop), space.quarantine, lived.season)
     fleet = json.loads(Path(lived.report).read_text())
     unacknowledged = fleet["records_selected"] - fleet["records_acknowledged"]
     path = _write_json(
@@ -444,6 +501,15 @@ def ingest(loop: Loop, lived: LivedRef) -> SyncedRef:
     )
     return SyncedRef(
         lived.season, account.accepted, account.quarantined, unacknowledged + len(account.missing), str(path)
+    )
+
+
+def _ingest(loop: Loop, docs: Path) -> "IngestReport":
+    from fieldloop.ingest import ingest_batches
+
+    space = loop.workspace
+    return ingest_batches(
+        space.inbox, space.device_registry, _store(loop), space.quarantine, _contract(loop), date.today(), docs
     )
 
 
@@ -457,7 +523,7 @@ def compare_practices(loop: Loop, season: int, on_progress: OnProgress) -> str:
     jobs = [(spec, practice) for practice in practices.values() for spec in fields]
     outcomes = [outcome.as_record() for outcome in run_practices(jobs, loop.settings.worker_count, on_progress)]
     by_practice = {name: outcomes[i * len(fields) : (i + 1) * len(fields)] for i, name in enumerate(practices)}
-    return str(_write_json(loop.workspace.seasons_lived / str(season) / "practices.json", by_practice))
+    return str(_write_json(_season_folder(loop, season) / "practices.json", by_practice))
 
 
 def write_season_report(
@@ -471,8 +537,8 @@ def write_season_report(
     stories = [_story(loop, refs, data_hash) for refs, data_hash in zip(seasons, hashes, strict=True)]
     environment = {
         "started_utc": started,
-        "loop_id": loop.loop_id,
         "git_commit": git_commit(loop.settings.root),
+        "sample_world": loop.workspace.sample.number,
         "processes": loop.settings.worker_count,
     }
     report = build_report(stories, wall_s, environment)
@@ -531,17 +597,20 @@ def season_fields(loop: Loop, season: int) -> "list[FieldSpec]":
     from fieldloop.simulation.world import field_specs
 
     specs: list[FieldSpec] = []
-    ids, regions = device_ids(loop), loop.params.loop.regions
+    ids, regions, prefix = device_ids(loop), loop.params.loop.regions, loop.workspace.sample.prefix
     for i, region in enumerate(regions):
         devices = ids[i :: len(regions)]
         if devices:
-            specs += field_specs(region, season, len(devices), loop.params.history.seed, "fieldloop", devices)
+            specs += field_specs(
+                region, season, len(devices), loop.params.history.seed, "fieldloop", devices, prefix=prefix
+            )
     return specs
 
 
 def device_ids(loop: Loop) -> list[str]:
-    """The devices' names."""
-    return [f"dev-{i:02d}" for i in range(loop.params.loop.devices)]
+    """The names of the sample world's devices."""
+    prefix = loop.workspace.sample.prefix
+    return [f"{prefix}dev-{i:02d}" for i in range(loop.params.loop.devices)]
 
 
 def folder_hash(folder: Path, pattern: str) -> str:
@@ -574,16 +643,18 @@ def _fleet(loop: Loop) -> "Fleet":
     from fieldloop.gateway.devices import DeviceRegistry
     from fieldloop.release import ReleaseRepository
 
+    ids = device_ids(loop)
     fleet = Fleet(
-        loop.workspace.devices,
+        loop.workspace.sample.devices,
         loop.settings.edge_python_path,
         ReleaseRepository(loop.workspace.tuf).trusted_root(),
         DeviceRegistry(loop.workspace.device_registry),
         loop.workload,
         loop.params.loop.upload_budget_bytes,
+        ids,
     )
-    if fleet.device_ids() != device_ids(loop):
-        fleet.provision(device_ids(loop), loop.settings.worker_count)
+    if not fleet.is_provisioned():
+        fleet.provision(ids, loop.settings.worker_count)
     return fleet
 
 
@@ -599,13 +670,15 @@ def _gateway(loop: Loop) -> "Iterator[str]":
 
 
 def _run_folder(loop: Loop, data: SnapshotRef) -> Path:
+    from fieldloop.code_version import code_hash
+
     params = [part.model_dump(mode="json") for part in (loop.params.model, loop.params.what_if)]
-    key = json.dumps([loop.loop_id, data.data_hash, data.season, params])
+    key = json.dumps([code_hash("fieldloop.steps:train_model"), data.learnable_hash, data.season, params])
     return loop.workspace.runs / f"{data.season}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
 
 
 def _training_examples(loop: Loop, data: SnapshotRef) -> "Examples":
-    return _examples(loop, _training_seasons(loop, data), f"{data.data_hash[:16]}-before-{data.season}")
+    return _examples(loop, _training_seasons(loop, data))
 
 
 def _training_seasons(loop: Loop, data: SnapshotRef) -> list[int]:
@@ -619,20 +692,41 @@ def _tables(loop: Loop, seasons: Sequence[int]) -> dict[str, Any]:
 
 
 def _held_out_examples(loop: Loop) -> "Examples":
-    return _examples(loop, loop.params.gates.holdout_seasons, "held-out")
+    return _examples(loop, loop.params.gates.holdout_seasons)
 
 
-def _examples(loop: Loop, seasons: Sequence[int], name: str) -> "Examples":
-    """Examples of some seasons, built once for this loop."""
+def _examples(loop: Loop, seasons: Sequence[int]) -> "Examples":
+    """Examples of some seasons, built once for the same rows and the same code."""
+    from fieldloop.code_version import code_hash
     from fieldloop.workloads import WORKLOADS
     from fieldloop.workloads.agriculture.examples import load_examples, save_examples
 
-    path = loop.workspace.home / "examples" / f"{loop.loop_id}-{name}.npz"
+    code = code_hash("fieldloop.workloads.agriculture.examples")
+    path = loop.workspace.examples / f"{code}-{_content_hash(loop, seasons)[:20]}.npz"
     if path.is_file():
         return load_examples(path)
     examples = WORKLOADS[loop.workload].examples(_tables(loop, seasons))
     save_examples(examples, path)
+    files = sorted(loop.workspace.examples.glob("*.npz"), key=lambda file: file.stat().st_mtime)
+    for outdated in files[:-KEPT_EXAMPLES]:
+        outdated.unlink(missing_ok=True)
     return examples
+
+
+def _learnable_hash(loop: Loop, season: int) -> str:
+    return _content_hash(loop, [accepted for accepted in _store(loop).seasons() if accepted < season])
+
+
+def _content_hash(loop: Loop, seasons: Sequence[int]) -> str:
+    """SHA-256 over the accepted rows of some seasons, as they lie on disk."""
+    digest = hashlib.sha256()
+    for season in sorted(seasons):
+        digest.update(f"{season} {folder_hash(loop.workspace.seasons / f'season={season}', '*.parquet')}".encode())
+    return digest.hexdigest()
+
+
+def _season_folder(loop: Loop, season: int) -> Path:
+    return loop.workspace.sample.seasons / str(season)
 
 
 def _golden_rows(examples: "Examples") -> "np.ndarray[Any, np.dtype[np.float32]]":
@@ -658,20 +752,48 @@ def _write_json(path: Path, value: Any) -> Path:
     return path
 
 
-def new_loop(settings: Settings, workload: str, params: WorkloadParams) -> tuple[Loop, Path | None]:
-    """The loop of these parameters and this code, and where a former loop's devices went, if there was one.
+def new_loop(settings: Settings, workload: str, params: WorkloadParams) -> Loop:
+    """The loop of these parameters, over what this clone has: nothing that was kept is moved.
 
     Accepted data that was deleted by hand is brought back from its last version.
-    """
-    from fieldloop.field_data import restore
-    from fieldloop.workspace import loop_id_of
 
-    loop = Loop(settings, workload, params, loop_id_of(settings.root, params))
-    is_same = loop.workspace.loop_id() == loop.loop_id
-    archived = loop.workspace.begin(loop.loop_id)
-    if is_same and not loop.workspace.seasons.exists():
-        restore(settings.root, loop.workspace.seasons)
-    return loop, archived
+    Raises:
+        DataError: a part of the accepted data is gone; the message says which, and how to bring it back.
+    """
+    from fieldloop.field_data import missing_from_last_version, restore
+
+    loop = Loop(settings, workload, params)
+    space = loop.workspace
+    space.prepare()
+    if not space.seasons.exists():
+        restore(settings.root, space.seasons)
+    elif missing := missing_from_last_version(settings.root, space.seasons):
+        pointer = space.seasons.with_name(f"{space.seasons.name}.dvc").relative_to(settings.root)
+        raise DataError(
+            f"{len(missing)} files of accepted data that {pointer} names are gone from {space.seasons}, "
+            f"{missing[0]} among them; nothing is learned without them. Bring them back: dvc checkout {pointer}"
+        )
+    return loop
+
+
+def finished_turn(loop: Loop, season: int) -> SeasonRefs | None:
+    """What a season that the sample world's devices lived through to the end referred to; None where it is to be lived.
+
+    A season is lived once: other code or parameters later do not change what happened in it. Where a file of it is
+    gone, its steps are gone through again, and what is cached of them is found.
+    """
+    path = _season_folder(loop, season) / TURN
+    try:
+        refs = SeasonRefs.of(json.loads(path.read_bytes())["refs"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None  # not lived to the end, or by code that referred to other things
+    return refs if all(file.exists() for file in refs.files()) else None
+
+
+def finish_turn(loop: Loop, season: int, refs: SeasonRefs) -> SeasonRefs:
+    """Note that a season was lived to the end."""
+    _write_json(_season_folder(loop, season) / TURN, {"refs": asdict(refs)})
+    return refs
 
 
 def started_utc() -> str:

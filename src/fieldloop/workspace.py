@@ -1,22 +1,84 @@
-"""Where a clone keeps what the loop makes, and what happens when its world changes.
+"""Where a clone keeps what it has: the system's own folders, and the sample world's beside them.
 
-`data/` holds what DVC versions; everything else is under `.fieldloop/`. A loop is named by its parameters and its
-code. When either changes, the devices' world begins anew: what the former devices stored and sent is moved to
-`.fieldloop/archive/`, never deleted. Releases and the model registry go on.
+`data/` holds what DVC versions; everything else is under `.fieldloop/`. The system's folders (accepted data,
+quarantine, inbox, device registry, releases and their keys, models) are never moved or emptied by a change of code or
+parameters. The sample world's devices and what they went through have a folder of their own, `.fieldloop/sample`, in
+which a person may begin the next world.
 """
 
-import hashlib
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from fieldedge.durable import write_durably
-from fieldloop.settings import Settings, WorkloadParams
+from filelock import FileLock, Timeout
 
-_CODE = ("src/fieldloop", "edge/src/fieldedge", "tasks")
-_NOT_IN_LOOP = ("ui", "report")  # how it looks does not change what happened
+from fieldedge.durable import fsync_directory, write_durably
+from fieldedge.errors import DataError, StoreBusy
+from fieldloop.settings import Settings
+
+_MADE_AGAIN = ("data_docs", "examples", "matplotlib", "ui", "validation", "prefect/storage")
+_MADE_AGAIN_FILES = ("report.html", "report.json", "loop.json")
+
+
+@dataclass(frozen=True)
+class SampleWorld:
+    """The simulated devices' folder. Worlds lie side by side in it, by number; a reset counts on and moves nothing."""
+
+    root: Path
+
+    @property
+    def number(self) -> int:
+        """Which world this is: 1, and one more after each reset.
+
+        Raises:
+            DataError: the note of it is damaged.
+        """
+        try:
+            return int(json.loads(self._note.read_bytes())["world"])
+        except FileNotFoundError:
+            return 1
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f'{self._note} is damaged ({error!r}); expected an object like {{"world": 2}}. Write it with the '
+                f"highest number that a folder world-<number> in {self.root} has"
+            ) from error
+
+    @property
+    def prefix(self) -> str:
+        """What the names of this world's devices and fields begin with, so that no two worlds share one."""
+        return "" if self.number == 1 else f"w{self.number}-"
+
+    @property
+    def folder(self) -> Path:
+        return self.root / f"world-{self.number}"
+
+    @property
+    def devices(self) -> Path:
+        return self.folder / "devices"
+
+    @property
+    def seasons(self) -> Path:
+        """What each season came to: `<season>/fleet.json`, `sync.json`, `practices.json`; `turn.json` at its end."""
+        return self.folder / "seasons"
+
+    def begin_anew(self) -> Path | None:
+        """Begin the next world; the folder where this one stays, or None where it has not begun.
+
+        Its devices stay registered and what they sent stays accepted: the next world's have other names.
+        """
+        folder = self.folder
+        if not folder.exists():
+            return None
+        write_durably(self._note, json.dumps({"world": self.number + 1}).encode() + b"\n")
+        return folder
+
+    @property
+    def _note(self) -> Path:
+        return self.root / "world.json"
 
 
 @dataclass(frozen=True)
@@ -43,6 +105,10 @@ class Workspace:
         return self.home / "runs"
 
     @property
+    def examples(self) -> Path:
+        return self.home / "examples"
+
+    @property
     def data_docs(self) -> Path:
         return self.home / "data_docs"
 
@@ -55,10 +121,6 @@ class Workspace:
         return self.home / "bundles"
 
     @property
-    def devices(self) -> Path:
-        return self.home / "devices"
-
-    @property
     def inbox(self) -> Path:
         return self.home / "gateway" / "inbox"
 
@@ -67,42 +129,85 @@ class Workspace:
         return self.home / "gateway" / "devices.json"
 
     @property
-    def seasons_lived(self) -> Path:
-        return self.home / "lived"
+    def mlflow(self) -> Path:
+        return self.home / "mlflow"
 
-    @cached_property
-    def _loop_file(self) -> Path:
-        return self.home / "loop.json"
+    @property
+    def sample(self) -> SampleWorld:
+        return SampleWorld(self.home / "sample")
 
-    def loop_id(self) -> str | None:
-        """The loop whose devices and data are here; None in a fresh clone."""
-        if not self._loop_file.is_file():
-            return None
-        return str(json.loads(self._loop_file.read_text())["loop_id"])
-
-    def begin(self, loop_id: str) -> Path | None:
-        """Make this the workspace of `loop_id`; returns where a former loop's devices and data went, if any."""
+    def prepare(self) -> None:
+        """Make what every run needs, and move what an earlier layout kept elsewhere. Doing it again changes nothing."""
         self.home.mkdir(parents=True, exist_ok=True)
-        (self.home / "mlflow").mkdir(exist_ok=True)
-        if self.loop_id() == loop_id:
-            return None
-        archived = self._archive(self.loop_id() or "unnamed")
-        write_durably(self._loop_file, json.dumps({"loop_id": loop_id}).encode())
-        return archived
+        self.mlflow.mkdir(exist_ok=True)
+        for former, now in (("devices", self.sample.devices), ("lived", self.sample.seasons)):
+            place = self.home / former
+            if place.is_dir() and not now.exists():
+                now.parent.mkdir(parents=True, exist_ok=True)
+                place.replace(now)
+                fsync_directory(self.home)
 
-    def _archive(self, loop_id: str) -> Path | None:
-        """Move the devices and what they sent aside. A crash in between is mended by the next call."""
-        moved = [self.devices, self.home / "gateway", self.seasons_lived, self.seasons, self.quarantine]
-        found = [path for path in moved if path.exists()]
-        if not found:
-            return None
-        number = 1
-        while (target := self.home / "archive" / f"{loop_id}-{number}").exists():
-            number += 1
-        target.mkdir(parents=True)
+    def forget_caches(self) -> list[Path]:
+        """Delete what the next run makes again from what is kept; what went."""
+        found = [self.home / name for name in (*_MADE_AGAIN, *_MADE_AGAIN_FILES) if (self.home / name).exists()]
         for path in found:
-            shutil.move(path, target / path.name)  # home may be on another disk than data
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        return found
+
+    def kept(self) -> dict[str, int]:
+        """What cannot be made again, in words, and how much of it there is."""
+        accepted, waiting = self.seasons.glob("season=*/region=*/*.parquet"), self.inbox.rglob("*.batch")
+        counts = {
+            "files of accepted data (data/seasons)": sum(1 for _ in accepted),
+            "files of quarantine (data/quarantine)": sum(1 for path in self.quarantine.rglob("*") if path.is_file()),
+            "batches in the gateway's inbox": sum(1 for _ in waiting),
+            "registered devices": _entries(self.device_registry),
+            "keys of the release repository": sum(1 for _ in (self.tuf / "keys").glob("*")),
+            "released bundles": sum(1 for _ in self.bundles.glob("*.zip")),
+            "files of the model registry (mlflow)": sum(1 for path in self.mlflow.rglob("*") if path.is_file()),
+            "simulated devices": sum(1 for _ in self.sample.devices.glob("*/device.toml")),
+        }
+        return {words: count for words, count in counts.items() if count}
+
+    def set_aside(self, name: str) -> Path:
+        """Move everything that this clone has made into one folder beside its home, so that it is as new; that folder.
+
+        Nothing is deleted. A crash in between is mended by the next call with the same name.
+        """
+        target = self.home.with_name(f"{self.home.name}.{name}")
+        (target / "data").mkdir(parents=True, exist_ok=True)
+        pointer = self.seasons.with_name(f"{self.seasons.name}.dvc")
+        for path in (self.seasons, self.quarantine, pointer):
+            if path.exists():
+                shutil.move(path, target / "data" / path.name)  # home may be on another disk than data
+        if self.home.exists():
+            self.home.replace(target / "home")
+        fsync_directory(target.parent)
         return target
+
+
+@contextmanager
+def held(home: Path) -> Iterator[None]:
+    """No second process turns this clone's loop meanwhile. The system frees the lock however this process ends.
+
+    Raises:
+        StoreBusy: another process does.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(home / "loop.lock", timeout=0, is_singleton=True)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise StoreBusy(
+            f"a loop is running in {home} already: let it finish, or end it with Ctrl-C, then try again"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def workspace_of(settings: Settings) -> Workspace:
@@ -110,15 +215,9 @@ def workspace_of(settings: Settings) -> Workspace:
     return Workspace(settings.root, settings.home_dir)
 
 
-def loop_id_of(root: Path, params: WorkloadParams) -> str:
-    """12 hex digits over parameters and code: two runs with the same one do the same."""
-    digest = hashlib.sha256(params.model_dump_json().encode())
-    for path in _code_files(root):
-        digest.update(path.relative_to(root).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-def _code_files(root: Path) -> list[Path]:
-    files = [path for folder in _CODE for path in (root / folder).rglob("*.py")]
-    return sorted(path for path in files if not set(path.relative_to(root).parts) & set(_NOT_IN_LOOP))
+def _entries(registry: Path) -> int:
+    try:
+        entries: Any = json.loads(registry.read_bytes())
+    except (OSError, ValueError):
+        return int(registry.exists())
+    return len(entries) if isinstance(entries, dict | list) else 1

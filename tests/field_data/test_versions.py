@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 
 from fieldedge.errors import ConfigError, DataError, StoreBusy
-from fieldloop.field_data import SeasonStore, locks, reproduce, restore, snapshot
+from fieldloop.field_data import SeasonStore, locks, missing_from_last_version, reproduce, restore, snapshot
 from tests.sample_season import CONTRACT, SEASON, field_row, frames
 
 SEASONS = Path("data/seasons")
@@ -182,3 +182,31 @@ def test_accepted_data_that_was_deleted_comes_back_from_its_last_version(clone: 
 
 def test_there_is_nothing_to_restore_before_the_first_version(clone: Path) -> None:
     assert not restore(clone, clone / SEASONS)
+
+
+def test_a_version_that_lacks_accepted_files_of_the_last_one_is_not_made(clone: Path) -> None:
+    snapshot(clone, SEASONS, "data", is_deployment=True, season=SEASON)
+    head, pointer = git(clone, "rev-parse", "HEAD"), (clone / "data/seasons.dvc").read_text()
+    (gone,) = (clone / SEASONS).rglob("harvests.parquet")
+    gone.unlink()
+    name = str(gone.relative_to(clone / SEASONS))
+
+    assert missing_from_last_version(clone, clone / SEASONS) == [name]
+    with pytest.raises(DataError, match=rf"lacks 1 files .*{name}.* dvc checkout data/seasons\.dvc"):
+        snapshot(clone, SEASONS, "data", is_deployment=True, season=SEASON)
+
+    assert (git(clone, "rev-parse", "HEAD"), (clone / "data/seasons.dvc").read_text()) == (head, pointer)
+    add_field(clone, 0)
+    add_field(clone, 1)  # more than before is what a version is for
+    assert missing_from_last_version(clone, clone / SEASONS) == []
+    assert snapshot(clone, SEASONS, "data", is_deployment=True, season=SEASON).committed
+
+
+def test_without_a_version_nothing_is_missing(clone: Path) -> None:
+    assert missing_from_last_version(clone, clone / SEASONS) == []
+
+
+def test_a_pointer_that_is_none_is_told_with_how_to_mend_it(clone: Path) -> None:
+    (clone / "data/seasons.dvc").write_text("outs: 3\n")
+    with pytest.raises(DataError, match=r"data/seasons\.dvc is not a pointer of DVC .* git checkout"):
+        missing_from_last_version(clone, clone / SEASONS)

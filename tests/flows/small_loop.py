@@ -93,24 +93,52 @@ class SmallLoop:
         path = os.pathsep.join(str(self.root / part) for part in ("src", "edge/src", ""))
         return {**kept, "PYTHONPATH": path, "FIELDLOOP_EDGE_PYTHON": str(EDGE_PYTHON), "PYTHONFAULTHANDLER": "1"}
 
-    def run(self, *prefix: str) -> Ended:
-        """The loop from start to end, by hand."""
-        return self.wait(self.start(*prefix), LOOP_TIMEOUT_S)
+    def run(self, *prefix: str, flow: str = "season", is_deployment: bool = False) -> Ended:
+        """A flow from start to end, by hand."""
+        return self.wait(self.start(*prefix, flow=flow, is_deployment=is_deployment), LOOP_TIMEOUT_S)
 
-    def start(self, *prefix: str) -> subprocess.Popen[str]:
-        """The loop, in a process group of its own as a shell gives it one; `prefix` is put before the command."""
+    def start(self, *prefix: str, flow: str = "season", is_deployment: bool = False) -> subprocess.Popen[str]:
+        """A flow, in a process group of its own as a shell gives it one; `prefix` is put before the command."""
         out, err = self._spoken(".out"), self._spoken(".err")
         with out.open("w") as stdout, err.open("w") as stderr:
             return subprocess.Popen(
-                [*prefix, sys.executable, "-m", "flows"],
+                [*prefix, sys.executable, "-m", "flows", flow],
                 cwd=self.root,
-                env=self.environment(),
+                env={**self.environment(), "FIELDLOOP_IS_DEPLOYMENT": str(is_deployment).lower()},
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
                 text=True,
                 start_new_session=True,
             )
+
+    def command(self, *arguments: str) -> Ended:
+        """A command of `fieldloop` in this clone."""
+        done = subprocess.run(
+            [sys.executable, "-m", "fieldloop.cli", *arguments],
+            cwd=self.root,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    def change(self, name: str, old: str, new: str) -> None:
+        """Edit a file of the clone's code, as an upgrade does."""
+        path = self.root / name
+        text = path.read_text()
+        assert old in text, f"{name} has no {old!r}"
+        path.write_text(text.replace(old, new))
+
+    def set_params(self, **blocks: dict[str, Any]) -> None:
+        """Edit params.yaml: some values of some blocks."""
+        path = self.root / "params.yaml"
+        params = yaml.safe_load(path.read_text())
+        for block, values in blocks.items():
+            params["agriculture"][block] |= values
+        path.write_text(yaml.safe_dump(params))
 
     def wait(self, process: subprocess.Popen[str], timeout_s: float = END_TIMEOUT_S) -> Ended:
         """Wait until it has ended; one that does not is killed and fails the test."""

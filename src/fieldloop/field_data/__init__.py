@@ -2,6 +2,16 @@
 
 from fieldloop.field_data.pipeline import reproduce
 from fieldloop.field_data.season_store import Accepted, Merged, SeasonStore, merge
-from fieldloop.field_data.versions import Snapshot, restore, snapshot
+from fieldloop.field_data.versions import Snapshot, missing_from_last_version, restore, snapshot
 
-__all__ = ["Accepted", "Merged", "SeasonStore", "Snapshot", "merge", "reproduce", "restore", "snapshot"]
+__all__ = [
+    "Accepted",
+    "Merged",
+    "SeasonStore",
+    "Snapshot",
+    "merge",
+    "missing_from_last_version",
+    "reproduce",
+    "restore",
+    "snapshot",
+]

@@ -4,9 +4,13 @@ The data hash is the content's: the same rows have the same hash on every machin
 uncommitted, as a person decides what goes into a commit; in a deployment's clone it is committed and tagged.
 """
 
+import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from fieldedge.errors import ConfigError, DataError
 from fieldloop.field_data.locks import dvc_repository
@@ -34,7 +38,7 @@ def snapshot(repo_root: Path, path: Path, message: str, is_deployment: bool, sea
         season: the harvest year that the version completes.
 
     Raises:
-        DataError: there is no data, or DVC or git failed.
+        DataError: there is no data, less of it than in the last version, or DVC or git failed.
         ConfigError: the clone is not one, or git does not know who commits.
         StoreBusy: another process works on the versions.
     """
@@ -42,9 +46,14 @@ def snapshot(repo_root: Path, path: Path, message: str, is_deployment: bool, sea
     if not any((repo_root / target).rglob("*.parquet")):
         raise DataError(f"{repo_root / target} holds no accepted data yet; validate some first, then version it")
     with dvc_repository(repo_root) as repository:
+        if missing := _missing(repository, repo_root, target):
+            raise DataError(
+                f"{repo_root / target} lacks {len(missing)} files that its last version has, {missing[0]} among them; "
+                f"a version without them is not made. Bring them back: dvc checkout {_pointer(target)}"
+            )
         (stage,) = repository.add(str(repo_root.resolve() / target))
         data_hash = str(stage.outs[0].hash_info.value)
-    pointer = target.with_name(f"{target.name}.dvc")
+    pointer = _pointer(target)
     if not is_deployment:
         note = f"{pointer} is left uncommitted; to keep this version: git add {pointer} && git commit"
         return Snapshot(data_hash, target, False, None, note)
@@ -60,12 +69,45 @@ def restore(repo_root: Path, path: Path) -> bool:
         StoreBusy: another process works on the versions.
     """
     target = path.resolve().relative_to(repo_root.resolve())
-    pointer = repo_root / target.with_name(f"{target.name}.dvc")
+    pointer = repo_root / _pointer(target)
     if not pointer.is_file():
         return False
     with dvc_repository(repo_root) as repository:
         repository.checkout(targets=[str(pointer.resolve())])
     return True
+
+
+def missing_from_last_version(repo_root: Path, path: Path) -> list[str]:
+    """The files of the last version of `path` that are not there any more, relative to it. Accepted data only grows.
+
+    Raises:
+        StoreBusy: another process works on the versions.
+    """
+    target = path.resolve().relative_to(repo_root.resolve())
+    if not (repo_root / _pointer(target)).is_file():
+        return []
+    with dvc_repository(repo_root) as repository:
+        return _missing(repository, repo_root, target)
+
+
+def _missing(repository: Any, repo_root: Path, target: Path) -> list[str]:
+    """As DVC's cache has the last version; where the cache does not, nothing can be said."""
+    try:
+        pointer = yaml.safe_load((repo_root / _pointer(target)).read_text(encoding="utf-8"))
+        listing = Path(repository.cache.local.oid_to_path(str(pointer["outs"][0]["md5"])))
+        names = [str(entry["relpath"]) for entry in json.loads(listing.read_bytes())]
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError, IndexError, yaml.YAMLError) as error:
+        raise DataError(
+            f"{repo_root / _pointer(target)} is not a pointer of DVC ({error!r}); restore it: git checkout "
+            f"{_pointer(target)}, or take the last one that `dvc add` wrote"
+        ) from error
+    return sorted(name for name in names if not (repo_root / target / name).exists())
+
+
+def _pointer(target: Path) -> Path:
+    return target.with_name(f"{target.name}.dvc")
 
 
 def _commit_and_tag(root: Path, pointer: Path, message: str, season: int) -> str:

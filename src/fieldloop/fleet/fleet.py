@@ -5,13 +5,16 @@ stop the others: they finish, then one error names those that did not. Every ste
 done. What a device decides, keeps and sends is its own business (`fieldedge`).
 """
 
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from fieldedge.config import read_config
 from fieldedge.contract import Record
+from fieldedge.durable import write_durably
 from fieldedge.errors import DataError, FieldloopError, TransientError
 from fieldloop.fleet.process import EdgeCommand
 from fieldloop.fleet.season import DeviceSeason, FleetSeason, FleetSync, live_season
@@ -23,6 +26,7 @@ DEFAULT_UPLOAD_BUDGET_BYTES = 10_000
 MAX_FAILURES_TOLD = 5
 OnProgress = Callable[[int, int], None]
 _Result = TypeVar("_Result")
+_BUDGET = re.compile(r"^(upload_budget_bytes *= *)\d+", re.MULTILINE)
 
 
 class FleetError(TransientError):
@@ -62,6 +66,7 @@ class Fleet:
         edge_python: the Python of the environment where `fieldedge` is installed.
         trusted_root: the root metadata that a new device is given.
         registry: where the gateway finds the devices' public keys.
+        device_ids: the devices that are at work; all that are set up, unless said.
 
     Raises:
         ConfigError: there is no such Python.
@@ -75,7 +80,9 @@ class Fleet:
         registry: DeviceRegistry,
         workload: str = "agriculture",
         upload_budget_bytes: int = DEFAULT_UPLOAD_BUDGET_BYTES,
+        device_ids: Sequence[str] | None = None,
     ) -> None:
+        self._at_work = device_ids
         self._devices_dir = devices_dir.absolute()
         self._edge = EdgeCommand(edge_python)
         self._trusted_root = trusted_root.absolute()
@@ -84,7 +91,7 @@ class Fleet:
         self._upload_budget_bytes = upload_budget_bytes
 
     def provision(self, device_ids: Sequence[str], workers: int = 2) -> dict[str, str]:
-        """Set devices up and register their public keys (returned, hex). What is set up already stays.
+        """Set devices up and register their public keys (returned, hex). What is set up keeps all but its budget.
 
         Raises:
             FleetError: a device could not be set up. None of this call's is registered then.
@@ -92,13 +99,28 @@ class Fleet:
         """
         self._devices_dir.mkdir(parents=True, exist_ok=True)
         answers = self._at_each("setting up", device_ids, self._init, workers)
+        for device_id in device_ids:
+            _set_budget(self._settings(device_id), self._upload_budget_bytes)
         keys = {device_id: str(answer["public_key"]) for device_id, answer in answers.items()}
         self._registry.register(keys)
         return keys
 
     def device_ids(self) -> list[str]:
-        """The devices that are set up, by name."""
-        return sorted(path.parent.name for path in self._devices_dir.glob("*/device.toml"))
+        """The devices that are at work, by name."""
+        return sorted(self._set_up() if self._at_work is None else self._at_work)
+
+    def is_provisioned(self) -> bool:
+        """Whether every device that is at work is set up, and may upload as much as it should."""
+        paths = [self._settings(device_id) for device_id in self.device_ids()]
+        return all(
+            path.exists() and read_config(path).upload_budget_bytes == self._upload_budget_bytes for path in paths
+        )
+
+    def _settings(self, device_id: str) -> Path:
+        return self._devices_dir / device_id / "device.toml"
+
+    def _set_up(self) -> list[str]:
+        return [path.parent.name for path in self._devices_dir.glob("*/device.toml")]
 
     def update_all(self, url: str, workers: int = 2, on_progress: OnProgress | None = None) -> list[DeviceUpdate]:
         """Bring the released model to every device.
@@ -209,6 +231,13 @@ class Fleet:
         if failures:
             raise FleetError(task, failures, len(device_ids))
         return {device_id: results[device_id] for device_id in device_ids}
+
+
+def _set_budget(settings: Path, budget_bytes: int) -> None:
+    """Write another upload budget into a device's settings, and leave all else in them as it is."""
+    if read_config(settings).upload_budget_bytes != budget_bytes:
+        text = _BUDGET.sub(rf"\g<1>{budget_bytes}", settings.read_text(encoding="utf-8"), count=1)
+        write_durably(settings, text.encode())
 
 
 def _field_of_each_device(specs: Sequence[FieldSpec]) -> dict[str, FieldSpec]:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from fieldedge.contract import Record, Table
 from fieldedge.durable import write_durably
 from fieldedge.workloads.agriculture.tables import FIELDS, HARVESTS, OPERATIONS, READINGS
+from fieldloop.code_version import code_hash
 from fieldloop.simulation.practices import exploring_grower
 from fieldloop.simulation.seasons import OnProgress, live_season, spread
 from fieldloop.simulation.world import World, field_specs
@@ -147,10 +148,7 @@ def _made_by(partition: _Partition) -> dict[str, Any]:
 
 @cache
 def _source_hash() -> str:
-    """One hash over all that decides the bytes: this package's source, the tables, the crop model, the writer."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    digest.update(repr([table.column_names for table in TABLES]).encode())
+    """One hash over all that decides the bytes: the code that runs here, the crop model, the writer."""
+    digest = hashlib.sha256(code_hash(__name__).encode())
     digest.update(f"aquacrop {version('aquacrop')} pyarrow {version('pyarrow')}".encode())
     return digest.hexdigest()

@@ -57,6 +57,7 @@ class FieldSpec:
     water_price_usd_mm: float
     nitrogen_price_usd_kg: float
     fixed_cost_usd_ha: float
+    drawn_as: str = ""  # whose draws these are, where the field has another name in another world
 
     def record(self) -> Record:
         """The field's row of the contract's table `fields`: what its grower knows of it."""
@@ -87,7 +88,7 @@ class FieldSpec:
 
     def rng(self, purpose: str) -> np.random.Generator:
         """The field-season's own stream of random numbers for that purpose, independent of every other."""
-        return _rng(self.seed, self.region, self.field_id, self.season, purpose)
+        return _rng(self.seed, self.region, self.drawn_as or self.field_id, self.season, purpose)
 
 
 def field_specs(
@@ -98,8 +99,11 @@ def field_specs(
     practice: str,
     device_ids: Sequence[str] | None = None,
     world: World | None = None,
+    prefix: str = "",
 ) -> list[FieldSpec]:
     """The first `count` fields of a region in a season, with one device each where `device_ids` are given.
+
+    With a `prefix` they are other fields by name, and draw what the fields without one draw.
 
     Raises:
         DataError: the region is unknown, the season has no weather record, or devices and fields differ in number.
@@ -115,23 +119,24 @@ def field_specs(
         raise DataError(f"{region} {season}: {len(device_ids)} devices for {count} fields; expected one for each")
     devices = device_ids if device_ids is not None else [None] * count
     return [
-        _field_spec(place, season, index, seed, practice, device, world or World())
+        _field_spec(place, season, index, seed, practice, device, world or World(), prefix)
         for index, device in enumerate(devices)
     ]
 
 
 def _field_spec(
-    region: Region, season: int, index: int, seed: int, practice: str, device_id: str | None, world: World
+    region: Region, season: int, index: int, seed: int, practice: str, device_id: str | None, world: World, prefix: str
 ) -> FieldSpec:
-    field_id = f"{region.name}-{index:02d}"
-    land = _rng(seed, region.name, field_id, 0, "land")
-    year = _rng(seed, region.name, field_id, season, "year")
+    drawn_as = f"{region.name}-{index:02d}"
+    land = _rng(seed, region.name, drawn_as, 0, "land")
+    year = _rng(seed, region.name, drawn_as, season, "year")
     first, last = region.planting_window(season)
     planting = first + timedelta(days=int(year.integers(0, (last - first).days + 1)))
     return FieldSpec(
         season=season,
         region=region.name,
-        field_id=field_id,
+        field_id=f"{prefix}{drawn_as}",
+        drawn_as=drawn_as,
         device_id=device_id,
         practice=practice,
         seed=seed,

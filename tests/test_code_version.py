@@ -1,0 +1,124 @@
+"""The code that a step runs: changed where that code changes, and only there."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fieldedge.errors import ConfigError
+from fieldloop import code_version
+from fieldloop.code_version import code_hash, reached
+
+FILES = {
+    "fieldloop/__init__.py": '"""The cloud side."""\n',
+    "fieldloop/steps.py": (
+        "from fieldloop import paths\n"
+        "LIMIT = 3\n"
+        "def train(loop):\n"
+        '    """Fit."""\n'
+        "    from fieldloop.training import fit\n"
+        "    return fit(_rows(loop), LIMIT)\n"
+        "def _rows(loop):\n"
+        "    return paths.rows(loop)\n"
+        "def report(loop):\n"
+        "    from fieldloop.report import page\n"
+        "    return page(loop)\n"
+    ),
+    "fieldloop/paths.py": "def rows(loop):\n    return []\n",
+    "fieldloop/training.py": "import numpy\nfrom fieldloop.nets import net\ndef fit(rows, limit):\n    return net()\n",
+    "fieldloop/nets/__init__.py": "from fieldloop.nets.small import net\n",
+    "fieldloop/nets/small.py": (
+        "import pathlib\nTEXT = pathlib.Path(__file__).with_name('kernel.py')\ndef net():\n    return 1\n"
+    ),
+    "fieldloop/nets/kernel.py": "FAST = True\n",
+    "fieldloop/report.py": "def page(loop):\n    return ''\n",
+    "fieldloop/progress.py": "def say(text):\n    print(text)\n",
+    "fieldedge/__init__.py": "",
+    "tasks/__init__.py": "",
+    "tasks/learning.py": (
+        "from fieldloop import steps\n"
+        "from fieldloop.progress import say\n"
+        "def train(loop):\n    say('trained')\n    return steps.train(loop)\n"
+        "def report(loop):\n    return steps.report(loop)\n"
+    ),
+}
+
+Hash = Callable[[], str]
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> tuple[Path, ...]:
+    for name, text in FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return (tmp_path,)
+
+
+def changed(roots: tuple[Path, ...], name: str, old: str, new: str) -> bool:
+    """Whether the training's hash is another one once the text of a file is."""
+    before = code_hash("tasks.learning:train", roots)
+    path = roots[0] / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    code_version._read.cache_clear()
+    code_version._hash.cache_clear()
+    return code_hash("tasks.learning:train", roots) != before
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("tasks/learning.py", "steps.train(loop)", "steps.train(loop, 1)"),
+        ("fieldloop/steps.py", "LIMIT = 3", "LIMIT = 4"),
+        ("fieldloop/steps.py", "paths.rows(loop)", "paths.rows(None)"),
+        ("fieldloop/paths.py", "[]", "[1]"),
+        ("fieldloop/training.py", "net()", "net() + 1"),
+        ("fieldloop/nets/__init__.py", "import net", "import net, TEXT"),
+        ("fieldloop/nets/small.py", "return 1", "return 2"),
+        ("fieldloop/nets/kernel.py", "True", "False"),  # read as text, never imported
+    ],
+)
+def test_code_that_a_step_reaches_counts(roots: tuple[Path, ...], name: str, old: str, new: str) -> None:
+    assert changed(roots, name, old, new)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("fieldloop/report.py", "''", "'another page'"),
+        ("fieldloop/steps.py", "return page(loop)", "return page(loop) + 'x'"),
+        ("fieldloop/progress.py", "print(text)", "print(text.upper())"),
+        ("fieldloop/training.py", "import numpy\n", "# a comment\nimport numpy\n"),
+        ("fieldloop/steps.py", '"""Fit."""', '"""Fit the model to what is accepted."""'),
+        ("fieldloop/__init__.py", '"""The cloud side."""\n', '"""The side in the cloud."""\n'),
+        ("fieldloop/nets/small.py", "def net():\n    return 1\n", "def net():\n\n    return 1  # one\n"),
+    ],
+)
+def test_other_code_comments_and_docstrings_do_not(roots: tuple[Path, ...], name: str, old: str, new: str) -> None:
+    assert not changed(roots, name, old, new)
+
+
+def test_the_version_of_a_library_counts(roots: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    before = code_hash("tasks.learning:train", roots)
+    report = code_hash("tasks.learning:report", roots)
+    monkeypatch.setattr(code_version, "_version", lambda library: f"{library} as of tomorrow")
+    code_version._hash.cache_clear()
+    assert code_hash("tasks.learning:train", roots) != before
+    assert code_hash("tasks.learning:report", roots) == report  # it imports none
+
+
+def test_a_function_that_is_not_there_is_an_error(roots: tuple[Path, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"no function forget in tasks\.learning"):
+        code_hash("tasks.learning:forget", roots)
+
+
+def test_our_own_steps_reach_what_they_run_and_not_what_shows_it() -> None:
+    train = reached("tasks.learning:train_model")
+    assert {"fieldloop.training", "fieldedge.workloads.agriculture.features", "fieldloop.steps:_tables"} <= set(train)
+    assert {"fieldloop.simulation.compiled.day", "fieldloop.workloads.agriculture.compiled_season"} <= set(train)
+    shown = ("fieldloop.report", "fieldloop.ui", "fieldloop.gateway", "fieldloop.fleet", "fieldloop.steps")
+    assert not [name for name in train if name == "fieldloop.steps" or name.startswith(shown[:-1])]
+    assert "fieldloop.validation.checks" in reached("tasks.data:validate_history")
+    assert "fieldloop.training" not in reached("tasks.data:validate_history")
