@@ -22,12 +22,24 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import Metadata, MetaFile, Role, Root, Snapshot, TargetFile, Targets, Timestamp
+from tuf.api.metadata import (
+    DelegatedRole,
+    Delegations,
+    Metadata,
+    MetaFile,
+    Role,
+    Root,
+    Snapshot,
+    TargetFile,
+    Targets,
+    Timestamp,
+)
 
+from fieldedge.acknowledgements import statement
 from fieldedge.bundles import CARD, GOLDEN, MANIFEST, MODEL, REFERENCE, Manifest
 from fieldedge.contract import Contract, Record
 from fieldedge.inference import Model
-from fieldedge.keys import is_signed_by
+from fieldedge.keys import is_signed_by, load_key, load_or_create_key, sign
 from fieldedge.store import Entry, Store
 from fieldedge.workloads import WORKLOADS
 from fieldedge.workloads.agriculture.tables import record_id
@@ -128,6 +140,7 @@ class Repository:
         self.metadata.mkdir(parents=True)
         self.targets_dir.mkdir()
         self.signers = {role: CryptoSigner.generate_ed25519() for role in ("root", "targets", "snapshot", "timestamp")}
+        self.acknowledgements_key_path = root / "keys" / "acknowledgements.pem"
         self.version = 0
         keys = {role: signer.public_key for role, signer in self.signers.items()}
         root_role = Root(
@@ -139,7 +152,7 @@ class Repository:
         )
         self._write("root", root_role, "1.root.json")
         self.targets: dict[str, TargetFile] = {}
-        self.publish()
+        self.new_acknowledgements_key()
 
     @property
     def trusted_root(self) -> Path:
@@ -156,13 +169,31 @@ class Repository:
         self.publish(expires_days)
         return path
 
+    def new_acknowledgements_key(self) -> None:
+        """Sign acknowledgements with a key of its own from now on, and say so in the metadata."""
+        self.acknowledgements_key_path.unlink(missing_ok=True)
+        self.signers["acknowledgements"] = CryptoSigner(load_or_create_key(self.acknowledgements_key_path))
+        self.publish()
+
     def publish(self, expires_days: int = 30) -> None:
         self.version += 1
         version, expires = self.version, _in_days(expires_days)
-        self._write("targets", Targets(version, expires=expires, targets=self.targets), f"{version}.targets.json")
-        snapshot = Snapshot(version, expires=expires, meta={"targets.json": MetaFile(version)})
+        targets = Targets(version, expires=expires, targets=self.targets, delegations=self.delegations())
+        self._write("targets", targets, f"{version}.targets.json")
+        meta = {"targets.json": MetaFile(version)}
+        if targets.delegations is not None:
+            self._write("acknowledgements", Targets(version, expires=expires), f"{version}.acknowledgements.json")
+            meta["acknowledgements.json"] = MetaFile(version)
+        snapshot = Snapshot(version, expires=expires, meta=meta)
         self._write("snapshot", snapshot, f"{version}.snapshot.json")
         self._write("timestamp", Timestamp(version, expires=expires, snapshot_meta=MetaFile(version)), "timestamp.json")
+
+    def delegations(self) -> Delegations | None:
+        if "acknowledgements" not in self.signers:
+            return None
+        key = self.signers["acknowledgements"].public_key
+        role = DelegatedRole("acknowledgements", [key.keyid], 1, terminating=True, paths=["acknowledgements/*.json"])
+        return Delegations({key.keyid: key}, {role.name: role})
 
     def _write(self, role: str, signed: Any, name: str) -> None:
         metadata = Metadata(signed)
@@ -204,7 +235,12 @@ class GatewaySimulator:
         identity = hashlib.sha256(body).hexdigest()
         status = 200 if identity in self.received else 201
         self.received[identity] = body
-        return status, {"acknowledged": identity}
+        return status, self.acknowledgement(identity)
+
+    def acknowledgement(self, identity: str, device_id: str = DEVICE_ID) -> Record:
+        """The answer for one batch of one device, signed as the repository's metadata says."""
+        key = load_key(self.files / "keys" / "acknowledgements.pem")
+        return {"acknowledged": identity, "signature": sign(key, statement(device_id, identity))}
 
 
 @contextmanager

@@ -70,7 +70,7 @@ class Office:
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
-        self.signer = CryptoSigner.generate_ed25519()
+        self.signer = repository.signers[ROLE]
         self.held: dict[str, TargetFile] = {}
 
     def acknowledge(self, batch_ids: frozenset[str], device_id: str = DEVICE_ID, at: str | None = None) -> Path:
@@ -321,7 +321,7 @@ def _with_a_line_in_the_metadata(office: Office, stick: Stick, batches: frozense
     path = office.acknowledge(frozenset({"0" * 64, "1" * 64}))
     data = acknowledgement(DEVICE_ID, batches)
     office.write_onto(stick)
-    (metadata,) = stick.release.glob(f"metadata/*.{ROLE}.json")
+    metadata = stick.release / "metadata" / f"{office.repository.version}.{ROLE}.json"
     former = path.name.partition(".")[0]
     forged = hashlib.sha256(data).hexdigest()
     metadata.write_text(metadata.read_text().replace(former, forged))

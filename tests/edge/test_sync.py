@@ -4,20 +4,25 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import fieldedge.outbox
+from fieldedge.acknowledgements import Acknowledger, statement, trusted_keys
 from fieldedge.agent import Agent
 from fieldedge.batches import DAY_TABLES, batch_id, pack, unpack
 from fieldedge.boot import Booted, read_reference
+from fieldedge.cli import main
+from fieldedge.clock import Clock
 from fieldedge.config import DeviceConfig, DeviceDirectory, read_config, write_config
 from fieldedge.contract import Record
-from fieldedge.errors import ConfigError, DataError, LinkError
+from fieldedge.doctor import examine
+from fieldedge.errors import ConfigError, DataError, LinkError, ReleaseError
 from fieldedge.inference import Model
-from fieldedge.keys import load_key
+from fieldedge.keys import load_key, load_or_create_key, sign
 from fieldedge.outbox import OUTCOME_TABLES, Outbox, Packer
 from fieldedge.slots import Installed
 from fieldedge.store import Store
@@ -27,6 +32,7 @@ from tests.edge.sample import (
     DEVICE_ID,
     SEASON,
     GatewaySimulator,
+    Repository,
     dated,
     field_record,
     onnx_model,
@@ -47,9 +53,10 @@ def live(device: DeviceDirectory, days: int = 60, **season: Any) -> None:
 
 def send(device: DeviceDirectory, url: str) -> Record:
     config = read_config(device.settings)
+    acknowledger = Acknowledger(device, url, lambda: datetime.now(UTC))
     with Store(device.store) as store:
         packer = Packer(config, AGRICULTURE, store, *read_reference(device, AGRICULTURE))
-        gateway = Gateway(url, config.device_id, load_key(device.private_key))
+        gateway = Gateway(url, config.device_id, load_key(device.private_key), acknowledger)
         return sync(store, Outbox(device.outbox, store), packer, gateway)
 
 
@@ -185,6 +192,10 @@ def test_only_the_right_acknowledgement_frees_a_batch_and_a_retry_sends_the_same
     gateway.behave = behave
     with pytest.raises(kind, match=said):
         send(lived, gateway.url)
+    with Store(lived.store) as store:
+        assert [said in event["text"] for event in store.events(kind="not_acknowledged")] == [True] * (
+            "acknowledged" in said
+        )
     (file,) = lived.outbox.iterdir()
     kept = file.read_bytes()
     assert file.name == f"{batch_id(kept)}.batch"
@@ -399,3 +410,125 @@ def test_a_season_that_is_told_again_after_it_went_makes_the_very_batch_that_is_
     report = send(device, gateway.url)
     assert (len(gateway.posts), report["records_acknowledged"]) == (1, 2)
     assert list(device.outbox.iterdir()) == []
+
+
+def signed_by(path: Path, device_id: str, identity: str) -> Record:
+    return {"acknowledged": identity, "signature": sign(load_or_create_key(path), statement(device_id, identity))}
+
+
+@pytest.mark.parametrize(
+    ("forge", "said"),
+    [
+        (lambda _, identity: {"acknowledged": identity}, "it is not signed, so anyone can have made it"),
+        (lambda _, identity: {"acknowledged": identity, "signature": None}, "it is not signed"),
+        (lambda _, identity: {"acknowledged": identity, "signature": "no base64!"}, "is not that of a gateway"),
+        (lambda gateway, identity: signed_by(gateway.files / "other.pem", DEVICE_ID, identity), "is not that of"),
+        (lambda gateway, identity: gateway.acknowledgement(identity, "dev-77"), "is not that of a gateway over this"),
+        (lambda gateway, identity: {**gateway.acknowledgement("0" * 64), "acknowledged": identity}, "is not that of"),
+        (lambda gateway, _: gateway.acknowledgement("0" * 64), "acknowledged 000000000000 where"),
+    ],
+    ids=["unsigned", "null", "garbage", "another key", "another device's", "another batch's", "another batch"],
+)
+def test_what_the_gateway_did_not_sign_for_this_batch_of_this_device_frees_nothing_and_it_is_told_why(
+    lived: DeviceDirectory,
+    gateway: GatewaySimulator,
+    capsys: Any,
+    forge: Callable[[GatewaySimulator, str], Record],
+    said: str,
+) -> None:
+    gateway.behave = lambda body: (201, forge(gateway, batch_id(body)))
+    assert main(["sync", "--dir", str(lived.root), "--gateway", gateway.url]) == 1
+    assert said in capsys.readouterr().err
+    assert len(list(lived.outbox.iterdir())) == 1
+    assert stored_ids(lived, "harvests", "selected") == stored_ids(lived, "harvests")
+    (finding,) = (found for found in examine(lived, Clock(lived.clock_floor)) if found.check == "acknowledgements")
+    assert (finding.state, said in finding.found) == ("warn", True)
+    main(["status", "--dir", str(lived.root)])
+    assert said in json.loads(capsys.readouterr().out)["events"][0]["text"]
+
+    gateway.behave = None
+    assert send(lived, gateway.url)["batches"] == 1
+    assert all(found.check != "acknowledgements" for found in examine(lived, Clock(lived.clock_floor)))
+
+
+def test_a_server_that_has_no_release_metadata_frees_nothing(
+    lived: DeviceDirectory, gateway: GatewaySimulator, repository: Repository
+) -> None:
+    """A device that never heard of a key asks for it, and believes no one in the meantime."""
+    hidden = repository.metadata.rename(repository.metadata.with_name("hidden"))
+    with pytest.raises(LinkError, match="the release metadata cannot be refreshed"):
+        send(lived, gateway.url)
+    assert len(list(lived.outbox.iterdir())) == 1
+    hidden.rename(repository.metadata)
+    assert send(lived, gateway.url)["batches"] == 1
+
+
+def test_a_repository_of_somebody_else_frees_nothing(
+    lived: DeviceDirectory, gateway: GatewaySimulator, repository: Repository
+) -> None:
+    """Whoever stands in the way may sign whatever he likes, with metadata of his own."""
+    stranger = Repository(repository.metadata.parent.parent / "stranger")
+    gateway.files = stranger.metadata.parent
+    with pytest.raises(LinkError, match="cannot be trusted"):
+        send(lived, gateway.url)
+    assert len(list(lived.outbox.iterdir())) == 1
+
+
+def test_once_the_key_is_known_no_metadata_is_asked_for(
+    lived: DeviceDirectory, gateway: GatewaySimulator, repository: Repository
+) -> None:
+    send(lived, gateway.url)
+    live(lived, days=5, season=SEASON + 1)
+    repository.metadata.rename(repository.metadata.with_name("away"))
+    assert send(lived, gateway.url)["batches"] == 1
+
+
+def test_a_key_that_was_changed_is_known_after_a_refresh_and_the_former_frees_nothing_more(
+    lived: DeviceDirectory, gateway: GatewaySimulator, repository: Repository
+) -> None:
+    send(lived, gateway.url)
+    stolen = repository.acknowledgements_key_path.rename(repository.acknowledgements_key_path.with_name("stolen.pem"))
+    repository.new_acknowledgements_key()
+    live(lived, days=5, season=SEASON + 1)
+    assert send(lived, gateway.url)["batches"] == 1
+
+    live(lived, days=5, season=SEASON + 2)
+    gateway.behave = lambda body: (201, signed_by(stolen, DEVICE_ID, batch_id(body)))
+    with pytest.raises(LinkError, match="is not that of a gateway"):
+        send(lived, gateway.url)
+    assert len(list(lived.outbox.iterdir())) == 1
+
+
+def test_metadata_that_has_expired_frees_nothing_until_it_is_signed_anew(
+    lived: DeviceDirectory, gateway: GatewaySimulator, repository: Repository
+) -> None:
+    repository.publish(expires_days=1)
+    send(lived, gateway.url)
+    live(lived, days=5, season=SEASON + 1)
+    in_two_days = datetime.now(UTC) + timedelta(days=2)
+    acknowledger = Acknowledger(lived, gateway.url, lambda: in_two_days)
+    identity = "1" * 64
+    with pytest.raises(LinkError, match="expired"):
+        acknowledger.check(gateway.acknowledgement(identity), DEVICE_ID, identity)
+    repository.publish()
+    Acknowledger(lived, gateway.url, lambda: in_two_days).check(gateway.acknowledgement(identity), DEVICE_ID, identity)
+
+
+def test_metadata_that_was_changed_on_the_disk_is_not_believed(
+    lived: DeviceDirectory, gateway: GatewaySimulator, repository: Repository, tmp_path: Path
+) -> None:
+    send(lived, gateway.url)
+    stranger = Repository(tmp_path / "stranger")
+    shutil.copy(stranger.metadata / f"{stranger.version}.targets.json", lived.trust / "targets.json")
+    with pytest.raises(ReleaseError, match="damaged"):
+        trusted_keys(lived.trust, DEVICE_ID, datetime.now(UTC))
+
+
+def test_metadata_without_a_key_for_acknowledgements_says_that_the_gateway_is_too_old(
+    lived: DeviceDirectory, gateway: GatewaySimulator, repository: Repository
+) -> None:
+    del repository.signers["acknowledgements"]
+    repository.publish()
+    with pytest.raises(LinkError, match="names no key for acknowledgements of dev-00: update the gateway"):
+        send(lived, gateway.url)
+    assert len(list(lived.outbox.iterdir())) == 1

@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.testclient import TestClient
 
+from fieldedge.acknowledgements import statement
 from fieldedge.errors import ConfigError
 from fieldedge.keys import is_signed_by, public_key_hex, sign
 from fieldloop.gateway.app import create_app
@@ -46,7 +47,7 @@ def test_a_new_batch_is_acknowledged_with_its_hash_and_lies_in_the_inbox_with_it
     gateway: TestClient, inbox: Path
 ) -> None:
     answer = gateway.post("/v1/batches", content=BODY, headers=signed(BODY))
-    assert (answer.status_code, answer.json()) == (201, {"acknowledged": SHA256})
+    assert (answer.status_code, answer.json()["acknowledged"]) == (201, SHA256)
     assert (inbox / f"{SHA256}.batch").read_bytes() == BODY
     envelope = json.loads((inbox / f"{SHA256}.json").read_text())
     assert envelope["device_id"] == "dev-00"
@@ -54,11 +55,37 @@ def test_a_new_batch_is_acknowledged_with_its_hash_and_lies_in_the_inbox_with_it
     assert envelope["received_utc"].endswith("+00:00")
 
 
+def test_an_acknowledgement_is_signed_for_this_batch_of_this_device_with_the_key_that_the_metadata_names(
+    gateway: TestClient, tmp_path: Path
+) -> None:
+    answer = gateway.post("/v1/batches", content=BODY, headers=signed(BODY)).json()
+    metadata = tmp_path / "tuf" / "metadata"
+    newest = max(metadata.glob("*.targets.json"), key=lambda path: int(path.name.split(".")[0]))
+    delegations = json.loads(newest.read_text())["signed"]["delegations"]
+    (role,) = delegations["roles"]
+    public_key = delegations["keys"][role["keyids"][0]]["keyval"]["public"]
+    assert (role["name"], role["paths"]) == ("acknowledgements", ["acknowledgements/*.json"])
+    assert is_signed_by(public_key, statement("dev-00", SHA256), answer["signature"])
+    assert not is_signed_by(public_key, statement("dev-01", SHA256), answer["signature"])
+    assert not is_signed_by(public_key, statement("dev-00", "0" * 64), answer["signature"])
+
+
+def test_a_batch_that_cannot_be_signed_for_is_held_and_can_be_sent_again(
+    gateway: TestClient, inbox: Path, tmp_path: Path
+) -> None:
+    key = tmp_path / "tuf" / "keys" / "acknowledgements.pem"
+    away = key.rename(tmp_path / "away.pem")
+    answer = gateway.post("/v1/batches", content=BODY, headers=signed(BODY))
+    assert (answer.status_code, "acknowledged" in answer.json()) == (503, False)
+    away.rename(key)
+    assert gateway.post("/v1/batches", content=BODY, headers=signed(BODY)).status_code == 200
+
+
 def test_the_same_batch_again_is_acknowledged_as_known_and_changes_nothing(gateway: TestClient, inbox: Path) -> None:
     gateway.post("/v1/batches", content=BODY, headers=signed(BODY))
     before = {path.name: path.read_bytes() for path in inbox.iterdir()}
     answer = gateway.post("/v1/batches", content=BODY, headers=signed(BODY))
-    assert (answer.status_code, answer.json()) == (200, {"acknowledged": SHA256})
+    assert (answer.status_code, answer.json()["acknowledged"]) == (200, SHA256)
     assert {path.name: path.read_bytes() for path in inbox.iterdir()} == before
 
 

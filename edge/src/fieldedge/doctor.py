@@ -277,6 +277,20 @@ def _store(patient: Patient) -> Iterator[Finding]:
         yield Finding("store", "ok", found)
 
 
+def _acknowledgements(patient: Patient) -> Iterator[Finding]:
+    """Batches that went, and of which nobody proved that they arrived."""
+    from fieldedge.uploads import NOT_ACKNOWLEDGED
+
+    if not patient.directory.store.exists():
+        return
+    with Store(patient.directory.store, patient.clock.stamp) as store:
+        waiting = {batch.batch_id for batch in store.prepared_batches()}
+        said = [event for event in store.events(1, NOT_ACKNOWLEDGED) if event["batch"] in waiting]
+    if said:
+        todo = "update the gateway and publish its release, or mend the gateway's address; a stick frees batches too"
+        yield Finding("acknowledgements", "warn", said[0]["text"], todo)
+
+
 def _sources(patient: Patient) -> Iterator[Finding]:
     from fieldedge.mapping import Mapper
 
@@ -483,6 +497,7 @@ CHECKS: dict[str, Check] = {
     "model": _model,
     "runtime": _runtime,
     "store": _store,
+    "acknowledgements": _acknowledgements,
     "sources": _sources,
     "sensors": _sensors,
     "service": _service,

@@ -402,12 +402,15 @@ class Link:
         self._done("update", f"release {result.version}" if result.changed else "nothing new")
 
     def sync(self) -> None:
+        from fieldedge.acknowledgements import Acknowledger
         from fieldedge.keys import load_key
         from fieldedge.locks import exclusive
         from fieldedge.outbox import Outbox, Packer
         from fieldedge.uploads import Gateway, sync
 
-        gateway = Gateway(self._link.gateway, self._config.device_id, load_key(self._directory.private_key))
+        acknowledger = Acknowledger(self._directory, self._link.gateway, self._time.now)
+        key = load_key(self._directory.private_key)
+        gateway = Gateway(self._link.gateway, self._config.device_id, key, acknowledger)
         with exclusive(self._directory.lock("sync")), Store(self._directory.store, self._time.stamp) as store:
             packer = Packer(self._config, self._workload, store, *read_reference(self._directory, self._workload))
             report = sync(store, Outbox(self._directory.outbox, store), packer, gateway)

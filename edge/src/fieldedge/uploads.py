@@ -1,7 +1,7 @@
 """Sending what was selected, until the gateway says that it holds it.
 
-Only an acknowledgement that names the SHA-256 of the bytes sent frees a batch. Any other answer keeps it in the
-outbox, and the next call sends the same bytes again.
+Only an acknowledgement that names the SHA-256 of the bytes sent, and that the gateway signed for this device, frees a
+batch (`acknowledgements.py`). Any other answer keeps it in the outbox, and the next call sends the same bytes again.
 """
 
 import logging
@@ -11,6 +11,7 @@ from typing import Any
 import urllib3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fieldedge.acknowledgements import AcknowledgementError, Acknowledger
 from fieldedge.batches import batch_id
 from fieldedge.contract import Record
 from fieldedge.errors import ConfigError, DataError, LinkError
@@ -23,17 +24,19 @@ CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
 SYNC_WITHIN_S = 3600.0
 CREATED, KNOWN = 201, 200
+NOT_ACKNOWLEDGED = "not_acknowledged"
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Gateway:
-    """Where to send, and as whom; how long all of it may take, and each batch."""
+    """Where to send, as whom, and who judges what it answers; how long all of it may take, and each batch."""
 
     url: str
     device_id: str
     key: Ed25519PrivateKey
+    acknowledger: Acknowledger
     bounds: Bounds = field(default_factory=Bounds)
     patience: Patience = field(default_factory=Patience)
 
@@ -41,13 +44,13 @@ class Gateway:
         """Send one batch. Returns only when the gateway has acknowledged exactly these bytes.
 
         Raises:
-            LinkError: no answer, or not the gateway's; try again later.
+            LinkError: no answer, or not provably the gateway's; try again later.
             ConfigError: the gateway does not accept this device.
             DataError: the gateway refuses the batch itself.
         """
         status, answer = self._request(body)
         if status in (CREATED, KNOWN):
-            self._check_acknowledged(answer, batch_id(body))
+            self.acknowledger.check(answer, self.device_id, batch_id(body))
         elif status == 401:
             raise ConfigError(
                 f"{self.url} does not accept {self.device_id} ({_reason(answer)}): register the device's public key"
@@ -71,11 +74,6 @@ class Gateway:
             raise LinkError(f"{error}; the batch is kept, try again later") from error
         return answer.status, json_value(answer.body)
 
-    def _check_acknowledged(self, answer: Any, sent: str) -> None:
-        found = answer.get("acknowledged") if isinstance(answer, dict) else None
-        if found != sent:
-            raise LinkError(f"{self.url} acknowledged {str(found)[:12]} where {sent[:12]} was sent; the batch is kept")
-
 
 def sync(store: Store, outbox: Outbox, packer: Packer, gateway: Gateway) -> Record:
     """Prepare what is due in every season, send all that waits, and report the latest season.
@@ -98,6 +96,9 @@ def sync(store: Store, outbox: Outbox, packer: Packer, gateway: Gateway) -> Reco
         except DataError as error:
             refused.append(error)
             continue
+        except AcknowledgementError as error:
+            store.add_event(NOT_ACKNOWLEDGED, str(error), {"batch": batch.batch_id})
+            raise
         outbox.acknowledged(batch.batch_id)
         _log.info("acknowledged batch=%s bytes=%d", batch.batch_id[:12], batch.bytes)
     if refused:

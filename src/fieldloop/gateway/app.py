@@ -1,8 +1,10 @@
 """The gateway's web application: signed releases out, signed batches in.
 
 A batch is acknowledged only after it and its envelope are fsynced in the inbox; anything else is an error
-that tells the device to keep it. Releases are plain files that carry their own signatures; the signing keys beside
-them are out of reach. What a batch holds is the ingest's business; how the application is run, `server.py`'s.
+that tells the device to keep it. An acknowledgement is signed, for this batch of this device alone, with the key that
+the releases' metadata names for it: without that no device believes it. Releases are plain files that carry their own
+signatures; the signing keys beside them are out of reach. What a batch holds is the ingest's business; how the
+application is run, `server.py`'s.
 """
 
 import base64
@@ -21,9 +23,10 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from fieldedge.errors import ConfigError, PermanentError
+from fieldedge.errors import ConfigError, PermanentError, ReleaseError
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Inbox
+from fieldloop.release import ReleaseRepository
 
 MAX_UPLOAD_BYTES = 5_000_000
 _log = logging.getLogger(__name__)
@@ -40,11 +43,14 @@ def create_app(
 
     Raises:
         ConfigError: there is no release repository in `tuf_dir`.
+        ReleaseError: the repository is damaged, or a key that the gateway needs is not there.
     """
     for directory in (tuf_dir / "metadata", tuf_dir / "targets"):
         if not directory.is_dir():
             raise ConfigError(f"{directory} is not there: publish a release, or point the gateway at its repository")
-    uploads = _Uploads(Inbox(inbox_dir), DeviceRegistry(registry_path), max_upload_bytes, now)
+    repository = ReleaseRepository(tuf_dir)
+    repository.delegate_acknowledgements()
+    uploads = _Uploads(Inbox(inbox_dir), DeviceRegistry(registry_path), repository, max_upload_bytes, now)
     return Starlette(
         routes=[
             Route("/v1/health", _health, methods=["GET"]),
@@ -67,6 +73,7 @@ class _Refused(PermanentError):  # noqa: N818 - an answer to the device
 class _Uploads:
     inbox: Inbox
     registry: DeviceRegistry
+    repository: ReleaseRepository
     max_bytes: int
     now: Callable[[], datetime]
 
@@ -83,8 +90,16 @@ class _Uploads:
         except OSError:
             _log.exception("a batch could not be stored")
             return _error(503, "the batch could not be stored here; keep it and send it again later")
+        return await run_in_threadpool(self._acknowledgement, body, device_id, 201 if is_new else 200)
+
+    def _acknowledgement(self, body: bytes, device_id: str, status: int) -> JSONResponse:
         sha256 = hashlib.sha256(body).hexdigest()
-        return JSONResponse({"acknowledged": sha256}, status_code=201 if is_new else 200)
+        try:
+            signature = self.repository.sign_acknowledgement(device_id, sha256)
+        except ReleaseError:
+            _log.exception("batch %s is held, but cannot be acknowledged", sha256[:12])
+            return _error(503, "the batch is held, but cannot be acknowledged now; keep it and send it again later")
+        return JSONResponse({"acknowledged": sha256, "signature": signature}, status_code=status)
 
     async def _body(self, request: Request) -> bytes:
         body = bytearray()

@@ -4,12 +4,14 @@ Four Ed25519 keys, one per top-level role, live in `keys/` and are never served;
 are what a gateway serves. Snapshots are consistent and every version of the metadata is kept, so that a device
 that was off for a long time can follow. Only the rename of `timestamp.json`, always last, makes a release
 visible: a crash before it leaves every device on the release before. A fifth key signs, in a role delegated to it,
-which batches of a device are held, for devices that only a stick reaches; it can say nothing else.
+which batches of a device are held: in metadata for devices that only a stick reaches, under the gateway's answer for
+the others. It can say nothing else.
 A repository is begun once, in an empty folder, and a beginning that was cut off is gone on with. From then on a file
 that is missing is damage, and said: devices refuse for ever what begins again at version 1, or is signed by other keys.
 What a bundle holds is `bundle.py`'s work, and whether a device accepts it is the device's.
 """
 
+import base64
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -37,6 +39,7 @@ from tuf.api.metadata import (
 )
 from tuf.api.serialization import DeserializationError
 
+from fieldedge.acknowledgements import statement
 from fieldedge.durable import fsync_directory, write_durably
 from fieldedge.errors import ReleaseError, StoreBusy
 from fieldedge.stick import ACKNOWLEDGEMENTS, acknowledgement, acknowledgement_path, read_acknowledgement
@@ -202,6 +205,24 @@ class ReleaseRepository:
                     role.signed.targets[target.path] = target
                     changed = True
             self._renew(signed, are_targets_changed=is_first, are_acknowledgements_changed=changed or is_first)
+
+    def delegate_acknowledgements(self) -> None:
+        """See that devices know the key that acknowledges their batches; a gateway needs it, and so does a stick.
+
+        Raises:
+            ReleaseError: the repository is damaged.
+            StoreBusy: another process is publishing.
+        """
+        self.acknowledge({})
+
+    def sign_acknowledgement(self, device_id: str, sha256: str) -> str:
+        """The signature (base64) under which a device frees this batch: it must be durable already.
+
+        Raises:
+            ReleaseError: the key of the acknowledgements is missing or damaged.
+        """
+        signature = self._signer(ACKNOWLEDGEMENTS).sign(statement(device_id, sha256)).signature
+        return base64.b64encode(bytes.fromhex(signature)).decode()
 
     def copy_to(self, directory: Path) -> None:
         """Write onto a stick what a device needs to follow now; what is there and no longer needed goes.

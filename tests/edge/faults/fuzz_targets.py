@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fieldedge.acknowledgements import Acknowledger
 from fieldedge.agent import Agent
 from fieldedge.batches import pack, unpack
 from fieldedge.bundles import (
@@ -275,13 +276,15 @@ def _folder_state(scratch: Path) -> Take:
 def _gateway_answer(scratch: Path) -> Take:
     """The whole answer of a gateway, headers and all, as it stands on the wire."""
     key, answers = load_or_create_key(scratch / "device.pem"), RawServer()
-    gateway = Gateway(answers.url, DEVICE_ID, key)
+    directory, repository = _provisioned(scratch), Repository(scratch / "tuf")
+    shutil.copy(repository.trusted_root, directory.bootstrap_root)
 
     def take(data: bytes) -> None:
         answers.next = data
+        gateway = Gateway(answers.url, DEVICE_ID, key, Acknowledger(directory, answers.url, _now))
         with refused(LinkError, DataError, ConfigError):
             gateway.post(_BATCH)
-            assert _BATCH_ID in data, "a batch was freed that nobody acknowledged"
+            raise AssertionError("a batch was freed that no gateway acknowledged")
 
     return take
 
@@ -378,7 +381,7 @@ def _tuf() -> list[bytes]:
 
 
 def _answers() -> list[bytes]:
-    body = json.dumps({"acknowledged": _BATCH_ID.decode()}).encode()
+    body = json.dumps({"acknowledged": _BATCH_ID.decode(), "signature": "AAAA"}).encode()
     other = json.dumps({"acknowledged": "0" * 64, "error": "full"}).encode()
     statuses = (201, 200, 401, 400, 503, 302)
     return [_http(status, answer) for status in statuses for answer in (body, other)] + [_http_in_chunks(body)]

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fieldedge.boot import read_device, read_reference
+from fieldedge.clock import Clock
 from fieldedge.commands.answer import answer, checked_url
 from fieldedge.config import DeviceDirectory
 from fieldedge.locks import exclusive
@@ -31,13 +32,16 @@ def update(options: argparse.Namespace, directory: DeviceDirectory) -> None:
 
 def sync(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Send what is worth sending; keep everything that is not acknowledged."""
+    from fieldedge.acknowledgements import Acknowledger
     from fieldedge.keys import load_key
     from fieldedge.outbox import Outbox, Packer
     from fieldedge.uploads import Gateway
     from fieldedge.uploads import sync as send
 
     config, workload = read_device(directory)
-    gateway = Gateway(checked_url(options.gateway), config.device_id, load_key(directory.private_key))
-    with exclusive(directory.lock("sync")), Store(directory.store) as store:
+    clock, url = Clock(directory.clock_floor), checked_url(options.gateway)
+    acknowledger = Acknowledger(directory, url, clock.now)
+    gateway = Gateway(url, config.device_id, load_key(directory.private_key), acknowledger)
+    with exclusive(directory.lock("sync")), Store(directory.store, clock.stamp) as store:
         packer = Packer(config, workload, store, *read_reference(directory, workload))
         answer(options, send(store, Outbox(directory.outbox, store), packer, gateway))
