@@ -258,6 +258,8 @@ def _ending(rc: int) -> str:
 
 
 def _store(patient: Patient) -> Iterator[Finding]:
+    from fieldedge.uploads import NOT_ACKNOWLEDGED
+
     path, config = patient.directory.store, patient.config
     if not path.exists():
         yield Finding("store", "warn", f"{path} is not there yet", "it is made at the next start")
@@ -266,6 +268,7 @@ def _store(patient: Patient) -> Iterator[Finding]:
         store.check()
         records, used, waiting = sum(store.states().values()), store.used_bytes(), store.prepared_batches()
         rejected = len(store.rejects())
+        refused = store.events(1, NOT_ACKNOWLEDGED)
     found = (
         f"sound; {_counted(records, 'record')}, {size(used)}; {_counted(len(waiting), 'batch', 'batches')} waiting, "
         f"{_counted(rejected, 'message')} rejected"
@@ -275,20 +278,9 @@ def _store(patient: Patient) -> Iterator[Finding]:
         yield Finding("store", "warn", f"{found}; at most {size(config.store.max_bytes)}", todo)
     else:
         yield Finding("store", "ok", found)
-
-
-def _acknowledgements(patient: Patient) -> Iterator[Finding]:
-    """Batches that went, and of which nobody proved that they arrived."""
-    from fieldedge.uploads import NOT_ACKNOWLEDGED
-
-    if not patient.directory.store.exists():
-        return
-    with Store(patient.directory.store, patient.clock.stamp) as store:
-        waiting = {batch.batch_id for batch in store.prepared_batches()}
-        said = [event for event in store.events(1, NOT_ACKNOWLEDGED) if event["batch"] in waiting]
-    if said:
+    if refused and refused[0]["batch"] in {batch.batch_id for batch in waiting}:
         todo = "update the gateway and publish its release, or mend the gateway's address; a stick frees batches too"
-        yield Finding("acknowledgements", "warn", said[0]["text"], todo)
+        yield Finding("acknowledgements", "warn", refused[0]["text"], todo)
 
 
 def _sources(patient: Patient) -> Iterator[Finding]:
@@ -497,7 +489,6 @@ CHECKS: dict[str, Check] = {
     "model": _model,
     "runtime": _runtime,
     "store": _store,
-    "acknowledgements": _acknowledgements,
     "sources": _sources,
     "sensors": _sensors,
     "service": _service,

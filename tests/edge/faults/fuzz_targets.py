@@ -277,6 +277,7 @@ def _gateway_answer(scratch: Path) -> Take:
     """The whole answer of a gateway, headers and all, as it stands on the wire."""
     key, answers = load_or_create_key(scratch / "device.pem"), RawServer()
     directory, repository = _provisioned(scratch), Repository(scratch / "tuf")
+    directory.trust.mkdir()
     shutil.copy(repository.trusted_root, directory.bootstrap_root)
 
     def take(data: bytes) -> None:
