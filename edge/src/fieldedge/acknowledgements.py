@@ -7,7 +7,6 @@ that is how a new key becomes known. What cannot be verified frees nothing.
 """
 
 import json
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,13 @@ from typing import Any
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Targets
 
+from fieldedge.clock import Reading
 from fieldedge.config import DeviceDirectory
 from fieldedge.errors import FieldloopError, LinkError, ReleaseError
 from fieldedge.keys import is_signed_by
 from fieldedge.locks import exclusive
 from fieldedge.stick import ACKNOWLEDGEMENTS, acknowledgement_path
-from fieldedge.updates import gateway_mirror, refreshed
+from fieldedge.trust import ReadClock, gateway_mirror, judged_at, refreshed
 
 
 class AcknowledgementError(LinkError):
@@ -38,10 +38,10 @@ class Acknowledger:
     Args:
         directory: the device's; its verified metadata is there.
         gateway_url: where that metadata is refreshed from. It need not be trusted.
-        now: the device's time.
+        now: the device's clock; a bare time is taken at its word.
     """
 
-    def __init__(self, directory: DeviceDirectory, gateway_url: str, now: Callable[[], datetime]) -> None:
+    def __init__(self, directory: DeviceDirectory, gateway_url: str, now: ReadClock) -> None:
         self._directory, self._url, self._now = directory, gateway_url, now
         self._is_refreshed = False
 
@@ -70,8 +70,10 @@ class Acknowledger:
 
     def _why_not(self, signature: str, device_id: str, sha256: str) -> str:
         """What keeps this signature from being the gateway's; nothing where it is."""
+        said = self._now()
+        now = judged_at(self._directory, said) if isinstance(said, Reading) else said
         try:
-            keys = trusted_keys(self._directory.trust, device_id, self._now())
+            keys = trusted_keys(self._directory.trust, device_id, now)
         except ReleaseError as error:
             return f"its signature cannot be verified ({error})"
         if any(is_signed_by(key, statement(device_id, sha256), signature) for key in keys):

@@ -408,7 +408,7 @@ class Link:
         from fieldedge.outbox import Outbox, Packer
         from fieldedge.uploads import Gateway, sync
 
-        acknowledger = Acknowledger(self._directory, self._link.gateway, self._time.now)
+        acknowledger = Acknowledger(self._directory, self._link.gateway, self._time.reading)
         key = load_key(self._directory.private_key)
         gateway = Gateway(self._link.gateway, self._config.device_id, key, acknowledger)
         with exclusive(self._directory.lock("sync")), Store(self._directory.store, self._time.stamp) as store:

@@ -40,7 +40,7 @@ def sync(options: argparse.Namespace, directory: DeviceDirectory) -> None:
 
     config, workload = read_device(directory)
     clock, url = Clock(directory.clock_floor), checked_url(options.gateway)
-    acknowledger = Acknowledger(directory, url, clock.now)
+    acknowledger = Acknowledger(directory, url, clock.reading)
     gateway = Gateway(url, config.device_id, load_key(directory.private_key), acknowledger)
     with exclusive(directory.lock("sync")), Store(directory.store, clock.stamp) as store:
         packer = Packer(config, workload, store, *read_reference(directory, workload))
