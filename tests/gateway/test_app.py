@@ -121,6 +121,25 @@ def test_what_no_registered_device_signed_is_refused_and_not_kept(
     assert not list(inbox.iterdir())
 
 
+def test_a_stranger_is_refused_before_a_byte_of_its_batch_is_read(gateway: TestClient) -> None:
+    def body() -> Iterator[bytes]:
+        raise AssertionError("the body was asked for")
+        yield b""
+
+    answer = gateway.post("/v1/batches", content=body(), headers=signed(BODY, device_id="dev-99"))
+    assert (answer.status_code, answer.headers["connection"]) == (401, "close")
+    assert "no registered device 'dev-99'" in answer.json()["error"]
+
+
+def test_a_registry_that_cannot_be_read_refuses_no_device_for_good(gateway: TestClient, tmp_path: Path) -> None:
+    (tmp_path / "devices.json").write_text("{")
+    answer = gateway.post("/v1/batches", content=BODY, headers=signed(BODY))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+    (tmp_path / "devices.json").unlink()
+    DeviceRegistry(tmp_path / "devices.json").register({"dev-00": public_key_hex(KEY)})
+    assert gateway.post("/v1/batches", content=BODY, headers=signed(BODY)).status_code == 201
+
+
 def test_an_empty_batch_is_refused(gateway: TestClient) -> None:
     assert gateway.post("/v1/batches", content=b"", headers=signed(b"")).status_code == 400
 

@@ -1,5 +1,7 @@
 """Who may send is registered once; a key is never replaced silently."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,39 @@ def test_another_key_for_a_known_device_is_refused_and_nothing_is_added(tmp_path
     registry.register({"dev-00": ONE})
     with pytest.raises(ConfigError, match="dev-00 is registered"):
         registry.register({"dev-01": OTHER, "dev-00": OTHER})
+    assert registry.public_keys() == {"dev-00": ONE}
+
+
+def test_the_file_is_parsed_again_only_when_it_is_another_one(tmp_path: Path) -> None:
+    registry = DeviceRegistry(tmp_path / "devices.json")
+    assert registry.key_of("dev-00") is None
+    registry.register({"dev-00": ONE})
+    assert registry.key_of("dev-00") == ONE
+    kept = registry.path.stat()
+    registry.path.write_bytes(b"x" * kept.st_size)
+    os.utime(registry.path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    assert registry.key_of("dev-00") == ONE, "it was read although nothing says that it is another one"
+    os.utime(registry.path, ns=(kept.st_atime_ns, kept.st_mtime_ns + 1))
+    with pytest.raises(ConfigError, match="is not JSON"):
+        registry.key_of("dev-00")
+
+
+def test_what_another_process_does_to_the_registry_counts_at_once(tmp_path: Path) -> None:
+    registry, other = DeviceRegistry(tmp_path / "devices.json"), DeviceRegistry(tmp_path / "devices.json")
+    other.register({"dev-00": ONE})
+    assert registry.key_of("dev-00") == ONE
+    other.register({"dev-01": OTHER})
+    assert registry.key_of("dev-01") == OTHER
+    registry.path.write_text(json.dumps({"dev-01": OTHER}))
+    assert registry.key_of("dev-00") is None
+    registry.path.unlink()
+    assert registry.key_of("dev-01") is None
+
+
+def test_what_a_caller_does_to_the_keys_stays_with_it(tmp_path: Path) -> None:
+    registry = DeviceRegistry(tmp_path / "devices.json")
+    registry.register({"dev-00": ONE})
+    registry.public_keys().clear()
     assert registry.public_keys() == {"dev-00": ONE}
 
 

@@ -2,9 +2,10 @@
 
 A batch is acknowledged only after it and its envelope are fsynced in the inbox; anything else is an error
 that tells the device to keep it. An acknowledgement is signed, for this batch of this device alone, with the key that
-the releases' metadata names for it: without that no device believes it. Releases are plain files that carry their own
-signatures; the signing keys beside them are out of reach. What a batch holds is the ingest's business; how the
-application is run, `server.py`'s.
+the releases' metadata names for it: without that no device believes it. A device is known before a byte of its batch is
+read. Releases are plain files that carry their own signatures; the signing keys beside them are out of reach. What a
+batch holds is the ingest's business; how many are read at once, `admission.py`'s; how the application is run,
+`server.py`'s.
 """
 
 import base64
@@ -24,6 +25,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from fieldedge.errors import ConfigError, PermanentError, ReleaseError
+from fieldloop.gateway.admission import Admission, AdmissionLimits, Busy, TooSlow, Turn
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Inbox
 from fieldloop.release import ReleaseRepository
@@ -38,6 +40,7 @@ def create_app(
     registry_path: Path,
     max_upload_bytes: int = MAX_UPLOAD_BYTES,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    admission: AdmissionLimits | None = None,
 ) -> Starlette:
     """The application over a release repository, an inbox and a device registry.
 
@@ -50,7 +53,14 @@ def create_app(
             raise ConfigError(f"{directory} is not there: publish a release, or point the gateway at its repository")
     repository = ReleaseRepository(tuf_dir)
     repository.delegate_acknowledgements()
-    uploads = _Uploads(Inbox(inbox_dir), DeviceRegistry(registry_path), repository, max_upload_bytes, now)
+    uploads = _Uploads(
+        Inbox(inbox_dir),
+        DeviceRegistry(registry_path),
+        repository,
+        max_upload_bytes,
+        now,
+        Admission(admission or AdmissionLimits()),
+    )
     return Starlette(
         routes=[
             Route("/v1/health", _health, methods=["GET"]),
@@ -76,17 +86,28 @@ class _Uploads:
     repository: ReleaseRepository
     max_bytes: int
     now: Callable[[], datetime]
+    admission: Admission
 
     async def receive(self, request: Request) -> JSONResponse:
         try:
             device_id, signature = _sender(request)
-            body = await self._body(request)
-            is_new = await run_in_threadpool(self._keep, body, device_id, signature)
+            self._check_known(device_id)
+            async with self.admission.turn(device_id, self._size(request)) as turn:
+                body = await self._body(request, turn)
+                turn.is_read()
+                is_new = await run_in_threadpool(self._keep, body, device_id, signature)
         except _Refused as refused:
             _log.warning("batch refused: %s", refused)
             return _error(refused.status, str(refused))
         except ClientDisconnect:
             return _error(400, "the batch broke off; send it again")
+        except TooSlow as slow:
+            return _error(408, str(slow))
+        except Busy as busy:
+            return _error(503, str(busy))
+        except ConfigError:
+            _log.exception("no device can be known")
+            return _error(503, "the devices' registry cannot be read here; keep it and send it again later")
         except OSError:
             _log.exception("a batch could not be stored")
             return _error(503, "the batch could not be stored here; keep it and send it again later")
@@ -101,13 +122,24 @@ class _Uploads:
             return _error(503, "the batch is held, but cannot be acknowledged now; keep it and send it again later")
         return JSONResponse({"acknowledged": sha256, "signature": signature}, status_code=status)
 
-    async def _body(self, request: Request) -> bytes:
-        body = bytearray()
-        declared = request.headers.get("content-length", "0")
-        if declared.isdigit() and int(declared) > self.max_bytes:
+    def _check_known(self, device_id: str) -> None:
+        if self.registry.key_of(device_id) is None:
+            raise _Refused(401, f"there is no registered device {device_id!r}: register it")
+
+    def _size(self, request: Request) -> int:
+        """How much memory the batch may take: what it says, or the most where it says nothing."""
+        declared = request.headers.get("content-length", "")
+        if not (declared.isascii() and declared.isdigit()):
+            return self.max_bytes
+        if int(declared) > self.max_bytes:
             raise _Refused(413, f"the batch has {declared} bytes; at most {self.max_bytes} are taken")
+        return int(declared)
+
+    async def _body(self, request: Request, turn: Turn) -> bytes:
+        body = bytearray()
         async for chunk in request.stream():
             body += chunk
+            turn.has(len(body))
             if len(body) > self.max_bytes:
                 raise _Refused(413, f"the batch has more than {self.max_bytes} bytes, which is the most that is taken")
         if not body:
@@ -137,4 +169,6 @@ def _sender(request: Request) -> tuple[str, str]:
 
 
 def _error(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"error": message}, status_code=status)
+    """An answer that ends the connection: what is left of a body is read by nobody."""
+    headers = {"Connection": "close", **({"Retry-After": "10"} if status == 503 else {})}
+    return JSONResponse({"error": message}, status_code=status, headers=headers)

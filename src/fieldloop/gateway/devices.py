@@ -1,10 +1,11 @@
 """The devices that may send: one JSON file of device id and Ed25519 public key, as hex.
 
-The file is replaced in one step, so that a reader always finds a whole registry. A key, once registered, is
-never replaced here: who may speak for a device is a person's decision.
+The file is replaced in one step, so that a reader always finds a whole registry, and read again when it is another one.
+A key, once registered, is never replaced here: who may speak for a device is a person's decision.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +24,7 @@ class DeviceRegistry:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._read: tuple[tuple[int, int, int], Mapping[str, str]] | None = None
 
     def public_keys(self) -> dict[str, str]:
         """Device id to public key in hex.
@@ -30,11 +32,37 @@ class DeviceRegistry:
         Raises:
             ConfigError: the file is not a registry.
         """
+        return dict(self._keys())
+
+    def key_of(self, device_id: str) -> str | None:
+        """The public key of a device, in hex, or None where it is not registered.
+
+        Raises:
+            ConfigError: the file is not a registry.
+        """
+        return self._keys().get(device_id)
+
+    def _keys(self) -> Mapping[str, str]:
+        """The registry as it is now; the file is parsed only where it is another one than before."""
         try:
-            keys = json.loads(self.path.read_bytes())
+            with self.path.open("rb") as file:
+                found = os.fstat(file.fileno())
+                version = (found.st_mtime_ns, found.st_size, found.st_ino)
+                if self._read is not None and self._read[0] == version:
+                    return self._read[1]
+                content = file.read()
         except FileNotFoundError:
             return {}
-        except ValueError as error:
+        except OSError as error:
+            raise ConfigError(f"the device registry {self.path} cannot be read: {error}") from error
+        keys = self._parsed(content)
+        self._read = (version, keys)
+        return keys
+
+    def _parsed(self, content: bytes) -> Mapping[str, str]:
+        try:
+            keys = json.loads(content)
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"the device registry {self.path} is not JSON: {error}. Restore it.") from error
         if not isinstance(keys, dict):
             raise ConfigError(f"the device registry {self.path} is not an object of device id and key")
@@ -62,7 +90,7 @@ class DeviceRegistry:
 
     def is_signed_by(self, device_id: str, body: bytes, signature: str) -> bool:
         """Whether a registered device of that id made `signature` (base64) over exactly this body."""
-        key = self.public_keys().get(device_id)
+        key = self.key_of(device_id)
         return key is not None and is_signed_by(key, body, signature)
 
 

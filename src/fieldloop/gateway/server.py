@@ -1,21 +1,30 @@
 """The gateway as a context manager: it listens when `with` begins and is gone when `with` ends.
 
 It runs in a thread of this process, on 127.0.0.1 and a free port unless told otherwise. Connections that come
-before the application is up wait in the socket's queue. What it answers is `app.py`'s.
+before the application is up wait in the socket's queue. How many it holds, and for how long, is `connections.py`'s
+rule; what it answers, `app.py`'s.
 """
 
+import asyncio
+import math
+import resource
 import socket
+from dataclasses import replace
 from threading import Event, Thread
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from fieldedge.errors import ConfigError, LinkError
+from fieldloop.gateway.connections import ConnectionLimits, Connections
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10
+ACCEPTED_AT_ONCE = 64
+QUEUE = 1_024
+FILES_PER_CONNECTION = 3  # its socket, a file that it is sent, and one in the making
 
 
 class _Server(uvicorn.Server):
@@ -27,6 +36,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for bound in sockets or ():
+            bound.listen(QUEUE)  # uvicorn's one number is also how many are accepted before one is looked at
         self.is_up.set()
 
 
@@ -38,15 +49,23 @@ class GatewayServer:
         LinkError: the server did not start.
     """
 
-    def __init__(self, app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, app: ASGIApp, host: str = "127.0.0.1", port: int = 0, limits: ConnectionLimits | None = None
+    ) -> None:
         self._host = host
         self._port = port
+        self.connections = Connections(_within_the_files(limits or ConnectionLimits()))
         self._server = _Server(
             uvicorn.Config(
                 app,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
+                # uvicorn calls what it is given here, class or not
+                http=cast("type[asyncio.Protocol]", self.connections.protocol()),
+                ws="none",
+                backlog=ACCEPTED_AT_ONCE,
+                timeout_keep_alive=math.ceil(self.connections.limits.idle_s),
                 timeout_graceful_shutdown=STOP_TIMEOUT_S,
             )
         )
@@ -78,11 +97,13 @@ class GatewayServer:
 
     def _bind(self) -> socket.socket:
         try:
-            return socket.create_server((self._host, self._port), backlog=256)
+            bound = socket.create_server((self._host, self._port), backlog=QUEUE)
         except OSError as error:
             raise ConfigError(
                 f"the gateway cannot listen on {self._host}:{self._port}: {error}. Choose another port."
             ) from error
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or each answer waits 40 ms for an ACK
+        return bound
 
     def _serve(self) -> None:
         try:
@@ -96,3 +117,12 @@ class GatewayServer:
             self._thread.join(STOP_TIMEOUT_S + 5)
         if self._socket is not None:
             self._socket.close()
+
+
+def _within_the_files(limits: ConnectionLimits) -> ConnectionLimits:
+    """No more connections than this process may open files for."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    most = max(files // FILES_PER_CONNECTION - ACCEPTED_AT_ONCE, 1)
+    if files == resource.RLIM_INFINITY or most >= limits.connections:
+        return limits
+    return replace(limits, connections=most, per_address=min(limits.per_address, most))

@@ -1,0 +1,156 @@
+"""Admission: whose batches are read now, so that what is held in memory has a bound.
+
+A batch is taken into memory whole before its signature can be judged, and a device's name is no secret. So there is a
+bound on the bytes that are read at once and on the batches of one device. Who stops sending, or is slower than a slow
+link, makes room for who comes; the others wait a moment, the newest of a device first, and are told to come again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+
+from fieldedge.errors import TransientError
+
+
+class Busy(TransientError):  # noqa: N818 - the name says what is so
+    """As much is being read as may be. Send it again later."""
+
+
+class TooSlow(TransientError):  # noqa: N818 - the name says what is so
+    """The batch came slower than it may. Send it again over a better link."""
+
+
+@dataclass(frozen=True)
+class AdmissionLimits:
+    """What may be read at once.
+
+    A batch has `patience_s`, and then must have come at `bytes_per_s` or more. `pause_s` is how long it may pause while
+    others wait, who do so for `wait_s` at most.
+    """
+
+    bytes: int = 64_000_000
+    batches: int = 256
+    per_device: int = 2
+    waiting: int = 64
+    waiting_per_device: int = 4
+    wait_s: float = 12.0
+    pause_s: float = 5.0
+    patience_s: float = 10.0
+    bytes_per_s: float = 1_000.0
+
+
+@dataclass(eq=False)
+class Turn:
+    """A batch that is being read: `bytes` is what it may take, `received` what has come."""
+
+    device_id: str
+    bytes: int
+    began_s: float
+    timeout: asyncio.Timeout
+    received: int = 0
+    moved_s: float = 0.0
+
+    def has(self, received: int) -> None:
+        """So many bytes have come by now."""
+        self.received, self.moved_s = received, asyncio.get_running_loop().time()
+
+    def is_read(self) -> None:
+        """All has come: what is left of the turn is ours, and takes as long as it takes."""
+        self.timeout.reschedule(None)
+
+
+class Admission:
+    """The turns of one gateway. Used in its event loop alone."""
+
+    def __init__(self, limits: AdmissionLimits) -> None:
+        self._limits = limits
+        self._turns: list[Turn] = []
+        self._waiting: list[_Waiting] = []
+        self._freed = asyncio.Event()
+
+    @asynccontextmanager
+    async def turn(self, device_id: str, size: int) -> AsyncIterator[Turn]:
+        """Read a batch of at most `size` bytes in a `with` block.
+
+        Raises:
+            Busy: there was no room in time.
+            TooSlow: the batch did not come in time, or made room for others.
+        """
+        await self._room(device_id, size)
+        loop, limits = asyncio.get_running_loop(), self._limits
+        turn: Turn | None = None
+        try:
+            async with asyncio.timeout(limits.patience_s + size / limits.bytes_per_s) as timeout:
+                turn = Turn(device_id, size, loop.time(), timeout, moved_s=loop.time())
+                self._turns.append(turn)
+                yield turn
+        except TimeoutError:
+            received = 0 if turn is None else turn.received
+            raise TooSlow(
+                f"only {received} bytes of the batch came; {limits.bytes_per_s:g} a second are the least. Send it again"
+            ) from None
+        finally:
+            if turn in self._turns:
+                self._turns.remove(turn)
+            self._freed.set()
+
+    async def _room(self, device_id: str, size: int) -> None:
+        if not any(other.device_id == device_id for other in self._waiting) and self._has_room(device_id, size):
+            return
+        with self._queue(device_id) as waiting:
+            loop = asyncio.get_running_loop()
+            until_s = loop.time() + self._limits.wait_s
+            while not (self._is_newest(waiting) and self._has_room(device_id, size)):
+                left_s = until_s - loop.time()
+                if left_s <= 0 or waiting.is_pushed_out:
+                    raise Busy("as many batches are being read as can be; keep it and send it again later")
+                self._freed.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._freed.wait(), min(left_s, self._limits.pause_s / 4))
+
+    @contextmanager
+    def _queue(self, device_id: str) -> Iterator["_Waiting"]:
+        own = [other for other in self._waiting if other.device_id == device_id and not other.is_pushed_out]
+        if len(own) >= self._limits.waiting_per_device:
+            own[0].is_pushed_out = True
+        elif len(self._waiting) >= self._limits.waiting:
+            raise Busy("as many batches are waiting as can be; keep it and send it again later")
+        waiting = _Waiting(device_id)
+        self._waiting.append(waiting)
+        try:
+            yield waiting
+        finally:
+            self._waiting.remove(waiting)
+            self._freed.set()
+
+    def _is_newest(self, waiting: "_Waiting") -> bool:
+        own = [other for other in self._waiting if other.device_id == waiting.device_id]
+        return own[-1] is waiting
+
+    def _has_room(self, device_id: str, size: int) -> bool:
+        """Whether one more may be read; who is too slow goes where not."""
+        limits = self._limits
+        own = [turn for turn in self._turns if turn.device_id == device_id]
+        if len(own) >= limits.per_device:
+            self._end_slowest(own)
+            return False
+        if len(self._turns) >= limits.batches or sum(turn.bytes for turn in self._turns) + size > limits.bytes:
+            self._end_slowest(self._turns)
+            return False
+        return True
+
+    def _end_slowest(self, turns: list[Turn]) -> None:
+        now_s = asyncio.get_running_loop().time()
+        reading = [turn for turn in turns if turn.timeout.when() is not None and not turn.timeout.expired()]
+        paused = [turn for turn in reading if now_s - turn.moved_s > self._limits.pause_s]
+        patient = [turn for turn in reading if now_s - turn.began_s > self._limits.patience_s]
+        slow = [turn for turn in patient if turn.received < self._limits.bytes_per_s * (now_s - turn.began_s)]
+        if paused or slow:
+            min(paused or slow, key=lambda turn: turn.moved_s).timeout.reschedule(now_s)
+
+
+@dataclass(eq=False)
+class _Waiting:
+    device_id: str
+    is_pushed_out: bool = False
