@@ -62,12 +62,16 @@ def show_ingest(ingested: IngestedRef) -> None:
     if report["refused"]:
         refused = [{"batch": batch_id, "reason": reason} for batch_id, reason in report["refused"].items()]
         create_table_artifact(table=refused, key="ingest-refused", description="Batches that were refused, and why")
+    if report["waiting"]:
+        waiting = [{"batch": batch_id, "reason": reason} for batch_id, reason in report["waiting"].items()]
+        create_table_artifact(table=waiting, key="ingest-waiting", description="Batches that wait, and for what")
 
 
 def show_sync(synced: SyncedRef) -> None:
     """What came home, by table."""
     rows = _by_table(json.loads(Path(synced.report).read_text())["ingest"])
     words = f"Season {synced.season}: {synced.accepted} accepted, {synced.quarantined} quarantined, {synced.lost} lost"
+    words += f", {synced.waiting} waiting" if synced.waiting else ""
     create_table_artifact(table=rows, key=f"sync-{synced.season}", description=words)
 
 

@@ -36,6 +36,7 @@ def validate_history(loop: Loop, history: HistoryRef) -> AcceptedRef:
     "ingest",
     lambda ref: (
         f"{ref.batches} batches: {ref.accepted} records accepted, {ref.quarantined} quarantined, {ref.refused} refused"
+        + (f", {ref.waiting} waiting for a version that knows their contract" if ref.waiting else "")
     ),
     is_cached=False,
     retries=2,

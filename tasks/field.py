@@ -36,7 +36,10 @@ def live_season(loop: Loop, released: ReleasedRef, season: int) -> LivedRef:
 
 @step(
     "sync",
-    lambda ref: f"{ref.accepted} records accepted, {ref.quarantined} quarantined, {ref.lost} lost",
+    lambda ref: (
+        f"{ref.accepted} records accepted, {ref.quarantined} quarantined, {ref.lost} lost"
+        + (f", {ref.waiting} waiting for a version that knows their contract" if ref.waiting else "")
+    ),
     retries=2,
     timeout_s=1800,
 )

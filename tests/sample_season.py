@@ -133,9 +133,9 @@ class Sender:
         }
         return pack(content | header, tables, CONTRACT)
 
-    def send(self, data: bytes) -> str:
+    def send(self, data: bytes, received: datetime = RECEIVED) -> str:
         """Put the batch into the inbox as the gateway does, and return its id."""
-        Inbox(self.inbox_dir).keep(data, self.device_id, sign(self._key, data), RECEIVED)
+        Inbox(self.inbox_dir).keep(data, self.device_id, sign(self._key, data), received)
         return batch_id(data)
 
 

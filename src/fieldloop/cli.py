@@ -16,6 +16,8 @@ from fieldloop.progress import bar
 from fieldloop.settings import load_params, load_settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+quarantine = typer.Typer(no_args_is_help=True, help="Batches that were refused whole, and what becomes of them.")
+app.add_typer(quarantine, name="quarantine")
 Workload = Annotated[str, typer.Option(help="the block of params.yaml")]
 
 
@@ -82,14 +84,85 @@ def ingest_stick(
 def register_device(
     device_id: Annotated[str, typer.Argument(help="as `fieldedge init` was told")],
     public_key: Annotated[str, typer.Argument(help="as `fieldedge init` printed it: 64 hex digits")],
+    field: Annotated[
+        list[str] | None,
+        typer.Option(help="a field that the device speaks for (champion-00), or one season of it (2006/champion-00)"),
+    ] = None,
+    instead_of: Annotated[str | None, typer.Option(help="the device from which the fields are taken")] = None,
 ) -> None:
-    """Let a device send: the gateway and `ingest-stick` take batches of registered devices alone."""
+    """Let a device send: the gateway and `ingest-stick` take batches of registered devices alone.
+
+    With --field, what is accepted of the field comes from this device. What a stranger was accepted for in a season
+    goes to quarantine with the next ingestion, and what the device has sent of it comes in.
+    """
     from fieldloop.gateway.devices import DeviceRegistry
+    from fieldloop.gateway.owners import FieldOwners
     from fieldloop.workspace import workspace_of
 
     registry = DeviceRegistry(workspace_of(load_settings()).device_registry)
     registry.register({device_id: public_key})
+    FieldOwners.beside(registry.path).register(dict.fromkeys(field or (), device_id), instead_of)
     typer.echo(f"{device_id} may send; {len(registry.public_keys())} devices are registered in {registry.path}")
+    if field:
+        typer.echo(f"it speaks for {', '.join(field)}")
+
+
+@quarantine.command("list")
+def list_refused() -> None:
+    """The batches that were refused whole, and why. They count as not home until somebody decides."""
+    from fieldloop.refusals import Refusals
+    from fieldloop.workspace import workspace_of
+
+    found = list(Refusals(workspace_of(load_settings()).quarantine).undecided())
+    for batch in found:
+        season = "an unknown season" if batch.season is None else f"season {batch.season}"
+        typer.echo(f"{batch.name}: {len(batch.record_ids) + batch.unnamed} records of {season}: {batch.reason}")
+    typer.echo(f"{len(found)} refused batches wait for a decision: fieldloop quarantine release or discard")
+
+
+@quarantine.command()
+def release(batch: Annotated[str, typer.Argument(help="its name, or how it begins")]) -> None:
+    """Let a refused batch be judged again by the next ingestion: after a key was registered, or a fault mended."""
+    from fieldloop.gateway.inbox import Inbox
+    from fieldloop.refusals import Refusals
+    from fieldloop.workspace import workspace_of
+
+    space = workspace_of(load_settings())
+    refusals = Refusals(space.quarantine)
+    name = refusals.find(batch)
+    refusals.release(name, Inbox(space.inbox))
+    typer.echo(f"{name} is in the inbox, and is judged again with the next ingestion")
+
+
+@quarantine.command()
+def discard(batch: Annotated[str, typer.Argument(help="its name, or how it begins")]) -> None:
+    """Set a refused batch aside for good: it is kept, and counts as missing no more."""
+    from fieldloop.refusals import Refusals
+    from fieldloop.workspace import workspace_of
+
+    refusals = Refusals(workspace_of(load_settings()).quarantine)
+    name = refusals.find(batch)
+    kept = refusals.discard(name, datetime.now(UTC).isoformat(timespec="seconds"))
+    typer.echo(f"{name} counts as missing no more; it is kept as {kept}")
+
+
+@app.command()
+def migrate(workload: Workload = "agriculture") -> None:
+    """Rewrite accepted data of a former contract as today's, after a version of it as it was. Every run does this."""
+    from fieldedge.workloads import WORKLOADS
+    from fieldloop.field_data import SeasonStore
+    from fieldloop.field_data import migrate as migrate_store
+    from fieldloop.workspace import held, workspace_of
+
+    settings = load_settings()
+    space = workspace_of(settings)
+    with held(settings.home_dir):
+        store = SeasonStore(space.seasons, WORKLOADS[workload].contract, space.quarantine)
+        done = migrate_store(settings.root, store, settings.is_deployment)
+    if done is None:
+        typer.echo(f"{space.seasons} is of today's contract; there is nothing to do")
+    else:
+        typer.echo(f"{done.files} files were of the contract {done.former[:12]}…; as they were: {done.pointer}")
 
 
 @app.command()

@@ -140,6 +140,7 @@ class IngestedRef:
     quarantined: int
     refused: int
     report: str
+    waiting: int = 0
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,7 @@ class SyncedRef:
     quarantined: int
     lost: int
     report: str
+    waiting: int = 0
 
 
 @dataclass(frozen=True)
@@ -483,7 +485,12 @@ def ingest_inbox(loop: Loop) -> IngestedRef:
     report = _ingest(loop, loop.workspace.data_docs / "ingest")
     path = _write_json(loop.workspace.home / "validation" / "ingest.json", report.as_dict())
     return IngestedRef(
-        len(report.batches), report.records_accepted, report.records_quarantined, len(report.refused), str(path)
+        len(report.batches),
+        report.records_accepted,
+        report.records_quarantined,
+        len(report.refused),
+        str(path),
+        len(report.waiting),
     )
 
 
@@ -499,9 +506,8 @@ def sync_season(loop: Loop, lived: LivedRef) -> SyncedRef:
     path = _write_json(
         Path(lived.report).with_name("sync.json"), {"ingest": report.as_dict(), "account": asdict(account)}
     )
-    return SyncedRef(
-        lived.season, account.accepted, account.quarantined, unacknowledged + len(account.missing), str(path)
-    )
+    lost = unacknowledged + len(account.missing)
+    return SyncedRef(lived.season, account.accepted, account.quarantined, lost, str(path), account.records_waiting)
 
 
 def _ingest(loop: Loop, docs: Path) -> "IngestReport":
@@ -633,9 +639,10 @@ def _metadata(loop: Loop) -> dict[str, str]:
 
 
 def _store(loop: Loop) -> "SeasonStore":
-    from fieldloop.field_data import SeasonStore
+    from fieldloop.field_data import open_store
 
-    return SeasonStore(loop.workspace.seasons, _contract(loop), loop.workspace.quarantine)
+    space, settings = loop.workspace, loop.settings
+    return open_store(settings.root, space.seasons, _contract(loop), space.quarantine, settings.is_deployment)
 
 
 def _fleet(loop: Loop) -> "Fleet":

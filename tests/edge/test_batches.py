@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -53,6 +54,14 @@ def xz(content: object) -> bytes:
         (xz({"format": 2, "tables": {}}), "not a batch of format 1"),
         (xz({"format": 1, "tables": {"readings": {"columns": ["a"], "rows": [[1, 2]]}}}), "broken table"),
         (xz({"format": 1, "tables": {"readings": 3}}), "broken table"),
+        (xz({"format": 1, "tables": {"readings": {"columns": "a", "rows": [[1]]}}}), "columns and rows as lists"),
+        (xz({"format": 1, "tables": {"readings": {"columns": ["a"], "rows": {"a": 1}}}}), "columns and rows as lists"),
+        (xz({"format": 1, "tables": {"readings": {"columns": ["a", "a"], "rows": [[1, 2]]}}}), "names, each once"),
+        (xz({"format": 1, "tables": {"readings": {"columns": [["a"]], "rows": [[1]]}}}), "names, each once"),
+        (xz({"format": 1, "tables": {"readings": {"columns": ["a"], "rows": ["x"]}}}), "row 0 has not 1 values"),
+        (xz({"format": 1, "tables": [1]}), "not a batch of format 1"),
+        (lzma.compress(b"[" * 900), "not readable JSON"),
+        (lzma.compress(b'{"format": 1, "season": ' + b"9" * 5_000 + b"}"), "not readable JSON"),
     ],
 )
 def test_a_broken_batch_is_named(data: bytes, said: str) -> None:
@@ -64,6 +73,36 @@ def test_a_batch_that_unpacks_without_end_is_refused() -> None:
     bomb = lzma.compress(b" " * 5_000_000)
     with pytest.raises(DataError, match="more than 1000000 bytes"):
         unpack(bomb, max_bytes=1_000_000)
+
+
+def bomb_of(row: bytes) -> bytes:
+    return lzma.compress(b'{"format":1,"tables":{"readings":{"columns":["a"],"rows":[' + row * 4_000_000, preset=1)
+
+
+@pytest.mark.parametrize("row", [b"[0],", b"{},", b"0,", b'"a",', b"[[[[[[[["])
+def test_a_small_batch_of_many_rows_is_refused_before_it_takes_memory(row: bytes) -> None:
+    bomb = bomb_of(row)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="more than 50000 rows or 2000000 values"):
+            unpack(bomb)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 20_000_000
+
+
+def test_rows_are_counted_over_all_tables() -> None:
+    tables = {name: {"columns": ["a"], "rows": [[0]] * 25_001} for name in ("fields", "readings")}
+    with pytest.raises(DataError, match="has 50002 rows; expected at most 50000"):
+        unpack(xz({"format": 1, "tables": tables}))
+
+
+def test_a_batch_that_asks_for_a_huge_dictionary_is_refused() -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 80 << 20, "mode": lzma.MODE_FAST, "mf": lzma.MF_HC3}]
+    small = lzma.compress(b"{}", format=lzma.FORMAT_XZ, filters=filters)
+    with pytest.raises(DataError, match="not readable xz"):
+        unpack(small)
 
 
 @settings(max_examples=100, deadline=None)

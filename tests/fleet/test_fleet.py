@@ -77,7 +77,7 @@ def test_a_season_is_lived_offline_and_sent_home_once(world: Any) -> None:
         sync = fleet.sync_all(gateway.url)
         assert fleet.sync_all(gateway.url) == sync
     assert 0 < sync.records_acknowledged == sync.records_selected <= sync.records_collected
-    assert sum(path.stat().st_size for path in world.inbox.glob("*.batch")) == sync.bytes_sent
+    assert sum(path.stat().st_size for path in world.inbox.glob("*/*.batch")) == sync.bytes_sent
     assert 0 < sync.bytes_sent < sync.bytes_collected
     season = lived.with_sync(sync)
     assert FleetSeason(**json.loads(json.dumps(season.as_record()))) == season
@@ -166,4 +166,4 @@ def test_two_dozen_installed_devices_update_live_two_seasons_and_lose_nothing(
             lived = lived.with_sync(fleet.sync_all(gateway.url))
         assert (lived.devices, lived.model_version) == (24, version)
         assert lived.records_acknowledged == lived.records_selected > 0
-    assert len(list(world.inbox.glob("*.batch"))) >= 48
+    assert len(list(world.inbox.glob("*/*.batch"))) >= 48

@@ -48,8 +48,8 @@ def test_a_new_batch_is_acknowledged_with_its_hash_and_lies_in_the_inbox_with_it
 ) -> None:
     answer = gateway.post("/v1/batches", content=BODY, headers=signed(BODY))
     assert (answer.status_code, answer.json()["acknowledged"]) == (201, SHA256)
-    assert (inbox / f"{SHA256}.batch").read_bytes() == BODY
-    envelope = json.loads((inbox / f"{SHA256}.json").read_text())
+    assert (inbox / "dev-00" / f"{SHA256}.batch").read_bytes() == BODY
+    envelope = json.loads((inbox / "dev-00" / f"{SHA256}.json").read_text())
     assert envelope["device_id"] == "dev-00"
     assert is_signed_by(public_key_hex(KEY), BODY, envelope["signature"])
     assert envelope["received_utc"].endswith("+00:00")
@@ -83,19 +83,41 @@ def test_a_batch_that_cannot_be_signed_for_is_held_and_can_be_sent_again(
 
 def test_the_same_batch_again_is_acknowledged_as_known_and_changes_nothing(gateway: TestClient, inbox: Path) -> None:
     gateway.post("/v1/batches", content=BODY, headers=signed(BODY))
-    before = {path.name: path.read_bytes() for path in inbox.iterdir()}
+    before = {path.name: path.read_bytes() for path in inbox.rglob("*.*")}
     answer = gateway.post("/v1/batches", content=BODY, headers=signed(BODY))
     assert (answer.status_code, answer.json()["acknowledged"]) == (200, SHA256)
-    assert {path.name: path.read_bytes() for path in inbox.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in inbox.rglob("*.*")} == before
+    assert len(before) == 2
 
 
 def test_a_batch_that_was_ingested_is_known(gateway: TestClient, inbox: Path) -> None:
     gateway.post("/v1/batches", content=BODY, headers=signed(BODY))
-    (inbox / "ingested").mkdir()
-    for path in list(inbox.glob(f"{SHA256}.*")):
-        path.rename(inbox / "ingested" / path.name)
+    (inbox / "dev-00" / "ingested").mkdir()
+    for path in list(inbox.glob(f"*/{SHA256}.*")):
+        path.rename(inbox / "dev-00" / "ingested" / path.name)
     assert gateway.post("/v1/batches", content=BODY, headers=signed(BODY)).status_code == 200
-    assert not list(inbox.glob("*.batch"))
+    assert not list(inbox.glob("*/*.batch"))
+
+
+def test_anothers_bytes_make_the_owners_own_upload_no_known_one(
+    gateway: TestClient, tmp_path: Path, inbox: Path
+) -> None:
+    stranger = Ed25519PrivateKey.generate()
+    DeviceRegistry(tmp_path / "devices.json").register({"dev-66": public_key_hex(stranger)})
+    stolen = signed(BODY, device_id="dev-66", key=stranger)
+    assert gateway.post("/v1/batches", content=BODY, headers=stolen).status_code == 201
+    assert gateway.post("/v1/batches", content=BODY, headers=signed(BODY)).status_code == 201
+    assert sorted(path.parent.name for path in inbox.rglob("*.batch")) == ["dev-00", "dev-66"]
+
+
+def test_a_registered_device_whose_name_no_folder_can_have_is_told_so(gateway: TestClient, tmp_path: Path) -> None:
+    registry = tmp_path / "devices.json"
+    for name in ("../dev-00", "ingested", "a/b", ""):
+        registry.write_text(json.dumps({name: public_key_hex(KEY)}))
+        answer = gateway.post("/v1/batches", content=BODY, headers=signed(BODY, device_id=name))
+        assert answer.status_code == 400
+    with pytest.raises(ConfigError, match="expected up to 63 letters"):
+        DeviceRegistry(tmp_path / "new.json").register({"ingested": public_key_hex(KEY)})
 
 
 @pytest.mark.parametrize(
@@ -155,7 +177,7 @@ def test_a_batch_that_is_too_large_is_refused_whether_or_not_it_says_so(gateway:
     assert gateway.post("/v1/batches", content=in_pieces(), headers=signed(body)).status_code == 413
     largest = body[:-1]
     assert gateway.post("/v1/batches", content=largest, headers=signed(largest)).status_code == 201
-    assert len(list(inbox.glob("*.batch"))) == 1
+    assert len(list(inbox.glob("*/*.batch"))) == 1
 
 
 def test_what_cannot_be_stored_is_not_acknowledged_and_can_be_sent_again(gateway: TestClient, inbox: Path) -> None:

@@ -139,7 +139,7 @@ def test_by_stick_and_over_the_link_at_once_a_batch_arrives_once(
     headers = {"Fieldloop-Device": DEVICE_ID, "Fieldloop-Signature": sign(load_key(device.private_key), body)}
     gateway = TestClient(create_app(office.root / "tuf", office.root / "inbox", office.registry.path))
     assert gateway.post("/v1/batches", content=body, headers=headers).status_code == 201
-    assert (office.take(stick).known, len(list((office.root / "inbox").glob("*.batch")))) == (1, 1)
+    assert (office.take(stick).known, len(list((office.root / "inbox").glob("*/*.batch")))) == (1, 1)
     assert office.ingest().records_accepted == 12
     assert gateway.post("/v1/batches", content=body, headers=headers).status_code == 200
     assert office.ingest().batches == ()
@@ -316,7 +316,7 @@ def test_the_command_takes_a_stick_in(
     monkeypatch.setenv("FIELDLOOP_HOME", str(home))
     cloud_commands(["ingest-stick", str(stick.root)], standalone_mode=False)
     assert "1 new batches and 0 known ones of 1 devices are in the inbox" in capsys.readouterr().out
-    assert len(list((home / "gateway" / "inbox").glob("*.batch"))) == 1
+    assert len(list((home / "gateway" / "inbox").glob("*/*.batch"))) == 1
     _, report = at_device(capsys, device, "import", "--from", str(stick.root))
     assert report["acknowledgements"] == {"acknowledged": 1, "waiting": 0}
 

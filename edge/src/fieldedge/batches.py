@@ -7,7 +7,8 @@ same bytes. Signing and sending are in `keys.py` and `uploads.py`.
 import hashlib
 import json
 import lzma
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fieldedge.contract import Contract, Record, Table
@@ -15,7 +16,13 @@ from fieldedge.errors import DataError
 
 FORMAT = 1
 XZ_PRESET = 6
-MAX_UNPACKED_BYTES = 50_000_000
+# A season of one field is some thousand rows and a hundred thousand values.
+MAX_UNPACKED_BYTES = 20_000_000
+MAX_ROWS = 50_000
+MAX_VALUES = 2_000_000
+MAX_XZ_BYTES = 64_000_000  # what unpacking itself may take; our own batches need nine
+_OTHER_CONTAINERS = 1_000  # tables, their columns, and what a summary nests
+_PIECE_BYTES = 262_144
 DAY_TABLES = ("readings", "recommendations")
 DAY_DIGITS = 4  # significant; finer than any sensor here
 OUTCOME_DIGITS = 6
@@ -32,23 +39,53 @@ def pack(header: Mapping[str, Any], tables: Mapping[str, Sequence[Record]], cont
     return lzma.compress(text.encode(), preset=XZ_PRESET)
 
 
-def unpack(data: bytes, max_bytes: int = MAX_UNPACKED_BYTES) -> Record:
-    """The content of a batch: its header, and `tables` as lists of records.
+@dataclass(frozen=True)
+class Rows:
+    """A table as it travels: the columns' names, and per row its values in that order."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[Any]]
+
+    def column(self, name: str) -> list[Any]:
+        """One column's values, of whatever type the sender gave them.
+
+        Raises:
+            ValueError: there is no such column.
+        """
+        place = self.columns.index(name)
+        return [row[place] for row in self.rows]
+
+    def records(self) -> Iterator[Record]:
+        """The rows as records, made one at a time."""
+        return (dict(zip(self.columns, row, strict=True)) for row in self.rows)
+
+
+def open_batch(data: bytes, max_bytes: int = MAX_UNPACKED_BYTES) -> tuple[Record, dict[str, Rows]]:
+    """The header of a batch, and its tables as they travel. What the values are is not judged.
+
+    It takes memory in proportion to the limits, whatever the sender packed: the content is counted while it is
+    unpacked, before anything is made of it.
 
     Raises:
-        DataError: the bytes are not a batch of this format, or unpack to more than `max_bytes`.
+        DataError: the bytes are not a batch of this format, or hold more than a batch may.
     """
     content = _decompressed_json(data, max_bytes)
     if not isinstance(content, dict) or content.get("format") != FORMAT or not isinstance(content.get("tables"), dict):
         raise DataError(f"the content is not a batch of format {FORMAT}")
-    try:
-        tables = {
-            name: [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
-            for name, table in content["tables"].items()
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"the batch holds a broken table: {error!r}") from error
-    return {**content, "tables": tables}
+    tables = {name: _rows(name, table) for name, table in content.pop("tables").items()}
+    if (count := sum(len(table.rows) for table in tables.values())) > MAX_ROWS:
+        raise DataError(f"the batch has {count} rows; expected at most {MAX_ROWS}")
+    return content, tables
+
+
+def unpack(data: bytes, max_bytes: int = MAX_UNPACKED_BYTES) -> Record:
+    """The content of a batch: its header, and `tables` as lists of records.
+
+    Raises:
+        DataError: the bytes are not a batch of this format, or hold more than a batch may.
+    """
+    header, tables = open_batch(data, max_bytes)
+    return {**header, "tables": {name: list(table.records()) for name, table in tables.items()}}
 
 
 def batch_id(data: bytes) -> str:
@@ -56,20 +93,47 @@ def batch_id(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def _rows(name: str, table: Any) -> Rows:
+    columns, rows = (table.get("columns"), table.get("rows")) if isinstance(table, dict) else (None, None)
+    if not isinstance(columns, list) or not isinstance(rows, list):
+        raise DataError(f"the batch holds a broken table {name!r:.80}: expected its columns and rows as lists")
+    if not all(isinstance(column, str) for column in columns) or len(set(columns)) != len(columns):
+        raise DataError(f"the batch holds a broken table {name!r:.80}: expected its columns as names, each once")
+    for number, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != len(columns):
+            raise DataError(f"the batch holds a broken table {name!r:.80}: row {number} has not {len(columns)} values")
+    return Rows(tuple(columns), rows)
+
+
 def _decompressed_json(data: bytes, max_bytes: int) -> Any:
-    decompressor = lzma.LZMADecompressor(format=lzma.FORMAT_XZ)
-    try:
-        text = decompressor.decompress(data, max_length=max_bytes + 1)
-    except (lzma.LZMAError, EOFError) as error:
-        raise DataError(f"the batch is not readable xz: {error}") from error
-    if len(text) > max_bytes:
-        raise DataError(f"the batch unpacks to more than {max_bytes} bytes")
-    if not decompressor.eof:
-        raise DataError("the batch is cut short")
+    text = _decompressed(data, max_bytes)
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"the batch is not readable JSON: {error}") from error
+
+
+def _decompressed(data: bytes, max_bytes: int) -> bytes:
+    """The content, unpacked piece by piece and counted on the way: brackets and commas say what JSON will take."""
+    text = bytearray()
+    values = containers = 0
+    try:
+        decompressor = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=MAX_XZ_BYTES)
+        piece = decompressor.decompress(data, max_length=_PIECE_BYTES)
+        while piece:
+            text += piece
+            values += piece.count(b",")
+            containers += piece.count(b"[") + piece.count(b"{")
+            if len(text) > max_bytes:
+                raise DataError(f"the batch unpacks to more than {max_bytes} bytes")
+            if values > MAX_VALUES or containers > MAX_ROWS + _OTHER_CONTAINERS:
+                raise DataError(f"the batch has more than {MAX_ROWS} rows or {MAX_VALUES} values, the most that it may")
+            piece = b"" if decompressor.eof else decompressor.decompress(b"", max_length=_PIECE_BYTES)
+    except (lzma.LZMAError, EOFError) as error:
+        raise DataError(f"the batch is not readable xz: {error}") from error
+    if not decompressor.eof:
+        raise DataError("the batch is cut short")
+    return bytes(text)
 
 
 def _as_rows(table: Table, records: Sequence[Record]) -> Record:

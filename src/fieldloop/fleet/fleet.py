@@ -19,6 +19,7 @@ from fieldedge.errors import DataError, FieldloopError, TransientError
 from fieldloop.fleet.process import EdgeCommand
 from fieldloop.fleet.season import DeviceSeason, FleetSeason, FleetSync, live_season
 from fieldloop.gateway.devices import DeviceRegistry
+from fieldloop.gateway.owners import FieldOwners
 from fieldloop.simulation.field import SimulatedField
 from fieldloop.simulation.world import FieldSpec
 
@@ -151,11 +152,16 @@ class Fleet:
     ) -> FleetSeason:
         """Let every device live through a season offline in its own field; `on_progress(done, total)` in devices.
 
+        Each is registered as its field's owner for the season, as a person would do who sets it up there.
+
         Raises:
             FleetError: a device failed. Called again, it continues from what it stored.
             DataError: a field has no device, two have the same, or they are of different seasons.
+            ConfigError: a field is registered for another device in this season.
         """
         fields = _field_of_each_device(specs)
+        owners = {f"{spec.season}/{spec.field_id}": device_id for device_id, spec in fields.items()}
+        FieldOwners.beside(self._registry.path).register(owners)
         # The simulation is loaded here, once, before many threads ask for it.
         for spec in specs:
             spec.record()

@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from fieldedge.errors import ConfigError, PermanentError, ReleaseError
+from fieldedge.errors import ConfigError, DataError, PermanentError, ReleaseError
 from fieldloop.gateway.admission import Admission, AdmissionLimits, Busy, TooSlow, Turn
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Inbox
@@ -149,7 +149,10 @@ class _Uploads:
     def _keep(self, body: bytes, device_id: str, signature: str) -> bool:
         if not self.registry.is_signed_by(device_id, body, signature):
             raise _Refused(401, f"not signed by a registered device {device_id!r}: register it, or check its key")
-        return self.inbox.keep(body, device_id, signature, self.now())
+        try:
+            return self.inbox.keep(body, device_id, signature, self.now())
+        except DataError as error:
+            raise _Refused(400, str(error)) from error
 
 
 async def _health(_: Request) -> JSONResponse:

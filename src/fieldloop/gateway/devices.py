@@ -15,6 +15,7 @@ from filelock import FileLock
 from fieldedge.durable import write_durably
 from fieldedge.errors import ConfigError
 from fieldedge.keys import is_signed_by
+from fieldloop.gateway.inbox import INGESTED_NAME, is_plain_name
 
 LOCK_TIMEOUT_S = 60.0
 
@@ -72,7 +73,8 @@ class DeviceRegistry:
         """Add devices; one that is registered with the same key already stays as it is.
 
         Raises:
-            ConfigError: a key is not one, or a device is registered with another key. Nothing is added then.
+            ConfigError: an id is no plain name, a key is not one, or a device is registered with another key. Nothing
+                is added then.
         """
         for device_id, key in public_keys.items():
             _check_key(device_id, key)
@@ -95,6 +97,11 @@ class DeviceRegistry:
 
 
 def _check_key(device_id: str, key: str) -> None:
+    if not is_plain_name(device_id):
+        raise ConfigError(
+            f"the device id is {device_id!r}; expected up to 63 letters, digits, '-', '_' or '.', like dev-07, and not "
+            f"{INGESTED_NAME!r}: make the device anew with such a name"
+        )
     try:
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
     except ValueError as error:

@@ -62,6 +62,7 @@ def season_figures(story: SeasonStory, stories: Sequence[SeasonStory] = ()) -> d
         **{name: int(fleet[name]) for name in counts},
         "records_rejected": int(fleet.get("records_rejected", 0)),
         "records_lost": records_lost(story),
+        "records_waiting": int(story.account.get("records_waiting", 0)),
         "bytes_collected": int(fleet["bytes_collected"]),
         "bytes_sent": int(fleet["bytes_sent"]),
         "batches": int(fleet.get("batches", 0)),
@@ -91,7 +92,10 @@ def season_figures(story: SeasonStory, stories: Sequence[SeasonStory] = ()) -> d
 
 
 def records_lost(story: SeasonStory) -> int:
-    """Records that a device selected and got no acknowledgement for, and acknowledged ones that are nowhere now."""
+    """Records that a device selected and got no acknowledgement for, and acknowledged ones that are not home.
+
+    Those of a refused batch are not home until a person decides; those that wait for their contract are not lost.
+    """
     unacknowledged = int(story.fleet["records_selected"]) - int(story.fleet["records_acknowledged"])
     return max(0, unacknowledged) + len(story.account["missing"])
 
@@ -173,7 +177,8 @@ def _fields(outcomes: Outcomes) -> list[dict[str, Any]]:
 
 
 def _sync(story: SeasonStory) -> dict[str, Any]:
-    names = ("records_received", "records_accepted", "records_duplicate", "records_quarantined", "refused", "tables")
+    counts = ("records_received", "records_accepted", "records_duplicate", "records_quarantined")
+    names = (*counts, "refused", "waiting", "tables")
     return {
         **{name: story.ingest[name] for name in names if name in story.ingest},
         "account": {**story.account, "missing": list(story.account["missing"])},

@@ -272,13 +272,14 @@ def _foresight(seasons: Sequence[Figures], pictures: Mapping[str, Picture]) -> s
 
 
 def _transfer(seasons: Sequence[Figures], pictures: Mapping[str, Picture]) -> str:
-    heads = ("season", "selected", "acknow-<br>ledged", "in the<br>store", "quaran-<br>tined", "lost")
+    heads = ("season", "selected", "acknow-<br>ledged", "in the<br>store", "quaran-<br>tined", "waiting", "lost")
     rows = [
         row_of(
             (
                 str(season["season"]),
                 *(amount(season[f"records_{name}"]) for name in ("selected", "acknowledged")),
                 *(amount(season["sync"]["account"][name]) for name in ("accepted", "quarantined")),
+                amount(season.get("records_waiting", 0)),
                 amount(season["records_lost"]),
             )
         )
@@ -291,7 +292,8 @@ def _transfer(seasons: Sequence[Figures], pictures: Mapping[str, Picture]) -> st
             pictures["bytes"],
             "Every record accounted for",
             f'{table_of(heads, rows)}<p class="note">Lost: selected and never acknowledged, or acknowledged and '
-            "neither in the store nor in quarantine.</p>",
+            "neither in the store nor in quarantine, or in a batch that was refused and that nobody has decided about. "
+            "Waiting: of a contract that this version does not know.</p>",
         ),
     )
 

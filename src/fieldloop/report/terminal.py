@@ -9,7 +9,15 @@ from rich.console import Console
 from rich.table import Table
 
 from fieldloop.report.figures import PRACTICES
-from fieldloop.report.words import amount, duration, latency_sentence, shipping_sentence, size, threshold_sentence
+from fieldloop.report.words import (
+    amount,
+    duration,
+    latency_sentence,
+    shipping_sentence,
+    size,
+    threshold_sentence,
+    transfer_sentence,
+)
 
 WIDTH = 100
 
@@ -23,6 +31,7 @@ def terminal_summary(report: Mapping[str, Any], links: Mapping[str, str]) -> str
     """
     seasons = report["seasons"]
     said = [threshold_sentence(seasons), shipping_sentence(report["bundle"]), latency_sentence(seasons[-1])]
+    said += [transfer_sentence(season) for season in seasons if season.get("records_waiting")]
     places = {**links, "Look closer": "make ui   (Prefect, MLflow, Data Docs)"}
     label_width = max(len(label) for label in places)
     return "\n".join(

@@ -119,6 +119,8 @@ def transfer_sentence(season: Figures) -> str:
     part = share_pct(season["bytes_sent"], season["bytes_collected"])
     lost = season["records_lost"]
     kept = "none was lost" if lost == 0 else f"{amount(lost)} were lost"
+    if season.get("records_waiting"):
+        kept += f", and {amount(season['records_waiting'])} wait for the version that knows their contract"
     return (
         f"In {season['season']}, {season['devices']} devices collected {size(season['bytes_collected'])} in "
         f"{amount(season['records_collected'])} records and sent home "

@@ -6,12 +6,14 @@ Storing the accepted rows is `fieldloop.field_data`'s work.
 """
 
 from fieldloop.validation.checks import Checked, check_frames
+from fieldloop.validation.ownership import Ownership
 from fieldloop.validation.quarantine import quarantine_rows
 from fieldloop.validation.report import TableReport, ValidationReport
 from fieldloop.validation.tables import validate_tables
 
 __all__ = [
     "Checked",
+    "Ownership",
     "TableReport",
     "ValidationReport",
     "check_frames",

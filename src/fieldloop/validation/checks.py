@@ -1,28 +1,33 @@
 """Frames against the contract: which rows are accepted, which are not, and why.
 
-Pure over frames and a clock: nothing is read and nothing but Data Docs is written. The table of fields is judged
-first, because a row about a field without an accepted field row cannot be used. A row that is rejected is never
-changed on the way to quarantine.
+Pure over frames and a clock: nothing is read and nothing but Data Docs is written. Of what devices sent, it is judged
+first whose the field is, and only then whether a row stands beside others: a stranger's rows are rejected alone. The
+table of fields is judged before the others, because a row about a field without an accepted field row cannot be used. A
+row that is rejected is never changed on the way to quarantine.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from fieldedge.contract import Contract, Table
 from fieldloop.validation.data_docs import write_data_docs
 from fieldloop.validation.expectations import (
+    BELONGS_TO_SENDER,
     FIELDS_TABLE,
     HAS_FIELD_ROW,
     IS_SENDERS_FIELD,
+    KEY_OF_SENDER,
     Rule,
     derive,
     rules_for,
     unique_words,
 )
+from fieldloop.validation.ownership import Ownership
 from fieldloop.validation.report import TableReport
 from fieldloop.validation.suites import SuiteRun, suite_run
 from fieldloop.validation.typed import conform, empty_frame, finished
@@ -55,12 +60,47 @@ class Checked:
     docs_index: Path | None
 
 
+@dataclass(frozen=True)
+class _Sent:
+    """Who sent the rows (device by origin, in the order in which they came), and whose the fields are."""
+
+    senders: Mapping[str, str]
+    ownership: Ownership
+
+    def strangers(self, rows: pd.DataFrame) -> list[int]:
+        """The labels of rows about fields that are not those of their sender."""
+        named = rows[rows["season"].notna() & rows["field_id"].notna()]
+        found: list[int] = []
+        for _, part in named.groupby(["origin", "season", "field_id"], sort=False):
+            season, field_id = _field_season(part)
+            if not self.ownership.may_speak(self.senders[part["origin"].iloc[0]], season, field_id):
+                found.extend(part.index)
+        return found
+
+    def settle_claims(self, good: pd.DataFrame) -> list[Any]:
+        """Give each field-season to the first of its claimants; the labels of the others' rows."""
+        order = {origin: number for number, origin in enumerate(self.senders)}
+        others: list[Any] = []
+        for _, rows in good.groupby(["season", "field_id"], sort=False):
+            name = _field_season(rows)
+            claims = [(self.senders[origin], order[origin], label) for label, origin in rows["origin"].items()]
+            first, _, _ = min(claims, key=lambda claim: (not self.ownership.precedes(claim[0], *name), claim[1]))
+            self.ownership.holders[name] = first
+            others.extend(label for device_id, _, label in claims if device_id != first)
+        return others
+
+
+def _field_season(rows: pd.DataFrame) -> tuple[int, str]:
+    return int(rows["season"].iloc[0]), str(rows["field_id"].iloc[0])
+
+
 def check_frames(
     frames: Mapping[str, pd.DataFrame],
     contract: Contract,
     today: date,
     known_fields: pd.DataFrame | None = None,
     senders: Mapping[str, str] | None = None,
+    ownership: Ownership | None = None,
     docs_dir: Path | None = None,
 ) -> Checked:
     """Judge every row of the frames.
@@ -70,7 +110,10 @@ def check_frames(
         contract: what the rows must be.
         today: the day that no date may be after.
         known_fields: field rows accepted before, as the store holds them.
-        senders: for rows that devices sent, the device of each origin; a device speaks for its own fields only.
+        senders: for rows that devices sent, the device of each origin, in the order in which they came; a device
+            speaks for its own fields only.
+        ownership: whose the fields are; of rows that devices sent it is judged first. Claims that are accepted here
+            are added to it.
         docs_dir: where Data Docs go; none are built without it.
     """
     accepted: dict[str, pd.DataFrame] = {}
@@ -78,11 +121,12 @@ def check_frames(
     reports: dict[str, TableReport] = {}
     breaches: list[Breach] = []
     fields = known_fields if known_fields is not None else empty_frame(contract.table(FIELDS_TABLE))
+    sent = None if senders is None else _Sent(senders, ownership or Ownership())
     with suite_run() as run:
         for table in sorted(contract.tables, key=lambda table: table.name != FIELDS_TABLE):
             if table.name not in frames:
                 continue
-            judged = _judge(run, table, contract.workload, frames[table.name], today, fields, senders)
+            judged = _judge(run, table, contract.workload, frames[table.name], today, fields, sent)
             accepted[table.name], rejected[table.name], reports[table.name], found = judged
             breaches.extend(found)
             if table.name == FIELDS_TABLE:
@@ -98,17 +142,24 @@ def _judge(
     frame: pd.DataFrame,
     today: date,
     fields: pd.DataFrame,
-    senders: Mapping[str, str] | None,
+    sent: _Sent | None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, TableReport, list[Breach]]:
     frame = frame.reset_index(drop=True)
     typed, problems = conform(table, frame)
     typed["origin"] = frame["origin"].astype("str")
-    rules = rules_for(table, workload, is_sent=senders is not None)
+    rules = rules_for(table, workload, is_sent=sent is not None)
     # A row with a cell of another type has its reason already; its other cells say nothing more.
     sound = typed[problems == ""]
-    broken = run.check(table.name, rules, _with_derived(sound, table, today, fields, senders))
+    strangers = sent.strangers(sound) if sent is not None else []
+    # What a stranger says about another's field says nothing about the owner's rows either.
+    sound = sound.drop(index=strangers)
+    broken = run.check(table.name, rules, _with_derived(sound, table, today, fields, sent))
     by_words = {rules[number].words: labels for number, labels in broken.items() if labels}
-    _spare_one_of_each_identical_pair(table, sound, by_words)
+    _spare_one_of_each_identical_pair(table, sound, by_words, sent)
+    if sent is not None and table.name == FIELDS_TABLE:
+        strangers += sent.settle_claims(sound.drop(index=[label for labels in by_words.values() for label in labels]))
+    if strangers:
+        by_words[BELONGS_TO_SENDER] = strangers
     breaches = [
         breach
         for number, rule in enumerate(rules)
@@ -125,28 +176,41 @@ def _with_derived(
     table: Table,
     today: date,
     fields: pd.DataFrame,
-    senders: Mapping[str, str] | None,
+    sent: _Sent | None,
 ) -> pd.DataFrame:
     derived = derive(frame, table, today)
-    sender = frame["origin"].map(senders or {})
+    sender = frame["origin"].map({} if sent is None else sent.senders)
+    if sent is not None:
+        derived[KEY_OF_SENDER] = _key_of_sender(table, frame, sender)
     if table.name != FIELDS_TABLE:
-        columns = ["season", "field_id"] + (["device_id"] if senders is not None else [])
+        columns = ["season", "field_id"] + (["device_id"] if sent is not None else [])
         known = pd.MultiIndex.from_frame(fields[columns].astype({"season": "float64"}))
         rows = pd.MultiIndex.from_frame(frame.assign(device_id=sender)[columns])
         derived[HAS_FIELD_ROW] = rows.isin(known)
-    elif senders is not None:
+    elif sent is not None:
         derived[IS_SENDERS_FIELD] = (frame["device_id"] == sender).fillna(False)
     return derived
 
 
-def _spare_one_of_each_identical_pair(table: Table, frame: pd.DataFrame, by_words: dict[str, list[int]]) -> None:
+def _key_of_sender(table: Table, frame: pd.DataFrame, sender: pd.Series) -> pd.Series:
+    """The row's key together with the device that sent it; missing where a part of the key is."""
+    key = sender.astype("str")
+    for name in table.key:
+        key = key + "\n" + frame[name].astype("str")
+    return key.where(frame[list(table.key)].notna().all(axis=1))
+
+
+def _spare_one_of_each_identical_pair(
+    table: Table, frame: pd.DataFrame, by_words: dict[str, list[int]], sent: _Sent | None
+) -> None:
     """Of rows that say the same in every column one is kept; of rows that contradict each other, none."""
     words = unique_words(table)
     if words not in by_words:
         return
-    copies = frame.loc[sorted(set(by_words[words])), list(table.column_names)]
+    copies = frame.loc[sorted(set(by_words[words])), [*table.column_names, "origin"]]
+    copies["origin"] = copies["origin"].map(sent.senders) if sent is not None else ""
     distinct = copies.drop_duplicates()
-    agreeing = distinct[~distinct.duplicated(list(table.key), keep=False)]
+    agreeing = distinct[~distinct.duplicated([*table.key, "origin"], keep=False)]
     by_words[words] = [label for label in copies.index if label not in agreeing.index]
 
 

@@ -24,6 +24,8 @@ _NAME_COLUMNS = ("region", "field_id")
 EXPECTED_ID = "expected_record_id"
 HAS_FIELD_ROW = "has_field_row"
 IS_SENDERS_FIELD = "is_senders_field"
+KEY_OF_SENDER = "key_of_sender"
+BELONGS_TO_SENDER = "the field and season are those of the device that sent the row"
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def rules_for(table: Table, workload: str, is_sent: bool) -> list[Rule]:
     ]
     for column in table.columns:
         rules.extend(_column_rules(column))
-    rules.append(_unique_rule(table))
+    rules.append(_unique_rule(table, is_sent))
     rules.append(
         Rule(
             "record_id says the row's season, field, table and date",
@@ -63,7 +65,7 @@ def rules_for(table: Table, workload: str, is_sent: bool) -> list[Rule]:
 
 
 def derive(frame: pd.DataFrame, table: Table, today: date) -> pd.DataFrame:
-    """The frame with the derived columns that its rules speak of; membership is added by the caller."""
+    """The frame with the derived columns that its rules speak of; what depends on senders is added by the caller."""
     derived: dict[str, pd.Series] = {EXPECTED_ID: _expected_record_id(frame, table)}
     for column in table.columns:
         if column.kind == "date":
@@ -130,7 +132,7 @@ def _date_rules(name: str) -> Iterator[Rule]:
 
 def _date_columns(frame: pd.DataFrame, name: str, today: date) -> dict[str, pd.Series]:
     text = frame[name]
-    shaped = text.where(text.str.fullmatch(r"\d{4}-\d{2}-\d{2}", na=False))
+    shaped = text.where(text.str.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", na=False))
     days = pd.to_datetime(shaped, format="%Y-%m-%d", errors="coerce")
     return {
         f"{name}_is_calendar_date": days.notna() | text.isna(),
@@ -145,10 +147,12 @@ def _expected_record_id(frame: pd.DataFrame, table: Table) -> pd.Series:
     return expected + "/" + frame["date"] if "date" in table.column_names else expected
 
 
-def _unique_rule(table: Table) -> Rule:
+def _unique_rule(table: Table, is_sent: bool) -> Rule:
     import great_expectations.expectations as gxe
 
-    words = f"{' and '.join(table.key)} is unique"
+    words = unique_words(table)
+    if is_sent:  # what one device says makes nothing that another says a second one
+        return Rule(words, gxe.ExpectColumnValuesToBeUnique(column=KEY_OF_SENDER))
     if len(table.key) == 1:
         return Rule(words, gxe.ExpectColumnValuesToBeUnique(column=table.key[0]))
     return Rule(words, gxe.ExpectCompoundColumnsToBeUnique(column_list=list(table.key)))
@@ -156,7 +160,7 @@ def _unique_rule(table: Table) -> Rule:
 
 def unique_words(table: Table) -> str:
     """The plain words of the rule that no two rows share a key."""
-    return _unique_rule(table).words
+    return f"{' and '.join(table.key)} is unique"
 
 
 def _ordered_rules(table: Table, workload: str) -> Iterator[Rule]:

@@ -12,6 +12,10 @@ import pyarrow as pa
 
 from fieldedge.contract import Column, Kind, Table
 
+MAX_ID_CHARS = 200
+MAX_TEXT_CHARS = 1_000
+_MOST_PROBLEMS_OF_A_ROW = 5
+_LARGEST_WHOLE = 2.0**53  # beyond it a float64 does not hold every whole number
 _ARROW_TYPES: dict[Kind, pa.DataType] = {
     "float": pa.float64(),
     "int": pa.int64(),
@@ -48,14 +52,16 @@ def conform(table: Table, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]
     words, empty where all is well. Every column of the table must be in the frame.
     """
     columns: dict[str, pd.Series] = {}
-    problems = pd.Series("", index=frame.index, dtype=object)
+    problems: list[list[str]] = [[] for _ in range(len(frame))]
     for column in table.columns:
         raw = frame[column.name]
-        columns[column.name] = typed = _numbers(column, raw) if _is_number(column) else _texts(raw)
-        for label in frame.index[raw.notna().to_numpy() & typed.isna().to_numpy()]:
-            problem = f"{column.name} is {_shown(raw.at[label])}, not a {_kind_words(column)}"
-            problems.at[label] = f"{problems.at[label]}; {problem}".lstrip("; ")
-    return pd.DataFrame(columns, index=frame.index), problems
+        columns[column.name] = typed = _numbers(column, raw) if _is_number(column) else _texts(column, raw)
+        mistyped = np.flatnonzero(raw.notna().to_numpy() & typed.isna().to_numpy())
+        for place in (place for place in mistyped if len(problems[place]) < _MOST_PROBLEMS_OF_A_ROW):
+            found = raw.iat[int(place)]
+            problems[place].append(f"{column.name} is {_shown(found)}, not a {_kind_words(column, found)}")
+    words = pd.Series(["; ".join(of_row) for of_row in problems], index=frame.index, dtype=object)
+    return pd.DataFrame(columns, index=frame.index), words
 
 
 def finished(table: Table, frame: pd.DataFrame) -> pd.DataFrame:
@@ -85,7 +91,7 @@ def _numbers(column: Column, raw: pd.Series) -> pd.Series:
         raw = raw.map(_number_or_none)
     numbers = pd.to_numeric(raw, errors="coerce").astype("float64")
     if column.kind == "int":
-        numbers = numbers.where(numbers.isna() | (numbers % 1 == 0))
+        numbers = numbers.where(numbers.isna() | ((numbers % 1 == 0) & (numbers.abs() <= _LARGEST_WHOLE)))
     return numbers
 
 
@@ -98,16 +104,23 @@ def _number_or_none(value: Any) -> float | None:
         return None
 
 
-def _texts(raw: pd.Series) -> pd.Series:
+def _texts(column: Column, raw: pd.Series) -> pd.Series:
     if isinstance(raw.dtype, pd.CategoricalDtype):
         raw = raw.astype(object)
+    most = max_chars(column.name)
     if isinstance(raw.dtype, pd.StringDtype):
-        return raw
-    return raw.map(lambda value: value if _is_text(value) else None).astype("str")
+        return raw.where(raw.str.len().fillna(0) <= most)
+    return raw.map(lambda value: value if is_text(value, most) else None).astype("str")
 
 
-def _is_text(value: Any) -> bool:
-    if not isinstance(value, str):
+def max_chars(column_name: str) -> int:
+    """How long a text of that column may be."""
+    return MAX_ID_CHARS if column_name == "record_id" else MAX_TEXT_CHARS
+
+
+def is_text(value: Any, most_chars: int = MAX_TEXT_CHARS) -> bool:
+    """Whether a value is text that every file can hold."""
+    if not isinstance(value, str) or len(value) > most_chars:
         return False
     try:
         value.encode()
@@ -117,9 +130,17 @@ def _is_text(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        value = value[:60]  # what is cut off here is not shown either
+    elif isinstance(value, list | dict):
+        return f"a {type(value).__name__}"
+    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > _LARGEST_WHOLE:
+        return f"a whole number of {value.bit_length()} bits"
     text = repr(value.item() if isinstance(value, np.generic) else value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _kind_words(column: Column) -> str:
+def _kind_words(column: Column, found: Any) -> str:
+    if isinstance(found, str) and len(found) > max_chars(column.name):
+        return f"text of at most {max_chars(column.name)} characters"
     return {"float": "number", "int": "whole number", "str": "text", "date": "date like 2006-05-01"}[column.kind]

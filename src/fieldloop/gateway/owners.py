@@ -1,0 +1,76 @@
+"""Which device speaks for which field: what persons registered, in one JSON file beside the device registry.
+
+A key of the file is a field (`champion-00`) or a field in one season (`2006/champion-00`); its value is the device.
+Who speaks for a field is a person's decision. Where none was made, whoever was accepted first stands for the season
+(`fieldloop.ownership` weighs both). The file is replaced in one step, so that a reader always finds a whole one.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from filelock import FileLock
+
+from fieldedge.durable import write_durably
+from fieldedge.errors import ConfigError
+
+OWNERS_NAME = "owners.json"
+LOCK_TIMEOUT_S = 60.0
+_FIELD = re.compile(r"(?:[0-9]{4}/)?[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+class FieldOwners:
+    """The registered owners in one file; a file that is not there yet registers none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def beside(cls, registry_path: Path) -> "FieldOwners":
+        """The owners that belong to a device registry."""
+        return cls(registry_path.with_name(OWNERS_NAME))
+
+    def registered(self) -> dict[str, str]:
+        """Field, or `<season>/<field>`, to device id.
+
+        Raises:
+            ConfigError: the file is not one of owners.
+        """
+        try:
+            owners = json.loads(self.path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"the field owners {self.path} are not JSON: {error}. Restore the file.") from error
+        if not isinstance(owners, dict) or not all(isinstance(device_id, str) for device_id in owners.values()):
+            raise ConfigError(
+                f"the field owners {self.path} are not an object of field and device id; restore the file"
+            )
+        return owners
+
+    def register(self, owners: Mapping[str, str], instead_of: str | None = None) -> None:
+        """Say who speaks for fields. What is registered so already stays as it is.
+
+        Args:
+            owners: field, or `<season>/<field>`, to device id.
+            instead_of: the device from which the fields are taken, where they have one.
+
+        Raises:
+            ConfigError: a name is no field's, or a field is registered for another device. Nothing is changed then.
+        """
+        for field in owners:
+            if not _FIELD.fullmatch(field):
+                raise ConfigError(f"{field!r} names no field; expected one like champion-00 or 2006/champion-00")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_suffix(".lock"), timeout=LOCK_TIMEOUT_S):
+            known = self.registered()
+            for field, device_id in owners.items():
+                holder = known.get(field)
+                if holder not in (None, device_id, instead_of):
+                    raise ConfigError(
+                        f"{field} is registered for {holder} in {self.path}, and not for {device_id}. If it really "
+                        f"changed hands, say so: --instead-of {holder}"
+                    )
+            if (changed := known | dict(owners)) != known:
+                write_durably(self.path, json.dumps(changed, indent=1, sort_keys=True).encode() + b"\n")

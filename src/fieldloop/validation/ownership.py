@@ -1,0 +1,61 @@
+"""Who speaks for a field in a season: judged before anything else of a row that a device sent.
+
+Persons register owners, of a field or of one of its seasons. A season that nobody registered belongs to the device
+whose field row was accepted for it; one that nobody sent yet, to the device that had the field in the nearest season,
+as long as that device may send; else to whoever is accepted first. So nobody's forged rows stand in the owner's way.
+Pure: registrations come from `fieldloop.gateway.owners`, accepted field rows from the store.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+FieldSeason = tuple[int, str]
+
+
+@dataclass
+class Ownership:
+    """The owners of field-seasons. `holders` grows as field rows are accepted."""
+
+    registered: Mapping[str, str] = field(default_factory=dict)
+    holders: dict[FieldSeason, str] = field(default_factory=dict)
+    devices: Collection[str] = ()
+    """The devices that may send at all."""
+
+    @classmethod
+    def of(cls, registered: Mapping[str, str], fields: pd.DataFrame, devices: Collection[str]) -> "Ownership":
+        """The owners as they stand: `fields` are the accepted field rows of all seasons."""
+        sent = fields[fields["device_id"].notna()]
+        rows = zip(sent["season"], sent["field_id"], sent["device_id"], strict=True)
+        holders = {(int(season), str(field_id)): str(device_id) for season, field_id, device_id in rows}
+        return cls(registered, holders, frozenset(devices))
+
+    def registered_owner(self, season: int, field_id: str) -> str | None:
+        """Whom a person named, for this season or for the field as such."""
+        return self.registered.get(f"{season}/{field_id}", self.registered.get(field_id))
+
+    def owner(self, season: int, field_id: str) -> str | None:
+        """Who speaks for the field in this season, None where nobody does yet."""
+        for_season = self.registered.get(f"{season}/{field_id}")
+        holder = self.holders.get((season, field_id))
+        return for_season or holder or self.registered.get(field_id) or self._heir(season, field_id)
+
+    def may_speak(self, device_id: str, season: int, field_id: str) -> bool:
+        """Whether a device's rows about the field in this season count.
+
+        A device that is registered for the field as such leaves alone the seasons that another was accepted for,
+        until it sends a season of its own: the device before it was no stranger.
+        """
+        if f"{season}/{field_id}" not in self.registered and self.registered.get(field_id) == device_id:
+            return True
+        return self.owner(season, field_id) in (None, device_id)
+
+    def precedes(self, device_id: str, season: int, field_id: str) -> bool:
+        """Whether a device comes before whoever else claims the field in this season."""
+        return self.registered_owner(season, field_id) == device_id
+
+    def _heir(self, season: int, field_id: str) -> str | None:
+        held = [(abs(year - season), device) for (year, name), device in self.holders.items() if name == field_id]
+        _, device_id = min(held, default=(0, None))
+        return device_id if device_id in self.devices else None

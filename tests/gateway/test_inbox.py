@@ -1,0 +1,104 @@
+"""The inbox: what one device sent is no other's, and an inbox of before is read."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from fieldloop.gateway import inbox as inbox_module
+from fieldloop.gateway.inbox import UNKNOWN_SENDER, Inbox
+
+NOW = datetime(2006, 11, 1, 12, tzinfo=UTC)
+BODY = b"a batch"
+SHA256 = hashlib.sha256(BODY).hexdigest()
+
+
+def former(folder: Path, body: bytes = BODY, device_id: str = "dev-00") -> str:
+    """A batch as the flat layout of before had it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(body).hexdigest()
+    envelope = {"device_id": device_id, "signature": "AAAA", "received_utc": "2006-11-01T12:00:00+00:00"}
+    (folder / f"{name}.json").write_text(json.dumps(envelope))
+    (folder / f"{name}.batch").write_bytes(body)
+    return name
+
+
+def test_the_same_bytes_of_two_devices_are_two_batches(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path)
+    assert inbox.keep(BODY, "dev-66", "stolen", NOW)
+    assert not inbox.has("dev-00", SHA256)
+    assert inbox.keep(BODY, "dev-00", "own", NOW)
+    assert not inbox.keep(BODY, "dev-00", "own", NOW)
+    assert [held.name for held in inbox.waiting()] == [f"dev-00/{SHA256}", f"dev-66/{SHA256}"]
+
+
+def test_a_former_inbox_is_sorted_by_device_waiting_and_ingested(tmp_path: Path) -> None:
+    waiting, ingested = former(tmp_path), former(tmp_path / "ingested", b"another", "dev-01")
+    (tmp_path / f"{'e' * 64}.json").write_text("an envelope whose batch never came")
+    inbox = Inbox(tmp_path)
+    assert [held.name for held in inbox.waiting()] == [f"dev-00/{waiting}"]
+    assert [held.name for held in inbox.ingested()] == [f"dev-01/{ingested}"]
+    assert inbox.waiting()[0].batch.read_bytes() == BODY
+    assert not inbox.keep(BODY, "dev-00", "AAAA", NOW)
+    assert not inbox.keep(b"another", "dev-01", "AAAA", NOW)
+    assert not list(tmp_path.glob("*.batch"))
+    assert not list((tmp_path / "ingested").iterdir())
+
+
+@pytest.mark.parametrize("envelope", ["{", "[]", '{"device_id": "../x", "signature": "", "received_utc": ""}'])
+def test_a_former_batch_that_says_no_sender_is_kept_for_the_ingestion_to_refuse(tmp_path: Path, envelope: str) -> None:
+    name = former(tmp_path)
+    (tmp_path / f"{name}.json").write_text(envelope)
+    (held,) = Inbox(tmp_path).waiting()
+    assert held.name == f"{UNKNOWN_SENDER}/{name}"
+    assert held.envelope.read_text() == envelope
+
+
+@pytest.mark.parametrize("steps", range(3))
+def test_sorting_cut_off_anywhere_is_continued(tmp_path: Path, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = former(tmp_path)
+    done = iter(range(steps))
+
+    def cut(path: Path) -> None:
+        if next(done, None) is None:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inbox_module, "fsync_directory", cut)
+        with pytest.raises(KeyboardInterrupt):
+            Inbox(tmp_path)
+    (held,) = Inbox(tmp_path).waiting()
+    assert (held.name, held.batch.read_bytes()) == (f"dev-00/{name}", BODY)
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_a_former_move_that_a_crash_cut_off_is_finished(tmp_path: Path) -> None:
+    name = former(tmp_path)
+    (tmp_path / "ingested").mkdir()
+    (tmp_path / f"{name}.batch").rename(tmp_path / "ingested" / f"{name}.batch")
+    assert [held.name for held in Inbox(tmp_path).ingested()] == [f"dev-00/{name}"]
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_move_that_a_crash_cut_off_is_finished(tmp_path: Path, back: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    inbox = Inbox(tmp_path)
+    inbox.keep(BODY, "dev-00", "own", NOW)
+    if back:
+        inbox.move_to_ingested(*inbox.waiting())
+    (held,) = inbox.ingested() if back else inbox.waiting()
+    real = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if self.suffix == ".json":
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            (inbox.move_to_waiting if back else inbox.move_to_ingested)(held)
+    inbox.finish_moves()
+    (found,) = inbox.waiting() if back else inbox.ingested()
+    assert (found.sha256, found.envelope.is_file()) == (SHA256, True)

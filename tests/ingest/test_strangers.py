@@ -1,0 +1,229 @@
+"""A registered device that sends what is not its own keeps nobody's season out."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from fieldedge.contract import Record
+from fieldedge.errors import ConfigError
+from fieldloop.ingest import WITHDRAWN
+from fieldloop.validation.expectations import BELONGS_TO_SENDER
+from tests.ingest.cloud import Cloud, outcome_of, season_of
+from tests.sample_season import RECEIVED, SEASON, field_row, season_rows
+
+FIELD = f"{SEASON}/champion-00"
+LATER = RECEIVED + timedelta(hours=1)
+Tables = dict[str, list[Record]]
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Cloud:
+    return Cloud(tmp_path)
+
+
+def forged(tables: Tables, **changes: object) -> Tables:
+    """The same records with other values: their ids are the owner's, and predictable."""
+    return {
+        name: [row | {k: v for k, v in changes.items() if k in row} for row in rows] for name, rows in tables.items()
+    }
+
+
+def accepted(cloud: Cloud, table: str = "harvests") -> dict[str, float]:
+    rows = cloud.store.read(table)
+    return dict(zip(rows["record_id"], rows["yield_t_ha"], strict=True))
+
+
+def holder(cloud: Cloud, field_id: str = "champion-00") -> str:
+    rows = cloud.store.read("fields")
+    return str(rows.loc[rows["field_id"] == field_id, "device_id"].item())
+
+
+def test_a_batch_that_another_posted_first_is_the_owners_all_the_same(cloud: Cloud) -> None:
+    owner, stranger = cloud.sender(), cloud.sender("dev-66")
+    data = owner.batch(outcome_of())
+    stranger.send(data)
+    owner.send(data, LATER)
+    report = cloud.ingest()
+    assert report.records_accepted == 2
+    assert list(report.refused) == [next(iter(cloud.refusals.names()))]
+    account = cloud.account(SEASON)
+    assert (account.received, account.accepted, account.missing) == (2, 2, ())
+
+
+def test_stolen_bytes_alone_are_not_home_until_the_owners_come_or_a_person_decides(cloud: Cloud) -> None:
+    owner, stranger = cloud.sender(), cloud.sender("dev-66")
+    data = owner.batch(outcome_of())
+    stranger.send(data)
+    cloud.ingest()
+    account = cloud.account(SEASON)
+    assert (account.received, account.accepted, len(account.missing), len(account.refused)) == (2, 0, 2, 1)
+    owner.send(data)
+    cloud.ingest()
+    assert cloud.account(SEASON).missing == ()
+
+
+def test_forged_readings_are_quarantined_alone_and_the_honest_ones_get_in(cloud: Cloud) -> None:
+    owner, stranger = cloud.sender(), cloud.sender("dev-66")
+    tables = season_of()
+    cloud.owners.register({FIELD: "dev-00"})
+    false = {"fields": outcome_of("dev-66", 9)["fields"], "readings": forged(tables, rain_mm=80.0)["readings"]}
+    stranger.send(stranger.batch(false))
+    owner.send(owner.batch(tables), LATER)
+    report = cloud.ingest()
+    assert (report.records_accepted, report.records_quarantined) == (12 + 1, 8)
+    assert set(cloud.store.read("readings")["rain_mm"]) == {0.0, 3.0}
+    assert set(cloud.quarantined().values()) == {BELONGS_TO_SENDER}
+
+
+def test_the_very_same_rows_from_a_stranger_do_not_stand_for_the_owners(cloud: Cloud) -> None:
+    owner, stranger = cloud.sender(), cloud.sender("dev-66")
+    tables = season_of()
+    stranger.send(stranger.batch({"readings": tables["readings"], "fields": outcome_of("dev-66", 9)["fields"]}))
+    owner.send(owner.batch(tables), LATER)
+    assert cloud.ingest().records_accepted == 12 + 1
+    assert len(cloud.store.read("readings")) == 8
+
+
+def test_another_fields_record_ids_on_ones_own_field_harm_nobody_else(cloud: Cloud) -> None:
+    owner, stranger = cloud.sender(), cloud.sender("dev-66")
+    tables, own = season_of(), season_rows(field_row(9, device_id="dev-66"), days=8)
+    for mine, theirs in zip(own["readings"], tables["readings"], strict=True):
+        mine["record_id"] = theirs["record_id"]
+    stranger.send(stranger.batch(own))
+    owner.send(owner.batch(tables), LATER)
+    report = cloud.ingest()
+    assert report.records_quarantined == 8
+    assert len(cloud.store.read("readings")) == 8
+    assert set(cloud.quarantined().values()) == {"record_id says the row's season, field, table and date"}
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_rival_claim_in_the_same_ingest_leaves_the_registered_owners_batch_alone(
+    cloud: Cloud, is_first: bool
+) -> None:
+    owner, stranger = cloud.sender(), cloud.sender("dev-66")
+    cloud.owners.register({"champion-00": "dev-00"})
+    rival = forged(outcome_of("dev-66"), yield_t_ha=2.0)
+    stranger.send(stranger.batch(rival), RECEIVED if is_first else LATER + timedelta(hours=1))
+    owner.send(owner.batch(outcome_of()), LATER)
+    report = cloud.ingest()
+    assert (report.records_accepted, report.records_quarantined) == (2, 2)
+    assert list(accepted(cloud).values()) == [11.5]
+    assert holder(cloud) == "dev-00"
+
+
+def test_where_nobody_is_registered_the_first_to_come_is_bound_and_the_other_harms_it_not(cloud: Cloud) -> None:
+    owner, stranger = cloud.sender(), cloud.sender("dev-66")
+    owner.send(owner.batch(outcome_of()))
+    stranger.send(stranger.batch(forged(outcome_of("dev-66"), yield_t_ha=2.0)), LATER)
+    assert cloud.ingest().records_accepted == 2
+    assert holder(cloud) == "dev-00"
+    stranger.send(stranger.batch(forged(outcome_of("dev-66"), yield_t_ha=3.0)), LATER)
+    assert cloud.ingest().records_accepted == 0
+    assert list(accepted(cloud).values()) == [11.5]
+
+
+def test_a_field_goes_on_with_its_device_in_the_next_season(cloud: Cloud) -> None:
+    owner, stranger = cloud.sender(), cloud.sender("dev-66")
+    owner.send(owner.batch({"fields": [field_row(0, season=SEASON - 1, device_id="dev-00")]}, season=SEASON - 1))
+    cloud.ingest()
+    stranger.send(stranger.batch(outcome_of("dev-66")))
+    assert cloud.ingest().records_accepted == 0
+    owner.send(owner.batch(outcome_of()), LATER)
+    assert cloud.ingest().records_accepted == 2
+
+
+def test_a_device_that_is_registered_no_more_hands_its_field_on(cloud: Cloud) -> None:
+    owner, successor = cloud.sender(), cloud.sender("dev-17")
+    owner.send(owner.batch({"fields": [field_row(0, season=SEASON - 1, device_id="dev-00")]}, season=SEASON - 1))
+    cloud.ingest()
+    keys = cloud.registry.public_keys()
+    cloud.registry.path.unlink()
+    cloud.registry.register({"dev-17": keys["dev-17"]})
+    successor.send(successor.batch(outcome_of("dev-17")))
+    assert cloud.ingest().records_accepted == 2
+
+
+@pytest.mark.parametrize("field", [FIELD, "champion-00"])
+def test_a_strangers_earlier_claim_is_taken_back_by_registering_the_owner(cloud: Cloud, field: str) -> None:
+    owner, stranger = cloud.sender(), cloud.sender("dev-66")
+    stranger.send(stranger.batch(forged(outcome_of("dev-66"), yield_t_ha=2.0)))
+    cloud.ingest()
+    owner.send(owner.batch(season_of()), LATER)
+    assert cloud.ingest().records_accepted == 0
+    cloud.owners.register({field: "dev-00"})
+    report = cloud.ingest()
+    assert report.records_accepted == 12
+    assert (holder(cloud), list(accepted(cloud).values())) == ("dev-00", [11.5])
+    account = cloud.account(SEASON)
+    assert (account.accepted, account.missing) == (12, ())
+    assert WITHDRAWN in " ".join(
+        path.read_bytes().decode(errors="replace") for path in cloud.quarantine_dir.glob("withdrawn-*/fields-*.parquet")
+    )
+    assert cloud.ingest().batches == ()
+
+
+def test_taking_back_that_was_cut_off_is_continued(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner, stranger = cloud.sender(), cloud.sender("dev-66")
+    stranger.send(stranger.batch(outcome_of("dev-66")))
+    owner.send(owner.batch(outcome_of()), LATER)
+    cloud.ingest()
+    cloud.owners.register({FIELD: "dev-00"})
+
+    def power_cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("withdraw", "accept", "note_batch"):
+        with monkeypatch.context() as patch:
+            patch.setattr(cloud.store, name, power_cut)
+            with pytest.raises(KeyboardInterrupt):
+                cloud.ingest()
+    cloud.ingest()
+    assert (holder(cloud), cloud.waiting(), cloud.account().missing) == ("dev-00", [], ())
+
+
+def test_the_seasons_of_the_device_before_stay_when_a_field_gets_another(cloud: Cloud) -> None:
+    before, after = cloud.sender(), cloud.sender("dev-17")
+    former = season_rows(field_row(0, season=SEASON - 1, device_id="dev-00"), days=8)
+    before.send(before.batch({"fields": former["fields"]}, season=SEASON - 1))
+    cloud.ingest()
+    cloud.owners.register({"champion-00": "dev-17"})
+    after.send(after.batch({"fields": outcome_of("dev-17")["fields"]}))
+    before.send(before.batch({"operations": former["operations"]}, season=SEASON - 1), LATER)
+    assert cloud.ingest().records_quarantined == 0
+    rows = cloud.store.read("fields")
+    assert dict(zip(rows["season"], rows["device_id"], strict=True)) == {SEASON - 1: "dev-00", SEASON: "dev-17"}
+
+
+def test_a_field_is_taken_from_its_registered_device_by_name_only(cloud: Cloud) -> None:
+    cloud.owners.register({FIELD: "dev-00"})
+    with pytest.raises(ConfigError, match=r"registered for dev-00 .* --instead-of dev-00"):
+        cloud.owners.register({FIELD: "dev-17", "champion-01": "dev-17"})
+    assert cloud.owners.registered() == {FIELD: "dev-00"}
+    cloud.owners.register({FIELD: "dev-17"}, instead_of="dev-00")
+    assert cloud.owners.registered() == {FIELD: "dev-17"}
+    with pytest.raises(ConfigError, match="names no field"):
+        cloud.owners.register({"../x": "dev-17"})
+
+
+def test_data_of_before_that_a_stranger_had_claimed_is_mended_too(cloud: Cloud) -> None:
+    """The code of before let the owner's rows in below the stranger's field row, and noted no records."""
+    owner, stranger = cloud.sender(), cloud.sender("dev-66")
+    batch = owner.send(owner.batch(season_of()))
+    cloud.ingest()
+    path = next(cloud.store.root.rglob("fields.parquet"))
+    rows = cloud.store.read("fields").assign(device_id="dev-66")
+    path.unlink()
+    cloud.store.accept("fields", rows, "sync")
+    (cloud.store.root / "batches" / f"{batch}.records").unlink()
+    note = {"device_id": "dev-00", "season": SEASON, "records": {}}
+    (cloud.store.root / "batches" / f"{batch}.json").unlink()
+    cloud.store.note_batch(batch, note)
+    assert stranger.device_id == holder(cloud)
+    cloud.owners.register({FIELD: "dev-00"})
+    cloud.ingest()
+    assert holder(cloud) == "dev-00"
+    account = cloud.account()
+    assert (account.received, account.accepted, account.missing) == (12, 12, ())
+    assert cloud.ingest().batches == ()
