@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from filelock import FileLock
 
 from fieldedge.errors import ConfigError, DataError, StoreBusy
 from fieldloop.field_data import SeasonStore, locks, missing_from_last_version, reproduce, restore, snapshot
+from fieldloop.field_data.site_cache import SITE_CACHE
 from tests.sample_season import CONTRACT, SEASON, field_row, frames
 
 SEASONS = Path("data/seasons")
@@ -210,3 +212,79 @@ def test_a_pointer_that_is_none_is_told_with_how_to_mend_it(clone: Path) -> None
     (clone / "data/seasons.dvc").write_text("outs: 3\n")
     with pytest.raises(DataError, match=r"data/seasons\.dvc is not a pointer of DVC .* git checkout"):
         missing_from_last_version(clone, clone / SEASONS)
+
+
+def site_cache_by_hand(clone: Path) -> Path:
+    """What `dvc` itself says, as a person runs it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "doctor"],
+        cwd=clone,
+        env={**os.environ, "DVC_NO_ANALYTICS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("Repo.site_cache_dir: "))
+    return Path(line.partition(": ")[2])
+
+
+def test_the_cache_of_pickles_is_private_to_the_clone_for_us_and_by_hand(clone: Path) -> None:
+    previous = os.umask(0)
+    try:
+        snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    finally:
+        os.umask(previous)
+    own = clone / SITE_CACHE
+    assert stat.S_IMODE(own.stat().st_mode) == 0o700
+    assert any(own.rglob("*.db")), "the indexes are there"
+    assert own in site_cache_by_hand(clone).parents
+    assert git(clone, "status", "--porcelain") == "?? data/seasons.dvc"
+
+
+def test_a_cache_that_others_can_write_is_not_read(clone: Path) -> None:
+    (clone / SITE_CACHE).mkdir(parents=True)
+    (clone / SITE_CACHE).chmod(0o777)
+    with pytest.raises(ConfigError, match=r"site_cache can be written by others \(mode 777; expected 700\).*Remove"):
+        snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    (clone / SITE_CACHE).rmdir()
+    (clone / SITE_CACHE).symlink_to(clone.parent)
+    with pytest.raises(ConfigError, match="site_cache is a link"):
+        snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+def test_a_cache_of_another_user_is_not_read(clone: Path) -> None:
+    (clone / SITE_CACHE).mkdir(parents=True, mode=0o700)
+    os.chown(clone / SITE_CACHE, 65534, -1)
+    with pytest.raises(ConfigError, match=r"site_cache belongs to \w+, .* runs as root"):
+        snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+
+
+def test_what_a_person_chose_stays_when_it_is_private(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    local, chosen = clone / ".dvc" / "config.local", clone.parent / "chosen"
+    settings = f"# mine\n['remote \"store\"']\n    url = /srv/store\n[core]\n    site_cache_dir = {chosen}\n"
+    local.write_text(settings)
+    snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    assert local.read_text() == settings
+    assert stat.S_IMODE(chosen.stat().st_mode) == 0o700
+    chosen.chmod(0o770)
+    with pytest.raises(ConfigError, match="chosen can be written by others"):
+        snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(clone.parent / "by-environment"))
+    snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    assert (clone.parent / "by-environment").is_dir()
+
+
+def test_a_clone_that_moved_has_its_cache_in_it_again_and_other_settings_stay(clone: Path) -> None:
+    local = clone / ".dvc" / "config.local"
+    local.write_text("# mine\n['remote \"store\"']\n    url = /srv/store\n")
+    local.chmod(0o640)
+    snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    moved = clone.rename(clone.parent / "moved")
+    snapshot(moved, SEASONS, "data", is_deployment=False, season=SEASON)
+    assert moved / SITE_CACHE in site_cache_by_hand(moved).parents
+    written = (moved / ".dvc" / "config.local").read_text()
+    assert "# mine" in written
+    assert "url = /srv/store" in written
+    assert stat.S_IMODE((moved / ".dvc" / "config.local").stat().st_mode) == 0o640

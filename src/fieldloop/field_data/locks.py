@@ -10,6 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from fieldedge.errors import ConfigError, DataError, StoreBusy
+from fieldloop.field_data.site_cache import site_cache
 
 LOCK_TIMEOUT_S = 120.0
 
@@ -22,13 +23,13 @@ def dvc_repository(root: Path) -> Iterator[Any]:
     of dead processes itself, and an entry file cut short by a kill is removed here.
 
     Raises:
-        ConfigError: there is no DVC project at `root`.
+        ConfigError: there is no DVC project at `root`, or its cache is not this user's alone.
         StoreBusy: another process holds it.
         DataError: DVC failed.
     """
     if not (root / ".dvc").is_dir():
         raise ConfigError(f"{root} has no .dvc folder; expected the project's clone. Make one: dvc init")
-    (root / ".dvc" / "tmp").mkdir(exist_ok=True)
+    (root / ".dvc" / "tmp").mkdir(mode=0o755, exist_ok=True)
     lock = FileLock(root / ".dvc" / "tmp" / "fieldloop.lock", timeout=LOCK_TIMEOUT_S)
     try:
         lock.acquire()
@@ -55,7 +56,8 @@ def _open(root: Path) -> Iterator[Any]:
     logging.getLogger("dvc").setLevel(logging.CRITICAL)
     # An unpacked archive of the project has no git; the data still gets its hash.
     has_git = any((folder / ".git").exists() for folder in (root, *root.resolve().parents))
-    repository = Repo(str(root), config=None if has_git else {"core": {"no_scm": True}})
+    core: dict[str, Any] = {"site_cache_dir": str(site_cache(root)), **({} if has_git else {"no_scm": True})}
+    repository = Repo(str(root), config={"core": core})
     try:
         yield repository
     finally:

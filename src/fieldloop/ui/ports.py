@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fieldedge.errors import ConfigError
+from fieldloop.private_folder import private_folder
 
 LOOPBACK = "127.0.0.1"
 ATTEMPTS = 20
@@ -35,10 +36,10 @@ def reserved_ports(wishes: Sequence[PortWish], locks: Path | None = None) -> Ite
     """A port for each wish, all different, free now; no one else who asks here gets them while the block runs.
 
     Raises:
-        ConfigError: a configured port is in use; the message names its setting.
+        ConfigError: a configured port is in use; the message names its setting. Or others can write the locks' folder.
     """
-    folder = Path(tempfile.gettempdir()) / f"fieldloop-ports-{getpass.getuser()}" if locks is None else locks
-    folder.mkdir(parents=True, exist_ok=True)
+    own = Path(tempfile.gettempdir()) / f"fieldloop-ports-{getpass.getuser()}"
+    folder = private_folder(own if locks is None else locks)
     with ExitStack() as reserved, ExitStack() as bound:
         ports = [_reserve(wish, folder, reserved, bound) for wish in wishes]
         bound.close()  # each stayed bound until all were chosen, so that none was chosen twice

@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import logging
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from types import ModuleType
 from filelock import FileLock
 
 from fieldedge.errors import DataError
+from fieldloop.private_folder import private_folder
 from fieldloop.simulation import nitrogen
 from fieldloop.simulation.compiled import translation
 
@@ -125,15 +127,18 @@ def key() -> str:
 
 
 def root() -> Path:
-    """In the environment, where every user of it shares one; in the user's cache where that cannot be written."""
+    """In the environment, where every user of it shares one; in the user's cache where that cannot be written.
+
+    Raises:
+        ConfigError: the user's cache is not the user's alone.
+    """
     shared = Path(sys.prefix) / "share" / "fieldloop" / "compiled"
     with suppress(OSError):
         shared.mkdir(parents=True, exist_ok=True)
-        if os.access(shared, os.W_OK):
+        if os.access(shared, os.W_OK) and not shared.stat().st_mode & stat.S_IWOTH:
             return shared
     own = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fieldloop" / "compiled"
-    own.mkdir(parents=True, exist_ok=True)
-    return own
+    return private_folder(own)
 
 
 def _here() -> Path:
