@@ -113,7 +113,7 @@ def champion() -> tuple[Loop, Material]:
     found = registry.describe(str(version.version))
     season = int(version.tags["fieldloop.for_season"])
     data = SnapshotRef(found.data_hash, season, "", "", is_committed=False)
-    return loop, compression_material(loop, data, Path(found.checkpoint))
+    return loop, compression_material(loop, data, str(version.version))
 
 
 class Files:

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from fieldloop.steps import ReleasedRef, accepted_so_far, next_season
+from fieldloop.steps import ReleasedRef, accepted_so_far, last_word, next_season
 from flows.beginning import begin
 from tasks.data import ingest_inbox, simulate_history, validate_history, version_data
 from tasks.field import release_bundle
@@ -24,6 +24,6 @@ def retrain(workload: str = "agriculture") -> ReleasedRef:
     accepted = accepted_so_far(loop, validated)
     data = version_data(loop, accepted, next_season(loop))
     trained = train_model(loop, data)
-    registered = evaluate_and_register(loop, data, trained)
+    registered = evaluate_and_register(loop, data, trained, last_word(loop))
     compressed = compress_champion(loop, data, registered)
     return release_bundle(loop, data, compressed)

@@ -39,7 +39,7 @@ def season(workload: str = "agriculture", devices: int | None = None, seasons: l
             continue
         data = version_data(loop, accepted, year)
         trained = train_model(loop, data)
-        registered = evaluate_and_register(loop, data, trained)
+        registered = evaluate_and_register(loop, data, trained, steps.last_word(loop))
         compressed = compress_champion(loop, data, registered)
         released = release_bundle(loop, data, compressed)
         lived = live_season(loop, released, year)

@@ -11,6 +11,7 @@ from tasks.caching import step
     "release",
     lambda ref: f"bundle {ref.version}, {ref.bytes / 1000:.0f} kB, signed",
     params=("gates.holdout_seasons",),
+    settings=("mlflow_uri",),
     timeout_s=600,
 )
 def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> ReleasedRef:

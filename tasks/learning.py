@@ -12,6 +12,7 @@ from tasks.caching import step
     "train",
     lambda ref: f"{ref.examples} days of {ref.field_seasons} field-seasons, MLflow run {ref.mlflow_run_id[:8]}",
     params=("model", "what_if", "gates.holdout_seasons"),
+    settings=("mlflow_uri",),
     timeout_s=7200,
 )
 def train_model(loop: Loop, data: SnapshotRef) -> Trained:
@@ -24,16 +25,24 @@ def train_model(loop: Loop, data: SnapshotRef) -> Trained:
     "register",
     lambda ref: f"version {ref.version} {ref.reason.partition('; ')[0]}",
     params=("gates",),
+    settings=("mlflow_uri", "is_deployment"),
     timeout_s=1800,
 )
-def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> RegisteredRef:
-    """Challenger against champion; the alias moves only when the gate says so."""
+def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained, last_word: str) -> RegisteredRef:
+    """Challenger against champion; the alias moves only when the gate or a person says so (`last_word`)."""
+    del last_word  # a part of the key: what a person promoted since is judged anew
     registered = steps.evaluate_and_register(loop, data, trained)
     artifacts.show_verdict(registered)
     return registered
 
 
-@step("compress", lambda ref: ref.reason, params=("compression", "model", "gates.holdout_seasons"), timeout_s=1800)
+@step(
+    "compress",
+    lambda ref: ref.reason,
+    params=("compression", "model", "gates.holdout_seasons"),
+    settings=("mlflow_uri",),
+    timeout_s=1800,
+)
 def compress_champion(loop: Loop, data: SnapshotRef, registered: RegisteredRef) -> CompressedRef:
     """INT8 if it is measured to be as good and as fast, otherwise float32."""
     compressed = steps.compress_champion(loop, data, registered)

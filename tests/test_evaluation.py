@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldedge.workloads import WORKLOADS
-from fieldloop.evaluation import Predict, error_change_interval, judge, score, squared_errors_by_group
+from fieldloop.evaluation import Absent, Predict, Rival, error_change_interval, judge, score, squared_errors_by_group
 from fieldloop.settings import GateParams
 from fieldloop.workloads.agriculture.examples import Examples
+from fieldloop.workloads.agriculture.floor import FloorProfits
 
 FEATURES = len(WORKLOADS["agriculture"].contract.features)
 GATES = GateParams(holdout_seasons=(2005,), bootstrap_draws=400, max_error_increase_pct=2.0)
@@ -79,11 +80,105 @@ def test_the_interval_holds_the_measured_change_narrows_with_more_fields_and_is_
     assert error_change_interval(a, b, 500) == error_change_interval(a, b, 500)
 
 
-def test_the_first_model_is_promoted_because_there_is_none_to_compare_with(examples: Examples) -> None:
-    verdict = judge(model(examples, 3.0), None, None, examples, GATES)
+def profits(
+    over_rule: float, over_thresholds: float, fields: int = 64, mean_harvest_t_ha: float = 11.0
+) -> FloorProfits:
+    """Fields that earn so much more under the model than otherwise, USD/ha, field by field alike but for some noise."""
+    draw, fields = np.random.default_rng(8), 64
+    model_usd_ha = draw.normal(2000.0, 400.0, fields)
+    noise = draw.normal(0.0, 20.0, (2, fields))
+    noise -= noise.mean(axis=1, keepdims=True)
+    rule, thresholds = model_usd_ha - over_rule + noise[0], model_usd_ha - over_thresholds + noise[1]
+    return FloorProfits(model_usd_ha, rule, thresholds, (0.95, 0.55, 0.6, 0.8), mean_harvest_t_ha=11.0)
+
+
+@pytest.mark.parametrize("is_deployment", [False, True])
+def test_nothing_to_compare_with_is_never_a_reason_to_promote(examples: Examples, is_deployment: bool) -> None:
+    verdict = judge(model(examples, 0.01), None, None, examples, GATES, is_deployment=is_deployment)
+    assert (verdict.is_promoted, verdict.waits_for_person, verdict.gate) == (False, False, "kept back")
+    assert verdict.reason == "kept back: there is no champion yet, and the absolute floor was not measured"
+
+
+def test_a_first_model_that_earns_more_than_the_rule_and_about_as_much_as_thresholds_is_promoted_and_says_by_how_much(
+    examples: Examples,
+) -> None:
+    verdict = judge(model(examples, 1.0), None, None, examples, GATES, floor=lambda: profits(120.0, -10.0))
     assert verdict.is_promoted
-    assert verdict.reason == "promoted: there is no champion on this contract to compare with"
+    assert verdict.reason.startswith(
+        "promoted: there is no champion yet, and it passed the absolute floor: on 64 simulated fields it earned "
+        "+120 USD/ha (90 % interval +"
+    )
+    assert "against the FAO-56 rule and -10 USD/ha (90 % interval -" in verdict.reason
+    assert "its held-out yield error is 1.00 t/ha, the mean harvest's" in verdict.reason
+    assert verdict.floor is not None and verdict.floor.is_passed
+    assert verdict.floor.against_rule_usd_ha.low < 120.0 < verdict.floor.against_rule_usd_ha.high
     assert (verdict.champion, verdict.error_change_pct) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("over_rule", "over_thresholds", "spread_t_ha", "bias_t_ha"),
+    [
+        (-1.0, 50.0, 1.0, 0.0),  # less than the rule in the box
+        (2.0, 50.0, 1.0, 0.0),  # more, and it may be chance
+        (120.0, -60.0, 1.0, 0.0),  # much less than tuned thresholds
+        (120.0, 50.0, 1.0, 8.0),  # acts well, and is 8 t/ha off
+        (120.0, 50.0, 6.0, 0.0),  # acts well, and foresees less than the mean harvest does
+        (float("nan"), 50.0, 1.0, 0.0),
+        (120.0, float("inf"), 1.0, 0.0),
+    ],
+)
+@pytest.mark.parametrize("is_deployment", [False, True])
+def test_what_does_not_pass_the_floor_is_kept_back_whatever_there_is_to_compare_with(
+    examples: Examples,
+    over_rule: float,
+    over_thresholds: float,
+    spread_t_ha: float,
+    bias_t_ha: float,
+    is_deployment: bool,
+) -> None:
+    verdict = judge(
+        model(examples, spread_t_ha, bias_t_ha),
+        None,
+        None,
+        examples,
+        GATES,
+        absent=Absent("the champion, version 3, is of contract aaaa, and the challenger of bbbb"),
+        floor=lambda: profits(over_rule, over_thresholds),
+        is_deployment=is_deployment,
+    )
+    assert verdict.gate == "kept back"
+    assert verdict.reason.startswith("kept back: the champion, version 3, is of contract aaaa")
+
+
+def test_in_a_deployment_a_model_that_has_only_passed_the_floor_waits_for_a_person(examples: Examples) -> None:
+    floor = lambda: profits(120.0, 30.0)  # noqa: E731
+    verdict = judge(model(examples, 1.0), None, None, examples, GATES, floor=floor, is_deployment=True)
+    assert (verdict.is_promoted, verdict.gate) == (False, "waiting for a person")
+    assert verdict.reason.startswith("waiting for a person: there is no champion yet, and it passed the absolute floor")
+
+
+@pytest.mark.parametrize("is_deployment", [False, True])
+def test_where_a_champion_should_be_and_is_not_nothing_is_promoted(examples: Examples, is_deployment: bool) -> None:
+    lost = Absent("the champion, version 3, has lost its tags for_season", is_damage=True)
+    measured: list[int] = []
+
+    def floor() -> FloorProfits:
+        measured.append(1)
+        return profits(500.0, 500.0)
+
+    verdict = judge(
+        model(examples, 0.1), None, None, examples, GATES, absent=lost, floor=floor, is_deployment=is_deployment
+    )
+    assert verdict.gate == "kept back"
+    assert verdict.reason == f"kept back: {lost.reason}, so that nothing can be compared"
+    assert measured == []
+
+
+def test_the_floor_is_not_measured_where_there_is_a_champion(examples: Examples) -> None:
+    verdict = judge(
+        model(examples, 0.9), model(examples, 1.0), "4", examples, GATES, floor=lambda: pytest.fail("it was measured")
+    )
+    assert verdict.is_promoted
 
 
 @pytest.mark.parametrize(
@@ -139,13 +234,74 @@ def test_a_challenger_without_numbers_in_any_output_is_kept_back(
     assert verdict.reason == "kept back: the challenger's answers are not numbers"
 
 
-def test_a_champion_that_answers_no_numbers_holds_nobody_back(examples: Examples) -> None:
+@pytest.mark.parametrize(("over_rule", "is_promoted"), [(120.0, True), (-120.0, False)])
+def test_against_a_champion_that_answers_no_numbers_the_floor_decides(
+    examples: Examples, over_rule: float, is_promoted: bool
+) -> None:
     rubbish = np.full((len(examples), 5), np.nan, np.float32)
-    verdict = judge(model(examples, 1.0), lambda _: rubbish, "4", examples, GATES)
-    assert verdict.is_promoted
-    assert verdict.reason == "promoted: the answers of the champion, version 4, are not numbers"
+    verdict = judge(
+        model(examples, 1.0), lambda _: rubbish, "4", examples, GATES, floor=lambda: profits(over_rule, 30.0)
+    )
+    assert verdict.is_promoted is is_promoted
+    assert "the answers of the champion, version 4, are not numbers" in verdict.reason
 
 
 def test_an_equal_challenger_is_promoted(examples: Examples) -> None:
     verdict = judge(model(examples, 1.0), model(examples, 1.0), "4", examples, GATES)
     assert (verdict.is_promoted, verdict.error_change_pct) == (True, 0.0)
+
+
+def test_a_challenger_a_little_worse_than_the_champion_is_kept_back_where_it_is_far_from_the_anchor(
+    examples: Examples,
+) -> None:
+    anchor = Rival("2", model(examples, 0.97))
+    verdict = judge(model(examples, 1.0), model(examples, 1.0), "4", examples, GATES, anchor=anchor)
+    assert not verdict.is_promoted
+    assert "held-out yield error +0.0 % against version 4" in verdict.reason
+    assert "+3.1 % against the anchor, version 2 (+3.1 to +3.1 %)" in verdict.reason
+    assert verdict.reason.endswith("and surely under +2 % against the anchor too")
+    assert verdict.anchor_version == "2"
+    assert judge(
+        model(examples, 0.98), model(examples, 1.0), "4", examples, GATES, anchor=Rival("2", model(examples, 0.97))
+    ).is_promoted
+
+
+RETRAININGS, TRUE_LOSS = 52, 1.01
+YEAR_GATES = GateParams(holdout_seasons=(2005,), bootstrap_draws=200, max_error_increase_pct=5.0)
+
+
+def a_year_of_small_losses(has_anchor: bool, seed: int) -> tuple[int, float]:
+    """Promotions of 52 retrainings that each truly err 1 % more than the champion, and what the year has lost, %.
+
+    What a held-out season shows of a model is its true error and, field by field, what its fit made of chance.
+    """
+    fields, draw = 64, np.random.default_rng(seed)
+    group = np.arange(fields, dtype=np.int32)
+    names = tuple(f"2005/champion-{i:02d}" for i in group)
+    examples = Examples(np.zeros((fields, FEATURES), np.float32), np.full((fields, 3), 10.0, np.float32), group, names)
+    hard = draw.lognormal(0.0, 0.2, fields)  # some fields are hard to foresee, for every model
+
+    def fitted(true_error: float) -> Predict:
+        middle = 10.0 + true_error * hard * draw.lognormal(0.0, 0.10, fields)
+        outputs = np.stack([middle - 1.0, middle, middle + 1.0, middle, middle], axis=1).astype(np.float32)
+        return lambda _rows: outputs
+
+    true, promotions = 1.0, 0
+    champion = best = fitted(true)
+    for number in range(RETRAININGS):
+        challenger = fitted(true * TRUE_LOSS)
+        anchor = Rival("best", best) if has_anchor and best is not champion else None
+        verdict = judge(challenger, champion, str(number), examples, YEAR_GATES, anchor=anchor)
+        if verdict.is_promoted:
+            promotions, true, champion = promotions + 1, true * TRUE_LOSS, challenger
+            if score(challenger, examples).yield_rmse_t_ha < score(best, examples).yield_rmse_t_ha:
+                best = challenger
+    return promotions, 100.0 * (true - 1.0)
+
+
+def test_many_small_losses_do_not_add_up_beyond_the_tolerance() -> None:
+    without = [a_year_of_small_losses(has_anchor=False, seed=seed) for seed in range(8)]
+    assert np.mean([lost for _, lost in without]) > 10.0  # what the anchor is there against
+    for promotions, lost in (a_year_of_small_losses(has_anchor=True, seed=seed) for seed in range(8)):
+        assert lost <= YEAR_GATES.max_error_increase_pct + 1.0  # the last step may be the one that reaches it
+        assert promotions >= 1

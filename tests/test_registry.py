@@ -1,22 +1,33 @@
 """Every version carries where it came from; `champion` moves only when the gate says so, and once."""
 
+import hashlib
+import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from fieldedge.errors import ReleaseError
 from fieldloop.compression import Compressed
-from fieldloop.evaluation import Scores, Verdict
-from fieldloop.registry import ModelRegistry, Registered, git_commit, model_card
-from fieldloop.training import Trained
-from tests.conftest import CONTRACT, crop_model
+from fieldloop.evaluation import Absent, Scores, Verdict
+from fieldloop.registry import BUNDLE, REPORT, Champion, ModelRegistry, Registered, git_commit, model_card
+from fieldloop.training import NETWORK, WHAT_IFS, Trained, save_network
+from fieldloop.workloads import WORKLOADS
+from fieldloop.workloads.agriculture.examples import save_examples
+from tests.conftest import CONTRACT, BundleMaker, crop_model
+from tests.postgres import PostgresServer, postgres_server, why_no_postgres
+from tests.small_training import PARAMS, small_examples
 
 COMMIT = "c" * 40
 EXAMPLE = np.zeros((4, len(CONTRACT.features)), np.float32)
 SCORES = Scores(1.234, -0.1, 79.0, 33.0, 60, 7000)
 PROMOTED = Verdict(True, "promoted: there is no champion to compare with", SCORES, None, None, None, None, None)
+BETTER = Verdict(True, "promoted: held-out yield error -1.0 %", SCORES, SCORES, "1", -1.0, -2.0, 0.0)
 KEPT_BACK = Verdict(
     False, "kept back: held-out yield error +9.0 %", SCORES, replace(SCORES, yield_rmse_t_ha=1.1), "1", 9.0, 6.0, 12.0
 )
@@ -28,10 +39,15 @@ class Shelf:
 
     folder: Path
     registry: ModelRegistry
+    experiment: str = "0"
 
     def trained(self, name: str) -> Trained:
-        run = self.registry.client.create_run("0", run_name=name)
-        checkpoint = self.folder / name / "last.ckpt"
+        run = self.registry.client.create_run(self.experiment, run_name=name)
+        checkpoint = self.folder / run.info.run_id / "last.ckpt"
+        torch.manual_seed(len(self.versions()))
+        network = WORKLOADS["agriculture"].network(PARAMS.hidden, PARAMS.dropout)
+        save_network(network, "agriculture", PARAMS, checkpoint.parent)
+        save_examples(small_examples(3, 4), checkpoint.parent / WHAT_IFS)
         return Trained("agriculture", str(checkpoint.parent), str(checkpoint), run.info.run_id, "d" * 32, 9000, 80, 0.5)
 
     def register(
@@ -46,7 +62,28 @@ class Shelf:
 
     def champion(self, season: int, contract_hash: str = CONTRACT.hash, run_id: str = "another") -> str | None:
         found = self.registry.champion(contract_hash, season, run_id)
+        return found.version if isinstance(found, Champion) else None
+
+    def why_none(self, season: int = 2006, contract_hash: str = CONTRACT.hash, run_id: str = "another") -> Absent:
+        found = self.registry.champion(contract_hash, season, run_id)
+        assert isinstance(found, Absent)
+        return found
+
+    def anchor(self, champion: str, season: int = 2006, run_id: str = "another") -> str | None:
+        found = self.registry.anchor(CONTRACT.hash, season, run_id, champion)
         return found.version if found else None
+
+    def artifacts(self, trained: Trained) -> Path:
+        uri = self.registry.client.get_run(trained.mlflow_run_id).info.artifact_uri
+        return Path(uri.removeprefix("file://"))
+
+    def untag(self, version: str, *names: str) -> None:
+        for name in names:
+            self.registry.client.delete_model_version_tag(self.registry.name, version, f"fieldloop.{name}")
+
+    def promote(self, version: str, why: str = "it was tried on two farms", is_anchor: bool = False) -> Registered:
+        at = datetime(2026, 5, 4, 7, 30, tzinfo=UTC)
+        return self.registry.promote(version, CONTRACT.hash, len(CONTRACT.features), "ada", why, at, is_anchor)
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +95,35 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shelf(tracking: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Shelf:
     """One tracking store for the module (it takes seconds to make), one registered model per test."""
     monkeypatch.chdir(tracking)
-    name = f"agriculture-{request.node.name[5:60]}"
+    own = hashlib.sha256(request.node.name.encode()).hexdigest()[:6]  # tests of several parameters begin alike
+    name = f"agriculture-{request.node.name[5:50]}-{own}"
     return Shelf(tracking, ModelRegistry(f"sqlite:///{tracking}/mlflow.db", name))
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    if why := why_no_postgres():
+        pytest.skip(why)
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either_shelf(request: pytest.FixtureRequest, tracking: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    """The registry on each of the two databases."""
+    if request.param == "sqlite":
+        shelf: Shelf = request.getfixturevalue("shelf")
+        return shelf
+    monkeypatch.chdir(tracking)
+    registry = ModelRegistry(request.getfixturevalue("postgres").url, f"agriculture-{request.node.name[5:40]}")
+    name = f"experiment of {request.node.name}"
+    return Shelf(tracking, registry, registry.client.create_experiment(name, (tracking / "artifacts").as_uri()))
 
 
 @pytest.mark.slow
 def test_a_new_registry_has_no_champion(shelf: Shelf) -> None:
     assert shelf.registry.champion_version() is None
-    assert shelf.champion(2006) is None
+    assert shelf.why_none() == Absent("there is no champion yet")
 
 
 @pytest.mark.slow
@@ -73,14 +131,14 @@ def test_a_version_carries_its_lineage_its_scores_its_signature_and_its_card(she
     trained = shelf.trained("first")
     registered = shelf.register(trained, PROMOTED)
     assert registered == shelf.registry.describe(registered.version)
-    assert (registered.data_hash, registered.git_commit, registered.mlflow_run_id, registered.checkpoint) == (
+    assert (registered.data_hash, registered.git_commit, registered.mlflow_run_id) == (
         "d" * 32,
         COMMIT,
         trained.mlflow_run_id,
-        trained.checkpoint,
     )
     version = shelf.registry.client.get_model_version(registered.name, registered.version)
     assert version.tags["fieldloop.contract_hash"] == CONTRACT.hash
+    assert not [value for value in version.tags.values() if value.startswith("/")]  # no file of this machine
     assert (version.tags["fieldloop.gate"], version.tags["fieldloop.for_season"]) == ("promoted", "2006")
     run = shelf.registry.client.get_run(trained.mlflow_run_id)
     assert run.data.metrics["held_out_yield_rmse_t_ha"] == 1.234
@@ -130,20 +188,244 @@ def test_registering_goes_on_where_it_was_cut_off_before_the_tags(shelf: Shelf) 
 def test_a_champion_answers_as_its_file_does(shelf: Shelf) -> None:
     shelf.register(shelf.trained("first"), PROMOTED)
     champion = shelf.registry.champion(CONTRACT.hash, 2006, "another")
-    assert champion is not None
+    assert isinstance(champion, Champion)
     assert champion.predict(EXAMPLE)[:, 1] == pytest.approx([10.0] * 4)
 
 
 @pytest.mark.slow
-def test_a_champion_is_not_compared_that_learned_from_the_season_is_of_another_contract_or_is_the_challenger(
-    shelf: Shelf,
-) -> None:
+def test_why_a_champion_cannot_be_compared_is_said(shelf: Shelf) -> None:
     trained = shelf.trained("first")
     shelf.register(trained, PROMOTED, season=2007)
     assert shelf.champion(2007) == shelf.champion(2008) == "1"
-    assert shelf.champion(2006) is None
-    assert shelf.champion(2007, contract_hash="0" * 64) is None
-    assert shelf.champion(2007, run_id=trained.mlflow_run_id) is None
+    later = shelf.why_none(2006)
+    assert later.reason == (
+        "the champion, version 1, learned from seasons before 2007, and the challenger from those before 2006"
+    )
+    assert (later.is_damage, later.runnable) == (False, "1")
+    other = shelf.why_none(2007, contract_hash="0" * 64)
+    assert other.reason == (
+        f"the champion, version 1, is of contract {CONTRACT.hash[:12]}, and the challenger of {'0' * 12}"
+    )
+    assert (other.is_damage, other.runnable) == (False, None)
+    itself = shelf.why_none(2007, run_id=trained.mlflow_run_id)
+    assert itself.reason == "the champion, version 1, is the challenger itself"
+
+
+@pytest.mark.slow
+def test_a_promotion_that_is_made_again_is_compared_with_what_it_was_compared_with_before(shelf: Shelf) -> None:
+    first, second = shelf.trained("first"), shelf.trained("second")
+    shelf.register(first, PROMOTED)
+    better = replace(BETTER, champion_version="1")
+    shelf.register(second, better)
+    assert shelf.champion(2006) == "2"
+    assert shelf.champion(2006, run_id=second.mlflow_run_id) == "1"
+    assert shelf.anchor("1", run_id=second.mlflow_run_id) is None
+    assert shelf.register(second, better).is_champion
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", [("contract_hash",), ("for_season",), ("contract_hash", "for_season", "gate")])
+def test_a_champion_that_has_lost_its_tags_is_damage_and_says_which(shelf: Shelf, lost: tuple[str, ...]) -> None:
+    shelf.register(shelf.trained("first"), PROMOTED)
+    shelf.untag("1", *lost)
+    found = shelf.why_none()
+    assert found.is_damage
+    assert found.runnable is None
+    named = " and ".join(name for name in lost if name != "gate")
+    assert found.reason == f"the champion, version 1, has lost its tags {named}"
+
+
+@pytest.mark.slow
+def test_an_alias_that_is_gone_is_damage_and_not_a_registry_without_champion(shelf: Shelf) -> None:
+    shelf.register(shelf.trained("first"), PROMOTED)
+    shelf.register(shelf.trained("second"), KEPT_BACK)
+    shelf.registry.client.delete_registered_model_alias(shelf.registry.name, "champion")
+    assert shelf.why_none() == Absent("the alias champion is gone, though version 1 was promoted", is_damage=True)
+    assert shelf.promote("1").is_champion
+    assert shelf.champion(2006) == "1"
+
+
+@pytest.mark.slow
+def test_a_champion_whose_file_is_gone_stops_the_gate(shelf: Shelf) -> None:
+    registered = shelf.register(shelf.trained("first"), PROMOTED)
+    version = shelf.registry.client.get_model_version(registered.name, "1")
+    model = shelf.registry.client.get_logged_model(version.source.rpartition("/")[2])
+    (Path(model.artifact_location.removeprefix("file://")) / "model.onnx").unlink()
+    with pytest.raises(ReleaseError, match=r"version 1 of .* cannot be read from the registry: its float32 file"):
+        shelf.champion(2006)
+
+
+@pytest.mark.slow
+def test_the_anchor_is_the_champion_that_erred_least_and_stays_when_a_little_worse_ones_follow(shelf: Shelf) -> None:
+    shelf.register(shelf.trained("first"), PROMOTED)
+    assert shelf.anchor("1") is None
+    worse = replace(SCORES, yield_rmse_t_ha=1.25)
+    second = replace(BETTER, challenger=worse, champion=SCORES, champion_version="1")
+    shelf.register(shelf.trained("second"), second)
+    assert (shelf.champion(2006), shelf.anchor("2")) == ("2", "1")
+    best = replace(SCORES, yield_rmse_t_ha=1.2)
+    third = replace(
+        BETTER,
+        challenger=best,
+        champion=worse,
+        champion_version="2",
+        anchor_version="1",
+        anchor_yield_rmse_t_ha=SCORES.yield_rmse_t_ha,
+    )
+    shelf.register(shelf.trained("third"), third)
+    assert (shelf.champion(2006), shelf.anchor("3")) == ("3", None)
+
+
+@pytest.mark.slow
+def test_a_registry_from_before_has_its_best_champion_as_anchor_by_what_its_runs_say(shelf: Shelf) -> None:
+    for name, error in (("first", 1.1), ("second", 1.3), ("third", 1.0)):
+        verdict = replace(PROMOTED, challenger=replace(SCORES, yield_rmse_t_ha=error))
+        shelf.register(shelf.trained(name), verdict, season=2006 if name != "third" else 2009)
+    for version in ("1", "2", "3"):
+        shelf.untag(version, "held_out_yield_rmse_t_ha", "champion_before", "anchor_before")
+    shelf.registry.client.delete_registered_model_alias(shelf.registry.name, "anchor")
+    assert shelf.anchor("2", season=2006) == "1"
+    assert shelf.anchor("2", season=2009) == "3"
+
+
+WAITING = replace(
+    PROMOTED, is_promoted=False, waits_for_person=True, reason="waiting for a person: it passed the floor"
+)
+
+
+@pytest.mark.slow
+def test_a_version_that_waits_for_a_person_is_challenger_until_one_promotes_it_and_who_when_and_why_stand_on_it(
+    shelf: Shelf,
+) -> None:
+    trained = shelf.trained("first")
+    registered = shelf.register(trained, WAITING)
+    assert (registered.is_champion, registered.gate) == (False, "waiting for a person")
+    assert shelf.why_none().reason == "there is no champion yet"
+    assert shelf.registry.last_word() == ""
+    promoted = shelf.promote("1")
+    assert (promoted.is_champion, promoted.gate) == (True, "promoted by a person")
+    assert promoted.reason == (
+        "promoted by a person, ada: it was tried on two farms; the gate had said: "
+        "waiting for a person: it passed the floor"
+    )
+    tags = shelf.registry.client.get_model_version(shelf.registry.name, "1").tags
+    assert (tags["fieldloop.promoted_by"], tags["fieldloop.promoted_why"], tags["fieldloop.promoted_utc"]) == (
+        "ada",
+        "it was tried on two farms",
+        "2026-05-04T07:30:00+00:00",
+    )
+    assert shelf.registry.last_word() == "1 at 2026-05-04T07:30:00+00:00"
+    assert shelf.register(trained, WAITING) == promoted  # the step is made again, and takes nothing back
+    assert shelf.champion(2006) == "1"
+    assert shelf.anchor("1") is None
+
+
+@pytest.mark.slow
+def test_a_person_may_promote_what_the_gate_kept_back_and_the_anchor_stays_unless_said(shelf: Shelf) -> None:
+    shelf.register(shelf.trained("first"), PROMOTED)
+    shelf.register(shelf.trained("second"), KEPT_BACK)
+    shelf.promote("2")
+    assert (shelf.champion(2006), shelf.anchor("2")) == ("2", "1")
+    shelf.promote("2", is_anchor=True)
+    assert (shelf.champion(2006), shelf.anchor("2")) == ("2", None)
+
+
+@pytest.mark.slow
+def test_a_person_cannot_promote_what_devices_would_refuse(shelf: Shelf) -> None:
+    with pytest.raises(ReleaseError, match=r"there is no version 1 of .* it has no version yet"):
+        shelf.promote("1")
+    shelf.register(shelf.trained("first"), WAITING, contract_hash="0" * 64)
+    with pytest.raises(ReleaseError, match=r"no version 7 .* there are 1"):
+        shelf.promote("7")
+    with pytest.raises(ReleaseError, match="is of contract 000000000000, and devices have"):
+        shelf.promote("1")
+    assert shelf.registry.champion_version() is None
+
+
+@pytest.mark.slow
+def test_another_worker_goes_on_from_the_registry_alone(either_shelf: Shelf, make_bundle: BundleMaker) -> None:
+    shelf = either_shelf
+    trained = shelf.trained("first")
+    folder = Path(trained.folder)
+    weights = torch.load(folder / NETWORK, weights_only=True)
+    shelf.register(trained, PROMOTED)
+    bundle, report = make_bundle(), folder / "report.json"
+    report.write_text("{}")
+    sha256 = shelf.registry.note_release("1", "key-1", bundle, {REPORT: report}, "f" * 32)
+    shutil.rmtree(folder)
+    bundle_bytes = bundle.read_bytes()
+    bundle.unlink()
+    other = ModelRegistry(shelf.registry.client.tracking_uri, shelf.registry.name)
+    found = other.network("1").state_dict()
+    assert found.keys() == weights.keys()
+    assert all(torch.equal(found[name], weights[name]) for name in weights)
+    practised = other.practised_examples("1")
+    assert practised is not None
+    assert np.array_equal(practised.features, small_examples(3, 4).features)
+    standing = other.standing_bundle("1", "key-1", shelf.folder / "elsewhere")
+    assert standing is not None
+    assert (standing.sha256, standing.bundle.read_bytes()) == (sha256, bundle_bytes)
+    assert standing.bundle.name == BUNDLE
+    assert other.standing_bundle("1", "key-2", shelf.folder) is None
+    tags = other.client.get_model_version(other.name, "1").tags
+    assert (tags["fieldloop.bundle_sha256"], tags["fieldloop.compression_data_hash"]) == (sha256, "f" * 32)
+    assert shelf.champion(2006) == "1"
+
+
+@pytest.mark.slow
+def test_a_bundle_that_is_not_what_its_tag_says_does_not_stand(shelf: Shelf, make_bundle: BundleMaker) -> None:
+    trained = shelf.trained("first")
+    shelf.register(trained, PROMOTED)
+    report = shelf.folder / "report.json"
+    report.write_text("{}")
+    shelf.registry.note_release("1", "key", make_bundle(), {REPORT: report}, "f" * 32)
+    assert shelf.registry.standing_bundle("1", "key", shelf.folder / "a") is not None
+    (shelf.artifacts(trained) / "bundles" / "key" / BUNDLE).write_bytes(b"other")
+    assert shelf.registry.standing_bundle("1", "key", shelf.folder / "b") is None
+
+
+@pytest.mark.slow
+def test_the_weights_of_a_version_from_before_are_read_from_its_checkpoint_and_never_as_a_pickle(shelf: Shelf) -> None:
+    import lightning
+
+    trained = shelf.trained("first")
+    shelf.register(trained, PROMOTED)
+    network = shelf.registry.network("1")
+    shutil.rmtree(shelf.artifacts(trained) / "network")
+    with pytest.raises(ReleaseError, match="are not in the registry"):
+        shelf.registry.network("1")
+    checkpoint = shelf.folder / "former.ckpt"
+    shelf.registry.client.set_model_version_tag(shelf.registry.name, "1", "fieldloop.checkpoint", str(checkpoint))
+    with pytest.raises(ReleaseError, match=r"former.ckpt, which its tag names, is not on this machine"):
+        shelf.registry.network("1")
+    former = {
+        "state_dict": {f"network.{name}": tensor for name, tensor in network.state_dict().items()},
+        "hyper_parameters": {"workload": "agriculture", "params": PARAMS.model_dump(mode="json")},
+        "pytorch-lightning_version": lightning.__version__,
+    }
+    torch.save(former, checkpoint)
+    again = shelf.registry.network("1").state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in network.state_dict().items())
+
+    ran = shelf.folder / "it ran"
+    torch.save({**former, "callbacks": _Runs(str(ran))}, checkpoint)
+    with pytest.raises(ReleaseError, match="holds more than tensors and plain values"):
+        shelf.registry.network("1")
+    assert not ran.exists()
+
+
+class _Runs:
+    """Pickled, it writes a file when it is loaded."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_write, (self.path,))
+
+
+def _write(path: str) -> None:
+    Path(path).write_text("code from a file ran")
 
 
 @pytest.mark.slow

@@ -48,7 +48,7 @@ def alternatives(scratch: Path, seasons: Path, decisions: int) -> dict[str, dict
             return network(torch.from_numpy(np.ascontiguousarray(features, np.float32))).numpy()
 
     trees = _trees(_training_examples())
-    compressed = run / "compressed"
+    compressed = max((ROOT / ".fieldloop" / "runs").glob("compressed-*"), key=lambda path: path.stat().st_mtime)
     candidates: dict[str, tuple[Callable[[Any], Any], float]] = {
         "torch eager": (eager, (run / "last.ckpt").stat().st_size / 1e6),
         "onnxruntime float32": _session(compressed / "float32.onnx"),

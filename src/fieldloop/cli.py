@@ -3,6 +3,7 @@
 The loop itself is a Prefect flow: `python -m flows.season`.
 """
 
+import getpass
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -214,6 +215,31 @@ def reset(
     with held(settings.home_dir):
         target = workspace.set_aside(f"before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
     typer.echo(f"set aside in {target}; move it back, or delete it yourself")
+
+
+@app.command()
+def promote(
+    workload: Annotated[str, typer.Argument(help="the block of params.yaml")],
+    version: Annotated[str, typer.Argument(help="of the model, as MLflow and `retrain` name it")],
+    why: Annotated[str, typer.Option(prompt="Why is it promoted", help="what it was tried on, and what came of it")],
+    by: Annotated[str, typer.Option(help="who decides; the user of this machine where left out")] = "",
+    anchor: Annotated[bool, typer.Option(help="later models are compared with it, though another erred less")] = False,
+) -> None:
+    """Make a model version the champion that the next release ships; who, when and why are kept on the version."""
+    from fieldedge.workloads import WORKLOADS
+    from fieldloop.registry import ModelRegistry
+
+    settings = load_settings()
+    load_params(settings.root, workload)
+    if not why.strip():
+        raise ConfigError("a promotion needs a reason: --why 'what it was tried on, and what came of it'")
+    contract = WORKLOADS[workload].contract
+    registry = ModelRegistry(settings.tracking_uri, workload)
+    who = by.strip() or getpass.getuser()
+    now = datetime.now(UTC)
+    promoted = registry.promote(version, contract.hash, len(contract.features), who, why.strip(), now, anchor)
+    typer.echo(f"version {promoted.version} of {workload} is the champion; {promoted.reason}")
+    typer.echo("`retrain` releases it to the devices")
 
 
 @app.command()

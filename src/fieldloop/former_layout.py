@@ -59,7 +59,7 @@ def _refs(loop: Loop, folder: Path) -> SeasonRefs:
         registered=RegisteredRef(
             verdict["registered"]["version"], version, verdict["is_promoted"], verdict["reason"], own
         ),
-        compressed=CompressedRef(version, small["path"], small["shipped"], small["reason"], str(compressed)),
+        compressed=CompressedRef(version, small["path"], small["shipped"], small["reason"], str(compressed), ""),
         released=ReleasedRef(version, fleet["bundle_sha256"], bundle.stat().st_size, str(bundle)),
         lived=LivedRef(season, fleet["devices"], str(folder / "fleet.json")),
         compared=str(folder / "practices.json"),

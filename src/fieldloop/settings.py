@@ -27,6 +27,10 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path(".fieldloop"), description="runs, models, devices and reports; relative to root")
     edge_python: Path = Field(default=Path(".venv-edge/bin/python"), description="the device environment's Python")
     workers: int = Field(default=0, ge=0, le=256, description="processes for simulation; 0: one per core")
+    mlflow_uri: str = Field(default="", description="MLflow's store or server, shared by workers; empty: SQLite")
+    mlflow_artifacts: str = Field(
+        default="", description="where MLflow keeps files beside such a database, a URI that every worker reaches"
+    )
     is_deployment: bool = Field(default=False, description="a deployment's clone: commit and tag data versions")
     prefect_port: int = Field(default=0, ge=0, le=65535, description="`make ui`: Prefect; 0: 4200, or any that is free")
     mlflow_port: int = Field(default=0, ge=0, le=65535, description="`make ui`: MLflow; 0: 5000, or any that is free")
@@ -64,7 +68,15 @@ class Settings(BaseSettings):
 
     @cached_property
     def tracking_uri(self) -> str:
-        return f"sqlite:///{self.home_dir}/mlflow/mlflow.db"
+        return self.mlflow_uri or f"sqlite:///{self.home_dir}/mlflow/mlflow.db"
+
+    @cached_property
+    def artifact_location(self) -> str | None:
+        """Where a new experiment's files go; None: a tracking server says it."""
+        if self.mlflow_artifacts:
+            return self.mlflow_artifacts
+        is_server = self.tracking_uri.startswith(("http://", "https://"))
+        return None if is_server else (self.home_dir / "mlflow" / "artifacts").as_uri()
 
 
 class _Params(BaseModel):
@@ -153,14 +165,34 @@ class WhatIfParams(_Params):
     pairs: int = Field(ge=16, description="seasons lived twice, once with an action")
 
 
+class FloorParams(_Params):
+    """What a model must show where there is no champion to compare it with.
+
+    The profits are those of the same simulated fields; what a model may lose is asked of the lower end of the interval.
+    """
+
+    fields: int = Field(default=96, ge=2, description="simulated fields that all deciders live")
+    generations: int = Field(default=6, ge=0, description="of the search for thresholds of depletion")
+    population: int = Field(default=8, ge=4)
+    seasons: int = Field(default=64, ge=2, description="simulated fields that each candidate of thresholds lives")
+    max_loss_to_rule_usd_ha: float = Field(default=0.0, ge=0, description="against the device's FAO-56 rule")
+    max_loss_to_thresholds_usd_ha: float = Field(default=40.0, ge=0, description="against the tuned thresholds")
+    max_error_to_mean_pct: float = Field(
+        default=100.0,
+        gt=0,
+        description="what the held-out yield error may be, of the error that the mean harvest has",
+    )
+
+
 class GateParams(_Params):
     """What a challenger must show."""
 
     holdout_seasons: tuple[int, ...] = Field(min_length=1, description="never trained on")
     bootstrap_draws: int = Field(ge=100)
     max_error_increase_pct: float = Field(
-        ge=0, description="what the upper end of the interval of challenger against champion may be"
+        ge=0, description="what the upper end of the interval of challenger against champion, and anchor, may be"
     )
+    floor: FloorParams = FloorParams()
 
 
 class DeviceClassParams(_Params):

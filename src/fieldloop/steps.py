@@ -32,15 +32,18 @@ if TYPE_CHECKING:
     from fieldloop.field_data import SeasonStore
     from fieldloop.fleet import Fleet
     from fieldloop.ingest import IngestReport
+    from fieldloop.registry import ModelRegistry
     from fieldloop.report import SeasonStory
     from fieldloop.simulation.world import FieldSpec
     from fieldloop.training import Practise, Trained
     from fieldloop.workloads.agriculture.examples import Examples
+    from fieldloop.workloads.agriculture.floor import FloorProfits
 
 OnProgress = Callable[[int, int], None]
 TURN = "turn.json"
 KEPT_EXAMPLES = 12  # cached files of examples, the last used to be built
 GOLDEN_ROWS = 32
+CHOOSING_SHARE = 0.25  # of the training field-seasons: they choose between quantisers, and judge no file
 GOLDEN_TOLERANCE = 0.05  # standard deviations of each output: other processors round 8-bit products otherwise
 
 
@@ -107,13 +110,18 @@ class RegisteredRef:
 
 @dataclass(frozen=True)
 class CompressedRef:
-    """The champion's small model: what ships and why."""
+    """The champion's small model: what ships and why. `bundle` is what was released of it before, where that stands.
+
+    `key` names the parameters and the code that compressed it.
+    """
 
     version: str
     path: str
     shipped: str
     reason: str
     report: str
+    key: str = ""
+    bundle: str = ""
 
 
 @dataclass(frozen=True)
@@ -304,22 +312,23 @@ def train_model(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> "Trai
         tags,
         on_progress,
         _practise(loop, data, on_progress),
+        loop.settings.artifact_location,
     )
 
 
 def _practise(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> "Practise":
     """Practice on what-if seasons made of what is accepted, from the champion's weights where it fits the contract."""
-    from fieldloop.registry import ModelRegistry
-    from fieldloop.training import load_network
+    from fieldloop.registry import Champion, ModelRegistry
+    from fieldloop.training import OtherNetworkError
     from fieldloop.workloads import WORKLOADS
 
     def practise(network: "nn.Module") -> "Examples":
         registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
         champion = registry.champion(_contract(loop).hash, data.season, challenger_run_id="")
         start = None
-        if champion is not None:
-            with suppress(RuntimeError):  # a champion of another shape, from before an upgrade: practice starts anew
-                start = load_network(Path(registry.describe(champion.version).checkpoint))
+        if isinstance(champion, Champion):
+            with suppress(OtherNetworkError):  # from before an upgrade: practice starts anew
+                start = registry.network(champion.version)
         workload, params = WORKLOADS[loop.workload], loop.params
         tables = _tables(loop, _training_seasons(loop, data))
         return workload.practise(network, tables, params.what_if, start, params.model.seed, on_progress)
@@ -327,73 +336,107 @@ def _practise(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> "Practi
     return practise
 
 
-def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: "Trained") -> RegisteredRef:
-    """Challenger against champion on the held-out seasons; the alias `champion` moves only if the gate says so."""
-    from fieldloop.compression import export_float32
-    from fieldloop.evaluation import judge
-    from fieldloop.inference import predictor
-    from fieldloop.registry import ModelRegistry, git_commit
-    from fieldloop.training import load_network
+def last_word(loop: Loop) -> str:
+    """The last promotion by a person: with another one, challengers are judged anew."""
+    from fieldloop.registry import ModelRegistry
 
-    contract, folder = _contract(loop), Path(trained.folder)
-    network = load_network(Path(trained.checkpoint))
-    path = export_float32(network, len(contract.features), _metadata(loop), folder / "challenger.onnx")
+    return ModelRegistry(loop.settings.tracking_uri, loop.workload).last_word()
+
+
+def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: "Trained") -> RegisteredRef:
+    """Challenger against champion and anchor on the held-out seasons; `champion` moves only if the gate says so.
+
+    Raises:
+        ReleaseError: there is no version that devices may run; the message says why and what to do.
+    """
+    from fieldloop.compression import export_float32
+    from fieldloop.evaluation import NO_CHAMPION_YET, judge
+    from fieldloop.inference import predictor
+    from fieldloop.registry import Champion, ModelRegistry, git_commit
+    from fieldloop.training import load_network, network_folder
+    from fieldloop.workloads import WORKLOADS
+
+    contract, folder = _contract(loop), network_folder(trained)
+    path = export_float32(load_network(folder), len(contract.features), _metadata(loop), folder / "challenger.onnx")
     held_out = _held_out_examples(loop)
     registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
-    champion = registry.champion(contract.hash, data.season, trained.mlflow_run_id)
+    found = registry.champion(contract.hash, data.season, trained.mlflow_run_id)
+    champion = found if isinstance(found, Champion) else None
+    anchor = None
+    if champion is not None:
+        anchor = registry.anchor(contract.hash, data.season, trained.mlflow_run_id, champion.version)
+
+    def floor() -> "FloorProfits":
+        seen, unseen = _training_seasons(loop, data), loop.params.gates.holdout_seasons
+        tables = _tables(loop, seen), _tables(loop, unseen)
+        return WORKLOADS[loop.workload].floor_profits(*tables, predictor(path), loop.params.gates.floor)
+
     verdict = judge(
         predictor(path),
         champion.predict if champion else None,
         champion.version if champion else None,
         held_out,
         loop.params.gates,
+        anchor=anchor,
+        absent=NO_CHAMPION_YET if isinstance(found, Champion) else found,
+        floor=floor,
+        is_deployment=loop.settings.is_deployment,
     )
-    registered = registry.register(
-        trained,
-        path,
-        held_out.model_inputs()[:4],
-        verdict,
-        contract.hash,
-        git_commit(loop.settings.root),
-        data.season,
-    )
+    example = held_out.model_inputs()[:4]
+    commit = git_commit(loop.settings.root)
+    registered = registry.register(trained, path, example, verdict, contract.hash, commit, data.season)
     written = _write_json(folder / "verdict.json", {**verdict.as_dict(), "registered": asdict(registered)})
-    if champion is None and not verdict.is_promoted:
+    former = found.version if isinstance(found, Champion) else found.runnable
+    serving = registered.version if registered.is_champion else former
+    if serving is None:
         raise ReleaseError(
             f"version {registered.version} of {loop.workload} cannot be released ({verdict.reason}), and there is no "
-            "other; look at the run in MLflow (`make ui`), then change the model's block in params.yaml"
+            "other that devices can run; look at the run in MLflow (`make ui`), then change the model's block in "
+            f"params.yaml, or let a person release it: fieldloop promote {loop.workload} {registered.version}"
         )
-    serving = registered.version if champion is None or verdict.is_promoted else champion.version
-    return RegisteredRef(registered.version, serving, verdict.is_promoted, verdict.reason, str(written))
+    return RegisteredRef(registered.version, serving, registered.is_champion, registered.reason, str(written))
 
 
 def compress_champion(loop: Loop, data: SnapshotRef, registered: RegisteredRef) -> CompressedRef:
-    """The small model of the champion, if it is measured to be as good and as fast; otherwise float32."""
-    from fieldloop.compression import Bench, compress
+    """The small model of the champion, if it is measured to be as good and as fast; otherwise float32.
+
+    What was released of a version stands: it is not compressed again unless parameters or code of compression changed.
+    """
+    from fieldloop.compression import Bench, compress, compression_key
     from fieldloop.registry import ModelRegistry
 
     registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
     champion = registry.describe(registered.champion_version)
-    folder = Path(champion.checkpoint).parent
+    key = compression_key(loop.params.compression)
+    standing = registry.standing_bundle(
+        champion.version, key, loop.workspace.runs / f"released-{champion.version}-{key}"
+    )
+    if standing is not None:
+        told = {**json.loads(standing.report.read_text()), "picture": str(standing.picture or "")}
+        report = _write_json(standing.report, told)
+        bundle = str(standing.bundle)
+        return CompressedRef(champion.version, bundle, told["shipped"], told["reason"], str(report), key, bundle)
+    folder = loop.workspace.runs / f"compressed-{champion.version}-{champion.mlflow_run_id[:12]}"
     bench = Bench(loop.settings.edge_python_path, loop.settings.root, loop.workload)
-    material = compression_material(loop, data, Path(champion.checkpoint))
-    made = compress(material, loop.params.compression, folder / "compressed", bench)
-    report = _write_json(Path(made.path).parent / "report.json", made.as_dict())
+    material = compression_material(loop, data, champion.version)
+    made = compress(material, loop.params.compression, folder, bench)
+    report = _write_json(folder / "report.json", made.as_dict())
     registry.note_compression(champion.version, made, report)
-    return CompressedRef(champion.version, made.path, made.shipped, made.reason, str(report))
+    return CompressedRef(champion.version, made.path, made.shipped, made.reason, str(report), key)
 
 
-def compression_material(loop: Loop, data: SnapshotRef, checkpoint: Path) -> "Material":
-    """What compression needs of a trained model: its network, what it learned from, and seasons to try it on."""
+def compression_material(loop: Loop, data: SnapshotRef, version: str) -> "Material":
+    """What compression needs of a registered model: its network, what it learned from, and seasons to try it on."""
     from fieldloop.compression import Material
-    from fieldloop.training import load_network, practised_examples
+    from fieldloop.registry import ModelRegistry
     from fieldloop.workloads import WORKLOADS
-    from fieldloop.workloads.agriculture.examples import joined
+    from fieldloop.workloads.agriculture.examples import joined, parted
 
     examples, params = _training_examples(loop, data), loop.params.compression
     count = min(len(examples), params.calibration_rows)
     picks = np.sort(np.random.default_rng(0).choice(len(examples), count, replace=False))
-    practised = practised_examples(checkpoint.parent)
+    registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
+    practised = registry.practised_examples(version)
     tables = _tables(loop, _training_seasons(loop, data))
 
     def profits(predict: "Predict") -> "np.ndarray[Any, np.dtype[np.float64]]":
@@ -402,12 +445,14 @@ def compression_material(loop: Loop, data: SnapshotRef, checkpoint: Path) -> "Ma
 
     return Material(
         workload=loop.workload,
-        network=load_network(checkpoint),
+        network=registry.network(version),
         features=_contract(loop).features,
         calibration=examples.model_inputs()[picks],
         training=examples if practised is None else joined(examples, practised),
+        choosing=parted(examples, CHOOSING_SHARE),
         held_out=_held_out_examples(loop),
         profits=profits,
+        profits_of=f"{data.learnable_hash} before {data.season}",
         metadata=_metadata(loop),
         model=loop.params.model,
     )
@@ -415,23 +460,39 @@ def compression_material(loop: Loop, data: SnapshotRef, checkpoint: Path) -> "Ma
 
 def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> ReleasedRef:
     """The small model as a bundle, tried as a device would try it, and signed in the TUF repository."""
-    from fieldloop.inference import predictor
-    from fieldloop.registry import ModelRegistry
-    from fieldloop.release import Lineage, ReleaseRepository, build_bundle
+    from fieldloop.registry import PICTURE, REPORT, ModelRegistry
+    from fieldloop.release import ReleaseRepository
 
+    if compressed.bundle:
+        bundle = Path(compressed.bundle)
+    else:
+        registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
+        bundle = _built_bundle(loop, data, compressed, registry)
+        picture = Path(json.loads(Path(compressed.report).read_text())["picture"])
+        measured = {REPORT: Path(compressed.report), **({PICTURE: picture} if picture.is_file() else {})}
+        registry.note_release(compressed.version, compressed.key, bundle, measured, data.data_hash)
     contract = _contract(loop)
-    registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
+    released = ReleaseRepository(loop.workspace.tuf).publish(bundle, loop.workload, compressed.version, contract.hash)
+    return ReleasedRef(released.version, released.sha256, released.bytes, str(bundle))
+
+
+def _built_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef, registry: "ModelRegistry") -> Path:
+    from fieldloop.inference import predictor
+    from fieldloop.release import Lineage, build_bundle
+
     champion = registry.describe(compressed.version)
     rows = _golden_rows(_held_out_examples(loop))
     model = Path(compressed.path)
-    bundle = build_bundle(
+    return build_bundle(
         loop.workspace.bundles / f"{loop.workload}-{champion.version}.zip",
         model,
-        contract=contract,
+        contract=_contract(loop),
         lineage=Lineage(
             version=champion.version,
             precision="int8" if compressed.shipped == "int8" else "float32",
             data_hash=champion.data_hash,
+            compression_data_hash=data.data_hash,
+            compression_key=compressed.key,
             git_commit=champion.git_commit,
             mlflow_run_id=champion.mlflow_run_id,
             created_utc=registry.created_utc(champion.version),
@@ -441,8 +502,6 @@ def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> 
         reference=_reference(loop, _training_examples(loop, data)),
         card=registry.card(champion.version),
     )
-    released = ReleaseRepository(loop.workspace.tuf).publish(bundle, loop.workload, champion.version, contract.hash)
-    return ReleasedRef(released.version, released.sha256, released.bytes, str(bundle))
 
 
 def deliver(loop: Loop, released: ReleasedRef, on_progress: OnProgress) -> int:

@@ -1,11 +1,14 @@
 """Fitting a workload's model on a data snapshot with Lightning, logged to MLflow, resumable after a kill.
 
 A training run lives in a folder named by what went into it; its `last.ckpt` is written after every epoch, and a run
-that finds one goes on from there, in the same MLflow run. Choosing what ships stands in evaluation.py.
+that finds one goes on from there, in the same MLflow run. That file is this machine's own. What a finished run hands
+on are `network.pt`, tensors and nothing else, and `network.json`, what they belong to: the registry keeps both. Nothing
+here is ever read as a pickle. Choosing what ships stands in evaluation.py.
 """
 
 import io
 import json
+import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -18,10 +21,12 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import MLFlowLogger
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
 
 from fieldedge.durable import write_durably
+from fieldedge.errors import ReleaseError
 from fieldloop.quiet import hush_loggers
 from fieldloop.settings import ModelParams
 from fieldloop.workloads import WORKLOADS
@@ -32,6 +37,8 @@ Practise = Callable[[nn.Module], Examples]
 EXPERIMENT = "fieldloop"
 WHAT_IFS = "what_ifs.npz"  # the examples of a run's practice
 LAST = "last"  # the checkpoint of the last whole epoch
+NETWORK, CONFIG = "network.pt", "network.json"
+CONFIG_FORMAT = 1
 VALIDATION_SHARE = 0.1  # of field-seasons, to see overfitting; the gate uses whole held-out seasons instead
 
 
@@ -47,6 +54,10 @@ class Trained:
     examples: int
     field_seasons: int
     validation_loss: float
+
+
+class OtherNetworkError(ReleaseError):
+    """The weights are sound, and of a network that this version of the workload does not have."""
 
 
 class SeasonData(lightning.LightningDataModule):
@@ -135,6 +146,7 @@ def train(
     tags: dict[str, str],
     on_progress: Callable[[int, int], None],
     practise: Practise | None = None,
+    artifact_location: str | None = None,
 ) -> Trained:
     """Fit the workload's model; a finished run is returned as it is, a killed one goes on from its last epoch.
 
@@ -142,6 +154,7 @@ def train(
         folder: the run's own folder, named by its inputs.
         tags: lineage to write on the MLflow run.
         practise: teaches the fresh network what no log can show, and returns more examples; done once for a folder.
+        artifact_location: where a new experiment's files go, a URI; None: beside an SQLite store, else as MLflow says.
     """
     finished = folder / "trained.json"
     if finished.is_file():
@@ -153,14 +166,15 @@ def train(
     if practise is not None:
         examples = joined(examples, _practised(learner.network, practise, folder))
     data = SeasonData(examples, params.batch_size, params.seed)
-    logger = _logger(folder, tracking_uri, {**tags, "data_hash": data_hash})
+    logger = _logger(folder, tracking_uri, {**tags, "data_hash": data_hash}, artifact_location)
     last = folder / f"{LAST}.ckpt"
     ctrl_c = _CtrlC()
     trainer = _trainer(params, folder, logger, [_Progress(on_progress), ctrl_c])
     with ctrl_c:
-        trainer.fit(learner, data, ckpt_path=str(last) if last.is_file() else None, weights_only=False)
+        trainer.fit(learner, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
         if "validation_loss" not in trainer.callback_metrics:  # killed after its last epoch: nothing was left to fit
             trainer.validate(learner, data, verbose=False)
+    save_network(learner.network, workload, params, folder)
     trained = Trained(
         workload=workload,
         folder=str(folder),
@@ -245,17 +259,18 @@ def _trainer(
     )
 
 
-def _logger(folder: Path, tracking_uri: str, tags: dict[str, str]) -> MLFlowLogger:
+def _logger(folder: Path, tracking_uri: str, tags: dict[str, str], artifact_location: str | None) -> MLFlowLogger:
     """The run's logger; a resumed run keeps its MLflow run."""
     run_file = folder / "mlflow_run_id"
     run_id = run_file.read_text() if run_file.is_file() else None
-    artifacts = Path(tracking_uri.removeprefix("sqlite:///")).parent / "artifacts"
+    if artifact_location is None and tracking_uri.startswith("sqlite:///"):
+        artifact_location = (Path(tracking_uri.removeprefix("sqlite:///")).parent / "artifacts").as_uri()
     logger = MLFlowLogger(
         experiment_name=EXPERIMENT,
         run_name=folder.name,
         tracking_uri=tracking_uri,
         tags=tags,
-        artifact_location=artifacts.as_uri(),
+        artifact_location=artifact_location,
         run_id=run_id,
     )
     if run_id is None:
@@ -263,10 +278,95 @@ def _logger(folder: Path, tracking_uri: str, tags: dict[str, str]) -> MLFlowLogg
     return logger
 
 
-def load_network(checkpoint: Path) -> torch.nn.Module:
-    """The trained network on the CPU, ready to answer."""
-    learner = CropLearner.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=False)
-    return learner.network.eval()
+def save_network(network: nn.Module, workload: str, params: ModelParams, folder: Path) -> None:
+    """Write `network.pt`, the state dict on the CPU, and `network.json`, which says what to load it into."""
+    sink = io.BytesIO()
+    torch.save({name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}, sink)
+    config = {"format": CONFIG_FORMAT, "workload": workload, "model": params.model_dump(mode="json")}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_durably(folder / NETWORK, sink.getvalue())
+    write_durably(folder / CONFIG, json.dumps(config, indent=1).encode() + b"\n")
+
+
+def network_folder(trained: Trained) -> Path:
+    """The run's folder, with the network as tensors; of a run from before that, they are taken from its checkpoint.
+
+    Raises:
+        ReleaseError: the checkpoint is gone, damaged, or holds more than tensors.
+    """
+    folder = Path(trained.folder)
+    if not (folder / CONFIG).is_file():
+        checkpoint = Path(trained.checkpoint)
+        network, kept = load_network(checkpoint), tensors_only(checkpoint)["hyper_parameters"]["params"]
+        save_network(network, trained.workload, ModelParams.model_validate(kept), folder)
+    return folder
+
+
+def load_network(path: Path) -> nn.Module:
+    """A trained network on the CPU, ready to answer.
+
+    Args:
+        path: the folder that `save_network` wrote into, or a Lightning checkpoint of a former version.
+
+    Raises:
+        ReleaseError: a file is missing or damaged, holds more than tensors and plain values, or is for another network.
+    """
+    if path.is_dir():
+        config, state = _config(path / CONFIG), tensors_only(path / NETWORK)
+    else:
+        checkpoint = tensors_only(path)
+        kept = checkpoint.get("hyper_parameters")
+        config = {"workload": (kept or {}).get("workload"), "model": (kept or {}).get("params")}
+        state = {
+            name.removeprefix("network."): tensor
+            for name, tensor in (checkpoint.get("state_dict") or {}).items()
+            if name.startswith("network.")
+        }
+    workload = str(config.get("workload"))
+    if workload not in WORKLOADS:
+        raise ReleaseError(f"{path} holds a network of workload {workload!r}; there are {', '.join(WORKLOADS)}")
+    try:
+        params = ModelParams.model_validate(config.get("model"))
+        network = WORKLOADS[workload].network(params.hidden, params.dropout)
+        network.load_state_dict(state)
+    except (ValidationError, RuntimeError, TypeError, AttributeError) as error:
+        why = " ".join(str(error).split())[:300]
+        raise OtherNetworkError(
+            f"{path} does not fit the network of this version of {workload}: {why}. Train a model with this version, "
+            "or run the version that made it"
+        ) from error
+    return network.eval()
+
+
+def tensors_only(path: Path) -> dict[str, Any]:
+    """What torch saved in a file, read without running anything that it holds.
+
+    Raises:
+        ReleaseError: it cannot be read, or holds more than tensors and plain values.
+    """
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ReleaseError(f"the network {path} cannot be read: {error}. Restore it, or train anew") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise ReleaseError(
+            f"{path} holds more than tensors and plain values, or is damaged, and is not loaded: {why}. Somebody may "
+            "have put it there; train the model anew, or restore the file from a backup that you trust"
+        ) from error
+    if not isinstance(found, dict):
+        raise ReleaseError(f"{path} holds {type(found).__name__}; expected a state dict")
+    return found
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"{path}, which says what the network beside it is, cannot be read: {error}") from error
+    if not isinstance(found, dict) or found.get("format") != CONFIG_FORMAT:
+        raise ReleaseError(f"{path} is not of format {CONFIG_FORMAT}; update Fieldloop, or train anew")
+    return found
 
 
 def batches(rows: np.ndarray[Any, np.dtype[np.float32]], size: int) -> Iterator[Tensor]:

@@ -11,7 +11,7 @@ from fieldedge.inference import METADATA_CONTRACT_HASH, METADATA_WORKLOAD
 from fieldloop.compression import Bench, Compressed, Material, compress
 from fieldloop.settings import CompressionParams, load_params, load_settings
 from fieldloop.workloads import WORKLOADS
-from fieldloop.workloads.agriculture.examples import Examples
+from fieldloop.workloads.agriculture.examples import Examples, parted
 from tests.small_training import CONTRACT, small_examples
 
 HERE = Path(__file__).resolve().parent
@@ -77,8 +77,10 @@ def material(network: torch.nn.Module, held_out: Examples) -> Material:
         features=CONTRACT.features,
         calibration=examples.model_inputs(),
         training=examples,
+        choosing=parted(examples, 0.25),
         held_out=held_out,
         profits=lambda predict: 180.0 * predict(held_out.model_inputs()[:200])[:, 1].astype(np.float64),
+        profits_of="no simulated seasons",
         metadata=METADATA,
         model=PROJECT_PARAMS.model.model_copy(update={"batch_size": 128}),
     )

@@ -11,7 +11,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,11 @@ REFERENCE_STATISTICS = ("mean", "std", "p01", "p99")
 
 @dataclass(frozen=True)
 class Manifest:
-    """Where a model comes from and how to recognise it."""
+    """Where a model comes from and how to recognise it.
+
+    `data_hash` is the data that it learned from. One version may be made small more than once: `compression_data_hash`
+    is the data of that, `compression_key` its parameters and code. Both are empty in releases from before they were.
+    """
 
     format: int
     workload: str
@@ -46,6 +50,8 @@ class Manifest:
     mlflow_run_id: str
     created_utc: str
     golden_tolerance: float
+    compression_data_hash: str = ""
+    compression_key: str = ""
 
     def as_json(self) -> bytes:
         return (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()
@@ -129,11 +135,13 @@ def parse_manifest(data: bytes) -> Manifest:
     """
     values = _json_object(data, MANIFEST)
     for field in fields(Manifest):
+        if field.name not in values and field.default is not MISSING:
+            continue  # a former release lacks what came later
         value = values.get(field.name)
         kinds = (int, float) if field.type is float else field.type
         if not isinstance(value, kinds) or isinstance(value, bool):  # type: ignore[arg-type]  # field.type is a class here
             raise ReleaseError(f"{MANIFEST}: {field.name} is {value!r}; expected {getattr(field.type, '__name__', '')}")
-    manifest = Manifest(**{field.name: values[field.name] for field in fields(Manifest)})
+    manifest = Manifest(**{field.name: values[field.name] for field in fields(Manifest) if field.name in values})
     if not math.isfinite(manifest.golden_tolerance) or manifest.golden_tolerance <= 0:
         raise ReleaseError(f"{MANIFEST}: golden_tolerance is {manifest.golden_tolerance}; expected more than 0")
     return manifest

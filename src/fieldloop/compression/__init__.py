@@ -6,7 +6,7 @@ device_classes.py measure them, search.py picks. docs/compression.md tells it wi
 
 from fieldloop.compression.calibration import CalibrationError, OperatorError, check_calibration
 from fieldloop.compression.candidates import Material
-from fieldloop.compression.choice import Compressed, choose, compress, measured
+from fieldloop.compression.choice import Compressed, choose, compress, compression_key, measured
 from fieldloop.compression.device_classes import Bench
 from fieldloop.compression.onnx_files import export_float32
 from fieldloop.compression.quantise import Recipe, quantize_int8
@@ -21,6 +21,7 @@ __all__ = [
     "check_calibration",
     "choose",
     "compress",
+    "compression_key",
     "export_float32",
     "measured",
     "quantize_int8",

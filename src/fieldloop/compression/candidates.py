@@ -2,7 +2,9 @@
 
 Every network, whole or with fewer neurons, gives a float32 file, and an 8-bit one for each way that a device class
 wants its weights. Beside neural-compressor stands ONNX Runtime's own quantiser on the same body; the one with the
-smaller held-out error goes on. Times and parity are device_classes.py's.
+smaller error goes on. What is chosen between (recipe, quantiser, rounding) is chosen on field-seasons of the training
+data; the file that comes of it is judged on the held-out seasons, which chose nothing. Times and parity are
+device_classes.py's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -49,8 +51,10 @@ class Material:
     features: Sequence[Feature]
     calibration: Array  # scaled rows (N, F) of training days
     training: Examples
-    held_out: Examples
+    choosing: Examples  # of training seasons: they choose between quantisers
+    held_out: Examples  # they judge the file
     profits: Profits
+    profits_of: str  # names the seasons that `profits` lives: what was measured on others is measured again
     metadata: Mapping[str, str]
     model: ModelParams
 
@@ -186,12 +190,12 @@ def _keep_best(
     folder: Path,
     made: Made,
 ) -> None:
-    """Of several quantisers the one with the smallest held-out error; dynamic ranges only where static ones fail."""
+    """Of several quantisers the one with the least error on `choosing`; dynamic ranges only where static ones fail."""
     path = folder / f"{name}.onnx"
     found: list[tuple[bool, float, str]] = []
     for words, body in ways.items():
         write_whole(shell, body, dict(material.metadata), path)
-        rise = scales.error_increase_pct(predictor(path))
+        rise = scales.choosing_increase_pct(predictor(path))
         found.append((("dynamic" in words) and bool(found), rise, words))
         made.compared.append(
             {"file": name, "quantiser": words, "bytes": path.stat().st_size, "error_increase_pct": rise}
@@ -248,7 +252,7 @@ class Scales:
         count = min(params.decision_rows, len(rows))
         self._mornings = rows[np.linspace(0, len(rows) - 1, count).astype(int)]
         self._reference: Predict | None = None
-        self._rmse, self._profit = float("nan"), float("nan")
+        self._rmse, self._profit, self._rmse_choosing = float("nan"), float("nan"), float("nan")
 
     def measured(
         self, name: str, precision: Precision, keep: float, network: Any, recipe: str, weights: str, path: Path
@@ -259,6 +263,7 @@ class Scales:
         if self._reference is None:
             self._reference, self._profit = predict, profit
             self._rmse = yield_rmse_t_ha(predict, self._material.held_out)
+            self._rmse_choosing = yield_rmse_t_ha(predict, self._material.choosing)
         same, regret = self._workload.agreement(self._mornings, self._reference, predict)
         allowed_usd_ha = self._params.max_regret_pct / 100.0 * abs(self._profit)
         rise = self.error_increase_pct(predict)
@@ -286,19 +291,23 @@ class Scales:
         """How much more than the whole float32 file this one errs on the held-out seasons, %."""
         return 100.0 * (yield_rmse_t_ha(predict, self._material.held_out) / self._rmse - 1.0)
 
+    def choosing_increase_pct(self, predict: Predict) -> float:
+        """The same on the seasons that choose."""
+        return 100.0 * (yield_rmse_t_ha(predict, self._material.choosing) / self._rmse_choosing - 1.0)
+
     def of_network(self, network: torch.nn.Module) -> float:
-        """The held-out error of a network in torch, t/ha."""
+        """The error of a network in torch on the seasons that choose, t/ha."""
 
         def predict(rows: Array) -> Array:
             with torch.no_grad():
                 answers: Array = network.eval()(torch.from_numpy(rows)).numpy()
             return answers
 
-        return yield_rmse_t_ha(predict, self._material.held_out)
+        return yield_rmse_t_ha(predict, self._material.choosing)
 
     def rmse_of(self, whole: onnx.ModelProto) -> float:
-        """The held-out error of a model in the fused session, t/ha."""
-        return yield_rmse_t_ha(predictor(whole.SerializeToString()), self._material.held_out)
+        """The error of a model in the fused session on the seasons that choose, t/ha."""
+        return yield_rmse_t_ha(predictor(whole.SerializeToString()), self._material.choosing)
 
     def _is_overflow_free(self, path: Path) -> bool:
         rows = self._material.calibration[:_SATURATION_ROWS]

@@ -4,6 +4,7 @@ Measuring is kept beside the files, under a hash of what it depends on; the gate
 changed tolerance costs nothing. Building the bundle is release/'s.
 """
 
+import ast
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from fieldedge.durable import write_durably
+from fieldloop.code_version import code_hash
 from fieldloop.compression.candidates import Made, Material, make_candidates
 from fieldloop.compression.device_classes import Bench, OnClass, measure_class
 from fieldloop.compression.gates import WHOLE, Candidate, failures, is_for, latency_ratio
@@ -23,6 +26,7 @@ from fieldloop.compression.pictures import front_picture
 from fieldloop.compression.search import pareto_front, picked
 from fieldloop.inference import predictor
 from fieldloop.settings import CompressionParams
+from fieldloop.workloads.agriculture.examples import Examples
 
 GOLDEN_ROWS = 64
 _GATES = {name for name in CompressionParams.model_fields if name.startswith(("max_", "min_", "parity_"))}
@@ -55,6 +59,8 @@ class Compressed:
     by_class: dict[str, dict[str, Any]] = field(default_factory=dict)
     candidates: list[dict[str, Any]] = field(default_factory=list)
     compared: list[dict[str, Any]] = field(default_factory=list)
+    chosen_on: str = ""  # the seasons that chose between quantisers
+    judged_on: str = ""  # the seasons that judged the files
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,6 +73,8 @@ class Measured:
     made: Made
     classes: dict[str, OnClass]
     batch: int
+    chosen_on: str = ""
+    judged_on: str = ""
 
 
 def compress(material: Material, params: CompressionParams, folder: Path, bench: Bench) -> Compressed:
@@ -92,6 +100,8 @@ def measured(material: Material, params: CompressionParams, folder: Path, bench:
         **made.as_dict(),
         "classes": {name: found.as_dict() for name, found in classes.items()},
         "batch": len(decision),
+        "chosen_on": _told(material.choosing),
+        "judged_on": _told(material.held_out),
     }
     write_durably(kept, json.dumps(figures, indent=1).encode())
     return _read(figures)
@@ -130,7 +140,14 @@ def choose(found: Measured, params: CompressionParams, folder: Path) -> Compress
         by_class=by_class,
         candidates=[{**one.as_dict(), "is_on_front": one.name in front} for one in found.made.candidates],
         compared=found.made.compared,
+        chosen_on=found.chosen_on,
+        judged_on=found.judged_on,
     )
+
+
+def _told(examples: Examples) -> str:
+    """Which seasons these are, for people."""
+    return f"{len(examples.groups)} field-seasons of {', '.join(examples.seasons)}"
 
 
 @contextmanager
@@ -217,13 +234,40 @@ def _figures(one: Candidate, whole: Candidate, on_class: OnClass) -> str:
 
 
 def _key(material: Material, params: CompressionParams) -> str:
-    """What the measuring depends on: everything but the tolerances."""
+    """What the measuring depends on: all of the material, the code, and every parameter but the tolerances."""
     digest = hashlib.sha256(params.model_dump_json(exclude=_GATES).encode())
-    digest.update(np.ascontiguousarray(material.calibration).tobytes())
-    digest.update(np.ascontiguousarray(material.held_out.features[:1]).tobytes())
+    digest.update(material.model.model_dump_json().encode())
+    named = {**material.metadata, "workload": material.workload, "profits": material.profits_of}
+    digest.update(json.dumps([named, code_hash("fieldloop.compression")], sort_keys=True).encode())
+    _add_array(digest, material.calibration)
+    for examples in (material.training, material.choosing, material.held_out):
+        for array in (examples.features, examples.targets, examples.group):
+            _add_array(digest, array)
+        digest.update(json.dumps(examples.groups).encode())
     for name, tensor in sorted(material.network.state_dict().items()):
-        digest.update(name.encode() + tensor.numpy().tobytes())
+        digest.update(name.encode())
+        _add_array(digest, tensor.numpy())
     return digest.hexdigest()[:10]
+
+
+def compression_key(params: CompressionParams) -> str:
+    """12 hex digits over what makes a bundle of a given version: the parameters, and the code of this folder.
+
+    Not the code that it uses besides: a change there is no reason to release a kept version with other bytes.
+    """
+    digest = hashlib.sha256(params.model_dump_json().encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + _without_comments(path))
+    return digest.hexdigest()[:12]
+
+
+def _without_comments(path: Path) -> bytes:
+    return hashlib.sha256(ast.unparse(ast.parse(path.read_bytes())).encode()).digest()
+
+
+def _add_array(digest: "hashlib._Hash", array: npt.NDArray[Any]) -> None:
+    """The array's shape and kind as well as its bytes: two that are cut otherwise are not alike."""
+    digest.update(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
 
 
 def _read(figures: Mapping[str, Any]) -> Measured:
@@ -232,7 +276,13 @@ def _read(figures: Mapping[str, Any]) -> Measured:
         name: OnClass(**{**one, "cpu_features": tuple(one["cpu_features"]), "failures": tuple(one["failures"])})
         for name, one in figures["classes"].items()
     }
-    return Measured(Made(candidates, figures["compared"], figures["refusals"]), classes, figures["batch"])
+    return Measured(
+        Made(candidates, figures["compared"], figures["refusals"]),
+        classes,
+        figures["batch"],
+        figures["chosen_on"],
+        figures["judged_on"],
+    )
 
 
-__all__ = ["Compressed", "Measured", "choose", "compress", "measured"]
+__all__ = ["Compressed", "Measured", "choose", "compress", "compression_key", "measured"]

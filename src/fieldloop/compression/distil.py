@@ -23,7 +23,7 @@ from fieldloop.quiet import hush_loggers
 from fieldloop.settings import ModelParams
 from fieldloop.training import CropLearner, SeasonData
 from fieldloop.workloads import WORKLOADS
-from fieldloop.workloads.agriculture.examples import Examples
+from fieldloop.workloads.agriculture.examples import Examples, chosen
 
 TEACHER_SHARE = 0.5  # of the loss
 SWAPPED_SHARE = 0.15
@@ -204,13 +204,5 @@ def subset(examples: Examples, rows: int, seed: int) -> Examples:
         return examples
     order = np.random.default_rng(seed).permutation(len(examples.groups))
     sizes = np.bincount(examples.group, minlength=len(examples.groups))[order]
-    chosen = np.sort(order[: int(np.searchsorted(np.cumsum(sizes), rows)) + 1])
-    renumbered = np.full(len(examples.groups), -1, np.int32)
-    renumbered[chosen] = np.arange(len(chosen), dtype=np.int32)
-    is_in = renumbered[examples.group] >= 0
-    return Examples(
-        examples.features[is_in],
-        examples.targets[is_in],
-        renumbered[examples.group[is_in]],
-        tuple(examples.groups[i] for i in chosen),
-    )
+    groups = np.sort(order[: int(np.searchsorted(np.cumsum(sizes), rows)) + 1])
+    return chosen(examples, groups.tolist())

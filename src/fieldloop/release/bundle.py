@@ -42,12 +42,16 @@ class Lineage:
     """Where a model comes from: the trace from a device's decision back to the data.
 
     `version` is the MLflow model version, `created_utc` when that version was made: not when it is bundled, so
-    that the same model gives the same bundle.
+    that the same model gives the same bundle. `data_hash` is what the model learned from; `compression_data_hash` is
+    the data by which it was made small and from which the reference comes, and `compression_key` names the parameters
+    and the code of that: of one version there may be several bundles, and these tell them apart.
     """
 
     version: str
     precision: Literal["int8", "float32"]
     data_hash: str
+    compression_data_hash: str
+    compression_key: str
     git_commit: str
     mlflow_run_id: str
     created_utc: str

@@ -43,10 +43,11 @@ def read_config(path: Path) -> TrackingServerConfig:
 
 def tracking_server_command(settings: Settings, config: TrackingServerConfig, port: int) -> list[str]:
     """The command that serves this project's runs and models."""
+    artifacts = settings.artifact_location or (settings.home_dir / "mlflow" / "artifacts").as_uri()
     return [
         *(sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port)),
         *("--backend-store-uri", settings.tracking_uri),
-        *("--default-artifact-root", (settings.home_dir / "mlflow" / "artifacts").as_uri()),
+        *("--default-artifact-root", artifacts),
         *(part for name, value in config.options.items() for part in _flag(name, value)),
     ]
 

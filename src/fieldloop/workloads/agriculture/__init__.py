@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from fieldedge.workloads import Workload
 from fieldedge.workloads.agriculture import AGRICULTURE, Predict
-from fieldloop.settings import WhatIfParams
+from fieldloop.settings import FloorParams, WhatIfParams
 from fieldloop.workloads.agriculture.advice import agreement, closed_loop_profits_usd_ha
 from fieldloop.workloads.agriculture.examples import Array, Examples, build_examples
+from fieldloop.workloads.agriculture.floor import FloorProfits, floor_profits
 from fieldloop.workloads.agriculture.model import CropModel, calibrate, crop_loss, forget_calibration
 from fieldloop.workloads.agriculture.practising import practise
 from fieldloop.workloads.agriculture.training_world import TrainingWorld
@@ -58,6 +59,16 @@ class AgricultureInCloud:
     ) -> NDArray[np.float64]:
         """What fields simulated from these tables earn under a model's advice (N,); alike for the same seed."""
         return closed_loop_profits_usd_ha(TrainingWorld.of(tables), predict, fields, seed)
+
+    def floor_profits(
+        self,
+        learned_from: Mapping[str, pd.DataFrame],
+        unseen: Mapping[str, pd.DataFrame],
+        predict: Predict,
+        params: FloorParams,
+    ) -> FloorProfits:
+        """What the same fields of unseen seasons earn under a model, the device's own rule and tuned thresholds."""
+        return floor_profits(learned_from, unseen, predict, params)
 
     def network(self, hidden: Sequence[int], dropout: float) -> nn.Module:
         """A fresh network: scaled features (B, F) to outputs (B, 5)."""

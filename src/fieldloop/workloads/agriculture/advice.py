@@ -67,13 +67,16 @@ def values_usd_ha(rows: Rows, actions: Floats, predict: Predict) -> Floats:
     return usd
 
 
-def closed_loop_profits_usd_ha(world: TrainingWorld, predict: Predict, fields: int, seed: int) -> Floats:
-    """What simulated fields earn under this model's advice (N,): the same fields and weather for the same seed."""
+def closed_loop_profits_usd_ha(world: TrainingWorld, predict: Predict | None, fields: int, seed: int) -> Floats:
+    """What simulated fields earn under this model's advice (N,): the same fields and weather for the same seed.
+
+    Without a model the device's own FAO-56 rule advises.
+    """
     drawn = world.draw(fields, seed)
     return profits_usd_ha(live(drawn.fields, _as_advised(drawn, predict)), drawn)
 
 
-def _as_advised(drawn: Drawn, predict: Predict) -> Decide:
+def _as_advised(drawn: Drawn, predict: Predict | None) -> Decide:
     prices = (drawn.grain_price_usd_t, drawn.water_price_usd_mm, drawn.nitrogen_price_usd_kg)
     records = [_record(*values) for values in zip(*prices, drawn.fields.application_efficiency, strict=True)]
 
@@ -88,7 +91,7 @@ def _as_advised(drawn: Drawn, predict: Predict) -> Decide:
     return decide
 
 
-def _recommended(row: Array, record: Record, predict: Predict, dap: int | None = None) -> Recommendation:
+def _recommended(row: Array, record: Record, predict: Predict | None, dap: int | None = None) -> Recommendation:
     morning = Morning(row, round(float(row[INDEX["dap"]])) if dap is None else dap)
     today = (_PLANTING + timedelta(morning.dap)).isoformat()
     return recommend_from_state(record, morning, today, predict)  # type: ignore[arg-type]  # all that it asks of a state

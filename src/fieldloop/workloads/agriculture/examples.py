@@ -4,8 +4,9 @@ The features are the device's own: `featurize` where all readings of a season ar
 itself computed where it sent only the days that teach most. Nothing is reimplemented here.
 """
 
+import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,11 @@ class Examples:
     group: npt.NDArray[np.int32]  # (N,), index into `groups`
     groups: tuple[str, ...]  # "season/field_id"
 
+    @property
+    def seasons(self) -> list[str]:
+        """What the field-seasons are of: the first part of their names, in order."""
+        return sorted({name.partition("/")[0] for name in self.groups})
+
     def __len__(self) -> int:
         return len(self.features)
 
@@ -49,6 +55,26 @@ def joined(first: Examples, second: Examples) -> Examples:
         np.concatenate([first.group, second.group + np.int32(len(first.groups))]).astype(np.int32),
         first.groups + second.groups,
     )
+
+
+def chosen(examples: Examples, groups: Sequence[int]) -> Examples:
+    """The days of these field-seasons alone."""
+    renumbered = np.full(len(examples.groups), -1, np.int32)
+    renumbered[list(groups)] = np.arange(len(groups), dtype=np.int32)
+    is_in = renumbered[examples.group] >= 0
+    return Examples(
+        examples.features[is_in],
+        examples.targets[is_in],
+        renumbered[examples.group[is_in]],
+        tuple(examples.groups[i] for i in groups),
+    )
+
+
+def parted(examples: Examples, share: float) -> Examples:
+    """About that share of the field-seasons, by their names: the same ones however many others there are."""
+    marks = [int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 0x1_0000_0000 for name in examples.groups]
+    below = [i for i, mark in enumerate(marks) if mark < share]
+    return chosen(examples, below or [int(np.argmin(marks))])
 
 
 def save_examples(examples: Examples, path: Path) -> None:
