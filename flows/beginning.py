@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fieldedge.errors import FieldloopError
+from fieldloop import quiet
 from fieldloop.former_layout import note_former_turns
 from fieldloop.progress import say
 from fieldloop.settings import load_params, load_settings
@@ -35,6 +36,7 @@ def begin(workload: str, devices: int | None = None, seasons: Sequence[int] | No
         DataError: a part of the accepted data is gone.
         StoreBusy: another process turns this clone's loop.
     """
+    quiet.settle()  # for what is imported from here on, where a worker runs the flow
     settings = load_settings()
     params = load_params(settings.root, workload)
     hold(settings.home_dir)
@@ -67,6 +69,7 @@ def run_from_terminal(name: str) -> None:
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     try:
         settings = load_settings()
+        quiet.settle(settings.home_dir)
         load_params(settings.root, WORKLOAD)  # a broken parameter is told before anything starts
         hold(settings.home_dir)
         say("Fieldloop: starting Prefect ...")

@@ -1,5 +1,1 @@
 """Prefect tasks: one thin wrapper per step of the loop, with its retries, caching, timeout and artifacts."""
-
-from fieldloop import quiet
-
-quiet.settle()

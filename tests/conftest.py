@@ -1,4 +1,4 @@
-"""Shared by the tests: a tiny crop model, as a bundle that a real device accepts."""
+"""Shared by the tests: a quiet process, and a tiny crop model as a bundle that a real device accepts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,13 +8,20 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import tests.edge.hypothesis_profile  # noqa: F401  (no deadline in any test)
 from fieldedge.bundles import Golden
 from fieldedge.inference import METADATA_CONTRACT_HASH, METADATA_WORKLOAD, Model
 from fieldedge.workloads import WORKLOADS
+from fieldloop import quiet
 from fieldloop.release import Lineage, build_bundle
 
 CONTRACT = WORKLOADS["agriculture"].contract
 BundleMaker = Callable[..., Path]
+
+
+def pytest_configure() -> None:
+    """As at every other entry point: nothing is sent anywhere."""
+    quiet.settle()
 
 
 def crop_model(yield_t_ha: float, contract_hash: str = CONTRACT.hash) -> bytes:

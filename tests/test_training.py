@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.loggers import MLFlowLogger
 
 from fieldloop.training import SeasonData, Trained, load_network
+from tests.edge.patience import PATIENCE_S
 from tests.small_training import PARAMS, small_examples, tracking_uri, train_in
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -33,7 +34,7 @@ def weights(trained: Trained) -> dict[str, torch.Tensor]:
 
 def kill_in_epoch(folder: Path, epoch: int) -> None:
     command = [sys.executable, "-m", "tests.small_training", str(folder), str(epoch)]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 

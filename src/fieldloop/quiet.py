@@ -1,13 +1,14 @@
-"""Telemetry, update checks and noise off, before any of the libraries is imported.
+"""What an entry point sets up before the libraries are imported: no telemetry, no update checks, no chatter.
 
-Call `settle()` first thing in every entry point. It only fills in what the user has not set; it opens no connection,
-and with it none of the libraries opens one beyond loopback.
+`python -m flows`, the `fieldloop` command, a notebook's first cell and a benchmark call `settle()` first thing. A run
+by a Prefect worker begins in Prefect, which reads its environment when it is imported: `prefect.yaml` gives it the
+same variables. Importing a module of this project changes nothing in the process.
 """
 
 import logging
 import os
-import sys
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 QUIET_ENVIRONMENT = {
@@ -25,7 +26,7 @@ QUIET_ENVIRONMENT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "LOGLEVEL": "ERROR",  # neural-compressor
-    "DEVELOPMENT": "1",  # aquacrop: skip its ahead-of-time compilation at import
+    "MPLBACKEND": "Agg",  # pictures go to files
     "TQDM_DISABLE": "1",
 }
 
@@ -43,21 +44,48 @@ _CHATTY = (
 )
 
 
+@dataclass(frozen=True)
+class KnownWarning:
+    """A warning that nobody here can mend and that says nothing of our data. `module` is a regular expression."""
+
+    category: type[Warning]
+    module: str
+    message: str
+    reason: str
+
+
+KNOWN_WARNINGS = (
+    KnownWarning(
+        UserWarning,
+        r"lightning\.pytorch\.callbacks\.model_checkpoint",
+        r"Checkpoint directory .* exists and is not empty",
+        "a training that was cut off goes on in its own folder, and its last epoch lies there",
+    ),
+    KnownWarning(
+        FutureWarning,
+        r"lightning\.pytorch\.utilities\._pytree|copyreg",
+        r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+        "Lightning and torch's exporter ask torch's own trees in torch's own former way",
+    ),
+)
+
+
 def settle(home: Path | None = None) -> None:
-    """Fill in the environment, once; `home` is where Prefect keeps its database and results."""
+    """Fill in what the user has not set; `home` is where Prefect keeps its database and matplotlib its fonts.
+
+    Nothing is overruled, no connection is opened, and with it none of the libraries opens one beyond loopback.
+    """
     for name, value in QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    sys.dont_write_bytecode = False
     if home is not None:
         os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
         os.environ.setdefault("MPLCONFIGDIR", str(home / "matplotlib"))
-    os.environ.setdefault("MPLBACKEND", "Agg")
-    warnings.filterwarnings("ignore")
-    hush_loggers()
+    hush()
 
 
-def hush_loggers() -> None:
-    """Errors only, from the libraries that chat. Some set their own level when imported: call it after that too."""
+def hush() -> None:
+    """Errors only from the libraries that chat. Some set their own level when imported: call it after that too."""
+    for known in KNOWN_WARNINGS:
+        warnings.filterwarnings("ignore", known.message, known.category, known.module)
     for noisy in _CHATTY:
         logging.getLogger(noisy).setLevel(logging.ERROR)

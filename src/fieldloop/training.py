@@ -27,7 +27,7 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sequential
 
 from fieldedge.durable import write_durably
 from fieldedge.errors import ReleaseError
-from fieldloop.quiet import hush_loggers
+from fieldloop.quiet import hush
 from fieldloop.settings import ModelParams
 from fieldloop.workloads import WORKLOADS
 from fieldloop.workloads.agriculture.examples import Examples, joined, load_examples, save_examples
@@ -88,7 +88,7 @@ class CropLearner(lightning.LightningModule):
 
     def __init__(self, workload: str, params: dict[str, Any]) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters("workload", "params")
         self.params = ModelParams.model_validate(params)
         self.workload = WORKLOADS[workload]
         self.network = self.workload.network(self.params.hidden, self.params.dropout)
@@ -160,7 +160,7 @@ def train(
     if finished.is_file():
         return Trained(**json.loads(finished.read_text()))
     folder.mkdir(parents=True, exist_ok=True)
-    hush_loggers()
+    hush()
     lightning.seed_everything(params.seed, verbose=False)
     learner = CropLearner(workload, params.model_dump(mode="json"))
     if practise is not None:
@@ -252,7 +252,7 @@ def _trainer(
         logger=logger,
         callbacks=[keep_last, *callbacks],
         reload_dataloaders_every_n_epochs=1,
-        log_every_n_steps=1_000_000,
+        log_every_n_steps=0,
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import tests.edge.hypothesis_profile  # noqa: F401  (the device's tests run without the cloud's too)
 from fieldedge.cli import main
 from fieldedge.config import DeviceDirectory
 from tests.edge.sample import DEVICE_ID, GatewaySimulator, Repository, serving

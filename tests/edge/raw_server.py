@@ -5,6 +5,8 @@ import threading
 from contextlib import suppress
 from time import sleep
 
+from tests.edge.patience import PATIENCE_S
+
 
 class RawServer:
     """A server that says `next` to whoever asks, as it stands, and hangs up. What stands in `slowly` comes before, a
@@ -24,7 +26,7 @@ class RawServer:
 
     def _answer(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
-            connection.settimeout(2.0)
+            connection.settimeout(PATIENCE_S)
             self.asked += 1
             _read_request(connection)
             for byte in self.slowly:
@@ -32,6 +34,7 @@ class RawServer:
                 sleep(0.1)
             connection.sendall(self.next)
             connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(2.0)  # for whoever keeps the connection for a next request
             while connection.recv(65_536):
                 pass
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.edge.patience import PATIENCE_S
 from tests.edge.sample import (
     AGRICULTURE,
     DEVICE_ID,
@@ -33,7 +34,7 @@ def lived(python: str, root: Path, repository: Repository, gateway: GatewaySimul
 
     def call(name: str, *options: str, given: str = "") -> list[Any]:
         command = [python, "-m", "fieldedge", name, "--dir", str(root), *options]
-        done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=PATIENCE_S)
         assert done.returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -322,7 +322,9 @@ LINES = st.one_of(
 )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(line=LINES)
 def test_no_line_from_the_field_ends_the_season(hardened: Agent, line: str) -> None:
     answer = hardened.answer_line(line, "line 1")

@@ -28,6 +28,7 @@ from fieldedge.locks import exclusive, is_held
 from fieldedge.samples import FlaggedSample, Sample
 from fieldedge.store import Store
 from fieldedge.updates import update
+from tests.edge.patience import PATIENCE_S
 from tests.edge.sample import AGRICULTURE, GatewaySimulator, Repository, bundle_files, onnx_model, zipped
 
 IS_ROOT = os.geteuid() == 0
@@ -314,7 +315,7 @@ class Broker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.join(5.0)
+        self._thread.join(PATIENCE_S)
         self._server.close()
 
 
@@ -351,8 +352,11 @@ def test_a_broker_that_is_away_is_a_warning(device: DeviceDirectory) -> None:
     assert (found.state, "it keeps what comes" in found.todo) == ("warn", True)
 
 
+NOW = datetime.now(UTC)  # the signed metadata is valid around it
+
+
 def samples(hours_ago: float, *, bad: int = 0, count: int = 20) -> list[FlaggedSample]:
-    last = datetime.now(UTC) - timedelta(hours=hours_ago)
+    last = NOW - timedelta(hours=hours_ago)
     times = [format_utc(last - timedelta(minutes=15 * n)) for n in range(count)]
     return [
         FlaggedSample(
@@ -377,7 +381,7 @@ def test_sensors_that_are_silent_or_bad_are_named(
 ) -> None:
     with Store(device.store) as store:
         store.add_samples(values)
-    found = found_in(device)["sensors station"]
+    found = found_in(device, wall=lambda: NOW)["sensors station"]
     assert (found.state, said in found.found) == (state, True)
 
 

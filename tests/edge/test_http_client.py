@@ -7,9 +7,10 @@ import urllib3
 
 from fieldedge.errors import LinkError
 from fieldedge.http_client import MAX_ANSWER_BYTES, Bounds, Patience, ask, json_value
+from tests.edge.patience import PATIENCE_S
 from tests.edge.raw_server import RawServer
 
-TIMEOUT = urllib3.Timeout(total=5.0)
+TIMEOUT = urllib3.Timeout(total=PATIENCE_S)
 
 
 @pytest.fixture(scope="module")

@@ -640,7 +640,9 @@ VALUES = (
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), VALUES, VALUES), unique_by=lambda row: row[0], max_size=30))
 def test_any_row_of_any_table_is_read_from_its_page(tmp_path: Path, found: list[tuple[int, Any, Any]]) -> None:
     import sqlite3
@@ -657,7 +659,9 @@ def test_any_row_of_any_table_is_read_from_its_page(tmp_path: Path, found: list[
     assert sorted(read, key=lambda row: row[0] or 0) == sorted(found, key=lambda row: row[0])
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(st.data())
 def test_no_bytes_make_the_reading_of_pages_or_logs_fail(lived: Lived, tmp_path: Path, data: st.DataObject) -> None:
     number = data.draw(st.integers(0, 60))

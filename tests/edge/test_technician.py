@@ -201,7 +201,7 @@ def test_an_override_that_cannot_be_true_is_named_and_not_stored(
 
 def test_today_is_the_day_of_the_devices_own_time(lived: DeviceDirectory, capsys: Any) -> None:
     """The system clock may be wrong; a floor in the future says how far time has run."""
-    floor = datetime.now(UTC) + timedelta(days=30)
+    floor = (datetime.now(UTC) + timedelta(days=30)).replace(hour=12)  # the day is not over before it is asked for
     write_durably(lived.clock_floor, json.dumps({"floor_utc": format_utc(floor), "boot_id": "x"}).encode())
     code, _, err = call(capsys, lived, "override", "--irrigation-mm", "3", "--why", WHY)
     assert code == 1
@@ -358,7 +358,7 @@ def test_the_status_tells_whether_the_service_runs(at_work: DeviceDirectory, cap
 
 
 def test_a_time_that_is_not_believed_stands_in_the_status(lived: DeviceDirectory, capsys: Any) -> None:
-    floor = datetime.now(UTC) + timedelta(days=30)
+    floor = (datetime.now(UTC) + timedelta(days=30)).replace(hour=12)  # the day is not over before it is asked for
     write_durably(lived.clock_floor, json.dumps({"floor_utc": format_utc(floor), "boot_id": "x"}).encode())
     _, said, _ = call(capsys, lived, "status")
     if said["clock"]["is_trusted"]:

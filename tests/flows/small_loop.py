@@ -21,10 +21,12 @@ import pandas as pd
 import pytest
 import yaml
 
+from fieldloop.quiet import QUIET_ENVIRONMENT
+from tests.edge.patience import PATIENCE_S
+from tests.flows.connections import watched
+
 PROJECT = Path(__file__).resolve().parents[2]
 EDGE_PYTHON = PROJECT / ".venv-edge" / "bin" / "python"
-LOOP_TIMEOUT_S = 240.0
-END_TIMEOUT_S = 60.0
 _LOOK_EVERY_S = 0.01
 _CODE = ("src", "edge", "flows", "tasks", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "dvc.yaml")
 _FIGURES = (
@@ -68,6 +70,7 @@ class SmallLoop:
         self.seasons = root / "data" / "seasons"
         self.quarantine = root / "data" / "quarantine"
         self.inbox = self.home / "gateway" / "inbox"
+        self.watch = root.with_name(root.name + ".watch")
 
     @classmethod
     def make(cls, root: Path, project: Path = PROJECT) -> "SmallLoop":
@@ -88,14 +91,24 @@ class SmallLoop:
         return cls(root)
 
     def environment(self) -> dict[str, str]:
-        """What the loop's process is given: this clone's code before the installed one, nothing of the tests."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "FIELDLOOP_"))}
+        """What the loop's process is given: this clone's code before the installed one, nothing of the tests.
+
+        What its Python processes speak to beyond this machine is in `connections_beyond(self.watch)`.
+        """
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PREFECT", "FIELDLOOP_"))
+            and name not in QUIET_ENVIRONMENT
+            and name != "PYTHONDONTWRITEBYTECODE"  # five processes would compile this clone's code each time
+        }
         path = os.pathsep.join(str(self.root / part) for part in ("src", "edge/src", ""))
-        return {**kept, "PYTHONPATH": path, "FIELDLOOP_EDGE_PYTHON": str(EDGE_PYTHON), "PYTHONFAULTHANDLER": "1"}
+        ours = {"PYTHONPATH": path, "FIELDLOOP_EDGE_PYTHON": str(EDGE_PYTHON), "PYTHONFAULTHANDLER": "1"}
+        return watched(self.watch, {**kept, **ours})
 
     def run(self, *prefix: str, flow: str = "season", is_deployment: bool = False) -> Ended:
         """A flow from start to end, by hand."""
-        return self.wait(self.start(*prefix, flow=flow, is_deployment=is_deployment), LOOP_TIMEOUT_S)
+        return self.wait(self.start(*prefix, flow=flow, is_deployment=is_deployment))
 
     def start(self, *prefix: str, flow: str = "season", is_deployment: bool = False) -> subprocess.Popen[str]:
         """A flow, in a process group of its own as a shell gives it one; `prefix` is put before the command."""
@@ -140,7 +153,7 @@ class SmallLoop:
             params["agriculture"][block] |= values
         path.write_text(yaml.safe_dump(params))
 
-    def wait(self, process: subprocess.Popen[str], timeout_s: float = END_TIMEOUT_S) -> Ended:
+    def wait(self, process: subprocess.Popen[str], timeout_s: float = PATIENCE_S) -> Ended:
         """Wait until it has ended; one that does not is killed and fails the test."""
         try:
             code = process.wait(timeout_s)
@@ -159,7 +172,7 @@ class SmallLoop:
         A loop that ends before is a mistake of the test.
         """
         process = self.start()
-        deadline = time.monotonic() + LOOP_TIMEOUT_S
+        deadline = time.monotonic() + PATIENCE_S
         while not when(self):
             if process.poll() is not None or time.monotonic() > deadline:
                 ended = self.wait(process, 0)
@@ -186,7 +199,7 @@ class SmallLoop:
                 continue
         return found
 
-    def left_over(self, patience_s: float = 10.0) -> dict[int, str]:
+    def left_over(self, patience_s: float = PATIENCE_S) -> dict[int, str]:
         """The processes that are still alive when those that end with the loop have had their time."""
         deadline = time.monotonic() + patience_s
         while (found := self.processes()) and time.monotonic() < deadline:

@@ -18,16 +18,13 @@ from typing import Any
 import httpx
 import pytest
 
-from fieldloop.quiet import QUIET_ENVIRONMENT
 from fieldloop.ui.ports import LOOPBACK, PortWish, reserved_ports
 from fieldloop.ui.server_process import ServerProcess, ServerSpec
+from tests.edge.patience import PATIENCE_S
+from tests.edge.ports import free_port
+from tests.flows.connections import connections_beyond
 from tests.flows.small_loop import PROJECT, SmallLoop
 
-SERVER_TIMEOUT_S = 120.0
-SERVER_BUSY_S = 60.0
-COMMAND_TIMEOUT_S = 120.0
-SCHEDULE_TIMEOUT_S = 90.0
-RUN_TIMEOUT_S = 240.0
 LOG_TAIL_CHARACTERS = 5_000
 _LOOK_EVERY_S = 0.2
 
@@ -41,7 +38,7 @@ class Orchestrated:
         self.clone = clone
         self.server = server
         self.environment = environment
-        self.api = httpx.Client(base_url=f"{server.spec.url}/api", timeout=30.0)
+        self.api = httpx.Client(base_url=f"{server.spec.url}/api", timeout=PATIENCE_S)
 
     def prefect(self, *arguments: str) -> str:
         """Type a `prefect` command in the clone."""
@@ -51,7 +48,7 @@ class Orchestrated:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=COMMAND_TIMEOUT_S,
+            timeout=PATIENCE_S,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -74,7 +71,7 @@ class Orchestrated:
         asked = self._asked(f"/deployments/{self.deployment(flow)['id']}/create_flow_run")
         place = f"/flow_runs/{asked.json()['id']}"
         ends = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-        until(lambda: self.api.get(place).json()["state_type"] in ends, RUN_TIMEOUT_S, f"the run of {flow} ends")
+        until(lambda: self.api.get(place).json()["state_type"] in ends, f"the run of {flow} ends")
         run: dict[str, Any] = self.api.get(place).json()
         return run
 
@@ -86,7 +83,7 @@ class Orchestrated:
             answers.append(self.api.post(place, json=body or {}))
             return answers[-1].status_code != 503
 
-        until(is_taken, SERVER_BUSY_S, f"the server takes a request to {place}")
+        until(is_taken, f"the server takes a request to {place}")
         answers[-1].raise_for_status()
         return answers[-1]
 
@@ -98,21 +95,21 @@ class Orchestrated:
     @contextmanager
     def worker(self) -> Iterator[Path]:
         """A worker for the pool, as prefect.yaml says to start one; its log."""
-        log = self.clone.root.with_name("worker.log")
+        log = self.clone.root / "worker.log"  # it runs where its log is, and reads the clone's prefect.toml there
         command = (sys.executable, "-m", "prefect", "worker", "start", "--pool", "fieldloop", "--limit", "1")
         process = ServerProcess(ServerSpec("worker", command, 0, "/", log, self.environment))
         try:
             yield log
         finally:
             process.terminate()
-            process.wait_ended(30.0)
+            process.wait_ended(PATIENCE_S)
 
 
-def until(is_so: Callable[[], bool], timeout_s: float, what: str) -> None:
-    """Look until something is so; a test that waits for long fails."""
-    deadline = time.monotonic() + timeout_s
+def until(is_so: Callable[[], bool], what: str) -> None:
+    """Look until something is so; a test that waits for ever fails."""
+    deadline = time.monotonic() + PATIENCE_S
     while not is_so():
-        assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s: {what}"
+        assert time.monotonic() < deadline, f"not within {PATIENCE_S:.0f} s: {what}"
         time.sleep(_LOOK_EVERY_S)
 
 
@@ -127,7 +124,9 @@ def orchestrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orchestra
     """A clone whose deployments stand on a server; both are gone afterwards."""
     folder = tmp_path_factory.mktemp("orchestrated")
     clone = SmallLoop.make(folder / "clone")
-    shutil.copyfile(PROJECT / "prefect.yaml", clone.root / "prefect.yaml")
+    for name in ("prefect.yaml", "prefect.toml"):
+        shutil.copyfile(PROJECT / name, clone.root / name)
+    (clone.root / ".git" / "info" / "exclude").write_text("*.log\n")
     for command in (
         ("config", "user.name", "The deployment"),
         ("config", "user.email", "deployment@example.org"),
@@ -135,19 +134,18 @@ def orchestrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orchestra
         ("commit", "--quiet", "--message", "Its schedule"),
     ):
         subprocess.run(["git", *command], cwd=clone.root, check=True)
-    with reserved_ports([PortWish("the test's server", 0, 0)]) as (port,):
+    with reserved_ports([PortWish("the test's server", 0, free_port())]) as (port,):
         environment = {
-            **QUIET_ENVIRONMENT,
             **clone.environment(),
             "PREFECT_HOME": str(folder / "prefect"),
             "PREFECT_API_URL": f"http://{LOOPBACK}:{port}/api",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
         }
         command = (sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port))
-        spec = ServerSpec("Prefect", command, port, "/api/health", folder / "server.log", environment)
+        spec = ServerSpec("Prefect", command, port, "/api/health", clone.root / "server.log", environment)
         server = ServerProcess(spec)
         try:
-            until(server.is_up, SERVER_TIMEOUT_S, "Prefect's server answers")
+            until(server.is_up, "Prefect's server answers")
             made = Orchestrated(clone, server, environment)
             made.prefect("work-pool", "create", "fieldloop", "--type", "process")
             made.prefect("deploy", "--all")
@@ -173,7 +171,7 @@ def test_retraining_comes_every_monday_and_the_season_waits_to_be_asked(orchestr
     def scheduled() -> list[dict[str, Any]]:
         return orchestrated.found("flow_runs", flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}})
 
-    until(lambda: bool(scheduled()), SCHEDULE_TIMEOUT_S, "the scheduler makes a run")
+    until(lambda: bool(scheduled()), "the scheduler makes a run")
     runs = scheduled()
     assert {run["deployment_id"] for run in runs} == {retrain["id"]}
     times = [datetime.fromisoformat(run["expected_start_time"]) for run in runs]
@@ -207,3 +205,4 @@ def test_a_worker_lives_the_season_once_repeats_only_what_is_gone_and_then_retra
         assert retrain["state_type"] == "COMPLETED", log.read_text()[-LOG_TAIL_CHARACTERS:]
         assert orchestrated.tasks_of(retrain)["validate"] == "Cached"
         assert orchestrated.tasks_of(retrain)["train"] == "Completed"
+    assert connections_beyond(clone.watch) == []  # by prefect.toml and prefect.yaml alone

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from tests.flows.conftest import Undisturbed
+from tests.flows.connections import connections_beyond
 from tests.flows.small_loop import ALONE_IN_THE_NETWORK
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("undisturbed")]  # one loop for all of them
@@ -22,6 +23,10 @@ def test_the_loop_needs_no_network(undisturbed: Undisturbed) -> None:
     ).stdout
     assert re.findall(r"(\S+):", seen) == ["lo"]
     assert undisturbed.ended.code == 0
+
+
+def test_no_process_of_the_loop_speaks_to_anybody_beyond_this_machine(undisturbed: Undisturbed) -> None:
+    assert connections_beyond(undisturbed.loop.watch) == []
 
 
 def test_the_loop_says_nothing_but_its_steps(undisturbed: Undisturbed) -> None:

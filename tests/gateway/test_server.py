@@ -12,6 +12,7 @@ from fieldedge.errors import ConfigError
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.server import GatewayServer
 from fieldloop.release import ReleaseRepository
+from tests.edge.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -23,10 +24,10 @@ def server(tmp_path: Path) -> GatewayServer:
 def test_it_listens_on_a_free_port_of_this_machine_and_is_gone_afterwards(server: GatewayServer) -> None:
     with server:
         assert server.url.startswith("http://127.0.0.1:")
-        with urllib.request.urlopen(f"{server.url}/v1/health", timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{server.url}/v1/health", timeout=PATIENCE_S) as answer:  # noqa: S310
             assert json.load(answer) == {"ok": True}
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(f"{server.url}/v1/health", timeout=10)  # noqa: S310
+        urllib.request.urlopen(f"{server.url}/v1/health", timeout=PATIENCE_S)  # noqa: S310
 
 
 def test_it_stops_although_a_device_still_holds_a_connection(server: GatewayServer) -> None:

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.edge.patience import PATIENCE_S
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-CELL_TIMEOUT_S = 240
 PATHS = [pytest.param(path, id=path.stem) for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
 
 
@@ -39,7 +39,8 @@ def test_the_first_season_is_lived_in_a_folder_of_its_own_and_ends_with_the_repo
 
     notebook = nbformat.read(NOTEBOOKS / "01_first_season.ipynb", as_version=4)
     where = {"metadata": {"path": str(NOTEBOOKS)}}
-    nbclient.NotebookClient(notebook, timeout=CELL_TIMEOUT_S, kernel_name="python3", resources=where).execute()
+    patience = {"timeout": int(PATIENCE_S), "startup_timeout": int(PATIENCE_S)}
+    nbclient.NotebookClient(notebook, **patience, kernel_name="python3", resources=where).execute()
 
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert [output.text for output in outputs if output.output_type == "stream" and output.name == "stderr"] == []

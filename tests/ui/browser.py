@@ -3,11 +3,13 @@
 import http.client
 from urllib.parse import urlsplit
 
+from tests.edge.patience import PATIENCE_S
+
 
 def get(url: str) -> tuple[int, str]:
     """Status and text of a page."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=20)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=PATIENCE_S)
     try:
         connection.request("GET", url.removeprefix(f"http://{parts.netloc}") or "/")
         answer = connection.getresponse()

@@ -8,11 +8,7 @@ import pytest
 
 from fieldedge.errors import ConfigError
 from fieldloop.ui.ports import PortWish, reserved_ports
-
-
-def a_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+from tests.edge.ports import free_port
 
 
 def chosen(wishes: Sequence[PortWish], locks: Path) -> list[int]:
@@ -21,7 +17,7 @@ def chosen(wishes: Sequence[PortWish], locks: Path) -> list[int]:
 
 
 def test_the_usual_port_is_taken_when_it_is_free(tmp_path: Path) -> None:
-    usual = a_free_port()
+    usual = free_port()
     assert chosen([PortWish("FIELDLOOP_MLFLOW_PORT", 0, usual)], tmp_path) == [usual]
 
 
@@ -33,7 +29,7 @@ def test_another_port_is_found_when_the_usual_one_is_in_use(tmp_path: Path) -> N
 
 
 def test_two_that_start_at_the_same_moment_get_different_ports(tmp_path: Path) -> None:
-    usual = a_free_port()
+    usual = free_port()
     wishes = [PortWish("FIELDLOOP_PREFECT_PORT", 0, usual)]
     with reserved_ports(wishes, tmp_path) as first, reserved_ports(wishes, tmp_path) as second:
         assert first == [usual]  # nothing listens on either yet
@@ -42,7 +38,7 @@ def test_two_that_start_at_the_same_moment_get_different_ports(tmp_path: Path) -
 
 
 def test_wishes_for_the_same_usual_port_get_different_ones(tmp_path: Path) -> None:
-    usual = a_free_port()
+    usual = free_port()
     assert len(set(chosen([PortWish("A", 0, usual)] * 3, tmp_path))) == 3
 
 

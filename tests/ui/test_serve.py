@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.edge.patience import PATIENCE_S
 from tests.ui.browser import get
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +74,7 @@ def test_every_page_opens_a_second_server_is_refused_and_sigterm_ends_everything
         assert set(found) == {"Report", "Data Docs", "Prefect", "MLflow"}
         assert all(link.startswith("http://127.0.0.1:") for link in found.values())
         with started(tmp_path) as second:
-            assert second.wait(timeout=60) == 1
+            assert second.wait(timeout=PATIENCE_S) == 1
             assert second.stderr is not None
             assert "StoreBusy" in second.stderr.read()
         assert get(found["Report"]) == (200, "the report")
@@ -81,7 +82,7 @@ def test_every_page_opens_a_second_server_is_refused_and_sigterm_ends_everything
         assert "<title>Prefect" in get(found["Prefect"])[1]
         assert "MLflow" in get(found["MLflow"])[1]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
     assert servers_of(tmp_path) == {}
 
 
@@ -90,7 +91,7 @@ def test_a_server_that_dies_is_named_and_the_others_end_with_it(tmp_path: Path) 
         links(process)
         (mlflow,) = [number for number, command in servers_of(tmp_path).items() if "mlflow server" in command]
         os.kill(mlflow, signal.SIGKILL)
-        assert process.wait(timeout=60) == 1
+        assert process.wait(timeout=PATIENCE_S) == 1
         assert process.stderr is not None
         told = process.stderr.read()
     assert told.startswith("ServerStopped: MLflow ended by itself (exit code -9)")
@@ -103,6 +104,6 @@ def test_ctrl_c_during_the_start_leaves_nothing_behind(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("Starting")
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
         assert "http" not in process.stdout.read()
     assert servers_of(tmp_path) == {}

@@ -1,13 +1,13 @@
 """Servers as children: seen when they are up, reported when they die, gone with their own children."""
 
 import os
-import socket
 import sys
 from pathlib import Path
 
 import pytest
 
 from fieldloop.ui.server_process import ServerProcess, ServerSpec, ServerStopped
+from tests.edge.ports import free_port
 
 SERVES = """
 import http.server, sys
@@ -25,8 +25,7 @@ signal.pause()
 
 
 def spec(tmp_path: Path, program: str) -> ServerSpec:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     return ServerSpec(
         name="Sample",
         command=(sys.executable, "-c", program, str(port)),

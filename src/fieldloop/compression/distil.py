@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from fieldloop.compression.prune import with_other_body
-from fieldloop.quiet import hush_loggers
+from fieldloop.quiet import hush
 from fieldloop.settings import ModelParams
 from fieldloop.training import CropLearner, SeasonData
 from fieldloop.workloads import WORKLOADS
@@ -98,7 +98,7 @@ def fine_tuned(
         teacher_share: of the loss, the rest being the outcomes'.
         swapped_share: of the features of a row that the teachers are asked about, from another row.
     """
-    hush_loggers()
+    hush()
     lightning.seed_everything(params.seed, verbose=False)
     learner = Student(workload, params, copy.deepcopy(network).train(), teachers, teacher_share, swapped_share)
     trainer = lightning.Trainer(

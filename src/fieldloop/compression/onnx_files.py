@@ -49,10 +49,10 @@ def export_shell(network: torch.nn.Module, features: int, is_folded: bool = True
     whole.body = _Given(given)
     with torch.no_grad(), silenced():
         program = torch.onnx.export(
-            _Around(whole, given),
+            _Around(whole, given).eval(),
             (rows, raw),
             dynamo=True,
-            dynamic_shapes=(BATCH, BATCH),
+            dynamic_shapes=(BATCH, {0: torch.export.Dim.DYNAMIC}),  # which is the same batch
             input_names=["features", BODY_OUTPUT],
             output_names=[BODY_INPUT, "outputs"],
             verbose=False,
@@ -64,7 +64,9 @@ def export_body(body: Callable[..., Any], example: torch.Tensor | None = None) -
     """A body, float or converted by neural-compressor: `body_in` (batch, W) to `body_out`."""
     if example is None:
         example = torch.zeros(8, next(p for p in body.parameters() if p.ndim == 2).shape[1])  # type: ignore[attr-defined]  # a torch module
-    if isinstance(body, torch.nn.Module) and not isinstance(body, torch.fx.GraphModule):
+    if isinstance(body, torch.fx.GraphModule):
+        body.training = False  # its operations are settled; only the flag is left from before
+    elif isinstance(body, torch.nn.Module):
         body = copy.deepcopy(body).eval()
     with torch.no_grad(), silenced():
         program = torch.onnx.export(
@@ -156,7 +158,9 @@ class _Around(torch.nn.Module):
 
     def forward(self, features: torch.Tensor, raw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         self.given.append(raw)
-        return self.whole.body_inputs(features), self.whole(features)
+        answers = self.whole.body_inputs(features), self.whole(features)
+        self.given.clear()  # the exporter wants the module as it was
+        return answers
 
 
 def _body_of(network: Any) -> torch.nn.Module:

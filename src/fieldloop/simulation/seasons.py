@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from typing import TypeVar
 
 from fieldedge.contract import Record
 from fieldedge.workloads.agriculture.features import Day
+from fieldloop.quiet import hush
 from fieldloop.simulation.field import Outcome, SimulatedField
 from fieldloop.simulation.practices import Practice
 from fieldloop.simulation.world import FieldSpec
@@ -80,7 +80,7 @@ def spread(
     if workers <= 1:
         return [report.after(work(job), size) for job, size in zip(jobs, sizes, strict=True)]
     context = multiprocessing.get_context("spawn")  # a fork would copy the parent's threads' locks
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=become_quiet_worker)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=become_worker)
     try:
         futures = {pool.submit(work, job): size for job, size in zip(jobs, sizes, strict=True)}
         _wait_for(futures, report)
@@ -89,9 +89,9 @@ def spread(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def become_quiet_worker() -> None:
-    """Set up a worker process: no warnings, Ctrl-C is the parent's, and no life after the parent's death."""
-    warnings.simplefilter("ignore")
+def become_worker() -> None:
+    """Set up a worker process: Ctrl-C is the parent's, and no life after the parent's death."""
+    hush()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -30,7 +30,7 @@ WATCH_INTERVAL_S = 0.5
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # A server of one's own elsewhere must not leak into the one that is started here.
-_NOT_INHERITED = ("PREFECT_API_URL", "PREFECT_API_KEY", "MLFLOW_TRACKING_URI", "PYTHONDONTWRITEBYTECODE")
+_NOT_INHERITED = ("PREFECT_API_URL", "PREFECT_API_KEY", "MLFLOW_TRACKING_URI")
 
 
 def serve_ui(settings: Settings) -> None:

@@ -7,7 +7,6 @@ current project per process, so runs in one process take turns.
 import logging
 import os
 import threading
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,8 +80,7 @@ def suite_run() -> Iterator[SuiteRun]:
     """A fresh context, alone in this process while it is open."""
     # Read when the package is imported; without it, every run reports to its makers.
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    with _ONE_AT_A_TIME, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _ONE_AT_A_TIME:
         import great_expectations as gx
         from great_expectations.data_context.types.base import (
             DataContextConfig,

@@ -16,6 +16,8 @@ from fieldedge.page import server as page_module
 from fieldedge.page.facts import ServiceState
 from fieldedge.page.server import MAX_CONNECTIONS, Pages, PageServer, page_server
 from tests.edge.page.season import SeasonedDevice, empty_device, seasoned_device, service_state
+from tests.edge.patience import PATIENCE_S
+from tests.edge.ports import free_port
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def server(device: SeasonedDevice) -> Iterator[PageServer]:
 
 
 def ask(server: PageServer, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=PATIENCE_S)
     try:
         connection.request(method, path, body)
         answer = connection.getresponse()
@@ -39,10 +41,17 @@ def ask(server: PageServer, method: str, path: str, body: bytes | None = None) -
         connection.close()
 
 
+def connected(server: PageServer) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.server_port), timeout=PATIENCE_S)
+
+
 def send(server: PageServer, data: bytes) -> bytes:
     """What the server says to these bytes; it need not wait for the rest of them."""
     said = b""
-    with socket.create_connection(("127.0.0.1", server.server_port), timeout=20) as connection, suppress(OSError):
+    with (
+        connected(server) as connection,
+        suppress(OSError),
+    ):
         connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
         while piece := connection.recv(65_536):
@@ -124,7 +133,7 @@ def test_a_slow_client_is_dropped(device: SeasonedDevice, monkeypatch: pytest.Mo
     monkeypatch.setattr(page_module, "REQUEST_S", 0.05)
     with (
         page_server(device.directory, device.config, lambda: device.now) as server,
-        socket.create_connection(("127.0.0.1", server.server_port), timeout=20) as connection,
+        connected(server) as connection,
     ):
         connection.sendall(b"GET / HT")
         assert connection.recv(100) == b""
@@ -135,16 +144,14 @@ def test_only_so_many_are_served_at_once_and_a_place_comes_free_again(
 ) -> None:
     monkeypatch.setattr(page_module, "REQUEST_S", 30.0)
     with page_server(device.directory, device.config, lambda: device.now) as server:
-        places = [
-            socket.create_connection(("127.0.0.1", server.server_port), timeout=20) for _ in range(MAX_CONNECTIONS)
-        ]
-        with socket.create_connection(("127.0.0.1", server.server_port), timeout=20) as one_more:
+        places = [connected(server) for _ in range(MAX_CONNECTIONS)]
+        with connected(server) as one_more:
             assert one_more.recv(100) == b""
         for place in places:
             place.close()
         for thread in threading.enumerate():
             if "process_request_thread" in thread.name:
-                thread.join(20)
+                thread.join(PATIENCE_S)
         assert ask(server, "GET", "/health")[0] == 200
 
 
@@ -211,9 +218,10 @@ def test_a_taken_port_is_named(device: SeasonedDevice, server: PageServer) -> No
 
 
 def test_a_closed_server_frees_its_port_and_its_thread(device: SeasonedDevice) -> None:
-    with page_server(device.directory, device.config) as server:
-        port = server.server_port
+    port = free_port()
     again = replace(device.config, page=PageConfig(port=port))
+    with page_server(device.directory, again) as server:
+        assert server.server_port == port
     with page_server(device.directory, again) as second:
         assert second.url == f"http://127.0.0.1:{port}/"
     assert not [thread for thread in threading.enumerate() if thread.name == "page"]

@@ -15,8 +15,10 @@ pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is the device's extra 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from tests.edge.patience import PATIENCE_S
+from tests.edge.ports import free_port
+
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
-PATIENCE_S = 30.0
 
 needs_mosquitto = pytest.mark.skipif(
     MOSQUITTO is None, reason="no mosquitto on this machine; apt-get install mosquitto runs these tests"
@@ -37,7 +39,7 @@ class Broker:
     def start(self) -> None:
         """Start and wait until it listens. The port is chosen at the first start; another may be faster to take it."""
         for _ in range(10):
-            if self._begin(self.port or _free_port()):
+            if self._begin(self.port or free_port()):
                 return
         raise AssertionError(f"mosquitto does not start: {(self._folder / 'log').read_text()}")
 
@@ -99,10 +101,3 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 def pause() -> None:
     """Let the other process run."""
     threading.Event().wait(0.005)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -138,7 +138,7 @@ while True:
     if len(deliveries) == 3:
         deliveries[0].done()
         print("one of three is done", flush=True)
-        time.sleep(60)
+        time.sleep(3600)
     time.sleep(0.005)
 """
 
