@@ -246,6 +246,29 @@ def test_the_next_season_starts_anew_beside_the_former(path: Path) -> None:
         assert store.seasons() == [SEASON, SEASON + 1]
 
 
+def test_what_a_source_tells_again_of_a_former_season_is_known_and_not_rejected(path: Path) -> None:
+    """Killed before it could note how far it had come, a source begins again somewhere in the season before."""
+    former = season_messages(24, SEASON)
+    first = tell(agent_on(path, booted()), [*former, {"kind": "field", "record": field_record(SEASON + 1)}])
+    agent = agent_on(path, booted())
+    again = [agent.answer_line(json.dumps(message), "again") for message in former[7:]]
+    with Store(path) as store:
+        assert store.rejects() == []
+        assert len(store.records(SEASON, "recommendations")) == 24
+    recommended = [answer for answer in again if answer is not None and answer["kind"] == "recommendation"]
+    assert recommended == [answer for answer in first if answer["kind"] == "recommendation"][-len(recommended) :]
+    assert agent.field is not None and agent.field["season"] == SEASON + 1
+    assert tell(agent, season_messages(3, SEASON + 1))[-1]["recommendations"] == 3
+
+
+def test_another_record_of_a_former_season_is_rejected_all_the_same(path: Path) -> None:
+    tell(agent_on(path), [*season_messages(5), {"kind": "field", "record": field_record(SEASON + 1)}])
+    agent = agent_on(path)
+    for message in (reading(2, rain_mm=99.0), reading(77), {"kind": "decide", "date": day_of(200)}):
+        answer = agent.answer_line(json.dumps(message), "again")
+        assert answer is not None and answer["kind"] == "rejected"
+
+
 def operation(**changes: Any) -> Record:
     done = {"irrigation_mm": 20.0, "nitrogen_kg_ha": 0.0, "source": "override", **changes}
     return {"kind": "operation", "record": dated("operations", 1, **done)}

@@ -1,6 +1,8 @@
 """The device's commands, as a technician or the fleet calls them."""
 
 import json
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from fieldedge.agent import Agent
 from fieldedge.cli import main
 from fieldedge.config import DeviceDirectory, read_config
+from fieldedge.store import Store
 from tests.edge.sample import (
     AGRICULTURE,
     DEVICE_ID,
@@ -81,6 +85,36 @@ def test_init_again_changes_nothing(device: DeviceDirectory, repository: Reposit
     code, out, _ = call(capsys, *init_arguments(device, repository))
     assert (code, contents()) == (0, before)
     assert len(bytes.fromhex(json.loads(out)["public_key"])) == 32
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o077])
+def test_what_a_device_makes_is_its_users_alone_whatever_the_umask(
+    tmp_path: Path, repository: Repository, gateway: GatewaySimulator, capsys: Any, umask: int
+) -> None:
+    directory = DeviceDirectory(tmp_path / "device")
+    repository.release(zipped(bundle_files(onnx_model(AGRICULTURE.contract), "7")))
+    previous = os.umask(umask)
+    try:
+        code, out, _ = call(capsys, *init_arguments(directory, repository))
+        gateway.public_keys[DEVICE_ID] = json.loads(out)["public_key"]
+        assert code == 0
+        assert call(capsys, "update", "--dir", str(directory.root), "--gateway", gateway.url)[0] == 0
+        with Store(directory.store) as store:  # as the service has it: with its log and its index beside it
+            agent = Agent(read_config(directory.settings), AGRICULTURE, store, None)
+            list(agent.answers(json.dumps(message) for message in season_messages(5)))
+            assert call(capsys, "sync", "--dir", str(directory.root), "--gateway", gateway.url)[0] == 0
+            modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [directory.root, *directory.root.rglob("*")]}
+        assert os.umask(umask) == umask, "a command leaves the umask of its caller as it is"
+    finally:
+        os.umask(previous)
+    assert {f"store.db{suffix}" for suffix in ("", "-wal", "-shm", "-lock")} <= {path.name for path in modes}
+    assert {path.name: oct(mode) for path, mode in modes.items() if mode & 0o077} == {}
+
+
+def test_a_store_that_others_could_read_is_its_users_alone_when_it_is_opened_again(device: DeviceDirectory) -> None:
+    device.store.chmod(0o644)
+    with Store(device.store):
+        assert stat.S_IMODE(device.store.stat().st_mode) == 0o600
 
 
 def test_init_takes_the_budget(tmp_path: Path, repository: Repository, capsys: Any) -> None:

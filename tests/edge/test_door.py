@@ -297,6 +297,17 @@ def test_absurd_times_are_rejected_with_their_reason(device: Device) -> None:
     assert old.startswith("its time 2025-03-27T12:00:00Z is 401 days ago; samples are taken for 400 days")
 
 
+def test_a_sample_that_is_stored_is_no_reject_when_it_comes_again_after_years(device: Device) -> None:
+    """A file whose mark was lost is read from its beginning."""
+    device.put("station", line(0) + line(15))
+    assert device.take().samples == 2
+    later = device.clock.now() + timedelta(days=500)
+    device.put("station", line(0) + line(15) + line(30))
+    taken = device.door.take("station", later)
+    assert (taken.samples, taken.repeated, taken.rejected) == (0, 2, 1)
+    assert len(device.errors()) == 1
+
+
 def test_loggers_go_on_through_a_winter_in_which_the_device_had_no_time(device: Device, hands: Moving) -> None:
     """Switched off in May and on in September, its clock still in May: the loggers kept writing."""
     hands.is_synchronised = False

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from fieldloop.gateway.server import GatewayServer
 from fieldloop.ui.pages import create_pages
@@ -46,3 +47,10 @@ def test_pages_that_come_later_are_seen_without_a_restart(tmp_path: Path) -> Non
 def test_the_keys_beside_the_report_are_out_of_reach(home: Path, path: str) -> None:
     with GatewayServer(create_pages(home)) as server:
         assert get(f"{server.url}{path}")[0] == 404
+
+
+def test_a_website_with_a_name_that_points_here_reads_nothing(home: Path) -> None:
+    with GatewayServer(create_pages(home)) as server:
+        for host, status in (("localhost:8000", 200), ("rebound.example:8000", 400), ("10.9.8.7", 400)):
+            answer = urllib3.request("GET", f"{server.url}/report.html", headers={"Host": host}, retries=False)
+            assert answer.status == status, host

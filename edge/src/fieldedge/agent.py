@@ -61,6 +61,10 @@ class FieldSeason:
         self._done[operation["date"]] = operation["irrigation_mm"], operation["nitrogen_kg_ha"]
         self._forget_from(operation["date"])
 
+    def has(self, today: str) -> bool:
+        """Whether the day is in this season: from planting on, and not far beyond any season."""
+        return 0 <= (date.fromisoformat(today) - self._planting).days <= MAX_SEASON_DAYS
+
     def state_on(self, today: str) -> Any:
         """What is known on the morning of `today`. Folds in only the days since the last call.
 
@@ -68,7 +72,7 @@ class FieldSeason:
             DataError: the day is before planting or far beyond any season.
         """
         morning = date.fromisoformat(today)
-        if not 0 <= (morning - self._planting).days <= MAX_SEASON_DAYS:
+        if not self.has(today):
             raise DataError(
                 f"{today} is not in the season: expected a day from planting on {self._planting}, "
                 f"at most {MAX_SEASON_DAYS} days later"
@@ -186,7 +190,7 @@ class Agent:
         field = self._current()
         season, field_id = field.identity
         identity = record_id(season, field_id, "recommendations", today)
-        known = self._store.get(identity)
+        known = self._store.get(identity) or self._decided_in_another_season(field, today)
         if known is not None:
             return known
         recommendation = self._recommendation(field, today)
@@ -201,6 +205,17 @@ class Agent:
             return self._store.get(identity) or record
         return record
 
+    def _decided_in_another_season(self, field: FieldSeason, today: str) -> Record | None:
+        """The recommendation of a day that is not of this season, which a source asks for again after a crash."""
+        if field.has(today):
+            return None
+        for season in self._store.seasons():
+            for other in self._store.records(season, "fields"):
+                known = self._store.get(record_id(season, other["field_id"], "recommendations", today))
+                if known is not None:
+                    return known
+        return None
+
     def keep(self, table: str, record: Record, flags: Mapping[str, Any] | None = None) -> Record:
         """Check a dated record of the current field and store it; `flags` is what quality control said of it.
 
@@ -210,6 +225,8 @@ class Agent:
         season, field_id = self._current().identity
         checked = self._workload.contract.table(table).check(record, str(record.get("date"))[:40])
         if (checked["season"], checked["field_id"]) != (season, field_id):
+            if self._store.get(checked["record_id"]) == checked:
+                return checked  # after a crash a source brings again what is stored; the device may be a season on
             raise DataError(
                 f"season and field_id are {checked['season']} and {checked['field_id']!r}; "
                 f"this device is in season {season} on {field_id!r}"

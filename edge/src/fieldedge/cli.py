@@ -15,6 +15,7 @@ from fieldedge import commands
 from fieldedge.config import DeviceDirectory
 from fieldedge.errors import FieldloopError
 
+PRIVATE = 0o077  # whoever runs the device's commands, with whatever umask: its files are its user's alone
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
 
@@ -25,7 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="fieldedge: %(message)s")
     logging.getLogger("tuf").setLevel(logging.ERROR)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    return exit_code(lambda: options.command(options, DeviceDirectory(options.dir)))
+    former = os.umask(PRIVATE)
+    try:
+        return exit_code(lambda: options.command(options, DeviceDirectory(options.dir)))
+    finally:
+        os.umask(former)
 
 
 def exit_code(run: Callable[[], object]) -> int:

@@ -121,11 +121,15 @@ class StoreConfig:
 
 @dataclass(frozen=True)
 class PageConfig:
-    """`[page]`: the status page. Reachable from elsewhere only where `host` says so."""
+    """`[page]`: the status page. Reachable from elsewhere only where `host` says so.
+
+    `names` are those under which it may be asked for, beside this device's own names and addresses.
+    """
 
     is_on: bool = True
     host: str = "127.0.0.1"
     port: int = 8080
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -243,7 +247,12 @@ def _store(table: "Table | None") -> StoreConfig:
 def _page(table: "Table | None") -> PageConfig:
     if table is None:
         return PageConfig()
-    page = PageConfig(table.claim("is_on", True), table.text("host", "127.0.0.1"), table.whole("port", 8080, 0, 65535))
+    page = PageConfig(
+        table.claim("is_on", True),
+        table.text("host", "127.0.0.1"),
+        table.whole("port", 8080, 0, 65535),
+        table.texts("names"),
+    )
     table.end()
     return page
 
@@ -316,6 +325,12 @@ class Table:
         if not isinstance(value, str):
             raise ConfigError(f"{self.where}: {name} is {value!r}; expected text in quotes")
         return value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self.take(name, [])
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise ConfigError(f"{self.where}: {name} is {value!r}; expected a list of texts in quotes")
+        return tuple(value)
 
     def choice(self, name: str, choices: tuple[str, ...], default: str | None = None) -> str:
         value = self.text(name, default)

@@ -233,12 +233,18 @@ class Door:
         newest: dict[str, str | None] = {}
         plausible = []
         for sample, raw in batch.samples:
-            if sample.time_utc < first or (sample.time_utc > last and not self._follows(sample, newest)):
+            is_implausible = sample.time_utc < first or (sample.time_utc > last and not self._follows(sample, newest))
+            if is_implausible and not self._is_stored(sample):
                 batch.reject(raw.where, _time_fault(sample, now), _body(raw))
                 continue
             plausible.append(sample)
             newest[sample.origin] = max(newest.get(sample.origin) or "", sample.time_utc)
         return plausible
+
+    def _is_stored(self, sample: Sample) -> bool:
+        """Whether it came before, when its time could be true: a file that is read again is no news."""
+        span = self._store.samples(sample.time_utc, f"{sample.time_utc}~", sample.origin)
+        return any(known.sample == sample for known in span)
 
     def _follows(self, sample: Sample, newest: dict[str, str | None]) -> bool:
         """Whether a sample from the future goes on where its logger left off, and it is our clock that may be late.

@@ -13,7 +13,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,7 @@ def _put(path: Path, data: bytes) -> bool:
     if _holds(path, data):
         return False
     write_durably(path, data)
+    _let_others_read(path, 0o644)
     if not _holds(path, data):
         raise OSError(errno.EIO, "what was written is not what is read back", str(path))
     return True
@@ -143,11 +144,18 @@ def _holds(path: Path, data: bytes) -> bool:
         return False
 
 
+def _let_others_read(path: Path, mode: int) -> None:
+    """A stick is read by whoever takes it home; most have no modes at all."""
+    with suppress(OSError):
+        path.chmod(mode)
+
+
 def _make_folder(folder: Path, root: Path) -> None:
     if folder == root or folder.is_dir():
         return
     _make_folder(folder.parent, root)
     folder.mkdir()
+    _let_others_read(folder, 0o755)
     fsync_directory(folder.parent)
 
 

@@ -25,7 +25,7 @@ from fieldedge.contract import Record
 from fieldedge.errors import DataError, StoreBusy, StoreDamaged, StoreFailed
 from fieldedge.samples import FlaggedSample, Sample
 from fieldedge.schema import PAGE_BYTES, SCHEMA_VERSION, SEALED, form_of, prepare, seal
-from fieldedge.store_files import StoreLock, beside, check_files, put_in_place
+from fieldedge.store_files import StoreLock, beside, check_files, make_private, put_in_place
 
 BUSY_TIMEOUT_S = 10.0
 LOG_KEPT_BYTES = 500_000  # what the log keeps of the disk when all of it is in the database
@@ -119,6 +119,7 @@ class Store:
         """Whoever is the first to open the store sees to what was left of it; then the lock is shared."""
         if self._lock.try_alone():
             put_in_place(self.path)
+            make_private(self.path)
             check_files(self.path)
         self._lock.share(busy_timeout_s)
 

@@ -8,6 +8,7 @@ the place of a damaged one in steps that the next start finishes. What pages hol
 import fcntl
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from fieldedge.durable import fsync_directory
@@ -30,7 +31,7 @@ class StoreLock:
         self._path = path
         lock = beside(path, "-lock")
         try:
-            self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+            self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError:
             self._descriptor = os.open(lock, os.O_RDONLY)  # a disk that is read-only now can be locked all the same
 
@@ -79,6 +80,19 @@ class StoreLock:
 def beside(path: Path, suffix: str) -> Path:
     """The file of that suffix beside a database."""
     return path.with_name(path.name + suffix)
+
+
+def make_private(path: Path) -> None:
+    """Its user's alone: the database, which gives what SQLite keeps beside it its mode. For who holds the lock alone.
+
+    Where the disk does not let that be, opening the store says so, or works all the same.
+    """
+    with suppress(OSError):
+        if not path.exists():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        for file in (beside(path, suffix) for suffix in (*BESIDE, "-lock")):
+            if file.exists() and file.stat().st_mode & 0o077:
+                file.chmod(0o600)
 
 
 def check_files(path: Path) -> None:

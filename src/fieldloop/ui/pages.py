@@ -8,6 +8,8 @@ import html
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
@@ -52,7 +54,9 @@ def create_pages(home_dir: Path) -> Starlette:
             Route("/", index),
             *(Route(f"/{name}", report) for name in REPORTS),
             Mount(f"/{DATA_DOCS}", _DataDocs(directory=home_dir / DATA_DOCS, html=True, check_dir=False)),
-        ]
+        ],
+        # A website that a browser has open cannot read them by pointing a name of its own at this machine.
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False)],
     )
 
 

@@ -88,6 +88,60 @@ def test_nothing_else_is_there(server: PageServer, path: str) -> None:
     assert path.encode() not in body
 
 
+def said_to_host(server: PageServer, *hosts: str, version: str = "HTTP/1.1", method: str = "GET") -> int:
+    """The status of an answer to a request for that host."""
+    lines = "".join(f"Host: {host}\r\n" for host in hosts)
+    said = send(server, f"{method} /status.json {version}\r\n{lines}\r\n".encode())
+    return int(said.split(b" ", 2)[1])
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "127.0.0.1:8080", "127.8.8.8", "localhost", "LOCALHOST:1", "localhost.", "[::1]", "[::1]:8080"],
+)
+def test_the_page_is_given_under_the_devices_own_names(server: PageServer, host: str) -> None:
+    assert said_to_host(server, host) == 200
+    assert said_to_host(server, socket.gethostname()) == 200
+    assert said_to_host(server, f"{socket.gethostname().partition('.')[0]}.local:8080") == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "rebound.example",
+        "rebound.example:8080",
+        "127.0.0.1.rebound.example",
+        "localhost.rebound.example",
+        "rebound.example@127.0.0.1",
+        "10.9.8.7",
+        "[fe80::1]",
+        "",
+        "127.0.0.1 rebound.example",
+        "127.0.0.1:8080:1",
+        "[::1",
+        "\xe4.example",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_a_website_with_a_name_that_points_here_reads_nothing(server: PageServer, host: str, method: str) -> None:
+    assert said_to_host(server, host, method=method) in (400, 421)
+    assert said_to_host(server, host, version="HTTP/1.0", method=method) in (400, 421)
+
+
+def test_a_host_is_said_once(server: PageServer) -> None:
+    assert said_to_host(server, "127.0.0.1", "rebound.example") == 400
+    assert said_to_host(server) == 400
+    assert said_to_host(server, version="HTTP/1.0") == 200, "a client as old as that is no browser"
+
+
+def test_the_settings_name_what_else_the_device_is_called(device: SeasonedDevice) -> None:
+    named = replace(device.config, page=PageConfig(port=0, names=("Field7.farm.example", "10.9.8.7")))
+    with page_server(device.directory, named, lambda: device.now) as server:
+        assert said_to_host(server, "field7.farm.example:80") == 200
+        assert said_to_host(server, "10.9.8.7") == 200
+        assert said_to_host(server, "other.farm.example") == 421
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"])
 def test_nothing_can_be_done_here(server: PageServer, method: str) -> None:
     status, headers, _ = ask(server, method, "/", b"{}" if method in ("POST", "PUT") else None)

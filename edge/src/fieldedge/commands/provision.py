@@ -30,9 +30,11 @@ def init(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     known_workload(options.workload)
     root = _root_of_trust(options.root)
     wanted = DeviceConfig(options.device_id, options.workload, options.upload_budget_bytes)
-    directory.root.mkdir(parents=True, exist_ok=True)
+    directory.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     if directory.settings.exists():
         _check_same_device(read_config(directory.settings), wanted, directory)
+    else:
+        directory.root.chmod(0o700)
     directory.trust.mkdir(exist_ok=True)
     for file in (directory.settings, directory.bootstrap_root, directory.private_key):
         sweep_temporaries(file.parent, file.name)

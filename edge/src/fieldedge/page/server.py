@@ -3,12 +3,15 @@
 It only answers: `GET /` with the page, `GET /status.json` with the same facts, `GET /health` with whether the store can
 be read. Nothing that a client sends is kept or changes anything. A request is small and comes within seconds or is
 dropped, and only so many are served at once; the page is made at most once in two seconds, however many ask. So a
-client can make the page slow for others, and never the agent.
+client can make the page slow for others, and never the agent. It is given only under the device's own names and
+addresses and those of its settings: a website that a browser has open cannot read it by pointing its own name here.
 """
 
 import io
+import ipaddress
 import json
 import logging
+import re
 import socket
 import threading
 import time
@@ -48,6 +51,9 @@ _HEADERS = (
     ("Cache-Control", "no-store"),
     ("Connection", "close"),
 )
+OWN_NAMES = ("localhost",)
+_HOST = re.compile(r"(?:(?P<bare>[^\[\]:/@\s]+)|\[(?P<bracketed>[0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?")
+_ELSEWHERE = b"421 This device is not known by that name. Add it to names in [page] of its device.toml.\n"
 _log = logging.getLogger(__name__)
 
 
@@ -73,10 +79,21 @@ class Pages:
     ) -> None:
         self._directory, self._config = directory, config
         self._workload = known_workload(config.workload)
+        self._names = frozenset(
+            _plain(name) for name in (*OWN_NAMES, config.page.host, *own_names(), *config.page.names)
+        )
         self._now, self._service_state, self._monotonic = now, service_state, monotonic
         self._lock = threading.Lock()
         self._kept: dict[str, Answer] = {}
         self._kept_s = 0.0
+
+    def is_asked_here(self, host: str, address: str) -> bool:
+        """Whether a request that came to this address, for this host (`name`, `name:port`), is for this device."""
+        found = _HOST.fullmatch(host.strip())
+        if found is None:
+            return False
+        name = _plain(found["bare"] or found["bracketed"])
+        return name in self._names or name == _plain(address) or _is_loopback(name)
 
     def answer(self, path: str) -> Answer | None:
         """The answer to a GET of that path; None where there is nothing."""
@@ -138,6 +155,28 @@ class Pages:
 
 def _json(values: object) -> bytes:
     return json.dumps(values, allow_nan=False).encode()
+
+
+def own_names() -> tuple[str, ...]:
+    """What this device is called in its network, with mDNS too."""
+    name = socket.gethostname()
+    return (name, f"{name.partition('.')[0]}.local")
+
+
+def _plain(name: str) -> str:
+    """A name or an address in one spelling."""
+    try:
+        address = ipaddress.ip_address(name.partition("%")[0])
+        return str(getattr(address, "ipv4_mapped", None) or address)
+    except ValueError:
+        return name.lower().removesuffix(".")
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 class PageServer(ThreadingHTTPServer):
@@ -229,7 +268,19 @@ class _Handler(BaseHTTPRequestHandler):
             self.requestline, self.request_version, self.command = "", "HTTP/1.0", ""
             self.send_error(431)
             return False
-        return super().parse_request()
+        return super().parse_request() and self._is_asked_here()
+
+    def _is_asked_here(self) -> bool:
+        """An old client may say no host; whoever says one, says ours, once."""
+        hosts = self.headers.get_all("Host", [])
+        if len(hosts) > 1 or (not hosts and self.request_version >= "HTTP/1.1"):
+            self.send_error(400)
+            return False
+        address = str(self.connection.getsockname()[0])
+        if hosts and not self.server.pages.is_asked_here(hosts[0], address):
+            self._send(Answer(421, _TEXT, _ELSEWHERE))
+            return False
+        return True
 
     def do_GET(self) -> None:
         found = self.server.pages.answer(self.path.partition("?")[0])

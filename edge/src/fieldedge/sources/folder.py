@@ -222,7 +222,9 @@ class FolderSource:
             return
         done = self._settings.path / DONE
         try:
-            done.mkdir(exist_ok=True)
+            if not done.is_dir():
+                done.mkdir(exist_ok=True)
+                done.chmod(stat.S_IMODE(self._settings.path.stat().st_mode))  # whoever reads the folder reads this
             target = done / name
             if target.exists():
                 target = done / f"{name}.{self._marks[name].crc:08x}"
