@@ -39,10 +39,11 @@ mkdir -p "$HERE/root/proc"
 printf '%s\n' 'processor	: 0' 'BogoMIPS	: 108.00' 'Features	: fp asimd evtstrm crc32 cpuid' 'CPU implementer	: 0x41' \
     'CPU architecture: 8' 'CPU variant	: 0x0' 'CPU part	: 0xd08' 'CPU revision	: 3' '' > "$HERE/root/proc/cpuinfo"
 
+# Its own name is this script's: so the children that it starts are emulated as well.
 cat > "$HERE/python" << EOF
 #!/bin/sh
 export PYTHONHOME=$HERE/root/usr PYTHONPATH=$(pwd)/edge/src:$HERE/site
-exec qemu-aarch64 -cpu cortex-a72 -L $HERE/root $HERE/root/usr/bin/python3.11 -S "\$@"
+exec qemu-aarch64 -0 $HERE/python -cpu cortex-a72 -L $HERE/root $HERE/root/usr/bin/python3.11 -S "\$@"
 EOF
 chmod +x "$HERE/python"
 "$HERE/python" -c 'import platform, onnxruntime; print("ready:", platform.machine(), "onnxruntime", onnxruntime.__version__)'

@@ -1,7 +1,8 @@
 """What a release carries, and the checks of a bundle against itself and the contract.
 
 A bundle is a zip of five files with fixed names. Signatures are checked before (`updates.py`); whether the model
-computes what it should is checked after (`inference.py`). Bytes in, plain data out: no disk, no network.
+computes what it should is checked after (`trial.py`). Bytes in, plain data out: no disk, no network. Nothing is
+believed of its own size: each file has a most that it may unpack to, and an array is made only of bytes that are there.
 """
 
 import hashlib
@@ -9,9 +10,8 @@ import io
 import json
 import math
 import zipfile
-import zlib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fieldedge.contract import Contract
 from fieldedge.errors import ReleaseError
+from fieldedge.model_file import MAX_MODEL_BYTES
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -27,7 +28,9 @@ GOLDEN = "golden.npz"
 REFERENCE = "reference.json"
 CARD = "model_card.md"
 FILES = (MANIFEST, MODEL, GOLDEN, REFERENCE, CARD)
-MAX_UNPACKED_BYTES = 50_000_000
+MAX_FILE_BYTES = {MANIFEST: 100_000, MODEL: MAX_MODEL_BYTES, GOLDEN: 4_000_000, REFERENCE: 1_000_000, CARD: 1_000_000}
+MAX_TEXT_CHARACTERS = 200  # of a value in the manifest
+GOLDEN_ARRAYS = ("features", "outputs")
 REFERENCE_STATISTICS = ("mean", "std", "p01", "p99")
 
 
@@ -90,7 +93,7 @@ def open_bundle(data: bytes, contract: Contract) -> Bundle:
     Raises:
         ReleaseError: it is damaged, incomplete, for another contract, or its model is not the declared one.
     """
-    files = _unpacked(data)
+    files = _unpacked(data, "the bundle", MAX_FILE_BYTES)
     manifest = parse_manifest(files[MANIFEST])
     check_fits(manifest, contract)
     found = hashlib.sha256(files[MODEL]).hexdigest()
@@ -140,11 +143,16 @@ def parse_manifest(data: bytes) -> Manifest:
         value = values.get(field.name)
         kinds = (int, float) if field.type is float else field.type
         if not isinstance(value, kinds) or isinstance(value, bool):  # type: ignore[arg-type]  # field.type is a class here
-            raise ReleaseError(f"{MANIFEST}: {field.name} is {value!r}; expected {getattr(field.type, '__name__', '')}")
+            expected = getattr(field.type, "__name__", "")
+            raise ReleaseError(f"{MANIFEST}: {field.name} is {shown(value)}; expected {expected}")
+        if isinstance(value, str) and (len(value) > MAX_TEXT_CHARACTERS or not value.isprintable()):
+            expected = f"at most {MAX_TEXT_CHARACTERS} characters that can be printed"
+            raise ReleaseError(f"{MANIFEST}: {field.name} is {shown(value)}; expected {expected}")
     manifest = Manifest(**{field.name: values[field.name] for field in fields(Manifest) if field.name in values})
-    if not math.isfinite(manifest.golden_tolerance) or manifest.golden_tolerance <= 0:
-        raise ReleaseError(f"{MANIFEST}: golden_tolerance is {manifest.golden_tolerance}; expected more than 0")
-    return manifest
+    tolerance = as_finite(manifest.golden_tolerance)
+    if tolerance is None or tolerance <= 0.0:
+        raise ReleaseError(f"{MANIFEST}: golden_tolerance is {shown(values['golden_tolerance'])}; expected more than 0")
+    return replace(manifest, golden_tolerance=tolerance)
 
 
 def parse_golden(data: bytes, contract: Contract) -> Golden:
@@ -153,15 +161,9 @@ def parse_golden(data: bytes, contract: Contract) -> Golden:
     Raises:
         ReleaseError: they are damaged, empty, not finite, or of the wrong shape.
     """
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            golden = Golden(
-                np.ascontiguousarray(arrays["features"], dtype=np.float32),
-                np.ascontiguousarray(arrays["outputs"], dtype=np.float32),
-            )
-    except Exception as error:  # numpy reads an array's header with Python's tokenizer: anything comes
-        raise ReleaseError(f"{GOLDEN} is damaged: {error!r:.200}") from error
-    rows = len(golden.features)
+    arrays = _unpacked(data, f"{GOLDEN}", {f"{name}.npy": MAX_FILE_BYTES[GOLDEN] for name in GOLDEN_ARRAYS})
+    golden = Golden(*(_array(arrays[f"{name}.npy"], name) for name in GOLDEN_ARRAYS))
+    rows = golden.features.shape[0] if golden.features.ndim else 0
     wanted = ((rows, len(contract.features)), (rows, len(contract.outputs)))
     if rows == 0 or (golden.features.shape, golden.outputs.shape) != wanted:
         raise ReleaseError(
@@ -184,34 +186,80 @@ def parse_reference(data: bytes, contract: Contract) -> Reference:
         found = values.get(name)
         for statistic in REFERENCE_STATISTICS:
             value = found.get(statistic) if isinstance(found, dict) else None
-            if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-                raise ReleaseError(f"{REFERENCE}: {statistic} of {name} is {value!r}; expected a finite number")
+            if as_finite(value) is None:
+                raise ReleaseError(f"{REFERENCE}: {statistic} of {name} is {shown(value)}; expected a finite number")
 
     def column(statistic: str) -> NDArray[np.float64]:
-        return np.array([values[name][statistic] for name in contract.feature_names], dtype=np.float64)
+        return np.array([float(values[name][statistic]) for name in contract.feature_names], dtype=np.float64)
 
     return Reference(*(column(statistic) for statistic in REFERENCE_STATISTICS))
 
 
-def _unpacked(data: bytes) -> dict[str, bytes]:
+def shown(value: object) -> str:
+    """A value as a message can hold it, however long or deep it is."""
+    try:
+        return f"{value!r:.100}"
+    except (RecursionError, ValueError):
+        return f"a {type(value).__name__}"
+
+
+def as_finite(value: object) -> float | None:
+    """A JSON value as a number; None where it is none, or none that a float holds."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _unpacked(data: bytes, what: str, most_bytes: Mapping[str, int]) -> dict[str, bytes]:
+    """The files of a zip: exactly these, stored or deflated, none larger than it may be."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = archive.namelist()
-            if sorted(names) != sorted(FILES):
-                raise ReleaseError(f"the bundle holds {', '.join(names) or 'nothing'}; expected {', '.join(FILES)}")
-            size_bytes = sum(entry.file_size for entry in archive.infolist())
-            if size_bytes > MAX_UNPACKED_BYTES:
-                raise ReleaseError(f"the bundle unpacks to {size_bytes} bytes; at most {MAX_UNPACKED_BYTES} are taken")
-            return {name: archive.read(name) for name in FILES}
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise ReleaseError(f"the bundle is not a readable zip: {error}") from error
+            entries = archive.infolist()
+            names = [entry.filename for entry in entries]
+            if sorted(names) != sorted(most_bytes):
+                found = ", ".join(name[:60] for name in names[:10]) or "nothing"
+                raise ReleaseError(f"{what} holds {found}; expected {', '.join(most_bytes)}")
+            for entry in entries:
+                if entry.file_size > most_bytes[entry.filename]:
+                    raise ReleaseError(
+                        f"{entry.filename} of {what} unpacks to {entry.file_size} bytes; at most "
+                        f"{most_bytes[entry.filename]} are taken"
+                    )
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise ReleaseError(f"{entry.filename} of {what} is neither stored nor deflated; release it again")
+            return {entry.filename: archive.read(entry) for entry in entries}
+    except ReleaseError:
+        raise
+    except Exception as error:  # zipfile documents few of its errors
+        raise ReleaseError(f"{what} is damaged, not a readable zip: {error!r:.200}; release it again") from error
+
+
+def _array(data: bytes, name: str) -> NDArray[np.float32]:
+    """An array in numpy's own form, if all the values that its header speaks of are there."""
+    stream = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[
+            version
+        ]
+        shape, is_fortran, kind = read_header(stream)
+        values = data[stream.tell() :]
+        if kind.kind != "f" or is_fortran or math.prod(shape) * kind.itemsize != len(values):
+            raise ValueError(f"its header says {shape} of {kind}, and {len(values)} bytes follow")
+        return np.ascontiguousarray(np.frombuffer(values, kind).reshape(shape), dtype=np.float32)
+    except Exception as error:  # numpy reads an array's header with Python's tokenizer: anything comes
+        raise ReleaseError(f"{GOLDEN} is damaged: {name}: {error!r:.200}") from error
 
 
 def _json_object(data: bytes, name: str) -> dict[str, Any]:
     try:
         values = json.loads(data)
-    except ValueError as error:
-        raise ReleaseError(f"{name} is not readable JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ReleaseError(f"{name} is not readable JSON: {str(error)[:200]}; release it again") from error
     if not isinstance(values, dict):
         raise ReleaseError(f"{name} holds {type(values).__name__}; expected an object")
     return values

@@ -2,7 +2,8 @@
 
 A library that was built for a newer processor ends its process with an illegal instruction, and no handler can catch
 that: so an installer and a doctor send this ahead. `python -m fieldedge.canary [DIR]` prints one line of JSON, or ends
-as the runtime ends; with a device's directory it also tries the active model against its golden vectors.
+as the runtime ends; with a device's directory it also tries the active model against its golden vectors, within the
+limits of every trial (`trial.py`).
 """
 
 import base64
@@ -14,9 +15,11 @@ from pathlib import Path
 
 from fieldedge.boot import known_workload
 from fieldedge.config import DeviceDirectory, read_config
+from fieldedge.confinement import confine, end_with_parent
 from fieldedge.contract import Record
 from fieldedge.errors import FieldloopError
 from fieldedge.slots import Slots
+from fieldedge.trial import repeats_golden
 
 CANARY_TIMEOUT_S = 120.0
 
@@ -40,20 +43,27 @@ def run_canary(python: str, device: Path | None) -> tuple[int, Record]:
     return 0, json.loads(lines[-1])
 
 
-def canary(device: str | None) -> Record:
-    """What runs in the child: load the runtime and use it; then the active model, against its golden vectors."""
+def load_runtime() -> str:
+    """Load the runtime and use it; its version.
+
+    Raises:
+        SystemExit: it computes something else.
+    """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it counts only before the import
     import numpy as np
     import onnxruntime
-
-    from fieldedge.bundles import GOLDEN, MANIFEST, parse_golden, parse_manifest
-    from fieldedge.inference import Model
 
     session = onnxruntime.InferenceSession(CANARY_MODEL, providers=["CPUExecutionProvider"])
     (result,) = session.run(None, {"x": np.ones((3, 4), np.float32)})
     if not np.allclose(result, np.tanh([[2.0, 2.5]] * 3), atol=1e-5):
         raise SystemExit(f"tanh(x w) is {result.tolist()}")
-    said: Record = {"onnxruntime": onnxruntime.__version__}
+    return str(onnxruntime.__version__)
+
+
+def canary(device: str | None) -> Record:
+    """What runs in the child: load the runtime and use it; then the active model, against its golden vectors."""
+    end_with_parent()
+    said: Record = {"onnxruntime": load_runtime()}
     if device is None:
         return said
     directory = DeviceDirectory(Path(device))
@@ -62,10 +72,9 @@ def canary(device: str | None) -> Record:
         slots = Slots(directory.root)
         active = slots.active()
         if active is not None:
-            model = Model(slots.verified_model(active), workload.contract)
-            folder = slots.path(active.slot)
-            golden = parse_golden((folder / GOLDEN).read_bytes(), workload.contract)
-            model.self_test(golden, parse_manifest((folder / MANIFEST).read_bytes()).golden_tolerance)
+            confine()
+            slots.verified_model(active)
+            repeats_golden(slots.path(active.slot), workload.contract)
             said["model"] = active.version
     except (FieldloopError, OSError) as error:
         said["model_error"] = str(error)

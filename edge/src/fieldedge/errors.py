@@ -49,3 +49,7 @@ class StoreDamaged(StoreFailed):
 
     Transient for whoever brings data: nothing is wrong with what they bring, and after the rebuild it is taken.
     """
+
+
+class TrialUnfinished(TransientError):
+    """The trial of a model could not be carried out, or was ended from outside. The old model stays."""

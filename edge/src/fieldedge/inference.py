@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fieldedge.bundles import Golden, check_contract_hash
 from fieldedge.contract import Contract
 from fieldedge.errors import ReleaseError
+from fieldedge.model_file import check_model_file
 
 INPUT = "features"
 OUTPUT = "outputs"
@@ -29,6 +30,7 @@ class Model:
     """
 
     def __init__(self, model: bytes, contract: Contract) -> None:
+        check_model_file(model)
         self._runtime = _onnxruntime()
         self._failures = _runtime_failures(self._runtime)
         try:
@@ -76,6 +78,7 @@ class Model:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.execution_mode = self._runtime.ExecutionMode.ORT_SEQUENTIAL
+        options.add_session_config_entry("session.load_model_format", "ONNX")  # what was checked is what is loaded
         options.log_severity_level = 4  # what fails is raised, and reported once by the caller
         return options
 

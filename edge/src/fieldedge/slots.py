@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -42,6 +42,10 @@ class Slots:
         self._slots = root / "slots"
         self._pointer = root / "active.json"
 
+    @property
+    def root(self) -> Path:
+        return self._pointer.parent
+
     def path(self, slot: SlotName) -> Path:
         return self._slots / slot
 
@@ -55,20 +59,23 @@ class Slots:
         return self._pointed()[0]
 
     def bootable(self) -> tuple[Installed, bytes] | None:
-        """The model to run, verified now: the active one, else the former one, else None. Never raises for damage."""
+        """The first of `sound`, or None. Never raises for damage."""
+        return next(self.sound(), None)
+
+    def sound(self) -> Iterator[tuple[Installed, bytes]]:
+        """The models that are whole, verified now: the active one, then the former one. Never raises for damage."""
         try:
             candidates = self._pointed()
         except (ReleaseError, OSError) as error:
             _log.error("%s", error)
-            return None
+            return
         for installed in candidates:
             if installed is None:
                 continue
             try:
-                return installed, self.verified_model(installed)
+                yield installed, self.verified_model(installed)
             except ReleaseError as error:
                 _log.error("slot %s cannot be used: %s", installed.slot, error)
-        return None
 
     def verified_model(self, installed: Installed) -> bytes:
         """The bytes of the model file, after checking them.
@@ -125,7 +132,7 @@ class Slots:
             return _installed(pointer["active"]), _installed(pointer["former"])
         except FileNotFoundError:
             return None, None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ReleaseError(f"{self._pointer} is damaged ({error}); run fieldedge update") from error
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from tuf.api.metadata import TargetFile
 
-from fieldedge.bundles import GOLDEN, Bundle, check_contract_hash, open_bundle, parse_golden
+from fieldedge.bundles import Bundle, check_contract_hash, open_bundle
 from fieldedge.config import DeviceDirectory
 from fieldedge.contract import Contract
 from fieldedge.errors import ReleaseError
 from fieldedge.http_client import Bounds, Patience
-from fieldedge.inference import Model
 from fieldedge.locks import exclusive, is_wanted
 from fieldedge.slots import Installed, Slots
+from fieldedge.trial import Trials, try_model
 from fieldedge.trust import UPDATE_WITHIN_S, Client, Mirror, ReadClock, device_clock, gateway_mirror, refreshed
 
 Tell = Callable[[str], None]
@@ -76,7 +76,7 @@ def update_from(
 
     Another update is waited for as long as `wait_s`; one over the air gives way.
     """
-    slots = Slots(directory.root)
+    slots, trials = Slots(directory.root), Trials(directory.root, contract)
     with exclusive(directory.lock("update"), wait_s):
         tell(f"reading what {mirror.name} releases")
         with refreshed(directory, mirror, now or device_clock(directory)) as client:
@@ -84,28 +84,49 @@ def update_from(
             current = _sound_active(slots)
             if current is not None and current.bundle_sha256 == target.hashes["sha256"]:
                 return UpdateResult(current.version, False, current.slot, current.precision)
+            _check_not_refused(trials, target)
             tell(f"fetching a bundle of {target.length / 1000.0:.0f} kB from {mirror.name}")
             data = Path(client.download_target(target)).read_bytes()
         tell("trying the new model")
-        installed = install(slots, open_bundle(data, contract), contract)
+        installed = _installed(slots, data, target.hashes["sha256"], contract, trials)
     _log.info("installed version=%s slot=%s precision=%s", installed.version, installed.slot, installed.precision)
     return UpdateResult(installed.version, True, installed.slot, installed.precision)
 
 
 def install(slots: Slots, bundle: Bundle, contract: Contract) -> Installed:
-    """Write a verified bundle to the free slot, try it from there, and switch to it.
+    """Write a verified bundle to the free slot, try it from there in a process of its own, and switch to it.
 
     Raises:
         ReleaseError: the model as written does not load, does not fit or fails its self-test. Nothing is switched.
+        TrialUnfinished: the trial could not be carried out. Nothing is switched.
     """
     manifest = bundle.manifest
     slot = slots.free_slot()
-    slots.write(slot, bundle.files)
+    folder = slots.write(slot, bundle.files)
     installed = Installed(slot, manifest.version, manifest.precision, bundle.sha256, manifest.model_sha256)
-    model = Model(slots.verified_model(installed), contract)
-    model.self_test(parse_golden(bundle.files[GOLDEN], contract), manifest.golden_tolerance)
+    slots.verified_model(installed)
+    try_model(folder, contract.workload)
+    Trials(slots.root, contract).keep_passed(installed.model_sha256)
     slots.activate(installed)
     return installed
+
+
+def _installed(slots: Slots, data: bytes, sha256: str, contract: Contract, trials: Trials) -> Installed:
+    """Unpack, try and install; what is refused is remembered."""
+    try:
+        return install(slots, open_bundle(data, contract), contract)
+    except ReleaseError as error:
+        trials.keep_refused(sha256, str(error))
+        raise
+
+
+def _check_not_refused(trials: Trials, target: TargetFile) -> None:
+    why = trials.refusal(target.hashes["sha256"])
+    if why is not None:
+        raise ReleaseError(
+            f"the release was tried on this device before and refused: {why} (it is not fetched again until another "
+            "one is released, or fieldedge is updated)"
+        )
 
 
 def _released_target(client: Client, contract: Contract) -> TargetFile:
