@@ -821,7 +821,8 @@ def _write_json(path: Path, value: Any) -> Path:
 def new_loop(settings: Settings, workload: str, params: WorkloadParams) -> Loop:
     """The loop of these parameters, over what this clone has: nothing that was kept is moved.
 
-    Accepted data that was deleted by hand is brought back from its last version.
+    Accepted data that was deleted by hand is brought back from its last version, and data of a former contract is
+    migrated.
 
     Raises:
         DataError: a part of the accepted data is gone; the message says which, and how to bring it back.
@@ -839,6 +840,7 @@ def new_loop(settings: Settings, workload: str, params: WorkloadParams) -> Loop:
             f"{len(missing)} files of accepted data that {pointer} names are gone from {space.seasons}, "
             f"{missing[0]} among them; nothing is learned without them. Bring them back: dvc checkout {pointer}"
         )
+    _store(loop)  # data of a former contract is migrated before anything is named by its content
     return loop
 
 

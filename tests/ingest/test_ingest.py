@@ -185,6 +185,18 @@ def test_a_device_speaks_for_its_own_fields_only(cloud: Cloud) -> None:
     ]
 
 
+def test_no_record_is_accepted_twice_because_its_region_changed(cloud: Cloud) -> None:
+    sender, tables = cloud.sender(), outcome_of()
+    sender.send(sender.batch(tables))
+    cloud.ingest()
+    moved = {name: [row | {"region": "elsewhere"} for row in rows] for name, rows in tables.items()}
+    sender.send(sender.batch(moved))
+    assert cloud.ingest().records_quarantined == 2
+    assert {name: len(cloud.store.read(name)) for name in tables} == {"fields": 1, "harvests": 1}
+    sender.send(sender.batch(moved | {"fields": tables["fields"]}))
+    assert cloud.ingest().records_accepted == 0
+
+
 def test_records_may_come_in_a_later_batch_than_their_field(cloud: Cloud) -> None:
     sender, tables = cloud.sender(), season_of()
     sender.send(sender.batch({"fields": tables["fields"]}))

@@ -20,6 +20,7 @@ from fieldloop.validation.expectations import (
     BELONGS_TO_SENDER,
     FIELDS_TABLE,
     HAS_FIELD_ROW,
+    IS_SAME_REGION,
     IS_SENDERS_FIELD,
     KEY_OF_SENDER,
     Rule,
@@ -183,13 +184,22 @@ def _with_derived(
     if sent is not None:
         derived[KEY_OF_SENDER] = _key_of_sender(table, frame, sender)
     if table.name != FIELDS_TABLE:
-        columns = ["season", "field_id"] + (["device_id"] if sent is not None else [])
+        columns = ["season", "field_id"] + (["device_id", "region"] if sent is not None else [])
         known = pd.MultiIndex.from_frame(fields[columns].astype({"season": "float64"}))
         rows = pd.MultiIndex.from_frame(frame.assign(device_id=sender)[columns])
         derived[HAS_FIELD_ROW] = rows.isin(known)
     elif sent is not None:
         derived[IS_SENDERS_FIELD] = (frame["device_id"] == sender).fillna(False)
+        derived[IS_SAME_REGION] = _is_same_region(frame, fields)
     return derived
+
+
+def _is_same_region(frame: pd.DataFrame, known: pd.DataFrame) -> list[bool]:
+    """Per field row: a field that moves to another region's file would stand in both."""
+    names = ["season", "field_id", "device_id"]
+    regions = {tuple(row[:-1]): row[-1] for row in known[[*names, "region"]].itertuples(index=False)}
+    rows = frame[[*names, "region"]].itertuples(index=False)
+    return [regions.get(tuple(row[:-1]), row[-1]) == row[-1] or row[-1] is None for row in rows]
 
 
 def _key_of_sender(table: Table, frame: pd.DataFrame, sender: pd.Series) -> pd.Series:

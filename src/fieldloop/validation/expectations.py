@@ -24,6 +24,7 @@ _NAME_COLUMNS = ("region", "field_id")
 EXPECTED_ID = "expected_record_id"
 HAS_FIELD_ROW = "has_field_row"
 IS_SENDERS_FIELD = "is_senders_field"
+IS_SAME_REGION = "is_same_region"
 KEY_OF_SENDER = "key_of_sender"
 BELONGS_TO_SENDER = "the field and season are those of the device that sent the row"
 
@@ -182,7 +183,7 @@ def _belonging_rules(table: Table, is_sent: bool) -> Iterator[Rule]:
     import great_expectations.expectations as gxe
 
     if table.name != FIELDS_TABLE:
-        whose = "an accepted row in fields" + (", of the device that sent it" if is_sent else "")
+        whose = "an accepted row in fields" + (", of the device that sent it and in the same region" if is_sent else "")
         yield Rule(
             f"the row's field has {whose}",
             gxe.ExpectColumnValuesToBeInSet(column=HAS_FIELD_ROW, value_set=[True]),
@@ -191,4 +192,8 @@ def _belonging_rules(table: Table, is_sent: bool) -> Iterator[Rule]:
         yield Rule(
             "device_id is the device that sent the row",
             gxe.ExpectColumnValuesToBeInSet(column=IS_SENDERS_FIELD, value_set=[True]),
+        )
+        yield Rule(
+            "region is that of the device's accepted row of this field and season, where there is one",
+            gxe.ExpectColumnValuesToBeInSet(column=IS_SAME_REGION, value_set=[True]),
         )
