@@ -1,19 +1,30 @@
 """Weights of 7 bits cannot overflow 16 whatever comes in; those of 8 bits do, on real rows and on a real emulator."""
 
-import shutil
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 import torch
 
+from fieldedge.measure import cpu_features
 from fieldloop.compression import Bench, Material, Recipe
 from fieldloop.compression.onnx_files import export_shell, write_whole
 from fieldloop.compression.quantise import quantized_body
 from fieldloop.compression.saturation import PairSums, pair_sums
 from fieldloop.inference import predictor
-from tests.compression.conftest import METADATA
+from tests.compression.conftest import METADATA, PROJECT, PROJECT_PARAMS
+from tests.compression.processors import (
+    EMULATOR,
+    HAS_EMULATOR,
+    error_sd,
+    exact,
+    is_emulated,
+    product_of_the_largest,
+    saturates,
+)
 from tests.small_training import CONTRACT
 
 pytestmark = pytest.mark.slow
@@ -55,14 +66,40 @@ def test_unsigned_weights_take_the_kernel_that_does_not_saturate(files: dict[str
     assert {layer.kernel for layer in layers_of(files, "unsigned", material)} == {"u8u8"}
 
 
-@pytest.mark.skipif(shutil.which("qemu-x86_64") is None, reason="no qemu-user: no processor without VNNI to ask")
-def test_an_emulated_processor_without_vnni_agrees_on_reduced_and_unsigned_weights_and_not_on_signed_ones(
+def test_this_processor_is_right_on_reduced_and_unsigned_weights_and_on_signed_ones_where_it_does_not_saturate(
+    files: dict[str, Path], material: Material
+) -> None:
+    rows = material.held_out.model_inputs()[:64]
+    for form in FORMS:
+        error = error_sd(predictor(files[form])(rows), exact(files[form], rows))
+        assert (error < 0.001) == (form != "signed" or not saturates()), (form, error)
+
+
+@pytest.mark.skipif(not HAS_EMULATOR, reason="no qemu-user: no processor without VNNI to ask")
+def test_an_emulated_processor_without_vnni_is_right_on_reduced_and_unsigned_weights_and_not_on_signed_ones(
     files: dict[str, Path], material: Material, bench: Bench
 ) -> None:
     rows = material.held_out.model_inputs()[:64]
-    command = ["qemu-x86_64", "-cpu", "Haswell", str(bench.edge_python)]
-    _, answers = bench.measure(command, [files[form] for form in FORMS], rows, calls=0)
+    _, answers = bench.measure([*EMULATOR, str(bench.edge_python)], [files[form] for form in FORMS], rows, calls=0)
     for form, got in zip(FORMS, answers, strict=True):
-        here = predictor(files[form])(rows)
-        error_sd = float((np.sqrt(((got - here) ** 2).mean(0)) / here.std(0)).max())
-        assert (error_sd < 0.001) == (form != "signed"), (form, error_sd)
+        error = error_sd(got, exact(files[form], rows))
+        assert (error < 0.001) == (form != "signed"), (form, error)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86 has both kinds")
+def test_a_processor_with_8_bit_dot_products_is_exact_and_one_without_saturates() -> None:
+    """What a class of devices `lacks` in params.yaml is what makes the difference."""
+    lacking = set(PROJECT_PARAMS.compression.device_classes["x86-64"].lacks)
+    if is_emulated():
+        pytest.skip("the emulator shows its host's /proc/cpuinfo")
+    assert saturates() == lacking.isdisjoint(cpu_features())
+    assert product_of_the_largest() in (2 * 255 * 127, 2**15 - 1)
+
+
+@pytest.mark.skipif(not HAS_EMULATOR, reason="no qemu-user: no processor without VNNI to ask")
+def test_an_emulated_processor_without_vnni_saturates_at_16_bits() -> None:
+    program = "from tests.compression.processors import product_of_the_largest as p; print(p())"
+    said = subprocess.run(
+        [*EMULATOR, sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert int(said.stdout) == 2**15 - 1
