@@ -185,6 +185,19 @@ def test_a_device_speaks_for_its_own_fields_only(cloud: Cloud) -> None:
     ]
 
 
+def test_what_is_said_again_of_a_day_is_one_more_operation_and_no_more_of_another_table(cloud: Cloud) -> None:
+    sender, tables = cloud.sender(), season_of()
+    operation, reading = tables["operations"][0], tables["readings"][0]
+    again = [operation | {"record_id": f"{operation['record_id']}/{n}", "irrigation_mm": float(n)} for n in (2, 9)]
+    never = [operation | {"record_id": f"{operation['record_id']}/{n}"} for n in ("1", "10", "x", "2/2")]
+    twice = reading | {"record_id": f"{reading['record_id']}/2"}
+    sender.send(sender.batch({"fields": tables["fields"], "operations": [*again, *never], "readings": [twice]}))
+    report = cloud.ingest()
+    assert (report.records_accepted, report.records_quarantined) == (3, 5)
+    assert sorted(cloud.store.read("operations")["irrigation_mm"]) == [2.0, 9.0]
+    assert set(cloud.quarantined().values()) == {"record_id says the row's season, field, table and date"}
+
+
 def test_no_record_is_accepted_twice_because_its_region_changed(cloud: Cloud) -> None:
     sender, tables = cloud.sender(), outcome_of()
     sender.send(sender.batch(tables))

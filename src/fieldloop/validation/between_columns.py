@@ -24,3 +24,6 @@ ORDERED: dict[str, dict[str, tuple[Ordered, ...]]] = {
         ),
     }
 }
+
+# Tables in which a day may be said again after it went home, as `<record_id>/2` to `/9`; the last one counts.
+SAID_AGAIN: dict[str, tuple[str, ...]] = {"agriculture": ("operations",)}

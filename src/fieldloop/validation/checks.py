@@ -154,7 +154,7 @@ def _judge(
     strangers = sent.strangers(sound) if sent is not None else []
     # What a stranger says about another's field says nothing about the owner's rows either.
     sound = sound.drop(index=strangers)
-    broken = run.check(table.name, rules, _with_derived(sound, table, today, fields, sent))
+    broken = run.check(table.name, rules, _with_derived(sound, table, workload, today, fields, sent))
     by_words = {rules[number].words: labels for number, labels in broken.items() if labels}
     _spare_one_of_each_identical_pair(table, sound, by_words, sent)
     if sent is not None and table.name == FIELDS_TABLE:
@@ -175,11 +175,12 @@ def _judge(
 def _with_derived(
     frame: pd.DataFrame,
     table: Table,
+    workload: str,
     today: date,
     fields: pd.DataFrame,
     sent: _Sent | None,
 ) -> pd.DataFrame:
-    derived = derive(frame, table, today)
+    derived = derive(frame, table, workload, today)
     sender = frame["origin"].map({} if sent is None else sent.senders)
     if sent is not None:
         derived[KEY_OF_SENDER] = _key_of_sender(table, frame, sender)

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from fieldedge.contract import Column, Table
-from fieldloop.validation.between_columns import ORDERED
+from fieldloop.validation.between_columns import ORDERED, SAID_AGAIN
 
 FIELDS_TABLE = "fields"
 # These name folders and files, and stand in every record's identity.
@@ -65,9 +65,9 @@ def rules_for(table: Table, workload: str, is_sent: bool) -> list[Rule]:
     return rules
 
 
-def derive(frame: pd.DataFrame, table: Table, today: date) -> pd.DataFrame:
+def derive(frame: pd.DataFrame, table: Table, workload: str, today: date) -> pd.DataFrame:
     """The frame with the derived columns that its rules speak of; what depends on senders is added by the caller."""
-    derived: dict[str, pd.Series] = {EXPECTED_ID: _expected_record_id(frame, table)}
+    derived: dict[str, pd.Series] = {EXPECTED_ID: _expected_record_id(frame, table, workload)}
     for column in table.columns:
         if column.kind == "date":
             derived.update(_date_columns(frame, column.name, today))
@@ -142,10 +142,15 @@ def _date_columns(frame: pd.DataFrame, name: str, today: date) -> dict[str, pd.S
     }
 
 
-def _expected_record_id(frame: pd.DataFrame, table: Table) -> pd.Series:
+def _expected_record_id(frame: pd.DataFrame, table: Table, workload: str) -> pd.Series:
     season = frame["season"].map(lambda value: f"{value:.0f}", na_action="ignore").astype("str")
     expected = season + "/" + frame["field_id"] + f"/{table.name}"
-    return expected + "/" + frame["date"] if "date" in table.column_names else expected
+    if "date" in table.column_names:
+        expected = expected + "/" + frame["date"]
+    if table.name in SAID_AGAIN.get(workload, ()):
+        again = frame["record_id"].str.fullmatch(r".*/[2-9]", na=False)
+        expected = expected.where(~again, expected + frame["record_id"].str[-2:])
+    return expected
 
 
 def _unique_rule(table: Table, is_sent: bool) -> Rule:
