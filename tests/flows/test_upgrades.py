@@ -5,22 +5,27 @@ gateway, and with a batch in the inbox that it was told is safe.
 """
 
 import json
+import re
 import subprocess
+import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
+from fieldedge.workloads.agriculture import AGRICULTURE
 from fieldloop.fleet.process import EdgeCommand
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.server import GatewayServer
 from fieldloop.workspace import Workspace
 from tests.flows.small_loop import EDGE_PYTHON, SmallLoop
+from tests.flows.upgraded import accepted_records, secrets_of
 from tests.sample_season import field_row, season_rows
 
 pytestmark = pytest.mark.heavy
 
 DEVICE = "north-40"
+# The contract of today becomes the former one; its records say the same under the next.
+NEXT_UPGRADE = f'\nUPGRADES = {{**UPGRADES, "{AGRICULTURE.contract.hash}": lambda _table, record: record}}\n'
 RECORDS = {"fields": 1, "readings": 12, "operations": 2, "harvests": 1}
 
 
@@ -71,29 +76,30 @@ class Deployment:
         assert (ended.code, ended.stderr) == (0, ""), ended.stdout + ended.stderr
         return ended.stdout
 
+    def retrain_with_a_person(self) -> str:
+        """The same where there is no champion on the contract: the run names the command, and a person types it."""
+        ended = self.clone.run(flow="retrain", is_deployment=True)
+        if ended.code == 0:
+            return ended.stdout
+        named = re.search(r"fieldloop promote agriculture \d+", ended.stderr)
+        assert named and "Traceback" not in ended.stderr, ended.stdout + ended.stderr
+        promoted = self.clone.command(*named[0].split()[1:], "--why", "tried on two fields")
+        assert promoted.code == 0, promoted.stderr
+        return self.retrain()
+
     def live_sample_seasons(self) -> str:
         ended = self.clone.run(is_deployment=True)
         assert (ended.code, ended.stderr) == (0, ""), ended.stdout + ended.stderr
         return ended.stdout
 
     def accepted(self) -> dict[str, dict[str, object]]:
-        """Every accepted record by its identity, whichever file it stands in."""
-        rows: dict[str, dict[str, object]] = {}
-        for path in sorted(self.clone.seasons.rglob("*.parquet")):
-            for row in pd.read_parquet(path).to_dict("records"):
-                rows[str(row["record_id"])] = {name: None if pd.isna(value) else value for name, value in row.items()}
-        return rows
+        return accepted_records(self.clone)
 
     def of_the_device(self) -> int:
         return sum("/champion-40/" in identity for identity in self.accepted())
 
     def secrets(self) -> dict[str, bytes]:
-        """Keys and roots of trust, by name: whatever changes, these do not."""
-        folders = (self.space.tuf / "keys", self.space.tuf / "metadata")
-        paths = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-        return {
-            path.name: path.read_bytes() for path in paths if path.parent.name == "keys" or "root.json" in path.name
-        }
+        return secrets_of(self.space)
 
     def registered(self) -> dict[str, object]:
         keys: dict[str, object] = json.loads(self.space.device_registry.read_bytes())
@@ -120,7 +126,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
 def test_a_deployment_upgraded_twice_and_once_taken_back_keeps_all_that_it_had(deployment: Deployment) -> None:
     clone = deployment.clone
     accepted, secrets, registered = deployment.accepted(), deployment.secrets(), deployment.registered()
-    batches, code = deployment.batches(), {path: path.read_bytes() for path in clone.root.glob("src/**/*.py")}
+    code = {path: path.read_bytes() for place in ("src", "edge/src") for path in clone.root.glob(f"{place}/**/*.py")}
+    batches = deployment.batches()
     params = (clone.root / "params.yaml").read_text()
     assert DEVICE in registered
     assert deployment.of_the_device() == 0  # it waits in the inbox
@@ -161,6 +168,24 @@ def test_a_deployment_upgraded_twice_and_once_taken_back_keeps_all_that_it_had(d
     accepted = check_nothing_is_lost(accepted)
     said = deployment.live_sample_seasons()
     assert "2006 was lived by 2 devices with model 1" in said
+
+    # Another contract: accepted data is read through it and migrated, and a person releases the first model on it.
+    workload = "edge/src/fieldedge/workloads/agriculture"
+    clone.change(f"{workload}/__init__.py", f"revision={AGRICULTURE.contract.revision},", "revision=99,")
+    upgrades = clone.root / workload / "upgrades.py"
+    upgrades.write_text(upgrades.read_text() + NEXT_UPGRADE)
+    deployment.retrain_with_a_person()
+    accepted = check_nothing_is_lost(accepted)
+    (pointer,) = clone.seasons.parent.glob("seasons-*.pointer")
+
+    # And back from it, as its decision record says: the version of before the migration, under the code of before.
+    for path, text in code.items():
+        path.write_bytes(text)
+    pointed = clone.seasons.with_name("seasons.dvc")
+    pointed.write_bytes(pointer.read_bytes())
+    subprocess.run([sys.executable, "-m", "dvc", "checkout", "--force", str(pointed)], cwd=clone.root, check=True)
+    deployment.retrain_with_a_person()
+    check_nothing_is_lost(accepted)
 
 
 def test_a_comments_edit_repeats_no_step(deployment: Deployment) -> None:

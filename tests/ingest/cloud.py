@@ -30,9 +30,9 @@ class Cloud:
     def sender(self, device_id: str = "dev-00") -> Sender:
         return Sender(self.directory, device_id)
 
-    def ingest(self) -> IngestReport:
+    def ingest(self, docs_dir: Path | None = None) -> IngestReport:
         return ingest_batches(
-            self.inbox_dir, self.registry.path, self.store, self.quarantine_dir, self.store.contract, TODAY
+            self.inbox_dir, self.registry.path, self.store, self.quarantine_dir, self.store.contract, TODAY, docs_dir
         )
 
     def content(self) -> dict[str, bytes]:

@@ -303,6 +303,19 @@ def test_a_batch_changed_on_disk_or_by_an_unknown_device_is_refused(cloud: Cloud
     assert "its envelope names 'dev-00'" in reasons[f"dev-99/{misplaced}"]
 
 
+def test_an_ingest_of_nothing_leaves_the_data_docs_of_the_last_one(cloud: Cloud, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    assert cloud.ingest(docs).docs_index is None
+    assert not docs.exists()
+    sender = cloud.sender()
+    sender.send(sender.batch(outcome_of()))
+    index = cloud.ingest(docs).docs_index
+    assert index is not None
+    before = index.read_bytes()
+    assert cloud.ingest(docs).docs_index is None
+    assert index.read_bytes() == before
+
+
 def test_an_empty_inbox_is_nothing_to_do_and_a_missing_registry_is_said(cloud: Cloud) -> None:
     assert cloud.ingest().batches == ()
     sender = cloud.sender()

@@ -132,7 +132,7 @@ def check_frames(
             breaches.extend(found)
             if table.name == FIELDS_TABLE:
                 fields = pd.concat([fields, accepted[table.name]], ignore_index=True)
-        docs_index = write_data_docs(run, docs_dir, reports) if docs_dir is not None else None
+        docs_index = write_data_docs(run, docs_dir, reports) if docs_dir is not None and reports else None
     return Checked(accepted, rejected, reports, tuple(breaches), docs_index)
 
 

@@ -1,0 +1,37 @@
+"""A clone as earlier code left it, unpacked, with today's code in it."""
+
+import sqlite3
+import tarfile
+from contextlib import closing
+from pathlib import Path
+
+from tests.flows.small_loop import SmallLoop
+
+PACKED = Path(__file__).parent / "former" / "clone.tar.xz"
+STOOD_IN = "/tmp/former"  # noqa: S108  # a name in the fixture, not a place
+_TEXT = (".json", ".toml", ".yaml", ".dvc")
+
+
+def unpack(folder: Path) -> SmallLoop:
+    """The former clone under `folder`, its devices beside it, and today's code over it."""
+    clone = SmallLoop.make(folder / "clone")
+    with tarfile.open(PACKED) as packed:
+        packed.extractall(folder, filter="data")
+    for path in folder.rglob("*"):
+        if path.is_file() and path.suffix in _TEXT and clone.root / "src" not in path.parents:
+            content = path.read_bytes()
+            if STOOD_IN.encode() in content:
+                path.write_bytes(content.replace(STOOD_IN.encode(), str(folder).encode()))
+    _move_database(clone.home / "mlflow" / "mlflow.db", str(folder))
+    return clone
+
+
+def _move_database(path: Path, folder: str) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            for column in [row[1] for row in database.execute(f'PRAGMA table_info("{table}")')]:
+                database.execute(
+                    f'UPDATE "{table}" SET "{column}" = replace("{column}", ?, ?) WHERE instr("{column}", ?)',  # noqa: S608
+                    (STOOD_IN, folder, STOOD_IN),
+                )
