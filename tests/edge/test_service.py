@@ -1,14 +1,21 @@
 """The service, stepped by hand: samples become days, days become decisions, and nothing that fails stops the rest."""
 
 import json
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from fieldedge.boot import read_device
+from fieldedge.bundles import MODEL
 from fieldedge.cli import main
 from fieldedge.config import DeviceDirectory
 from fieldedge.errors import ConfigError
+from fieldedge.page.view import read_view
+from fieldedge.service import serve
+from fieldedge.watchdog import Watchdog
 from tests.edge.farm import Farm
 from tests.edge.sample import AGRICULTURE, GatewaySimulator, Repository, bundle_files, onnx_model, zipped
 
@@ -166,6 +173,68 @@ def test_the_link_sends_and_updates_by_itself_and_a_gateway_that_is_away_costs_n
     assert farm.service.store.states().get("acknowledged", 0) >= 1
     assert farm.records("recommendations")[-1]["model_version"] == "3"
     assert farm.service.state()["link"]["last_sync_utc"].startswith("2006-05-01")
+    farm.close()
+
+
+def test_the_events_and_the_page_say_which_model_truly_decides(
+    farm: Farm, repository: Repository, gateway: GatewaySimulator
+) -> None:
+    directory = farm.directory
+    for version in ("1", "2"):
+        release(repository, version, seed=int(version))
+        assert main(["update", "--dir", str(directory.root), "--gateway", gateway.url]) == 0
+    (directory.root / "slots" / "b" / MODEL).write_bytes(b"rotten")
+    farm.live(0.5)
+    assert farm.records("recommendations")[-1]["model_version"] == "1"
+    (said,) = farm.events("model")
+    assert said.startswith("model 1 (float32) is in use from now on; ") and "model.onnx has sha256" in said
+    view = read_view(directory, *read_device(directory), farm.clock.true, farm.service.store)
+    assert (view.model.version, view.model.slot) == ("1", "a")
+    assert any("model.onnx has sha256" in notice.text for notice in view.notices)
+    (directory.root / "slots" / "a" / MODEL).write_bytes(b"rotten too")
+    release(repository, "3", seed=3)
+    farm.reboot()
+    farm.live(0.1)
+    assert any("no model is in use: the agronomic rule decides" in text for text in farm.events("model"))
+
+
+def test_an_update_that_hangs_stops_neither_the_sending_nor_the_field_and_is_shown(
+    device: DeviceDirectory, repository: Repository, gateway: GatewaySimulator, capsys: Any
+) -> None:
+    release(repository, "2")
+    assert main(["update", "--dir", str(device.root), "--gateway", gateway.url]) == 0
+    with device.settings.open("a") as file:
+        file.write(f'[link]\ngateway = "{gateway.url}"\n')
+    hangs = threading.Event()
+
+    def drips(path: str) -> bool:
+        if path.endswith("timestamp.json"):
+            hangs.set()
+        return path.endswith("timestamp.json")
+
+    gateway.drips = drips
+    farm = Farm(device)
+    farm.plant()
+    stop, shown = threading.Event(), list[dict[str, Any]]()
+
+    def watch() -> None:
+        hangs.wait(120.0)
+        while not gateway.received and not stop.wait(0.05):
+            pass
+        shown.extend(farm.service.state()["steps"])
+        main(["status", "--dir", str(device.root), "--json"])
+        stop.set()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    serve(farm.service, stop, Watchdog())
+    watcher.join()
+    gateway.drips = None
+    assert gateway.received, "the field's record went home meanwhile"
+    (update,) = [step for step in shown if step["name"] == "update"]
+    assert update["running_s"] is not None and update["doing"].startswith("reading what http")
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])["under_way"]["update"]
+    assert told["doing"].startswith("reading what http") and told["running_s"] >= 0.0
     farm.close()
 
 

@@ -17,8 +17,9 @@ from tuf.api.metadata import Metadata, Root, Targets
 from fieldedge.clock import Reading
 from fieldedge.config import DeviceDirectory
 from fieldedge.errors import FieldloopError, LinkError, ReleaseError
+from fieldedge.http_client import Bounds, Patience
 from fieldedge.keys import is_signed_by
-from fieldedge.locks import exclusive
+from fieldedge.locks import GIVE_WAY_S, exclusive
 from fieldedge.stick import ACKNOWLEDGEMENTS, acknowledgement_path
 from fieldedge.trust import ReadClock, gateway_mirror, judged_at, refreshed
 
@@ -39,10 +40,19 @@ class Acknowledger:
         directory: the device's; its verified metadata is there.
         gateway_url: where that metadata is refreshed from. It need not be trusted.
         now: the device's clock; a bare time is taken at its word.
+        bounds, patience: of the sync; its refreshing of the trust is a part of it.
     """
 
-    def __init__(self, directory: DeviceDirectory, gateway_url: str, now: ReadClock) -> None:
+    def __init__(
+        self,
+        directory: DeviceDirectory,
+        gateway_url: str,
+        now: ReadClock,
+        bounds: Bounds | None = None,
+        patience: Patience | None = None,
+    ) -> None:
         self._directory, self._url, self._now = directory, gateway_url, now
+        self._bounds, self._patience = bounds, patience
         self._is_refreshed = False
 
     def check(self, answer: Any, device_id: str, sha256: str) -> None:
@@ -88,8 +98,8 @@ class Acknowledger:
         self._is_refreshed = True
         try:
             with (
-                exclusive(self._directory.lock("update")),
-                refreshed(self._directory, gateway_mirror(self._url), self._now),
+                exclusive(self._directory.lock("update"), GIVE_WAY_S),  # an update that hangs gives way
+                refreshed(self._directory, gateway_mirror(self._url, self._bounds, self._patience), self._now),
             ):
                 pass  # what was verified is kept
         except FieldloopError as error:

@@ -134,11 +134,17 @@ class PageConfig:
 
 @dataclass(frozen=True)
 class LinkConfig:
-    """`[link]`: the gateway, and how often it is asked. Without one, a stick is the only way."""
+    """`[link]`: the gateway, how often it is asked, and how long that may take. Without one, a stick is the only way.
+
+    A request is left after a minute, and for what has moved as long again as it takes at `min_bytes_per_s`.
+    """
 
     gateway: str
     sync_every_h: float = 6.0
     update_every_h: float = 24.0
+    sync_within_s: float = 3600.0
+    update_within_s: float = 3600.0
+    min_bytes_per_s: float = 200.0
 
 
 @dataclass(frozen=True)
@@ -269,6 +275,9 @@ def _link(table: "Table | None") -> LinkConfig | None:
         gateway,
         table.number("sync_every_h", LinkConfig.sync_every_h, 0.01, 8760.0),
         table.number("update_every_h", LinkConfig.update_every_h, 0.01, 8760.0),
+        table.number("sync_within_s", LinkConfig.sync_within_s, 60.0, 86_400.0),
+        table.number("update_within_s", LinkConfig.update_within_s, 60.0, 86_400.0),
+        table.number("min_bytes_per_s", LinkConfig.min_bytes_per_s, 10.0, 1e6),
     )
     table.end()
     return link

@@ -8,7 +8,7 @@ gives way.
 import fcntl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -19,8 +19,10 @@ _LOOK_EVERY_S = 0.1
 
 
 @contextmanager
-def exclusive(path: Path, wait_s: float = 0.0) -> Iterator[None]:
+def exclusive(path: Path, wait_s: float = 0.0, doing: str = "") -> Iterator[None]:
     """Hold the lock file at `path` for the length of the block. Another holder is waited for as long as `wait_s`.
+
+    What the holder is `doing` stands in the file, for `holder`.
 
     Raises:
         StoreBusy: another process holds it.
@@ -29,7 +31,24 @@ def exclusive(path: Path, wait_s: float = 0.0) -> Iterator[None]:
     with path.open("a") as file:
         if not _taken(file) and not (wait_s > 0.0 and _waited_for(path, file, wait_s)):
             raise StoreBusy(f"another fieldedge process holds {path}; wait until it has finished, then try again")
+        tell(path, doing)
         yield
+
+
+def tell(path: Path, doing: str) -> None:
+    """Say in the lock file at `path`, which this process holds, what it is doing from now on."""
+    with suppress(OSError):  # a full disk must not end what is done under the lock
+        path.write_text(doing, encoding="utf-8", errors="backslashreplace")
+
+
+def holder(path: Path) -> tuple[str, float] | None:
+    """What the holder of the lock at `path` is doing, and for how long, s; None where nobody holds it."""
+    if not is_held(path):
+        return None
+    with suppress(OSError):
+        age_s = time.time() - path.stat().st_mtime
+        return path.read_bytes()[:300].decode(errors="backslashreplace"), max(age_s, 0.0)
+    return None
 
 
 def is_wanted(path: Path) -> bool:

@@ -1,9 +1,9 @@
 """The device as a service: everything it does by itself, until it is told to stop.
 
-Two loops of steps. The field's loop takes in samples, closes days, decides, and keeps the store in bounds; it needs no
-link and answers the watchdog. The link's loop sends and updates in a thread of its own, with a store connection of its
-own, so that a slow gateway never holds up the field. Nothing that a step raises ends a loop, a damaged store is mended
-and the loop goes on. Both loops can be stepped by hand with any clock: `run` only waits between steps.
+Loops of steps. The field's loop takes in samples, closes days, decides, and keeps the store in bounds; it needs no link
+and answers the watchdog. The link sends and updates in a thread each, with a store connection of its own, so that a
+slow gateway never holds up the field, nor an update that hangs the sending. Nothing that a step raises ends a loop, a
+damaged store is mended and the loop goes on. All loops can be stepped by hand with any clock: `serve` only waits.
 """
 
 import logging
@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from fieldedge.agent import Agent
-from fieldedge.boot import Booted, boot_model, read_reference
+from fieldedge.boot import Booted, boot, boot_model, read_reference
 from fieldedge.clock import Clock, Reading, Stamp, format_utc
 from fieldedge.config import DeviceConfig, DeviceDirectory, LinkConfig, Site
 from fieldedge.contract import Record
@@ -31,6 +32,9 @@ from fieldedge.watchdog import Watchdog
 from fieldedge.workloads import Workload
 from fieldedge.workloads.agriculture.tables import record_id
 
+if TYPE_CHECKING:
+    from fieldedge.http_client import Patience
+
 POLL_S = 1.0
 LOOK_AT_CLOCK_S, PAGE_S, CLOSE_DAYS_S, DECIDE_S, LOOK_FOR_MODEL_S = 1.0, 30.0, 30.0, 20.0, 10.0
 CHECKPOINT_S, MAKE_ROOM_S, CHECK_STORE_S = 60.0, 600.0, 86_400.0
@@ -38,6 +42,7 @@ LATE_SAMPLES_D = 40  # samples that come later than this change no day any more
 APPLIED_WITHIN_D = 7
 CATCH_UP_S = 900.0
 LONGEST_WAIT_S = 1.0
+ROOM_WAIT_S = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -103,22 +108,14 @@ class Service:
 
     def state(self) -> Record:
         """What the service does and how it fares, for the status page. Safe to ask from another thread."""
-        steps = [*self.field_steps.steps, *([] if self.link is None else self.link.steps.steps)]
+        steps = [*self.field_steps.steps, *([] if self.link is None else self.link.steps)]
         now_s = self._monotonic()
         return {
             "time_utc": format_utc(self._time.now()),
             "is_time_trusted": self._clock.is_trusted,
             "clock_note": self._clock.note,
             "model_version": self.agent.model_version,
-            "steps": [
-                {
-                    "name": step.name,
-                    "failures": step.failures,
-                    "error": step.error,
-                    "due_in_s": round(max(step.due_s - now_s, 0.0), 1),
-                }
-                for step in steps
-            ],
+            "steps": [step.state(now_s) for step in steps],
             "link": None if self.link is None else self.link.state(),
         }
 
@@ -182,9 +179,10 @@ class Service:
             _log.error("%s", error)
             return
         if active is not None and active.bundle_sha256 != self._active_sha256:
-            self._use(boot_model(self._directory, self._workload))
+            booted, problem = boot(self._directory, self._workload)
+            self._use(booted)
             self._active_sha256 = active.bundle_sha256
-            self.store.add_event("model", f"model {active.version} ({active.precision}) is in use from now on")
+            self.store.add_event("model", _in_use(booted, problem))
 
     def make_room(self) -> None:
         """Bring the store within its bounds; what must go then is chosen from before."""
@@ -195,7 +193,7 @@ class Service:
         from fieldedge.locks import exclusive
         from fieldedge.outbox import Outbox, Packer
 
-        with exclusive(self._directory.lock("sync")):
+        with exclusive(self._directory.lock("sync"), ROOM_WAIT_S):  # a sync that hangs gives way
             packer = Packer(self._config, self._workload, self.store, *read_reference(self._directory, self._workload))
             outbox = Outbox(self._directory.outbox, self.store)
             for season in self.store.seasons()[:-1]:
@@ -380,17 +378,20 @@ class Link:
         self._directory, self._config, self._workload = directory, config, workload
         self._time, self._link, self._monotonic = time_, link, monotonic
         self._last: dict[str, str] = {}
-        self.steps = Supervisor(
-            [
-                Step("update", 3600.0 * link.update_every_h, self.update),
-                Step("sync", 3600.0 * link.sync_every_h, self.sync),
-            ],
-            self._tell,
+        self.steps = (
+            Step("sync", 3600.0 * link.sync_every_h, self.sync),
+            Step("update", 3600.0 * link.update_every_h, self.update),
         )
+        self.loops = tuple(Supervisor([step], self._tell) for step in self.steps)
 
     def step(self) -> None:
-        """Do everything of the link that is due."""
-        self.steps.run_due(self._monotonic)
+        """Do everything of the link that is due, one after the other."""
+        for loop in self.loops:
+            self.run_due(loop)
+
+    def run_due(self, loop: Supervisor) -> None:
+        """Do what is due of one of its loops."""
+        loop.run_due(self._monotonic)
 
     def state(self) -> Record:
         return {"gateway": self._link.gateway, **{f"last_{name}_utc": at for name, at in sorted(self._last.items())}}
@@ -398,23 +399,43 @@ class Link:
     def update(self) -> None:
         from fieldedge.updates import update
 
-        result = update(self._directory, self._workload.contract, self._link.gateway, self._time.reading)
+        def tell(doing: str) -> None:
+            self.steps[1].doing = doing
+
+        result = update(
+            self._directory,
+            self._workload.contract,
+            self._link.gateway,
+            self._time.reading,
+            within_s=self._link.update_within_s,
+            patience=self._patience(),
+            tell=tell,
+        )
         self._done("update", f"release {result.version}" if result.changed else "nothing new")
 
     def sync(self) -> None:
         from fieldedge.acknowledgements import Acknowledger
+        from fieldedge.http_client import Bounds
         from fieldedge.keys import load_key
-        from fieldedge.locks import exclusive
+        from fieldedge.locks import exclusive, is_wanted
         from fieldedge.outbox import Outbox, Packer
         from fieldedge.uploads import Gateway, sync
 
-        acknowledger = Acknowledger(self._directory, self._link.gateway, self._time.reading)
+        lock = self._directory.lock("sync")
+        bounds, patience = Bounds.within(self._link.sync_within_s, lambda: is_wanted(lock)), self._patience()
+        acknowledger = Acknowledger(self._directory, self._link.gateway, self._time.reading, bounds, patience)
         key = load_key(self._directory.private_key)
-        gateway = Gateway(self._link.gateway, self._config.device_id, key, acknowledger)
-        with exclusive(self._directory.lock("sync")), Store(self._directory.store, self._time.stamp) as store:
+        gateway = Gateway(self._link.gateway, self._config.device_id, key, acknowledger, bounds, patience)
+        self.steps[0].doing = f"sending to {self._link.gateway}"
+        with exclusive(lock, doing=self.steps[0].doing), Store(self._directory.store, self._time.stamp) as store:
             packer = Packer(self._config, self._workload, store, *read_reference(self._directory, self._workload))
             report = sync(store, Outbox(self._directory.outbox, store), packer, gateway)
         self._done("sync", f"{report['records_acknowledged']} records of season {report['season']} are acknowledged")
+
+    def _patience(self) -> "Patience":
+        from fieldedge.http_client import Patience
+
+        return Patience(min_bytes_per_s=self._link.min_bytes_per_s)
 
     def _done(self, name: str, what: str) -> None:
         self._last[name] = format_utc(self._time.now())
@@ -433,10 +454,27 @@ class Link:
             _log.warning("%s (and that could not be kept: %s)", text, error)
 
 
+def _in_use(booted: Booted | None, problem: str | None) -> str:
+    """What decides from now on, and why it is not what was installed last."""
+    if booted is None:
+        what = "no model is in use: the agronomic rule decides"
+    else:
+        what = f"model {booted.installed.version} ({booted.installed.precision}) is in use from now on"
+    return what if problem is None else f"{what}; {problem}"
+
+
 def serve(service: Service, stop: threading.Event, watchdog: Watchdog) -> None:
-    """Step both loops until `stop` is set. The watchdog is answered by the field's loop alone."""
-    link = threading.Thread(target=_link_loop, args=(service.link, stop), name="link", daemon=True)
-    link.start()
+    """Step all loops until `stop` is set. The watchdog is answered by the field's loop alone.
+
+    Sending and updating have a thread each: one that hangs does not hold up the other.
+    """
+    link = service.link
+    threads = [
+        threading.Thread(target=_link_loop, args=(link, loop, stop), name=loop.steps[0].name, daemon=True)
+        for loop in (() if link is None else link.loops)
+    ]
+    for thread in threads:
+        thread.start()
     watchdog.ready()
     try:
         while not stop.is_set():
@@ -446,10 +484,11 @@ def serve(service: Service, stop: threading.Event, watchdog: Watchdog) -> None:
     finally:
         watchdog.stopping()
         stop.set()
-        link.join(timeout=5.0)
+        for thread in threads:
+            thread.join(timeout=2.5)
 
 
-def _link_loop(link: Link | None, stop: threading.Event) -> None:
-    while link is not None and not stop.is_set():
-        link.step()
-        stop.wait(min(link.steps.wait_s(time.monotonic()), LONGEST_WAIT_S))
+def _link_loop(link: Link, loop: Supervisor, stop: threading.Event) -> None:
+    while not stop.is_set():
+        link.run_due(loop)
+        stop.wait(min(loop.wait_s(time.monotonic()), LONGEST_WAIT_S))

@@ -21,7 +21,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Step:
-    """Something to do every `every_s` seconds. `failures` counts those in a row; `error` says the last one."""
+    """Something to do every `every_s` seconds. `failures` counts those in a row; `error` says the last one.
+
+    `began_s` is when it began, while it runs, and `done_s` when it last succeeded; `doing` says what it is at.
+    """
 
     name: str
     every_s: float
@@ -30,10 +33,26 @@ class Step:
     failures: int = 0
     error: str | None = None
     last_back_off_s: float = LAST_BACK_OFF_S
+    began_s: float | None = None
+    done_s: float | None = None
+    doing: str = ""
 
     @property
     def is_failing(self) -> bool:
         return self.failures > 0
+
+    def state(self, now_s: float) -> dict[str, str | int | float | None]:
+        """How it fares, for people: ages in seconds. Safe to ask from another thread."""
+        began_s, done_s = self.began_s, self.done_s
+        return {
+            "name": self.name,
+            "failures": self.failures,
+            "error": self.error,
+            "due_in_s": round(max(self.due_s - now_s, 0.0), 1),
+            "running_s": None if began_s is None else round(max(now_s - began_s, 0.0), 1),
+            "done_age_s": None if done_s is None else round(max(now_s - done_s, 0.0), 1),
+            "doing": self.doing if began_s is not None else "",
+        }
 
 
 @dataclass
@@ -55,6 +74,7 @@ class Supervisor:
         return max(min((step.due_s for step in self.steps), default=now_s) - now_s, 0.0)
 
     def _run(self, step: Step, monotonic_s: Callable[[], float]) -> None:
+        step.began_s, step.doing = monotonic_s(), ""
         try:
             step.run()
         except (FieldloopError, OSError) as error:
@@ -64,9 +84,12 @@ class Supervisor:
             self._failed(step, f"{type(error).__name__}: {error}", monotonic_s())
         else:
             had_failed, step.failures, step.error = step.is_failing, 0, None
-            step.due_s = monotonic_s() + step.every_s
+            step.done_s = monotonic_s()
+            step.due_s = step.done_s + step.every_s
             if had_failed:
                 self._say(step, None)
+        finally:
+            step.began_s = None
 
     def _failed(self, step: Step, error: str, now_s: float) -> None:
         step.failures += 1

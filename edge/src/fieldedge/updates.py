@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tuf.api.metadata import TargetFile
 
+from fieldedge import locks
 from fieldedge.bundles import Bundle, check_contract_hash, open_bundle
 from fieldedge.config import DeviceDirectory
 from fieldedge.contract import Contract
@@ -77,17 +78,23 @@ def update_from(
     Another update is waited for as long as `wait_s`; one over the air gives way.
     """
     slots, trials = Slots(directory.root), Trials(directory.root, contract)
-    with exclusive(directory.lock("update"), wait_s):
-        tell(f"reading what {mirror.name} releases")
+    lock = directory.lock("update")
+
+    def say(doing: str) -> None:
+        tell(doing)
+        locks.tell(lock, doing)
+
+    with exclusive(lock, wait_s):
+        say(f"reading what {mirror.name} releases")
         with refreshed(directory, mirror, now or device_clock(directory)) as client:
             target = _released_target(client, contract)
             current = _sound_active(slots)
             if current is not None and current.bundle_sha256 == target.hashes["sha256"]:
                 return UpdateResult(current.version, False, current.slot, current.precision)
             _check_not_refused(trials, target)
-            tell(f"fetching a bundle of {target.length / 1000.0:.0f} kB from {mirror.name}")
+            say(f"fetching a bundle of {target.length / 1000.0:.0f} kB from {mirror.name}")
             data = Path(client.download_target(target)).read_bytes()
-        tell("trying the new model")
+        say("trying the new model")
         installed = _installed(slots, data, target.hashes["sha256"], contract, trials)
     _log.info("installed version=%s slot=%s precision=%s", installed.version, installed.slot, installed.precision)
     return UpdateResult(installed.version, True, installed.slot, installed.precision)

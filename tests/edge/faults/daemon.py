@@ -148,7 +148,7 @@ def _live_step(service: Service, time: HandedOnClock, at: datetime, outside: Pat
         service.step()
         assert service.link is not None
         service.link.step()
-    steps = [*service.field_steps.steps, *service.link.steps.steps]
+    steps = [*service.field_steps.steps, *service.link.steps]
     failing = [f"{step.name}: {step.error}" for step in steps if step.is_failing]
     if failing:
         _say({"failing": failing})

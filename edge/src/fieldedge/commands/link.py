@@ -7,8 +7,8 @@ from typing import Any
 from fieldedge.boot import read_device, read_reference
 from fieldedge.clock import Clock
 from fieldedge.commands.answer import answer, checked_url
-from fieldedge.config import DeviceDirectory
-from fieldedge.locks import exclusive
+from fieldedge.config import DeviceDirectory, LinkConfig
+from fieldedge.locks import exclusive, is_wanted
 from fieldedge.store import Store
 
 
@@ -24,15 +24,21 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 def update(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Install the released model, if it is new."""
+    from fieldedge.http_client import Patience
     from fieldedge.updates import update as update_model
 
-    _, workload = read_device(directory)
-    answer(options, asdict(update_model(directory, workload.contract, checked_url(options.gateway))))
+    config, workload = read_device(directory)
+    link = config.link or LinkConfig(options.gateway)
+    patience = Patience(min_bytes_per_s=link.min_bytes_per_s)
+    url = checked_url(options.gateway)
+    result = update_model(directory, workload.contract, url, within_s=link.update_within_s, patience=patience)
+    answer(options, asdict(result))
 
 
 def sync(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Send what is worth sending; keep everything that is not acknowledged."""
     from fieldedge.acknowledgements import Acknowledger
+    from fieldedge.http_client import Bounds, Patience
     from fieldedge.keys import load_key
     from fieldedge.outbox import Outbox, Packer
     from fieldedge.uploads import Gateway
@@ -40,8 +46,11 @@ def sync(options: argparse.Namespace, directory: DeviceDirectory) -> None:
 
     config, workload = read_device(directory)
     clock, url = Clock(directory.clock_floor), checked_url(options.gateway)
-    acknowledger = Acknowledger(directory, url, clock.reading)
-    gateway = Gateway(url, config.device_id, load_key(directory.private_key), acknowledger)
-    with exclusive(directory.lock("sync")), Store(directory.store, clock.stamp) as store:
+    link, lock = config.link or LinkConfig(url), directory.lock("sync")
+    bounds = Bounds.within(link.sync_within_s, lambda: is_wanted(lock))
+    patience = Patience(min_bytes_per_s=link.min_bytes_per_s)
+    acknowledger = Acknowledger(directory, url, clock.reading, bounds, patience)
+    gateway = Gateway(url, config.device_id, load_key(directory.private_key), acknowledger, bounds, patience)
+    with exclusive(lock, doing=f"sending to {url}"), Store(directory.store, clock.stamp) as store:
         packer = Packer(config, workload, store, *read_reference(directory, workload))
         answer(options, send(store, Outbox(directory.outbox, store), packer, gateway))

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fieldedge.boot import read_device
+from fieldedge.boot import read_device, usable
 from fieldedge.clock import Clock
 from fieldedge.commands.answer import answer, is_for_program, say
 from fieldedge.config import DeviceConfig, DeviceDirectory
 from fieldedge.contract import Record
-from fieldedge.errors import ReleaseError
-from fieldedge.locks import is_held
-from fieldedge.page.text import age, number, short_time, shortened, size
+from fieldedge.locks import holder, is_held
+from fieldedge.page.text import age, number, short_time, shortened, size, span
 from fieldedge.store import Store
+from fieldedge.workloads import Workload
 
 if TYPE_CHECKING:
     from fieldedge.page.facts import ServiceState, View
@@ -44,7 +44,8 @@ def status(options: argparse.Namespace, directory: DeviceDirectory) -> None:
             "workload": config.workload,
             "contract_hash": workload.contract.hash,
             "upload_budget_bytes": config.upload_budget_bytes,
-            "model": _model_status(directory),
+            "model": _model_status(directory, workload),
+            "under_way": _under_way(directory),
             "records": store.states(),
             "rejected": len(store.rejects()),
             "waiting": len(store.prepared_batches()),
@@ -70,18 +71,21 @@ def _known_state(store: Store, clock: Clock) -> "ServiceState":
     }
 
 
-def _model_status(directory: DeviceDirectory) -> Record | None:
-    from fieldedge.slots import Slots
-
-    slots = Slots(directory.root)
+def _model_status(directory: DeviceDirectory, workload: Workload) -> Record | None:
+    """The model that truly decides; why it is not the one that was installed last, where it is not."""
     try:
-        active = slots.active()
-        if active is None:
-            return None
-        slots.verified_model(active)
-    except (ReleaseError, OSError) as error:
+        used, problem = usable(directory, workload)
+    except OSError as error:
         return {"error": str(error)}
-    return asdict(active)
+    if used is None:
+        return None if problem is None else {"error": problem}
+    return asdict(used) if problem is None else {**asdict(used), "problem": problem}
+
+
+def _under_way(directory: DeviceDirectory) -> dict[str, Record]:
+    """What of the link's jobs is being done now, by whatever process, and for how long."""
+    held = {name: holder(directory.lock(name)) for name in ("sync", "update")}
+    return {name: {"doing": found[0], "running_s": round(found[1], 1)} for name, found in held.items() if found}
 
 
 def _sources(config: DeviceConfig) -> list[Record]:
@@ -155,12 +159,14 @@ def _device(known: Record, view: "View") -> list[str]:
         runs = "none: the FAO-56 balance decides"
     else:
         runs = model.get("error") or f"{model['version']} ({model['precision']}), slot {model['slot']}"
+        runs += f"; {model['problem']}" if "problem" in model else ""
     states = ", ".join(f"{count} {state}" for state, count in store.records.items()) or "none"
     records = f"{states}; {known['rejected']} messages rejected"
     room = f"{size(store.used_bytes)} of at most {size(store.max_bytes)}"
     waiting = f"{known['waiting']} to send ({size(link.waiting_bytes)})" if known["waiting"] else "nothing to send"
     sent = f"last sent {short_time(link.last_sync_utc)}, last update {short_time(link.last_update_utc)}"
     gateway = f"{link.gateway}; {sent}" if link.gateway else "none is set: a stick is the way"
+    at_it = [f"{name} {span(job['running_s'])}: {job['doing']}" for name, job in known["under_way"].items()]
     trusted = "confirmed" if view.clock.is_trusted else "confirmed by nobody"
     rows = {
         "service": "running" if known["is_serving"] else "not running",
@@ -168,6 +174,7 @@ def _device(known: Record, view: "View") -> list[str]:
         "records": records,
         "store": room,
         "link": f"{gateway}; {waiting}",
+        **({"at it for": "; ".join(at_it)} if at_it else {}),
         "time": f"{view.clock.now_utc}, {trusted}",
         "public key": known["public_key"],
     }

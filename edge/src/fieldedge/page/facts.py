@@ -16,12 +16,15 @@ Level = Literal["bad", "warn", "note"]
 
 
 class StepState(TypedDict, total=False):
-    """A step of the service; `failures` are those in a row."""
+    """A step of the service; `failures` are those in a row. While it runs, for how long and what it is `doing`."""
 
     name: str
     failures: int
     error: str | None
     due_in_s: float | None
+    running_s: float | None
+    done_age_s: float | None
+    doing: str
 
 
 class LinkState(TypedDict, total=False):

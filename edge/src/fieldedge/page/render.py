@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fieldedge.page import chart
-from fieldedge.page.facts import Advice, ChannelHealth, Figure, Gauge, LoggerHealth, PastDay, View
+from fieldedge.page.facts import Advice, ChannelHealth, Figure, Gauge, LoggerHealth, PastDay, StepState, View
 from fieldedge.page.text import (
     NOTHING,
     age,
@@ -280,7 +280,20 @@ def _clock(view: View) -> list[tuple[str, str]]:
             for step in failing
         )
         facts.append(("Service", f"{len(view.steps)} steps; " + (f"failing: {names}" if failing else "all work")))
+        facts.append(("Steps", f"<details><summary>when each was done</summary>{_steps(view)}</details>"))
     return facts
+
+
+def _steps(view: View) -> str:
+    return "<ul>" + "".join(f"<li>{escaped(step.get('name'), 40)}: {_fares(step)}" for step in view.steps) + "</ul>"
+
+
+def _fares(step: StepState) -> str:
+    """What a step is at now, or when it was last done."""
+    running_s, done_s = as_number(step.get("running_s")), as_number(step.get("done_age_s"))
+    if running_s is not None:
+        return escaped(f"at it for {span(running_s)} {step.get('doing') or ''}", 200)
+    return "not done since the start" if done_s is None else f"done {escaped(age(done_s))}"
 
 
 def _events(view: View) -> str:

@@ -10,10 +10,11 @@ from datetime import datetime
 from importlib import import_module
 from typing import Any, TypeVar
 
+from fieldedge.boot import usable
 from fieldedge.clock import format_utc
 from fieldedge.config import DeviceConfig, DeviceDirectory
 from fieldedge.contract import Record
-from fieldedge.errors import FieldloopError, ReleaseError
+from fieldedge.errors import FieldloopError
 from fieldedge.page.facts import (
     ClockFacts,
     EventFacts,
@@ -29,13 +30,13 @@ from fieldedge.page.facts import (
 )
 from fieldedge.page.loggers import NO_LOGGERS, read_loggers
 from fieldedge.page.text import as_number, shortened, size, span
-from fieldedge.slots import Slots
 from fieldedge.store import PreparedBatch, Store
 from fieldedge.workloads import Workload
 
 HISTORY_DAYS = 10
 EVENTS = 12
 NEARLY_FULL = 0.9
+LONG_STEP_S = 300.0
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -161,14 +162,15 @@ def _with_season(view: View, reader: Reader, season: Season) -> View:
 
 
 def _model(directory: DeviceDirectory, workload: Workload) -> ModelFacts:
+    """The model that truly decides, and why it is not the one that was installed last, where it is not."""
     contract_hash = workload.contract.hash
     try:
-        active = Slots(directory.root).active()
-    except (ReleaseError, OSError) as error:
+        used, problem = usable(directory, workload)
+    except OSError as error:
         return ModelFacts(contract_hash, error=str(error))
-    if active is None:
-        return ModelFacts(contract_hash)
-    return ModelFacts(contract_hash, active.version, active.precision, active.slot)
+    if used is None:
+        return ModelFacts(contract_hash, error=problem)
+    return ModelFacts(contract_hash, used.version, used.precision, used.slot, problem)
 
 
 def _store(reader: Reader) -> StoreFacts:
@@ -246,6 +248,8 @@ def _notices(view: View, problems: Sequence[str]) -> list[Notice]:
     for step in view.steps:
         if (as_number(step.get("failures")) or 0) > 0:
             notices.append(Notice("warn", _failing(step)))
+        if (as_number(step.get("running_s")) or 0.0) > LONG_STEP_S:
+            notices.append(Notice("warn", f"{step.get('name')} has been at it for {running(step)}."))
     if view.clock.note:
         notices.append(Notice("warn", f"The time may be wrong: {view.clock.note}."))
     silent = [f"{logger.name} ({span(logger.age_s)})" for logger in view.loggers if logger.is_silent]
@@ -259,6 +263,12 @@ def _notices(view: View, problems: Sequence[str]) -> list[Notice]:
     if view.advice is not None and view.model.version is None and view.model.error is None:
         notices.append(Notice("note", "No model is installed: the FAO-56 balance decides. Run fieldedge update."))
     return notices
+
+
+def running(step: StepState) -> str:
+    """For how long a step has run, and what it is doing."""
+    doing = str(step.get("doing") or "")
+    return span(as_number(step.get("running_s"))) + (f": {shortened(doing)}" if doing else "")
 
 
 def _failing(step: StepState) -> str:
