@@ -4,9 +4,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from fieldedge.contract import Record
 from fieldedge.errors import ConfigError
+from fieldloop.cli import app
+from fieldloop.gateway.owners import FieldOwners
 from fieldloop.ingest import WITHDRAWN
 from fieldloop.validation.expectations import BELONGS_TO_SENDER
 from tests.ingest.cloud import Cloud, outcome_of, season_of
@@ -194,6 +197,24 @@ def test_the_seasons_of_the_device_before_stay_when_a_field_gets_another(cloud: 
     assert cloud.ingest().records_quarantined == 0
     rows = cloud.store.read("fields")
     assert dict(zip(rows["season"], rows["device_id"], strict=True)) == {SEASON - 1: "dev-00", SEASON: "dev-17"}
+
+
+def test_a_person_says_at_the_command_line_whose_a_field_is(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIELDLOOP_ROOT", str(tmp_path))
+    monkeypatch.setenv("FIELDLOOP_HOME", str(tmp_path / "home"))
+    (tmp_path / "params.yaml").touch()
+    cloud.sender()
+    key = cloud.registry.public_keys()["dev-00"]
+    command = ["register-device", "dev-00", key, "--field", "champion-00", "--field", FIELD]
+    said = CliRunner().invoke(app, command, catch_exceptions=False).output
+    assert f"it speaks for champion-00, {FIELD}" in said
+    owners = FieldOwners(tmp_path / "home" / "gateway" / "owners.json")
+    assert owners.registered() == {"champion-00": "dev-00", FIELD: "dev-00"}
+    command = ["register-device", "dev-17", "11" * 32, "--field", FIELD, "--instead-of", "dev-00"]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+    assert owners.registered()[FIELD] == "dev-17"
 
 
 def test_a_field_is_taken_from_its_registered_device_by_name_only(cloud: Cloud) -> None:

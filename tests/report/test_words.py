@@ -1,5 +1,7 @@
 """What the numbers say in words, also where they are not in Fieldloop's favour."""
 
+from dataclasses import replace
+
 import pytest
 
 from fieldloop.report import build_report, season_figures, season_markdown, terminal_summary
@@ -62,6 +64,13 @@ def test_an_error_that_grew_is_told_with_whether_the_model_changed() -> None:
 def test_lost_records_are_told() -> None:
     assert "none was lost" in transfer_sentence(figures(0.0))
     assert "3 were lost" in transfer_sentence(season_figures(losing(story(2006, "1", FIELDS), 2, ("2006/gone",))))
+
+
+def test_records_that_wait_are_told_and_are_not_lost() -> None:
+    told = story(2006, "1", FIELDS)
+    waits = replace(told, account={**told.account, "records_waiting": 12, "waiting": {"dev-00/ab": "its contract"}})
+    sentence = transfer_sentence(season_figures(waits))
+    assert "none was lost, and 12 wait for the version that knows their contract" in sentence
 
 
 def test_a_version_kept_back_is_told() -> None:
