@@ -40,12 +40,20 @@ def show_verdict(registered: RegisteredRef) -> None:
     if verdict["champion"]:
         rows.append({"model": f"champion (version {verdict['champion_version']})", **verdict["champion"]})
     create_table_artifact(table=rows, key="evaluation", description=verdict["reason"])
+    if verdict.get("floor"):
+        floor = verdict["floor"]
+        profits = [
+            {"followed": words, "USD/ha": round(floor[f"{name}_usd_ha"])}
+            for name, words in (("model", "the model"), ("rule", "the FAO-56 rule"), ("thresholds", "tuned thresholds"))
+        ]
+        create_table_artifact(table=profits, key="floor", description=floor["reason"])
 
 
 def show_compression(compressed: CompressedRef) -> None:
     """Every file side by side, what ships to each class of devices, and the front as a picture."""
     report = json.loads(Path(compressed.report).read_text())
-    create_table_artifact(table=compression_rows(report), key="compression", description=compressed.reason)
+    on = f"chosen on {report.get('chosen_on', '')}, judged on {report.get('judged_on', '')}"
+    create_table_artifact(table=compression_rows(report), key="compression", description=f"{compressed.reason}; {on}")
     classes = [
         {"devices": name, **{key: choice[key] for key in ("ships", "bytes", "reason", "parity_on", "timed_on")}}
         for name, choice in report["by_class"].items()

@@ -16,12 +16,15 @@ from fieldedge.errors import ReleaseError
 from fieldloop.compression import Compressed
 from fieldloop.evaluation import Absent, Scores, Verdict
 from fieldloop.registry import BUNDLE, REPORT, Champion, ModelRegistry, Registered, git_commit, model_card
-from fieldloop.training import NETWORK, WHAT_IFS, Trained, save_network
+from fieldloop.release import ReleaseRepository
+from fieldloop.settings import load_params, load_settings
+from fieldloop.steps import Loop, _none_lost
+from fieldloop.training import NETWORK, WHAT_IFS, Trained, save_network, train
 from fieldloop.workloads import WORKLOADS
 from fieldloop.workloads.agriculture.examples import save_examples
 from tests.conftest import CONTRACT, BundleMaker, crop_model
 from tests.postgres import PostgresServer, postgres_server, why_no_postgres
-from tests.small_training import PARAMS, small_examples
+from tests.small_training import DATA_HASH, PARAMS, small_examples
 
 COMMIT = "c" * 40
 EXAMPLE = np.zeros((4, len(CONTRACT.features)), np.float32)
@@ -288,6 +291,26 @@ def test_a_registry_from_before_has_its_best_champion_as_anchor_by_what_its_runs
     assert shelf.anchor("2", season=2009) == "3"
 
 
+@pytest.mark.slow
+def test_a_registry_without_a_champion_beside_a_release_was_lost_or_is_another_one(
+    shelf: Shelf, make_bundle: BundleMaker, tmp_path: Path
+) -> None:
+    root = tmp_path / "clone"
+    root.mkdir()
+    shutil.copyfile(Path(__file__).parents[1] / "params.yaml", root / "params.yaml")
+    loop = Loop(load_settings(root=root, home=root / "home"), "agriculture", load_params(root, "agriculture"))
+    none = shelf.why_none()
+    assert _none_lost(loop, shelf.registry, none) == none
+    ReleaseRepository(loop.workspace.tuf).publish(make_bundle("3"), "agriculture", "3", CONTRACT.hash)
+    lost = _none_lost(loop, shelf.registry, none)
+    assert isinstance(lost, Absent)
+    assert lost.is_damage
+    assert lost.reason.startswith("devices are offered version 3, and the registry knows of no champion")
+    shelf.register(shelf.trained("first"), PROMOTED, season=2009)
+    later = shelf.why_none(2006)
+    assert _none_lost(loop, shelf.registry, later) == later
+
+
 WAITING = replace(
     PROMOTED, is_promoted=False, waits_for_person=True, reason="waiting for a person: it passed the floor"
 )
@@ -345,8 +368,14 @@ def test_a_person_cannot_promote_what_devices_would_refuse(shelf: Shelf) -> None
 @pytest.mark.slow
 def test_another_worker_goes_on_from_the_registry_alone(either_shelf: Shelf, make_bundle: BundleMaker) -> None:
     shelf = either_shelf
-    trained = shelf.trained("first")
-    folder = Path(trained.folder)
+    folder = shelf.folder / f"run of {shelf.registry.name}"
+    url, artifacts = shelf.registry.client.tracking_uri, (shelf.folder / "artifacts").as_uri()
+    params = PARAMS.model_copy(update={"epochs": 1})
+    trained = train(
+        *("agriculture", small_examples(), params, folder, url, DATA_HASH, {}, lambda *_: None),
+        practise=lambda _network: small_examples(3, 4),
+        artifact_location=artifacts,
+    )
     weights = torch.load(folder / NETWORK, weights_only=True)
     shelf.register(trained, PROMOTED)
     bundle, report = make_bundle(), folder / "report.json"

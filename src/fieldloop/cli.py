@@ -228,9 +228,13 @@ def promote(
     """Make a model version the champion that the next release ships; who, when and why are kept on the version."""
     from fieldedge.workloads import WORKLOADS
     from fieldloop.registry import ModelRegistry
+    from fieldloop.workspace import workspace_of
 
     settings = load_settings()
     load_params(settings.root, workload)
+    kept = workspace_of(settings).mlflow
+    if not settings.mlflow_uri and not (kept / "mlflow.db").is_file():
+        raise ConfigError(f"{kept} has no models yet: run `retrain` first, or set FIELDLOOP_MLFLOW_URI")
     if not why.strip():
         raise ConfigError("a promotion needs a reason: --why 'what it was tried on, and what came of it'")
     contract = WORKLOADS[workload].contract

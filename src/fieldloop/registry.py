@@ -528,7 +528,8 @@ def shipping_card(compressed: Compressed) -> str:
         for name, choice in compressed.by_class.items()
     ]
     head = "| devices | file | size | why | numbers compared on | timed on |"
-    return "\n".join([f"In this bundle: {compressed.reason}.", "", head, "| --- " * 6 + "|", *rows])
+    on = f"Quantiser and rounding were chosen on {compressed.chosen_on}; files were judged on {compressed.judged_on}."
+    return "\n".join([f"In this bundle: {compressed.reason}.", "", head, "| --- " * 6 + "|", *rows, "", on])
 
 
 def _score_row(label: str, scores: Scores) -> str:

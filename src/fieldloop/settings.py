@@ -31,7 +31,9 @@ class Settings(BaseSettings):
     mlflow_artifacts: str = Field(
         default="", description="where MLflow keeps files beside such a database, a URI that every worker reaches"
     )
-    is_deployment: bool = Field(default=False, description="a deployment's clone: commit and tag data versions")
+    is_deployment: bool = Field(
+        default=False, description="a deployment's clone: commit and tag data; a person promotes"
+    )
     prefect_port: int = Field(default=0, ge=0, le=65535, description="`make ui`: Prefect; 0: 4200, or any that is free")
     mlflow_port: int = Field(default=0, ge=0, le=65535, description="`make ui`: MLflow; 0: 5000, or any that is free")
     pages_port: int = Field(

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fieldloop.compression import Material
-    from fieldloop.evaluation import Predict
+    from fieldloop.evaluation import Absent, Predict
     from fieldloop.field_data import SeasonStore
     from fieldloop.fleet import Fleet
     from fieldloop.ingest import IngestReport
-    from fieldloop.registry import ModelRegistry
+    from fieldloop.registry import Champion, ModelRegistry, StandingBundle
     from fieldloop.report import SeasonStory
     from fieldloop.simulation.world import FieldSpec
     from fieldloop.training import Practise, Trained
@@ -110,7 +110,7 @@ class RegisteredRef:
 
 @dataclass(frozen=True)
 class CompressedRef:
-    """The champion's small model: what ships and why. `bundle` is what was released of it before, where that stands.
+    """The champion's small model: what ships and why; `path` is its bundle where it was released before.
 
     `key` names the parameters and the code that compressed it.
     """
@@ -121,7 +121,6 @@ class CompressedRef:
     reason: str
     report: str
     key: str = ""
-    bundle: str = ""
 
 
 @dataclass(frozen=True)
@@ -360,7 +359,7 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: "Trained") -> 
     path = export_float32(load_network(folder), len(contract.features), _metadata(loop), folder / "challenger.onnx")
     held_out = _held_out_examples(loop)
     registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
-    found = registry.champion(contract.hash, data.season, trained.mlflow_run_id)
+    found = _none_lost(loop, registry, registry.champion(contract.hash, data.season, trained.mlflow_run_id))
     champion = found if isinstance(found, Champion) else None
     anchor = None
     if champion is not None:
@@ -397,6 +396,23 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: "Trained") -> 
     return RegisteredRef(registered.version, serving, registered.is_champion, registered.reason, str(written))
 
 
+def _none_lost(loop: Loop, registry: "ModelRegistry", found: "Champion | Absent") -> "Champion | Absent":
+    """The same, unless devices have a release and the registry no champion: then its store was lost or exchanged."""
+    from fieldloop.evaluation import Absent
+    from fieldloop.release import ReleaseRepository
+
+    if not isinstance(found, Absent) or registry.champion_version() is not None or not loop.workspace.tuf.is_dir():
+        return found
+    released = ReleaseRepository(loop.workspace.tuf).current(loop.workload)
+    if found.is_damage or released is None:
+        return found
+    return Absent(
+        f"devices are offered version {released.version}, and the registry knows of no champion: its store was lost, "
+        "or is another one",
+        is_damage=True,
+    )
+
+
 def compress_champion(loop: Loop, data: SnapshotRef, registered: RegisteredRef) -> CompressedRef:
     """The small model of the champion, if it is measured to be as good and as fast; otherwise float32.
 
@@ -408,14 +424,11 @@ def compress_champion(loop: Loop, data: SnapshotRef, registered: RegisteredRef) 
     registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
     champion = registry.describe(registered.champion_version)
     key = compression_key(loop.params.compression)
-    standing = registry.standing_bundle(
-        champion.version, key, loop.workspace.runs / f"released-{champion.version}-{key}"
-    )
+    standing = _standing_bundle(loop, registry, champion.version, key)
     if standing is not None:
         told = {**json.loads(standing.report.read_text()), "picture": str(standing.picture or "")}
         report = _write_json(standing.report, told)
-        bundle = str(standing.bundle)
-        return CompressedRef(champion.version, bundle, told["shipped"], told["reason"], str(report), key, bundle)
+        return CompressedRef(champion.version, str(standing.bundle), told["shipped"], told["reason"], str(report), key)
     folder = loop.workspace.runs / f"compressed-{champion.version}-{champion.mlflow_run_id[:12]}"
     bench = Bench(loop.settings.edge_python_path, loop.settings.root, loop.workload)
     material = compression_material(loop, data, champion.version)
@@ -463,10 +476,11 @@ def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> 
     from fieldloop.registry import PICTURE, REPORT, ModelRegistry
     from fieldloop.release import ReleaseRepository
 
-    if compressed.bundle:
-        bundle = Path(compressed.bundle)
+    registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
+    standing = _standing_bundle(loop, registry, compressed.version, compressed.key)
+    if standing is not None:
+        bundle = standing.bundle
     else:
-        registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
         bundle = _built_bundle(loop, data, compressed, registry)
         picture = Path(json.loads(Path(compressed.report).read_text())["picture"])
         measured = {REPORT: Path(compressed.report), **({PICTURE: picture} if picture.is_file() else {})}
@@ -474,6 +488,11 @@ def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> 
     contract = _contract(loop)
     released = ReleaseRepository(loop.workspace.tuf).publish(bundle, loop.workload, compressed.version, contract.hash)
     return ReleasedRef(released.version, released.sha256, released.bytes, str(bundle))
+
+
+def _standing_bundle(loop: Loop, registry: "ModelRegistry", version: str, key: str) -> "StandingBundle | None":
+    """What was released of a version under this key, fetched from the registry."""
+    return registry.standing_bundle(version, key, loop.workspace.runs / f"released-{version}-{key}")
 
 
 def _built_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef, registry: "ModelRegistry") -> Path:

@@ -1,6 +1,7 @@
 """The small file is small, answers as the big one in the session that devices run, and ships only if measured so."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from onnx import TensorProto, numpy_helper
 
 from fieldedge.inference import Model
 from fieldloop.compression import Bench, Compressed, Material, compress
+from fieldloop.compression.candidates import make_candidates
+from fieldloop.compression.choice import _key
 from fieldloop.inference import predictor
 from fieldloop.workloads.agriculture.examples import Examples
 from tests.compression.conftest import LENIENT, METADATA, PROJECT, PROJECT_PARAMS, FileOf, params
@@ -28,6 +31,45 @@ def test_the_pruned_8_bit_file_is_under_15_percent_of_the_float32_file(made: Com
     assert made.float32_bytes == file_of("float32").stat().st_size
     assert made.int8_bytes <= 0.15 * made.float32_bytes
     assert (made.shipped, made.path) == ("int8", str(file_of("int8-reduced-25")))
+
+
+def test_the_report_says_which_seasons_chose_and_which_judged(made: Compressed, material: Material) -> None:
+    assert made.chosen_on == f"{len(material.choosing.groups)} field-seasons of 2003"
+    assert made.judged_on == f"{len(material.held_out.groups)} field-seasons of 2005"
+
+
+def test_the_seasons_that_judge_a_file_choose_nothing_of_it(material: Material, tmp_path: Path) -> None:
+    least = params(search=LENIENT.search.model_copy(update={"keep": (), "autotune_trials": 2}))
+    other = replace(material.held_out, targets=material.held_out.targets[::-1].copy())
+    first = make_candidates(material, least, tmp_path / "a")
+    second = make_candidates(replace(material, held_out=other), least, tmp_path / "b")
+    assert first.compared == second.compared
+    assert [one.recipe for one in first.candidates] == [one.recipe for one in second.candidates]
+    assert [one.yield_rmse_t_ha for one in first.candidates] != [one.yield_rmse_t_ha for one in second.candidates]
+
+
+def _late_row(examples: Examples) -> Examples:
+    """The same but for the last row's yield: a harvest that was corrected."""
+    targets = examples.targets.copy()
+    targets[-1, 0] += 0.5
+    return replace(examples, targets=targets)
+
+
+def test_what_was_measured_is_known_by_all_that_it_depends_on(material: Material) -> None:
+    changed = [
+        material,
+        replace(material, held_out=_late_row(material.held_out)),
+        replace(material, training=_late_row(material.training)),
+        replace(material, choosing=_late_row(material.choosing)),
+        replace(material, calibration=material.calibration[:-1]),
+        replace(material, profits_of="other seasons"),
+        replace(material, metadata={**material.metadata, "contract": "another"}),
+        replace(material, model=material.model.model_copy(update={"seed": 4})),
+    ]
+    keys = [_key(one, LENIENT) for one in changed]
+    assert len(set(keys)) == len(changed)
+    assert _key(material, LENIENT) == keys[0]
+    assert _key(material, params(max_error_increase_pct=1.0)) == keys[0]  # a tolerance asks again and measures nothing
 
 
 def test_every_weight_matrix_of_the_body_is_stored_as_8_bit(file_of: FileOf) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fieldedge.bundles import FILES, Golden, parse_golden
+from fieldedge.bundles import FILES, Golden, parse_golden, parse_manifest
 from fieldedge.errors import ReleaseError
 from fieldedge.workloads import WORKLOADS
 from fieldloop.release import Lineage, build_bundle, try_bundle
@@ -31,6 +31,31 @@ def test_a_bundle_holds_the_five_files_uncompressed_and_says_where_it_comes_from
     assert manifest["version"] == "7"
     assert manifest["contract_hash"] == CONTRACT.hash
     assert manifest["data_hash"] == "d" * 32
+
+
+def test_a_bundle_says_by_which_data_and_parameters_it_was_made_small(make_bundle: Callable[..., Path]) -> None:
+    manifest = try_bundle(make_bundle("7").read_bytes(), CONTRACT)
+    assert (manifest.data_hash, manifest.compression_data_hash, manifest.compression_key) == (
+        "d" * 32,
+        "e" * 32,
+        "k" * 12,
+    )
+
+
+def test_a_device_reads_the_manifest_of_a_release_from_before_and_needs_all_that_it_had(
+    make_bundle: Callable[..., Path],
+) -> None:
+    with zipfile.ZipFile(make_bundle("7")) as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+    former = {name: value for name, value in manifest.items() if not name.startswith("compression_")}
+    read = parse_manifest(json.dumps(former).encode())
+    assert (read.version, read.compression_data_hash, read.compression_key) == ("7", "", "")
+    for name in former:
+        less = {other: value for other, value in former.items() if other != name}
+        with pytest.raises(ReleaseError, match=f"{name} is None; expected"):
+            parse_manifest(json.dumps(less).encode())
+    with pytest.raises(ReleaseError, match="compression_key is 7; expected str"):
+        parse_manifest(json.dumps({**former, "compression_key": 7}).encode())
 
 
 def test_a_device_accepts_what_is_built(make_bundle: Callable[..., Path]) -> None:

@@ -251,12 +251,12 @@ def _key(material: Material, params: CompressionParams) -> str:
 
 
 def compression_key(params: CompressionParams) -> str:
-    """12 hex digits over what makes a bundle of a given version: the parameters, and the code of this folder.
+    """12 hex digits over what makes a bundle of a given version: the parameters, the code of this folder and bundle.py.
 
-    Not the code that it uses besides: a change there is no reason to release a kept version with other bytes.
+    Not the code that they use besides: a change there is no reason to release a kept version with other bytes.
     """
-    digest = hashlib.sha256(params.model_dump_json().encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    digest, here = hashlib.sha256(params.model_dump_json().encode()), Path(__file__).parent
+    for path in (*sorted(here.glob("*.py")), here.parent / "release" / "bundle.py"):
         digest.update(path.name.encode() + _without_comments(path))
     return digest.hexdigest()[:12]
 

@@ -1,0 +1,60 @@
+"""The floor that a model must pass alone: the rule in the box and tuned thresholds live the same fields as it does."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fieldedge.workloads.agriculture.features import Array
+from fieldloop.settings import FloorParams
+from fieldloop.workloads.agriculture.floor import START_FRACTIONS, at_fractions, floor_profits, tuned_fractions
+from fieldloop.workloads.agriculture.policy_search import profits_usd_ha
+from fieldloop.workloads.agriculture.training_world import TrainingWorld
+from fieldloop.workloads.agriculture.what_if import live
+from tests.workloads.agriculture.test_practice import tables, world
+
+__all__ = ["tables", "world"]  # fixtures
+SMALL = FloorParams(fields=12, generations=3, population=6, seasons=16)
+
+
+def never(rows: Array) -> Array:
+    """A model by which every action costs more than it earns."""
+    outputs = np.zeros((len(rows), 5), np.float32)
+    outputs[:, :3] = np.float32([9.0, 10.0, 11.0])
+    return outputs
+
+
+def no_number(rows: Array) -> Array:
+    """A model that always abstains, so that the device's own rule decides."""
+    return np.full((len(rows), 5), np.nan, np.float32)
+
+
+@pytest.mark.slow
+def test_the_same_fields_are_lived_by_all_and_the_same_again(tables: dict[str, pd.DataFrame]) -> None:
+    found = floor_profits(tables, tables, no_number, SMALL)
+    assert found.model.shape == found.rule.shape == found.thresholds.shape == (SMALL.fields,)
+    np.testing.assert_array_equal(found.model, found.rule)  # who always abstains earns what the rule earns
+    again = floor_profits(tables, tables, no_number, SMALL)
+    np.testing.assert_array_equal(found.thresholds, again.thresholds)
+    assert found.depletion_fractions == again.depletion_fractions
+    assert found.mean_harvest_t_ha == pytest.approx(tables["harvests"]["yield_t_ha"].mean())
+
+
+@pytest.mark.slow
+def test_a_model_that_never_acts_earns_less_than_the_rule(tables: dict[str, pd.DataFrame]) -> None:
+    found = floor_profits(tables, tables, never, SMALL)
+    assert found.model.mean() < found.rule.mean() - 50.0
+
+
+@pytest.mark.slow
+def test_tuned_thresholds_earn_more_than_a_bad_setting_on_fields_that_they_were_not_tuned_on(
+    world: TrainingWorld,
+) -> None:
+    tuned = tuned_fractions(world, SMALL)
+    drawn = world.draw(24, 99)
+
+    def earned(fractions: np.ndarray) -> float:  # type: ignore[type-arg]  # (4,)
+        fields = drawn.tiled(1)
+        return float(profits_usd_ha(live(fields.fields, at_fractions(fractions, fields)), fields).mean())
+
+    assert earned(tuned) > earned(np.array([1.2, 1.2, 1.2, 1.2]))
+    assert earned(tuned) > earned(np.array(START_FRACTIONS)) - 20.0
