@@ -49,7 +49,7 @@ ATTACKS: list[Attack] = []
 
 
 def attack(
-    line: int, words: str, at_most_s: float = 60.0, at_most_mb: float = 1_000.0, is_quick: bool = True
+    line: int, words: str, at_most_s: float = 180.0, at_most_mb: float = 1_000.0, is_quick: bool = True
 ) -> Callable[[Callable[[Path], Outcome]], Callable[[Path], Outcome]]:
     """Register an attack under the line of the adversary's list that it belongs to.
 
