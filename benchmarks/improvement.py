@@ -310,6 +310,7 @@ def live(specs: Sequence[FieldSpec], deciders: Sequence[Decider]) -> list[FieldY
             years[i].rows["readings"].append(reading)
             if water or nitrogen:
                 operation = {"irrigation_mm": water, "nitrogen_kg_ha": nitrogen, "source": "recommendation"}
+                operation |= {"basis": "confirmed"}
                 years[i].rows["operations"].append({**_identity(specs[i], "operations", today), **operation})
         ripe = [i for i in growing if batch.is_finished[i]]
         for i in ripe:

@@ -72,7 +72,8 @@ def season_rows(field: Record, days: int = 40) -> dict[str, list[Record]]:
         for number, (day, night) in enumerate(zip(dates, draw.normal(12.0, 3.0, days), strict=True))
     ]
     operations = [
-        _dated(field, "operations", day) | {"irrigation_mm": 25.0, "nitrogen_kg_ha": 0.0, "source": "practice"}
+        _dated(field, "operations", day)
+        | {"irrigation_mm": 25.0, "nitrogen_kg_ha": 0.0, "source": "practice", "basis": "confirmed"}
         for day in dates[::7]
     ]
     harvest = _dated(field, "harvests", f"{field['season']}-10-10") | {"yield_t_ha": 11.5}

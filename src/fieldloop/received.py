@@ -17,6 +17,7 @@ import pandas as pd
 from fieldedge.batches import Rows, open_batch
 from fieldedge.contract import Contract, Record, Table
 from fieldedge.errors import DataError
+from fieldedge.summary import MEASURED
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import UNKNOWN_SENDER, Held, read_envelope
 from fieldloop.validation.typed import MAX_ID_CHARS, arrow_schema, is_text
@@ -80,7 +81,7 @@ def open_received(held: Held, registry: DeviceRegistry, contract: Contract) -> R
             frames[name], unreadable[name] = _upgraded(contract, header["contract_hash"], table, rows, held.sha256)
     return Received(
         held,
-        _note(header, envelope.device_id, envelope.received_utc, tables, frames, unreadable),
+        _note(header, envelope.device_id, tables, frames, unreadable),
         {name: frame for name, frame in frames.items() if len(frame)},
         {name: frame for name, frame in unreadable.items() if len(frame)},
         {name: _ids(frames[name], unreadable.get(name)) for name in tables},
@@ -177,15 +178,14 @@ def _ids(*frames: pd.DataFrame | None) -> list[str]:
 def _note(
     header: Record,
     device_id: str,
-    received_utc: str,
     tables: Mapping[str, Rows],
     frames: Mapping[str, pd.DataFrame],
     unreadable: Mapping[str, pd.DataFrame],
 ) -> dict[str, Any]:
+    """What the accepted data keep of a batch: nothing of when it came, which its envelope says, or of a machine."""
     version = header.get("bundle_version")
     return {
         "device_id": device_id,
-        "received_utc": received_utc,
         "season": header["season"],
         "bundle_version": version if is_text(version, MAX_ID_CHARS) else None,
         "contract_hash": header["contract_hash"],
@@ -205,6 +205,7 @@ def _summary(value: Any) -> Any:
     if not isinstance(value, dict):
         return None
     try:
-        return value if len(json.dumps(value)) <= MAX_SUMMARY_CHARS else None
+        kept = {name: said for name, said in value.items() if name not in MEASURED}
+        return kept if len(json.dumps(kept)) <= MAX_SUMMARY_CHARS else None
     except (ValueError, RecursionError):
         return None

@@ -375,7 +375,9 @@ def season_messages(days: int, season: int = SEASON, harvest_t_ha: float | None 
     for day in range(days):
         messages.append({"kind": "decide", "date": day_of(day, season)})
         if day % 7 == 3:
-            done = dated("operations", day, season, irrigation_mm=20.0, nitrogen_kg_ha=0.0, source="override")
+            done = dated(
+                "operations", day, season, irrigation_mm=20.0, nitrogen_kg_ha=0.0, source="override", basis="confirmed"
+            )
             messages.append({"kind": "operation", "record": done})
         messages.append({"kind": "reading", "record": reading_record(day, season)})
     if harvest_t_ha is not None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldedge.batches import batch_id, pack, unpack
+from fieldedge.contract import Column, Contract, Table
 from fieldedge.errors import DataError
 from tests.edge.sample import AGRICULTURE, SEASON, field_record, reading_record
 
@@ -37,6 +38,31 @@ def test_numbers_travel_with_no_more_digits_than_a_sensor_has() -> None:
     reading = {**reading_record(0), "et0_mm": 6.123456789}
     content = unpack(pack(HEADER, {"readings": [reading]}, AGRICULTURE.contract))
     assert content["tables"]["readings"][0]["et0_mm"] == 6.123
+
+
+_VALUES = {
+    "float": st.floats(allow_nan=False, allow_infinity=False),
+    "int": st.integers(-(2**63), 2**63 - 1),
+    "str": st.text(st.characters(exclude_categories=("Cs",))),
+}
+
+
+@given(st.data())
+@settings(deadline=None)
+def test_an_arbitrary_table_comes_home_exactly_whatever_it_is_called(data: st.DataObject) -> None:
+    kinds = data.draw(st.lists(st.sampled_from(sorted(_VALUES)), min_size=1, max_size=6))
+    columns = tuple(Column(f"c{number}", kind, is_nullable=True) for number, kind in enumerate(kinds))  # type: ignore[arg-type]
+    name = data.draw(st.sampled_from(["readings", "recommendations", "harvests", "vibrations"]))
+    row = st.fixed_dictionaries({c.name: st.none() | _VALUES[c.kind] for c in columns})
+    rows = data.draw(st.lists(row, min_size=1, max_size=8))
+    contract = Contract("any", 1, (Table(name, columns, ()),), (), ())
+    assert unpack(pack({}, {name: rows}, contract))["tables"] == {name: rows}
+
+
+def test_a_column_of_another_table_keeps_its_seconds_since_1970() -> None:
+    contract = Contract("any", 1, (Table("windows", (Column("begin_s", "float", digits=None),), ()),), (), ())
+    rows = [{"begin_s": 1764374525.123456}]
+    assert unpack(pack({}, {"windows": rows}, contract))["tables"]["windows"] == rows
 
 
 def xz(content: object) -> bytes:

@@ -82,3 +82,28 @@ def test_no_workload_calls_its_own_contract_a_former_one(workload: Any) -> None:
 
 def test_agriculture_reads_the_contract_that_data_before_upgrades_is_of() -> None:
     assert WORKLOADS["agriculture"].contract.reads(REVISION_2)
+
+
+def test_digits_are_declared_and_a_column_that_asks_for_none_is_as_before() -> None:
+    plain = Column("epoch_s", "float")
+    rounded = replace(plain, digits=6)
+    hashes = {Contract("w", 1, (Table("t", (column,), ()),), (), ()).hash for column in (plain, rounded)}
+    assert len(hashes) == 2
+    without = replace(plain, digits=None)
+    assert Contract("w", 1, (Table("t", (plain,), ()),), (), ()).hash == (
+        Contract("w", 1, (Table("t", (without,), ()),), (), ()).hash
+    )
+
+
+def test_a_stored_record_of_a_former_contract_is_known_by_its_columns() -> None:
+    contract = WORKLOADS["agriculture"].contract
+    names = contract.table("operations").column_names
+    former = {name: "x" for name in names if name != "basis"}
+    said = {source: contract.current("operations", {**former, "source": source})["basis"] for source in SOURCES}
+    assert said == {"recommendation": "assumed", "override": "confirmed", "practice": "confirmed"}
+    today = {**former, "source": "recommendation", "basis": "confirmed"}
+    assert contract.current("operations", today) is today
+    assert contract.current("operations", {"record_id": "broken"}) == {"record_id": "broken"}
+
+
+SOURCES = ("recommendation", "override", "practice")

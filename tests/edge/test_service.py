@@ -58,6 +58,7 @@ def test_what_was_recommended_counts_as_done_unless_somebody_said_otherwise(farm
     advised = {a["date"] for a in farm.records("recommendations") if a["irrigation_mm"] + a["nitrogen_kg_ha"] > 0}
     assert "2006-05-01" in advised, "nitrogen falls due at planting"
     done = {operation["date"]: operation["source"] for operation in farm.records("operations")}
+    assert {operation["basis"] for operation in farm.records("operations")} == {"assumed"}
     assert done["2006-05-01"] == "recommendation"
 
 

@@ -299,6 +299,7 @@ def test_an_operation_recorded_after_the_season_was_sent_still_goes(
 ) -> None:
     send(lived, gateway.url)
     late = dated("operations", 1, irrigation_mm=5.0, nitrogen_kg_ha=0.0, source="override")
+    late["basis"] = "confirmed"
     with Store(lived.store) as store:
         store.add("operations", late)
     send(lived, gateway.url)
@@ -307,7 +308,7 @@ def test_an_operation_recorded_after_the_season_was_sent_still_goes(
 
 def correction(day: int) -> Record:
     """What a person says of a day after all."""
-    return dated("operations", day, irrigation_mm=7.5, nitrogen_kg_ha=0.0, source="override")
+    return dated("operations", day, irrigation_mm=7.5, nitrogen_kg_ha=0.0, source="override", basis="confirmed")
 
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, device: DeviceDirectory, act: Callable[[Store], None]) -> None:
@@ -532,3 +533,40 @@ def test_metadata_without_a_key_for_acknowledgements_says_that_the_gateway_is_to
     with pytest.raises(LinkError, match="names no key for acknowledgements of dev-00: update the gateway"):
         send(lived, gateway.url)
     assert len(list(lived.outbox.iterdir())) == 1
+
+
+@pytest.mark.parametrize("times", [(0.1, 0.1), (0.001, 123456.789)])
+def test_how_fast_a_machine_is_decides_nothing_of_what_is_sent(
+    lived: DeviceDirectory, gateway: GatewaySimulator, tmp_path: Path, times: tuple[float, float]
+) -> None:
+    """The same readings on a fast and on a slow machine make the same batch, to the last byte."""
+    batches = []
+    for number, latency_ms in enumerate(times):
+        device = DeviceDirectory(tmp_path / f"machine-{number}")
+        shutil.copytree(lived.root, device.root)
+        with Store(device.store) as store:
+            for day, record in enumerate(store.records(SEASON, "recommendations")):
+                slow = {**record, "latency_ms": round(latency_ms * (1 + day % 7), 3)}
+                store.replace("recommendations", slow, "another machine")
+        send(device, gateway.url)
+        batches.append(gateway.posts[-1])
+    assert batches[0] == batches[1]
+
+
+def test_whichever_release_advised_the_same_days_are_chosen(
+    lived: DeviceDirectory, gateway: GatewaySimulator, tmp_path: Path
+) -> None:
+    """Two releases of one model have other hashes, because each names its own run; the days do not depend on it."""
+    chosen = []
+    for number in range(4):
+        device = DeviceDirectory(tmp_path / f"run-{number}")
+        shutil.copytree(lived.root, device.root)
+        with Store(device.store) as store:
+            for record in store.records(SEASON, "recommendations"):
+                released = {**record, "bundle_sha256": hashlib.sha256(bytes([number])).hexdigest()}
+                store.replace("recommendations", released, "another release")
+        send(device, gateway.url)
+        tables = unpack(gateway.posts[-1])["tables"]
+        chosen.append([row["date"] for row in tables["recommendations"]])
+        assert len(gateway.posts[-1]) <= BUDGET_BYTES
+    assert all(dates == chosen[0] for dates in chosen)

@@ -31,6 +31,7 @@ from tests.edge.sample import (
     GatewaySimulator,
     Repository,
     bundle_files,
+    dated,
     day_of,
     field_record,
     onnx_model,
@@ -120,16 +121,52 @@ def test_an_override_takes_the_place_of_what_was_assumed(lived: DeviceDirectory,
     assert (code, said["outcome"], said["former"]) == (0, "corrected", assumed)
 
 
-def test_what_went_home_is_not_corrected(lived: DeviceDirectory, gateway: GatewaySimulator, capsys: Any) -> None:
+def test_what_went_home_stays_as_it_is_and_a_correction_is_one_more_record_that_counts(
+    lived: DeviceDirectory, gateway: GatewaySimulator, capsys: Any
+) -> None:
     call(capsys, lived, *OVERRIDE)
     assert main(["sync", "--dir", str(lived.root), "--gateway", gateway.url]) == 0
     capsys.readouterr()
-    before = operations(lived)
+    with Store(lived.store) as store:
+        before = store.records(SEASON, "operations")
     assert call(capsys, lived, *OVERRIDE)[1]["outcome"] == "unchanged"
-    code, out, err = call(capsys, lived, "override", "--date", day_of(2), "--nothing", "--why", "a mistake")
-    assert (code, out) == (1, None)
-    assert "what was sent cannot be changed" in err
-    assert operations(lived) == before
+    for _ in range(2):
+        code, out, _ = call(capsys, lived, "override", "--date", day_of(2), "--nothing", "--why", "a mistake")
+        assert (code, out["record"]["irrigation_mm"]) == (0, 0.0)
+    with Store(lived.store) as store:
+        (added,) = (record for record in store.records(SEASON, "operations") if record not in before)
+        assert [record for record in store.records(SEASON, "operations") if record != added] == before
+    assert added["record_id"] == f"{out['record']['record_id']}/2"
+    assert (added["irrigation_mm"], added["basis"], added["why"]) == (0.0, "confirmed", "a mistake")
+    (day,) = (day for day in call(capsys, lived, "history", "--days", "60")[1]["days"] if day["date"] == day_of(2))
+    assert (day["done_irrigation_mm"], day["why"]) == (0.0, "a mistake")
+    assert main(["sync", "--dir", str(lived.root), "--gateway", gateway.url]) == 0
+    last = unpack(list(gateway.received.values())[-1])["tables"]["operations"]
+    assert [record["record_id"] for record in last] == [added["record_id"]]
+
+
+def test_what_was_assumed_is_confirmed_before_and_after_it_went_home(
+    lived: DeviceDirectory, gateway: GatewaySimulator, capsys: Any
+) -> None:
+    with Store(lived.store) as store:
+        for day in (1, 2):
+            amounts = {"irrigation_mm": 20.0, "nitrogen_kg_ha": 0.0, "source": "recommendation"}
+            store.add("operations", dated("operations", day, **amounts, basis="assumed"))
+    assert call(capsys, lived, "confirm", "--date", day_of(1))[1]["outcome"] == "confirmed"
+    assert call(capsys, lived, "confirm", "--date", day_of(1))[1]["outcome"] == "unchanged"
+    assert main(["sync", "--dir", str(lived.root), "--gateway", gateway.url]) == 0
+    capsys.readouterr()
+    assert call(capsys, lived, "confirm", "--date", day_of(2))[1]["outcome"] == "confirmed"
+    assert call(capsys, lived, "confirm", "--date", day_of(2))[1]["outcome"] == "unchanged"
+    assert main(["sync", "--dir", str(lived.root), "--gateway", gateway.url]) == 0
+    tables = [unpack(body)["tables"].get("operations", []) for body in gateway.received.values()]
+    said = {r["record_id"].split("/operations/")[1]: r["basis"] for rows in tables for r in rows}
+    assert (said[day_of(1)], said[day_of(2)], said[f"{day_of(2)}/2"]) == ("confirmed", "assumed", "confirmed")
+
+
+def test_there_is_nothing_to_confirm_of_a_day_on_which_nothing_was_advised(lived: DeviceDirectory, capsys: Any) -> None:
+    code, _, err = call(capsys, lived, "confirm", "--date", day_of(10))
+    assert (code, "fieldedge override" in err) == (1, True)
 
 
 def test_the_service_may_note_the_recommendation_as_done_in_the_same_moment(

@@ -160,7 +160,6 @@ def _trace(season: int, version: str, batches: tuple[str, ...]) -> dict[str, Any
     notes = {
         batch: {
             "device_id": f"dev-{number:02d}",
-            "received_utc": f"{season}-11-01T12:00:{number % 60:02d}+00:00",
             "bundle_version": version,
             "records": {"fields": 1, "harvests": 1, "operations": 14, "readings": 38, "recommendations": 38},
         }

@@ -119,6 +119,7 @@ class Agent:
         """Decide with another model from now on."""
         self._model = None if booted is None else booted.model
         self.model_version = NO_MODEL if booted is None else booted.installed.version
+        self._bundle_sha256 = None if booted is None else booted.installed.bundle_sha256 or None
         reference = None if booted is None else booted.reference
         self._familiarity = None if reference is None else Familiarity(reference, self._workload.contract)
 
@@ -168,7 +169,8 @@ class Agent:
             self.keep("readings", _record(message))
             return None
         if kind == "operation":
-            self.keep("operations", _record(message))
+            # whoever tells of an operation says that it was done; messages of before say no basis
+            self.keep("operations", {"basis": "confirmed", **_record(message)})
             return None
         if kind == "harvest":
             self.keep("harvests", _record(message))
@@ -195,7 +197,12 @@ class Agent:
             return known
         recommendation = self._recommendation(field, today)
         record = recommendation.as_record(
-            season, field.record["region"], field_id, self.model_version, self._workload.contract.hash
+            season,
+            field.record["region"],
+            field_id,
+            self.model_version,
+            self._workload.contract.hash,
+            self._bundle_sha256,
         )
         self._workload.contract.table("recommendations").check(record, f"recommendation of {today}")
         record["latency_ms"] = round((time.perf_counter_ns() - started_ns) / 1e6, 3)

@@ -1,7 +1,8 @@
 """The form in which records travel: one compressed file, named by the SHA-256 of its bytes.
 
 A batch is self-describing JSON, tables as columns and rows, compressed with xz. Packing the same content gives the
-same bytes. Signing and sending are in `keys.py` and `uploads.py`.
+same bytes. A float travels with the digits that its column asks for, and exactly where it asks for none. Signing and
+sending are in `keys.py` and `uploads.py`.
 """
 
 import hashlib
@@ -24,8 +25,6 @@ MAX_XZ_BYTES = 64_000_000  # what unpacking itself may take; our own batches nee
 _OTHER_CONTAINERS = 1_000  # tables, their columns, and what a summary nests
 _PIECE_BYTES = 262_144
 DAY_TABLES = ("readings", "recommendations")
-DAY_DIGITS = 4  # significant; finer than any sensor here
-OUTCOME_DIGITS = 6
 
 
 def pack(header: Mapping[str, Any], tables: Mapping[str, Sequence[Record]], contract: Contract) -> bytes:
@@ -137,10 +136,9 @@ def _decompressed(data: bytes, max_bytes: int) -> bytes:
 
 
 def _as_rows(table: Table, records: Sequence[Record]) -> Record:
-    digits = DAY_DIGITS if table.name in DAY_TABLES else OUTCOME_DIGITS
-    rows = [[_rounded(record[name], digits) for name in table.column_names] for record in records]
+    rows = [[_rounded(record[column.name], column.digits) for column in table.columns] for record in records]
     return {"columns": list(table.column_names), "rows": rows}
 
 
-def _rounded(value: Any, digits: int) -> Any:
-    return float(f"{value:.{digits}g}") if isinstance(value, float) else value
+def _rounded(value: Any, digits: int | None) -> Any:
+    return float(f"{value:.{digits}g}") if digits is not None and isinstance(value, float) else value

@@ -25,7 +25,10 @@ Upgrade = Callable[[str, Record], Record]
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table, with its unit and the range that a true value can have."""
+    """One column of a table, with its unit and the range that a true value can have.
+
+    `digits` is how many significant digits of a float travel; None: exactly the value that is stored.
+    """
 
     name: str
     kind: Kind
@@ -35,6 +38,7 @@ class Column:
     is_nullable: bool = False
     choices: tuple[str, ...] = ()
     about: str = ""
+    digits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,9 @@ class Contract:
         """SHA-256 of the declaration, as 64 hex digits. Prose (`about`) does not count."""
 
         def plain(items: Sequence[Any]) -> list[dict[str, Any]]:
-            return [{k: v for k, v in asdict(item).items() if k != "about"} for item in items]
+            return [
+                {k: v for k, v in asdict(item).items() if k != "about" and (k, v) != ("digits", None)} for item in items
+            ]
 
         declared = {
             "workload": self.workload,
@@ -138,6 +144,24 @@ class Contract:
     def reads(self, contract_hash: str) -> bool:
         """Whether records of that contract can be read: it is this one, or a former one with an upgrade."""
         return contract_hash == self.hash or contract_hash in self.upgrades
+
+    def current(self, table_name: str, record: Record) -> Record:
+        """A record that a device stored, under this contract or a former one, as this one has it.
+
+        A store does not say of which contract a record is; its columns do. What lacks one is read by the latest upgrade
+        that fills it.
+        """
+        names = self.table(table_name).column_names
+        if all(name in record for name in names):
+            return record
+        for contract_hash in reversed(list(self.upgrades)):
+            try:
+                upgraded = self.upgraded(contract_hash, table_name, record)
+            except DataError:
+                continue  # it lacks more than that contract did
+            if all(name in upgraded for name in names):
+                return upgraded
+        return record
 
     def upgraded(self, contract_hash: str, table_name: str, record: Mapping[str, Any]) -> Record:
         """A record of the contract of that hash as this one has it; the one given stays as it is.

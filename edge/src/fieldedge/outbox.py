@@ -7,6 +7,7 @@ corrected meanwhile is read anew. A season's days are selected once, when its ou
 every occasion.
 """
 
+import hashlib
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,11 +22,12 @@ from fieldedge.contract import Contract, Record
 from fieldedge.durable import fsync_directory, write_durably
 from fieldedge.selection import DayCandidate, season_seed, select
 from fieldedge.store import Entry, PreparedBatch, Store
-from fieldedge.summary import season_summary
+from fieldedge.summary import MEASURED, season_summary
 from fieldedge.workloads import Workload
 
 OUTCOME_TABLES = ("fields", "operations", "harvests")
 ATTEMPTS = 3
+BUNDLE_NAME_BYTES = 32  # by which two hashes may differ in their compressed size, with a margin
 
 _log = logging.getLogger(__name__)
 
@@ -147,12 +149,18 @@ class Packer:
         return bool(self._store.records(season, "harvests")) or season < self._store.seasons()[-1]
 
     def _choose_dates(self, season: int, found: Mapping[str, Sequence[Entry]]) -> set[str]:
+        """The days whose batch fits into what is left of the budget.
+
+        Which bundle advised is known by a hash that no two releases share: the size is taken with one of the model's
+        version instead, so that the same readings choose the same days whenever their model was released.
+        """
+        sized = {table: [Entry(row.sequence, _as_sized(row.record)) for row in rows] for table, rows in found.items()}
         chosen = select(
             self._candidates({table: [entry.record for entry in found[table]] for table in DAY_TABLES}),
-            self._config.upload_budget_bytes - self._store.bytes_prepared(season),
+            self._config.upload_budget_bytes - self._store.bytes_prepared(season) - BUNDLE_NAME_BYTES,
             self._config.audit_fraction,
             season_seed(self._config.device_id, season),
-            lambda dates: len(self._pack(season, _on(dates, found))),
+            lambda dates: len(self._pack(season, _on(dates, sized))),
         )
         return {day.date for day in chosen}
 
@@ -181,16 +189,26 @@ class Packer:
         return position
 
     def _pack(self, season: int, entries: Mapping[str, Sequence[Entry]]) -> bytes:
+        """The batch of these records. Nothing in it was measured about this machine: its size chooses records."""
+        summary = season_summary(self._store, season, self._model_version)
         header = {
             "device_id": self._config.device_id,
             "workload": self._contract.workload,
             "contract_hash": self._contract.hash,
             "bundle_version": self._model_version,
             "season": season,
-            "summary": season_summary(self._store, season, self._model_version),
+            "summary": {name: value for name, value in summary.items() if name not in MEASURED},
         }
-        tables = {table: [entry.record for entry in rows] for table, rows in entries.items()}
+        tables = {
+            table: [self._contract.current(table, entry.record) for entry in rows] for table, rows in entries.items()
+        }
         return pack(header, tables, self._contract)
+
+
+def _as_sized(record: Record) -> Record:
+    if not record.get("bundle_sha256"):
+        return record
+    return {**record, "bundle_sha256": hashlib.sha256(str(record["model_version"]).encode()).hexdigest()}
 
 
 def _on(dates: Collection[str], entries: Mapping[str, Sequence[Entry]]) -> dict[str, list[Entry]]:

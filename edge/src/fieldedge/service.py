@@ -305,7 +305,7 @@ class Service:
             self.store.add_event("late_samples", f"samples of {day} came too late for its reading: {error}")
 
     def _apply(self, field: Record, today: str) -> None:
-        """What was recommended on the last days counts as done where nobody said otherwise."""
+        """What was recommended on the last days is assumed to be done where nobody said otherwise."""
         season, field_id = field["season"], field["field_id"]
         first = (date.fromisoformat(today) - timedelta(days=APPLIED_WITHIN_D)).isoformat()
         known = {operation["date"] for operation in self.store.records(season, "operations")}
@@ -325,6 +325,7 @@ class Service:
                     "irrigation_mm": advice["irrigation_mm"],
                     "nitrogen_kg_ha": advice["nitrogen_kg_ha"],
                     "source": "recommendation",
+                    "basis": "assumed",
                 },
             )
 

@@ -208,6 +208,11 @@ class Store:
         row = self._one(f"SELECT {_RECORD} FROM records WHERE record_id = ?", record_id)  # noqa: S608 - ours
         return None if row is None else self._sound(row)
 
+    def state(self, record_id: str) -> str | None:
+        """How far a record is on its way home; None where it is not stored."""
+        row = self._one("SELECT state FROM records WHERE record_id = ?", record_id)
+        return None if row is None else str(row[0])
+
     def records(self, season: int, table: str, state: str | None = None) -> list[Record]:
         """A season's records of one table by date; only those in `state`, if one is given."""
         return [entry.record for entry in self.entries(season, table, state)]

@@ -8,6 +8,8 @@ import numpy as np
 from fieldedge.contract import Record
 from fieldedge.store import Store
 
+MEASURED = ("bytes_collected", "latency_p50_ms", "latency_p99_ms")  # about a machine, not about its field
+
 
 def season_summary(store: Store, season: int | None, model_version: str) -> Record:
     """The figures of one season. What cannot be said yet is None."""

@@ -66,7 +66,7 @@ def season_trace(store: "SeasonStore", season: int) -> dict[str, Any]:
     """
     notes = {batch: note for batch, note in store.noted_batches().items() if note["season"] == season}
     batches = {
-        batch: {name: note.get(name) for name in ("device_id", "received_utc", "bundle_version", "records")}
+        batch: {name: note.get(name) for name in ("device_id", "bundle_version", "records")}
         for batch, note in notes.items()
     }
     recommendation = _largest_irrigation(store, season)

@@ -109,10 +109,10 @@ class SimulatedField:
         return applied
 
     def operation(self, day: str, applied: Applied, source: str = "practice") -> Record | None:
-        """The row of `operations` for what was applied on that day; None where it was nothing."""
+        """The row of `operations` for what was applied on that day; None where it was nothing. It was: `confirmed`."""
         if applied == Applied(0.0, 0.0):
             return None
-        return self._row("operations", day) | {**applied._asdict(), "source": source}
+        return self._row("operations", day) | {**applied._asdict(), "source": source, "basis": "confirmed"}
 
     def harvest(self) -> Record:
         """The row of `harvests`. Raises DataError while the crop still grows."""

@@ -107,6 +107,28 @@ def test_operations_outside_the_season_are_not_counted() -> None:
     np.testing.assert_array_equal(build_examples(whole(more)).targets, build_examples(whole(tables)).targets)
 
 
+def test_nothing_is_learned_of_what_was_only_assumed_to_be_done() -> None:
+    tables = frames(field_row(), days=DAYS)
+    all_known = build_examples(whole(tables))
+    operations = tables["operations"].copy()
+    operations.loc[operations.index[0], "basis"] = "assumed"
+    partly = build_examples(whole({**tables, "operations": operations}))
+    assert len(partly) == len(all_known) - 1
+    np.testing.assert_array_equal(partly.targets[-1], all_known.targets[-1])
+
+
+def test_what_was_said_last_of_a_day_counts() -> None:
+    tables = frames(field_row(), days=DAYS)
+    later = tables["operations"].iloc[:1].copy()
+    later["record_id"], later["irrigation_mm"] = later["record_id"] + "/2", 7.0
+    more = build_examples(whole({**tables, "operations": pd.concat([later, tables["operations"]])}))
+    corrected = tables["operations"].copy()
+    corrected.loc[corrected.index[0], "irrigation_mm"] = 7.0
+    instead = build_examples(whole({**tables, "operations": corrected}))
+    np.testing.assert_array_equal(more.targets, instead.targets)
+    np.testing.assert_array_equal(more.features, instead.features)
+
+
 def test_without_one_harvest_it_says_what_is_missing() -> None:
     tables = frames(field_row(), days=5)
     with pytest.raises(DataError, match=r"no harvested field-season .* rows of `harvests`"):

@@ -89,6 +89,7 @@ def _day(day: str, of: Mapping[str, Record | None]) -> Record:
         "done_irrigation_mm": done.get("irrigation_mm"),
         "done_nitrogen_kg_ha": done.get("nitrogen_kg_ha"),
         "done_by": done.get("source"),
+        "done_is": done.get("basis"),
         "why": done.get("why"),
         "rain_mm": reading.get("rain_mm"),
         "depletion_mm": advised.get("x_depletion_mm"),

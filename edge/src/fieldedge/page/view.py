@@ -140,7 +140,8 @@ def _season(store: Store) -> Season | None:
                 ]
                 for table in ("readings", "operations", "recommendations", "harvests")
             }
-            return Season(of_field, **tables)
+            last_said = {str(record.get("date")): record for record in tables["operations"]}
+            return Season(of_field, **{**tables, "operations": list(last_said.values())})
     return None
 
 

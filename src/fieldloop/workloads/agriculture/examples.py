@@ -146,6 +146,7 @@ def _field_seasons(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, _Field
         if key not in harvests:
             continue
         readings, operations, recommendations = (parts[n].get(key, empty[n]) for n in empty)
+        operations = operations.sort_values("record_id").drop_duplicates("date", keep="last")
         harvest = harvests[key]
         season = _FieldSeason(
             record, readings, operations, recommendations, str(harvest["date"]), float(harvest["yield_t_ha"])
@@ -155,11 +156,16 @@ def _field_seasons(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, _Field
 
 
 def _examples_of(season: _FieldSeason) -> tuple[Array, Array]:
-    """Features (n, F) after the day's action and targets (n, 3) of one field-season."""
+    """Features (n, F) after the day's action and targets (n, 3) of one field-season.
+
+    A day whose action is only assumed is no example: nobody said what was done, so nothing is learned of what it did.
+    """
     planting = str(season.record["planting_date"])
     days_total = days_between(planting, season.harvest_date) + 1
     irrigation, nitrogen = _applied_by_day(season.operations, planting, days_total)
     dap, rows = _rows_of(season, planting, days_total, irrigation, nitrogen)
+    is_known = ~np.isin(dap, _assumed_days(season.operations, planting))
+    dap, rows = dap[is_known], rows[is_known]
     if not len(rows):
         return np.empty((0, len(FEATURES)), np.float32), np.empty((0, 3), np.float32)
     rows = set_actions(rows, irrigation[dap], nitrogen[dap])
@@ -190,6 +196,11 @@ def _without_nan(reading: dict[str, Any] | None) -> dict[str, Any] | None:
     if reading is None:
         return None
     return {name: None if value != value else value for name, value in reading.items()}
+
+
+def _assumed_days(operations: pd.DataFrame, planting: str) -> list[int]:
+    """Days after planting of the actions that nobody confirmed."""
+    return [days_between(planting, str(day)) for day in operations["date"][operations["basis"] == "assumed"]]
 
 
 def _applied_by_day(operations: pd.DataFrame, planting: str, days_total: int) -> tuple[Array, Array]:

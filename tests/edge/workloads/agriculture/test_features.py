@@ -33,7 +33,7 @@ SAMPLED = {**field_record(), "initial_water_pct": 100.0}
 
 # Change a feature and this changes: then the contract's revision must change with it, or devices and models that
 # mean different things would take each other for friends.
-GOLDEN_REVISION = 2
+GOLDEN_REVISION = 3
 GOLDEN_ROW_AFTER_60_DAYS = {
     "dap": 60,
     "gdd_c_d": 795.7143,

@@ -31,7 +31,7 @@ class Agriculture:
     name = "agriculture"
     contract = Contract(
         workload="agriculture",
-        revision=2,
+        revision=3,
         tables=(
             tables.FIELDS,
             tables.READINGS,

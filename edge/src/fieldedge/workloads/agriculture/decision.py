@@ -78,7 +78,15 @@ class Recommendation:
         """Why, in sentences."""
         return tuple(reason.text for reason in self.why)
 
-    def as_record(self, season: int, region: str, field_id: str, model_version: str, contract_hash: str) -> Record:
+    def as_record(
+        self,
+        season: int,
+        region: str,
+        field_id: str,
+        model_version: str,
+        contract_hash: str,
+        bundle_sha256: str | None = None,
+    ) -> Record:
         """A row of table `recommendations`, with the reasons beside it."""
         record: dict[str, Any] = {
             "record_id": record_id(season, field_id, "recommendations", self.date),
@@ -93,6 +101,7 @@ class Recommendation:
             "yield_p90_t_ha": self.yield_p90_t_ha,
             "source": self.source,
             "model_version": model_version,
+            "bundle_sha256": bundle_sha256,
             "contract_hash": contract_hash,
             "data_age_days": self.data_age_days,
         }

@@ -4,9 +4,13 @@ Every row carries `record_id`, made from what the row is about, so that the same
 and arrives at most once. Dates are UTC, `YYYY-MM-DD`; the season is named by its harvest year.
 """
 
-from fieldedge.contract import Column, Feature, Output, Table
+from collections.abc import Iterable
+
+from fieldedge.contract import Column, Feature, Output, Record, Table
 
 PROBE_DEPTHS_CM = (15, 35, 75, 105)
+DAY_DIGITS = 4  # significant, on the wire; finer than any sensor here
+OUTCOME_DIGITS = 6
 
 _IDENTITY = (
     Column("record_id", "str", about="season/field/table/date"),
@@ -24,18 +28,35 @@ FIELDS = Table(
         Column("crop", "str", choices=("maize",)),
         Column("soil", "str", about="USDA texture class"),
         Column("planting_date", "date", "UTC"),
-        Column("field_capacity_m3_m3", "float", "m3/m3", 0.05, 0.60),
-        Column("wilting_point_m3_m3", "float", "m3/m3", 0.01, 0.45),
-        Column("saturation_m3_m3", "float", "m3/m3", 0.20, 0.75),
-        Column("root_depth_max_m", "float", "m", 0.3, 3.0),
-        Column("initial_water_pct", "float", "% of TAW", 0.0, 120.0, is_nullable=True, about="soil sample at planting"),
-        Column("application_efficiency", "float", "1", 0.3, 1.0),
-        Column("irrigation_capacity_mm", "float", "mm/day", 0.0, 100.0, about="0 where there is no irrigation"),
-        Column("water_allowance_mm", "float", "mm/season", 0.0, 3000.0),
-        Column("grain_price_usd_t", "float", "USD/t", 20.0, 2000.0),
-        Column("water_price_usd_mm", "float", "USD/(mm ha)", 0.0, 20.0),
-        Column("nitrogen_price_usd_kg", "float", "USD/kg", 0.0, 10.0),
-        Column("fixed_cost_usd_ha", "float", "USD/ha", 0.0, 10000.0),
+        Column("field_capacity_m3_m3", "float", "m3/m3", 0.05, 0.60, digits=OUTCOME_DIGITS),
+        Column("wilting_point_m3_m3", "float", "m3/m3", 0.01, 0.45, digits=OUTCOME_DIGITS),
+        Column("saturation_m3_m3", "float", "m3/m3", 0.20, 0.75, digits=OUTCOME_DIGITS),
+        Column("root_depth_max_m", "float", "m", 0.3, 3.0, digits=OUTCOME_DIGITS),
+        Column(
+            "initial_water_pct",
+            "float",
+            "% of TAW",
+            0.0,
+            120.0,
+            is_nullable=True,
+            about="soil sample at planting",
+            digits=OUTCOME_DIGITS,
+        ),
+        Column("application_efficiency", "float", "1", 0.3, 1.0, digits=OUTCOME_DIGITS),
+        Column(
+            "irrigation_capacity_mm",
+            "float",
+            "mm/day",
+            0.0,
+            100.0,
+            about="0 where there is no irrigation",
+            digits=OUTCOME_DIGITS,
+        ),
+        Column("water_allowance_mm", "float", "mm/season", 0.0, 3000.0, digits=OUTCOME_DIGITS),
+        Column("grain_price_usd_t", "float", "USD/t", 20.0, 2000.0, digits=OUTCOME_DIGITS),
+        Column("water_price_usd_mm", "float", "USD/(mm ha)", 0.0, 20.0, digits=OUTCOME_DIGITS),
+        Column("nitrogen_price_usd_kg", "float", "USD/kg", 0.0, 10.0, digits=OUTCOME_DIGITS),
+        Column("fixed_cost_usd_ha", "float", "USD/ha", 0.0, 10000.0, digits=OUTCOME_DIGITS),
         Column("practice", "str", about="who decides: rainfed, calendar, threshold, fieldloop"),
     ),
     key=("record_id",),
@@ -46,13 +67,16 @@ READINGS = Table(
     "readings",
     (
         *_DATED,
-        Column("tmin_c", "float", "degC", -45.0, 40.0),
-        Column("tmax_c", "float", "degC", -35.0, 55.0),
-        Column("rain_mm", "float", "mm/day", 0.0, 450.0),
-        Column("et0_mm", "float", "mm/day", 0.0, 20.0, about="FAO-56 reference evapotranspiration"),
-        *(Column(f"vwc_{depth}cm_m3_m3", "float", "m3/m3", 0.0, 0.75, is_nullable=True) for depth in PROBE_DEPTHS_CM),
-        Column("ndvi", "float", "1", -0.3, 1.0, is_nullable=True, about="drone flights only"),
-        Column("ndre", "float", "1", -0.3, 1.0, is_nullable=True, about="drone flights only"),
+        Column("tmin_c", "float", "degC", -45.0, 40.0, digits=DAY_DIGITS),
+        Column("tmax_c", "float", "degC", -35.0, 55.0, digits=DAY_DIGITS),
+        Column("rain_mm", "float", "mm/day", 0.0, 450.0, digits=DAY_DIGITS),
+        Column("et0_mm", "float", "mm/day", 0.0, 20.0, about="FAO-56 reference evapotranspiration", digits=DAY_DIGITS),
+        *(
+            Column(f"vwc_{depth}cm_m3_m3", "float", "m3/m3", 0.0, 0.75, is_nullable=True, digits=DAY_DIGITS)
+            for depth in PROBE_DEPTHS_CM
+        ),
+        Column("ndvi", "float", "1", -0.3, 1.0, is_nullable=True, about="drone flights only", digits=DAY_DIGITS),
+        Column("ndre", "float", "1", -0.3, 1.0, is_nullable=True, about="drone flights only", digits=DAY_DIGITS),
     ),
     key=("record_id",),
     about="one row per field and day, as the sensors saw it",
@@ -62,17 +86,19 @@ OPERATIONS = Table(
     "operations",
     (
         *_DATED,
-        Column("irrigation_mm", "float", "mm", 0.0, 150.0),
-        Column("nitrogen_kg_ha", "float", "kg/ha", 0.0, 300.0),
+        Column("irrigation_mm", "float", "mm", 0.0, 150.0, digits=OUTCOME_DIGITS),
+        Column("nitrogen_kg_ha", "float", "kg/ha", 0.0, 300.0, digits=OUTCOME_DIGITS),
         Column("source", "str", choices=("practice", "recommendation", "override")),
+        Column("basis", "str", choices=("confirmed", "assumed"), about="assumed: advised, and nobody said otherwise"),
     ),
     key=("record_id",),
-    about="one row per field and day on which water or nitrogen was applied: what was really done",
+    about="one row per field and day on which water or nitrogen was applied; what is said of a day after it went home "
+    "is one more, `…/date/2` and so on, and the last one counts",
 )
 
 HARVESTS = Table(
     "harvests",
-    (*_DATED, Column("yield_t_ha", "float", "t/ha dry grain", 0.0, 30.0)),
+    (*_DATED, Column("yield_t_ha", "float", "t/ha dry grain", 0.0, 30.0, digits=OUTCOME_DIGITS)),
     key=("record_id",),
     about="one row per field and season",
 )
@@ -92,20 +118,40 @@ def recommendations_table(features: tuple[Feature, ...]) -> Table:
         "recommendations",
         (
             *_DATED,
-            Column("irrigation_mm", "float", "mm", 0.0, 150.0),
-            Column("nitrogen_kg_ha", "float", "kg/ha", 0.0, 300.0),
-            Column("yield_p10_t_ha", "float", "t/ha", -5.0, 35.0, is_nullable=True),
-            Column("yield_p50_t_ha", "float", "t/ha", -5.0, 35.0, is_nullable=True),
-            Column("yield_p90_t_ha", "float", "t/ha", -5.0, 35.0, is_nullable=True),
+            Column("irrigation_mm", "float", "mm", 0.0, 150.0, digits=DAY_DIGITS),
+            Column("nitrogen_kg_ha", "float", "kg/ha", 0.0, 300.0, digits=DAY_DIGITS),
+            Column("yield_p10_t_ha", "float", "t/ha", -5.0, 35.0, is_nullable=True, digits=DAY_DIGITS),
+            Column("yield_p50_t_ha", "float", "t/ha", -5.0, 35.0, is_nullable=True, digits=DAY_DIGITS),
+            Column("yield_p90_t_ha", "float", "t/ha", -5.0, 35.0, is_nullable=True, digits=DAY_DIGITS),
             Column("source", "str", choices=("model", "fao56")),
             Column("model_version", "str"),
+            Column("bundle_sha256", "str", is_nullable=True, about="the bundle that was installed; none without one"),
             Column("contract_hash", "str"),
             Column("data_age_days", "int", "d", 0, 400),
-            *(Column(f"x_{feature.name}", "float", feature.unit, about="the model's input") for feature in features),
+            *(
+                Column(f"x_{feature.name}", "float", feature.unit, about="the model's input", digits=DAY_DIGITS)
+                for feature in features
+            ),
         ),
         key=("record_id",),
         about="one row per field and day that the device chose to send",
     )
+
+
+MAX_SAID_AGAIN = 9
+
+
+def said_last(operations: Iterable[Record]) -> list[Record]:
+    """Of each day what was said last of it, by date: a row that went home already is superseded, not changed."""
+    last: dict[str, Record] = {}
+    for record in sorted(operations, key=lambda record: str(record.get("record_id"))):
+        last[str(record.get("date"))] = record
+    return [last[day] for day in sorted(last)]
+
+
+def said_again(identity: str, times: int) -> str:
+    """The identity of what is said of a day for the `times`-th time."""
+    return identity if times == 1 else f"{identity}/{times}"
 
 
 def record_id(season: int, field_id: str, table: str, day: str) -> str:

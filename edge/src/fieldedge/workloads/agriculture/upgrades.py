@@ -6,9 +6,19 @@ after it. Hashes and upgrades that stand here are never changed: accepted data a
 
 from collections.abc import Mapping
 
-from fieldedge.contract import Upgrade
+from fieldedge.contract import Record, Upgrade
 
 # The last contract before accepted data said which it is of.
 REVISION_2 = "0a0ec91afe99b712a8db4946dfe24eef9a99d2f884704cf76717941788910117"
 
-UPGRADES: Mapping[str, Upgrade] = {}
+
+def from_revision_2(table: str, record: Record) -> Record:
+    """Nobody had confirmed what a device noted as done because it had advised it; which bundle advised is not known."""
+    if table == "operations":
+        return {**record, "basis": "assumed" if record["source"] == "recommendation" else "confirmed"}
+    if table == "recommendations":
+        return {**record, "bundle_sha256": None}
+    return record
+
+
+UPGRADES: Mapping[str, Upgrade] = {REVISION_2: from_revision_2}
