@@ -343,6 +343,7 @@ def test_a_wrong_floor_of_a_former_version_holds_up_nothing_and_is_mended_by_a_t
     assert not update(updated, CONTRACT, gateway.url, now=device_time(0)).changed
     repository.release(zipped(good_files("2")))
     assert update(updated, CONTRACT, gateway.url, now=device_time(0)).changed
+    assert kept_floor(updated) <= 29.0, "later metadata does not carry it along"
     update(updated, CONTRACT, gateway.url, now=device_time(0, is_trusted=True))
     assert kept_floor(updated) == 0.0
 

@@ -223,8 +223,8 @@ class Clock:
             witness.agreeing = witness.agreeing + 1 if abs(seen - now) <= AGREEMENT else 0
             if witness.agreeing >= WITNESSES and not (self._is_grounded and origin == self._carried_by):
                 self._is_confirmed = self._is_grounded = True  # who carried it here cannot confirm it as well
-                if origin != self._carried_by:
-                    self._sure, self._is_sure_confirmed = self._anchor, True
+            if witness.agreeing >= WITNESSES:
+                self._confirm_sure(now)
             if self._is_believed(witness, seen, now):
                 self._follow(seen, now, origin)
 
@@ -244,6 +244,13 @@ class Clock:
             is_ahead = all(time_ > now + AGREEMENT for time_, _ in witness.seen)
             return is_ahead and witness.is_steady and seen <= self._latest_after(now)
         return seen < now - AGREEMENT and not self._is_confirmed and seen >= self._floor and witness.is_live
+
+    def _confirm_sure(self, now: datetime) -> None:
+        """Two that agree confirm a time: a logger and the system clock, or two loggers; never one, over a restart too."""
+        if abs(now - self._ran(self._sure)) <= AGREEMENT:
+            self._is_sure_confirmed = True
+        elif sum(witness.agreeing >= WITNESSES for witness in self._witnesses.values()) > 1:
+            self._sure, self._is_sure_confirmed = self._anchor, True
 
     def _follow(self, seen: datetime, now: datetime, origin: str) -> None:
         """Take over a logger's time. It moves the floor only if it is near, or once another logger agrees."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from tuf.api.exceptions import (
     DownloadError,
@@ -21,7 +22,7 @@ from tuf.api.exceptions import (
     ExpiredMetadataError,
     RepositoryError,
 )
-from tuf.api.metadata import Metadata, TargetFile, Timestamp
+from tuf.api.metadata import Metadata, TargetFile
 from tuf.ngclient import FetcherInterface, Updater
 
 from fieldedge.clock import Clock, Reading, format_utc, parse_utc
@@ -165,6 +166,7 @@ def refreshed(directory: DeviceDirectory, mirror: Mirror, now: ReadClock) -> Ite
         ReleaseError: what it holds cannot be trusted, or has expired.
     """
     _forget_interrupted(directory)
+    _mend_floor(directory)
     said = now()
     clock = said if isinstance(said, Reading) else Reading(said, said, is_confirmed=True, is_trusted=False)
     with _staging(directory.staging) as staging:
@@ -193,24 +195,39 @@ def read_floor(directory: DeviceDirectory) -> datetime | None:
 
     Never later than what was accepted then can vouch for: a former version noted whatever the clock said.
     """
+    floor, expires = _noted_floor(directory), _accepted_expiry(directory)
+    if floor is None or expires is None:
+        return floor
+    return min(floor, expires - CLOCK_TOLERANCE)
+
+
+def _noted_floor(directory: DeviceDirectory) -> datetime | None:
     try:
-        floor = parse_utc(directory.time_floor.read_text(encoding="ascii"))
+        return parse_utc(directory.time_floor.read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None
-    expires = _accepted_expiry(directory)
-    return floor if expires is None else min(floor, expires - CLOCK_TOLERANCE)
 
 
 def _accepted_expiry(directory: DeviceDirectory) -> datetime | None:
-    try:
-        signed = Metadata[Timestamp].from_bytes((directory.trust / "timestamp.json").read_bytes()).signed
-    except (OSError, RepositoryError, *_MALFORMED):
-        return None
-    return signed.expires
+    """When the first of the metadata that this device has accepted expires."""
+    found: list[datetime] = []
+    for role in ("root", "timestamp", "snapshot", "targets"):
+        try:
+            found.append(Metadata[Any].from_bytes((directory.trust / f"{role}.json").read_bytes()).signed.expires)
+        except (OSError, RepositoryError, *_MALFORMED):
+            continue
+    return min(found, default=None)
+
+
+def _mend_floor(directory: DeviceDirectory) -> None:
+    """Write down a floor that lies beyond what was accepted as it is read: else later metadata would carry it along."""
+    noted, floor = _noted_floor(directory), read_floor(directory)
+    if noted is not None and floor is not None and floor < noted:
+        write_durably(directory.time_floor, floor.isoformat().encode())
 
 
 def _keep_floor(directory: DeviceDirectory, clock: Reading, seen: datetime) -> None:
-    floor = read_floor(directory)
+    floor = _noted_floor(directory)
     if clock.is_trusted or (clock.is_confirmed and (floor is None or seen > floor)):
         write_durably(directory.time_floor, seen.isoformat().encode())
 
