@@ -246,7 +246,7 @@ class Clock:
         return seen < now - AGREEMENT and not self._is_confirmed and seen >= self._floor and witness.is_live
 
     def _confirm_sure(self, now: datetime) -> None:
-        """Two that agree confirm a time: a logger and the system clock, or two loggers; never one, over a restart too."""
+        """Two that agree confirm a time: a logger and the system clock, or two loggers. One alone never does."""
         if abs(now - self._ran(self._sure)) <= AGREEMENT:
             self._is_sure_confirmed = True
         elif sum(witness.agreeing >= WITNESSES for witness in self._witnesses.values()) > 1:

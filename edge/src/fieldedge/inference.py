@@ -83,13 +83,16 @@ class Model:
         return options
 
     def _check_fits(self, contract: Contract) -> None:
-        metadata = self._session.get_modelmeta().custom_metadata_map
+        try:
+            metadata = self._session.get_modelmeta().custom_metadata_map
+            found = (_signature(self._session.get_inputs()), _signature(self._session.get_outputs()))
+        except self._failures as error:  # names that are no text
+            raise ReleaseError(f"the model does not load: {_first_line(error)}") from error
         check_contract_hash(metadata.get(METADATA_CONTRACT_HASH), contract, "the model's metadata")
         if metadata.get(METADATA_WORKLOAD) != contract.workload:
             raise ReleaseError(
                 f"the model is for {metadata.get(METADATA_WORKLOAD)!r}; this device runs {contract.workload!r}"
             )
-        found = (_signature(self._session.get_inputs()), _signature(self._session.get_outputs()))
         wanted = ([(INPUT, len(contract.features))], [(OUTPUT, len(contract.outputs))])
         if found != wanted:
             raise ReleaseError(f"the model maps {found[0]} to {found[1]}; expected {wanted[0]} to {wanted[1]}")

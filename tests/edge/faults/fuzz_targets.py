@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -28,6 +28,7 @@ from fieldedge.bundles import (
     FILES,
     GOLDEN,
     MANIFEST,
+    MODEL,
     REFERENCE,
     open_bundle,
     parse_golden,
@@ -37,6 +38,7 @@ from fieldedge.bundles import (
 from fieldedge.clock import Clock, parse_utc
 from fieldedge.config import DeviceConfig, DeviceDirectory, Table, read_config, write_config
 from fieldedge.errors import ConfigError, DataError, FieldloopError, LinkError, ReleaseError
+from fieldedge.inference import Model
 from fieldedge.keys import load_key, load_or_create_key, public_key_hex, sign
 from fieldedge.loggers import FORMATS, RawSample
 from fieldedge.mapping import Mapper
@@ -46,6 +48,7 @@ from fieldedge.sources.folder import FolderSource, read_folder_settings
 from fieldedge.sources.mqtt import read_mqtt_settings
 from fieldedge.stick import Stick, acknowledgement, read_acknowledgement, take_acknowledgements, update_from_stick
 from fieldedge.store import Store
+from fieldedge.trial import Trials
 from fieldedge.updates import update
 from fieldedge.uploads import Gateway
 from tests.edge.raw_server import RawServer
@@ -157,6 +160,51 @@ def _bundle_part(name: str) -> Callable[[Path], Take]:
             open_bundle(zipped({**good_files(), name: data}), CONTRACT)
 
     return lambda _scratch: take
+
+
+def _signed_custom(scratch: Path) -> Take:
+    """What the signed metadata says of the bundle beside its hashes: any JSON, and what is none."""
+    directory, repository = _provisioned(scratch), Repository(scratch / "tuf")
+    stick = Stick(scratch / "stick")
+    files = zipped(good_files())
+
+    def take(data: bytes) -> None:
+        for folder in (directory.trust, stick.release):
+            shutil.rmtree(folder, ignore_errors=True)
+        directory.trust.mkdir()
+        shutil.copy(repository.trusted_root, directory.bootstrap_root)
+        try:
+            custom = json.loads(data)
+        except (ValueError, RecursionError):
+            custom = [data.hex()]
+        target = repository.release(files)
+        repository.targets["agriculture/bundle.zip"].unrecognized_fields["custom"] = custom
+        with suppress(Exception):  # what cannot be signed is not on a stick
+            repository.publish()
+        shutil.copytree(repository.metadata.parent, stick.release)
+        with refused(ReleaseError, LinkError):
+            update_from_stick(stick, directory, CONTRACT, _now)
+        target.unlink(missing_ok=True)
+
+    return take
+
+
+def _model_file(data: bytes) -> object:
+    """A model file, and what the walk through it lets by given to the runtime."""
+    return Model(data, CONTRACT)
+
+
+def _trials(scratch: Path) -> Take:
+    trials = Trials(scratch, CONTRACT)
+
+    def take(data: bytes) -> None:
+        (scratch / "trials.json").write_bytes(data)
+        trials.has_passed("0")
+        for said in (trials.failure("0"), trials.refusal("0")):
+            (said or "").encode()
+        trials.keep_passed("1")
+
+    return take
 
 
 def _batch_content(data: bytes) -> object:
@@ -440,6 +488,19 @@ def _pointers() -> list[bytes]:
     return [json.dumps({"format": 1, "active": slot, "former": former}).encode() for former in (None, slot)]
 
 
+def _customs() -> list[bytes]:
+    return [b'{"contract_hash": "0"}', b"[]", b'{"contract_hash": {"a": [1]}}']
+
+
+def _notes_of_trials() -> list[bytes]:
+    with tempfile.TemporaryDirectory() as scratch:
+        trials = Trials(Path(scratch), CONTRACT)
+        trials.keep_refused("0", "it loops")
+        trials.keep_failed("0", "it does not load")
+        trials.keep_passed("1")
+        return [(Path(scratch) / "trials.json").read_bytes()]
+
+
 def _marks() -> list[bytes]:
     return [b'{"one.jsonl": {"inode": 12, "offset": 5, "lines": 1, "crc": 7, "edges": "00"}}']
 
@@ -466,6 +527,11 @@ _TARGETS = (
         lambda: [acknowledgement(DEVICE_ID, frozenset({"0" * 64}))],
     ),
     Target("stick", _stick, _tuf),
+    Target(
+        "signed custom", _signed_custom, lambda: [b'{"contract_hash": "0"}', b"[]", b'{"contract_hash": {"a": [1]}}']
+    ),
+    Target("model file", _plain(_model_file, ReleaseError), lambda: [good_files()[MODEL]]),
+    Target("trials", _trials, _notes_of_trials),
     Target("gateway's answer", _gateway_answer, _answers),
     Target("update server's answer", _update_answer, _signed_answers),
     Target("model pointer", _pointer, _pointers),
