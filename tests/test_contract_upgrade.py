@@ -1,0 +1,130 @@
+"""A deployment under today's contract, with what the code before it left there: data, a device, batches, an inbox."""
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from fieldedge.batches import batch_id, pack
+from fieldedge.contract import Contract, Record
+from fieldedge.keys import sign
+from fieldedge.workloads.agriculture.upgrades import REVISION_2
+from fieldloop import steps
+from fieldloop.field_data import SeasonStore, restore
+from fieldloop.ingest import account_for
+from fieldloop.settings import Settings, load_params
+from fieldloop.workspace import Workspace, workspace_of
+from tests.sample_season import CONTRACT, SEASON, Sender, field_row, frames, season_rows
+
+PROJECT = Path(__file__).parents[1]
+NOT_YET = {"operations": {"basis"}, "recommendations": {"bundle_sha256"}}
+"""Columns that revision 2 did not have."""
+
+
+def of_revision_2(contract: Contract) -> Contract:
+    """A contract with revision 2's columns; its hash is not needed where this stands."""
+    tables = [
+        replace(t, columns=tuple(c for c in t.columns if c.name not in NOT_YET.get(t.name, ())))
+        for t in contract.tables
+    ]
+    return replace(contract, tables=tuple(tables), upgrades={})
+
+
+class Deployment:
+    """A deployment's clone."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "data").mkdir(parents=True)
+        (root / ".dvc").mkdir()
+        for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore", "data/.gitignore", ".gitignore", "params.yaml"):
+            shutil.copyfile(PROJECT / name, root / name)
+        self.git("init", "--quiet")
+        self.git("config", "user.name", "The deployment")
+        self.git("config", "user.email", "deployment@example.org")
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", "The project")
+        self.space: Workspace = workspace_of(self.settings())
+        self.gateway = self.space.inbox.parent
+        self.sender = Sender(self.gateway)
+
+    def settings(self) -> Settings:
+        return Settings(root=self.root, is_deployment=True)
+
+    def loop(self) -> steps.Loop:
+        return steps.new_loop(self.settings(), "agriculture", load_params(self.root, "agriculture"))
+
+    def git(self, *arguments: str) -> str:
+        command = ["git", "-C", str(self.root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    def accept_as_revision_2(self) -> None:
+        """Two fields' seasons, in files that say of no contract."""
+        store = SeasonStore(self.space.seasons, of_revision_2(CONTRACT), self.space.quarantine)
+        for table, rows in frames(field_row(1), field_row(2), days=9).items():
+            store.accept(table, rows, "history")
+        (self.space.seasons / "contract.json").unlink()
+        for path in self.space.seasons.rglob("*.parquet"):
+            content = pq.read_table(path, partitioning=None).replace_schema_metadata(None)
+            pq.write_table(content, path, compression="zstd")
+
+    def hold_as_revision_2(self, folder: Path, tables: dict[str, list[Record]]) -> str:
+        """A batch of revision 2 in an inbox that has all batches in one folder."""
+        header = {"device_id": "dev-00", "workload": "agriculture", "contract_hash": REVISION_2, "season": SEASON}
+        data = pack(header, tables, of_revision_2(CONTRACT))
+        key = self.sender._key
+        envelope = {"device_id": "dev-00", "signature": sign(key, data), "received_utc": "2006-11-01T12:00:00+00:00"}
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{batch_id(data)}.json").write_text(json.dumps(envelope))
+        (folder / f"{batch_id(data)}.batch").write_bytes(data)
+        return batch_id(data)
+
+    def content(self) -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in self.space.seasons.rglob("*.parquet")}
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.setenv(name, os.devnull)
+    return Deployment(tmp_path / "clone")
+
+
+def test_data_devices_and_batches_of_the_contract_before_live_on_under_todays(deployment: Deployment) -> None:
+    tables = season_rows(field_row(0, device_id="dev-00"), days=8)
+    deployment.accept_as_revision_2()
+    before = deployment.content()
+    waiting = deployment.hold_as_revision_2(deployment.space.inbox, tables)
+    registered = deployment.space.device_registry.read_bytes()
+
+    loop = deployment.loop()
+    ingested = steps.ingest_inbox(loop)
+
+    assert (ingested.batches, ingested.accepted, ingested.quarantined, ingested.refused) == (1, 12, 0, 0)
+    assert deployment.space.device_registry.read_bytes() == registered
+    store = SeasonStore(deployment.space.seasons, CONTRACT)
+    assert store.contract_hash() == CONTRACT.hash != REVISION_2
+    assert {store.contract_of(path) for _, path in store.partitions()} == {CONTRACT.hash}
+    assert len(store.read("readings")) == 9 + 9 + 8
+    assert set(store.read("operations")["basis"]) == {"confirmed"}
+    assert store.noted_batches()[waiting]["contract_hash"] == REVISION_2
+    account = account_for(deployment.space.inbox, store, deployment.space.quarantine)
+    assert (account.accepted, account.missing, account.waiting) == (12, (), {})
+
+    # Taken back: the version from before is committed, tagged and named.
+    (pointer,) = deployment.space.seasons.parent.glob("seasons-*.pointer")
+    assert pointer.name == f"seasons-{REVISION_2[:12]}.pointer"
+    assert deployment.git("show", f"season-{SEASON}:data/seasons.dvc") == pointer.read_text().strip()
+    shutil.copyfile(pointer, deployment.space.seasons.with_suffix(".dvc"))
+    shutil.rmtree(deployment.space.seasons)
+    assert restore(deployment.root, deployment.space.seasons)
+    assert deployment.content() == before
+
+    # And forward once more: what came in between is ingested again, from the inbox.
+    assert steps.ingest_inbox(deployment.loop()).accepted == 12
+    assert len(store.read("readings")) == 9 + 9 + 8
