@@ -1,10 +1,11 @@
 """What an adversary gets: every attack on the data, the devices and the releases, carried out on the real parts.
 
-    .venv/bin/python benchmarks/adversary.py [--only MODULE] [--line 19] [--quick]
+    .venv/bin/python benchmarks/adversary.py [--only MODULE [--renew]] [--line 19] [--quick]
 
 The attacks stand in `benchmarks/attacks/`, a module a room. Each runs in a process of its own whose time and memory are
 bounded and measured, those of its children too. Nothing may be accepted, nothing lost, and nothing hang. Part of a run
-(`--only`, `--line`, `--quick`) is shown, and written nowhere.
+(`--only`, `--line`, `--quick`) is shown, and written nowhere; with `--renew` the attacks of a room take the place of its
+former ones in the JSON.
 """
 
 import argparse
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", metavar="MODULE", choices=modules(), help="the attacks of one room")
     parser.add_argument("--line", type=int, help="the attacks of one line")
     parser.add_argument("--quick", action="store_true", help="without those that take minutes")
+    parser.add_argument("--renew", action="store_true", help="write what `--only` gave beside what the rest had given")
     options = parser.parse_args(arguments)
     attacks = [found for module in ([options.only] if options.only else modules()) for found in listed(module)]
     attacks = [
@@ -56,11 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{came['seconds']:>6.1f} {came['peak_mb']:>6.0f}  {came['detail']}",
             flush=True,
         )
+    if options.renew and options.only:
+        former = json.loads(RESULT.read_bytes())["by_attack"]
+        done += [came for came in former if came["module"] != options.only]
+        done.sort(key=lambda came: int(came["line"]))
     figures = summary(done)
     print()
     print_bars(figures["bars"], decimals=0)
     print(f"\n{len(done)} attacks; largest memory {figures['largest_mb']:.0f} MB, longest {figures['longest_s']:.1f} s")
-    if len(attacks) > 0 and not (options.only or options.line or options.quick):
+    is_whole = not options.only or options.renew
+    if len(attacks) > 0 and is_whole and not (options.line or options.quick):
         RESULT.write_text(json.dumps(figures, indent=1) + "\n")
         print(f"written to {RESULT.relative_to(ROOT)}")
     return int(not done or any(not bar["is_met"] for bar in figures["bars"]))
