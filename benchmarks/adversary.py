@@ -4,8 +4,8 @@
 
 The attacks stand in `benchmarks/attacks/`, a module a room. Each runs in a process of its own whose time and memory are
 bounded and measured, those of its children too. Nothing may be accepted, nothing lost, and nothing hang. Part of a run
-(`--only`, `--line`, `--quick`) is shown, and written nowhere; with `--renew` the attacks of a room take the place of its
-former ones in the JSON.
+(`--only`, `--line`, `--quick`) is shown, and written nowhere; with `--renew` the attacks of a room take the place of
+its former ones in the JSON.
 """
 
 import argparse
