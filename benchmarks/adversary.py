@@ -132,7 +132,8 @@ def watched(process: psutil.Popen, at_most_s: float, at_most_mb: float) -> tuple
     for member in family.values():
         if member.is_running():
             member.kill()
-    psutil.wait_procs(family.values(), timeout=ENDED_WITHIN_S)
+    others = [member for member in family.values() if member.pid != process.pid]  # whose exit code is its own to take
+    psutil.wait_procs(others, timeout=ENDED_WITHIN_S)
     process.wait()
     return peak_mb, seconds, past
 

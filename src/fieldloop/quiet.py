@@ -67,6 +67,12 @@ KNOWN_WARNINGS = (
         r"`isinstance\(treespec, LeafSpec\)` is deprecated",
         "Lightning and torch's exporter ask torch's own trees in torch's own former way",
     ),
+    KnownWarning(
+        UserWarning,
+        r"mlflow\.types\.type_hints",
+        r".*Any type hint is inferred as AnyType",
+        "MLflow speaks of its own classes, when it is imported",
+    ),
 )
 
 

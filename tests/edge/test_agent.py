@@ -378,6 +378,13 @@ class Process:
         assert self.popen.stdout is not None
         return json.loads(self.popen.stdout.readline())
 
+    def kill(self) -> None:
+        self.popen.send_signal(signal.SIGKILL)
+        self.popen.wait()
+        for stream in (self.popen.stdin, self.popen.stdout):
+            assert stream is not None
+            stream.close()
+
 
 def test_what_was_answered_survives_kill_9_and_a_replay_continues(
     device: DeviceDirectory, repository: Repository, gateway: GatewaySimulator
@@ -390,8 +397,7 @@ def test_what_was_answered_survives_kill_9_and_a_replay_continues(
         process.send(message)
         if message["kind"] in ("field", "decide"):
             answered.append(process.answer())
-    process.popen.send_signal(signal.SIGKILL)
-    process.popen.wait()
+    process.kill()
     with Store(device.store) as store:
         assert store.records(SEASON, "recommendations") == [
             {name: value for name, value in answer.items() if name != "kind"} for answer in answered[1:]

@@ -182,11 +182,17 @@ def test_retraining_comes_every_monday_and_the_season_waits_to_be_asked(orchestr
 def test_a_worker_lives_the_season_once_repeats_only_what_is_gone_and_then_retrains(orchestrated: Orchestrated) -> None:
     clone = orchestrated.clone
     with orchestrated.worker() as log:
+        waiting = orchestrated.run_deployment("season")
+        assert waiting["state_type"] == "FAILED", "in a deployment a person promotes the first model"
+        assert "waiting for a person" in log.read_text()
+        assert "Cached" not in orchestrated.tasks_of(waiting).values()
+        promoted = clone.command("promote", "agriculture", "1", "--why", "it was tried on this test's two fields")
+        assert promoted.code == 0, promoted.stderr
+
         first = orchestrated.run_deployment("season")
         assert first["state_type"] == "COMPLETED", log.read_text()[-LOG_TAIL_CHARACTERS:]
         (turn,) = seasons_of(clone)
         assert (turn["season"], turn["devices"], turn["records_lost"]) == (2006, 2, 0)
-        assert "Cached" not in orchestrated.tasks_of(first).values()
         tags = subprocess.run(["git", "tag"], cwd=clone.root, capture_output=True, text=True, check=True).stdout
         assert tags.split() == ["season-2005", "season-2006"]
         keys = {row["key"] for row in orchestrated.found("artifacts")}

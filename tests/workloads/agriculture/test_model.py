@@ -37,7 +37,7 @@ def test_quantiles_never_cross_however_far_the_inputs(network: CropModel) -> Non
 
 
 def test_an_untrained_network_already_speaks_of_plausible_fields(network: CropModel) -> None:
-    mean = network(torch.rand(500, FEATURES) * 2 - 1).mean(dim=0)
+    mean = network(torch.rand(500, FEATURES) * 2 - 1).mean(dim=0).detach()
     assert 5.0 < float(mean[1]) < 13.0
     assert 0.0 < float(mean[3]) < 250.0
 
@@ -84,7 +84,7 @@ def scaled(**values: float) -> torch.Tensor:
 
 def change(network: CropModel, action: dict[str, float], **values: float) -> torch.Tensor:
     """What the action changes in the outputs (5,)."""
-    return (network(scaled(**values, **action)) - network(scaled(**values)))[0]
+    return (network(scaled(**values, **action)) - network(scaled(**values)))[0].detach()
 
 
 def gain_kg(network: CropModel, water_mm: float, **values: float) -> float:
