@@ -110,7 +110,9 @@ def test_strangers_who_hold_connections_shut_no_device_out(start: Start, limits:
     server = start(headers_s=10 * PATIENCE_S, idle_s=10 * PATIENCE_S, **limits)
     with ExitStack() as strangers:
         for _ in range(60):
-            strangers.enter_context(connect(server, said))
+            stranger = strangers.enter_context(connect(server, said))
+            if said.endswith(b"\r\n\r\n"):
+                assert stranger.recv(100).startswith(b"HTTP/1.1 200 ")  # from now on it only holds on
         assert upload(server) == 201
         assert len(server.connections) <= 20
 
