@@ -211,4 +211,7 @@ def test_a_worker_lives_the_season_once_repeats_only_what_is_gone_and_then_retra
         assert retrain["state_type"] == "COMPLETED", log.read_text()[-LOG_TAIL_CHARACTERS:]
         assert orchestrated.tasks_of(retrain)["validate"] == "Cached"
         assert orchestrated.tasks_of(retrain)["train"] == "Completed"
-    assert connections_beyond(clone.watch) == []  # by prefect.toml and prefect.yaml alone
+    # Of the worker and its runs, by prefect.toml and prefect.yaml alone. Prefect's own server asks GitHub for a list of
+    # worker types when a pool is made; that is no run's, and without an answer it takes its own copy.
+    spoken = [line for line in connections_beyond(clone.watch) if " prefect server start " not in line]
+    assert spoken == []
