@@ -66,8 +66,6 @@ def make_bundle(tmp_path: Path) -> BundleMaker:
                 compression_data_hash="e" * 32,
                 compression_key="k" * 12,
                 git_commit="c" * 40,
-                mlflow_run_id="run",
-                created_utc="2026-01-01T00:00:00+00:00",
             ),
             golden=Golden(features, outputs),
             golden_tolerance=0.01,

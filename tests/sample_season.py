@@ -89,6 +89,7 @@ def recommendation_row(field: Record, day: str) -> Record:
         "yield_p90_t_ha": 12.0,
         "source": "model",
         "model_version": "3",
+        "bundle_sha256": "b" * 64,
         "contract_hash": CONTRACT.hash,
         "data_age_days": 1,
         **{f"x_{feature.name}": (feature.minimum + feature.maximum) / 2 for feature in CONTRACT.features},

@@ -134,6 +134,9 @@ def test_a_version_carries_its_lineage_its_scores_its_signature_and_its_card(she
     trained = shelf.trained("first")
     registered = shelf.register(trained, PROMOTED)
     assert registered == shelf.registry.describe(registered.version)
+    assert trained.mlflow_run_id in shelf.registry.card(registered.version)
+    assert trained.mlflow_run_id not in shelf.registry.bundle_card(registered.version)
+    assert shelf.registry.card(registered.version).startswith(shelf.registry.bundle_card(registered.version).rstrip())
     assert (registered.data_hash, registered.git_commit, registered.mlflow_run_id) == (
         "d" * 32,
         COMMIT,

@@ -42,6 +42,7 @@ _NETWORK_ARTIFACTS = "network"
 _BUNDLE_ARTIFACTS = "bundles"
 BUNDLE, REPORT, PICTURE = "bundle.zip", "report.json", "front.png"
 _TAG = "fieldloop."
+_IN_REGISTRY = "## In the registry"
 _SHIPPING = "## What ships"
 
 
@@ -367,6 +368,10 @@ class ModelRegistry:
         """The model card, Markdown."""
         return str(self.client.get_model_version(self.name, version).description or "")
 
+    def bundle_card(self, version: str) -> str:
+        """The card as it goes into a bundle: without the run and without what was timed, which no two makings share."""
+        return self.card(version).partition(_IN_REGISTRY)[0].partition(_SHIPPING)[0].rstrip() + "\n"
+
     def _version_by_alias(self, alias: str) -> ModelVersion | None:
         try:
             return self.client.get_model_version_by_alias(self.name, alias)
@@ -503,8 +508,7 @@ def model_card(name: str, version: str, trained: Trained, verdict: Verdict, tags
             "and nitrogen still to come. It advises within FAO-56 and nitrogen-balance bounds; it never decides alone.",
             "",
             f"Learned from {trained.field_seasons} field-seasons ({trained.examples} days), "
-            f"data `{tags['data_hash']}`, code `{tags['git_commit']}`, run `{trained.mlflow_run_id}`, "
-            f"contract `{tags['contract_hash'][:12]}`.",
+            f"data `{tags['data_hash']}`, code `{tags['git_commit']}`, contract `{tags['contract_hash'][:12]}`.",
             "",
             "| held-out seasons | yield RMSE t/ha | bias t/ha | coverage of the 80 % interval | field-seasons |",
             "| --- | --- | --- | --- | --- |",
@@ -514,6 +518,10 @@ def model_card(name: str, version: str, trained: Trained, verdict: Verdict, tags
             "",
             "Limits: maize, soils and climates like those it learned from; sensors with faults as simulated. "
             "Beyond them the device's guardrails hold and the FAO-56 rule stands in.",
+            "",
+            _IN_REGISTRY,
+            "",
+            f"MLflow run `{trained.mlflow_run_id}`.",
         ]
     )
 

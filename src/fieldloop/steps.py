@@ -486,7 +486,10 @@ def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> 
         measured = {REPORT: Path(compressed.report), **({PICTURE: picture} if picture.is_file() else {})}
         registry.note_release(compressed.version, compressed.key, bundle, measured, data.data_hash)
     contract = _contract(loop)
-    released = ReleaseRepository(loop.workspace.tuf).publish(bundle, loop.workload, compressed.version, contract.hash)
+    run_id = registry.describe(compressed.version).mlflow_run_id
+    released = ReleaseRepository(loop.workspace.tuf).publish(
+        bundle, loop.workload, compressed.version, contract.hash, run_id
+    )
     return ReleasedRef(released.version, released.sha256, released.bytes, str(bundle))
 
 
@@ -513,13 +516,11 @@ def _built_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef, regi
             compression_data_hash=data.data_hash,
             compression_key=compressed.key,
             git_commit=champion.git_commit,
-            mlflow_run_id=champion.mlflow_run_id,
-            created_utc=registry.created_utc(champion.version),
         ),
         golden=Golden(rows, predictor(model)(rows)),
         golden_tolerance=GOLDEN_TOLERANCE,
         reference=_reference(loop, _training_examples(loop, data)),
-        card=registry.card(champion.version),
+        card=registry.bundle_card(champion.version),
     )
 
 

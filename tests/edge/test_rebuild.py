@@ -61,7 +61,8 @@ def live(store: Store, outbox: Path) -> None:
             "recommendations", dated("recommendations", day, why="Boden ist trocken " * (20 + 400 * (day % 13 == 0)))
         )
         if day % 7 == 3:
-            store.add("operations", dated("operations", day, irrigation_mm=20.0, nitrogen_kg_ha=0.0, source="override"))
+            done = {"irrigation_mm": 20.0, "nitrogen_kg_ha": 0.0, "source": "override", "basis": "confirmed"}
+            store.add("operations", dated("operations", day, **done))
     store.add_samples([sample(at) for at in range(SAMPLES)])
     store.checkpoint()
     for number in range(40):

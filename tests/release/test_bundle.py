@@ -42,15 +42,23 @@ def test_a_bundle_says_by_which_data_and_parameters_it_was_made_small(make_bundl
     )
 
 
+def test_a_former_device_finds_the_keys_of_run_and_time_that_it_asks_for(make_bundle: Callable[..., Path]) -> None:
+    with zipfile.ZipFile(make_bundle("7")) as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+    assert (manifest["mlflow_run_id"], manifest["created_utc"]) == ("", "")
+
+
 def test_a_device_reads_the_manifest_of_a_release_from_before_and_needs_all_that_it_had(
     make_bundle: Callable[..., Path],
 ) -> None:
     with zipfile.ZipFile(make_bundle("7")) as archive:
         manifest = json.loads(archive.read("manifest.json"))
     former = {name: value for name, value in manifest.items() if not name.startswith("compression_")}
+    former |= {"mlflow_run_id": "r" * 32, "created_utc": "2026-01-01T00:00:00+00:00"}
     read = parse_manifest(json.dumps(former).encode())
+    assert (read.mlflow_run_id, read.created_utc) == ("r" * 32, "2026-01-01T00:00:00+00:00")
     assert (read.version, read.compression_data_hash, read.compression_key) == ("7", "", "")
-    for name in former:
+    for name in former.keys() - {"mlflow_run_id", "created_utc"}:
         less = {other: value for other, value in former.items() if other != name}
         with pytest.raises(ReleaseError, match=f"{name} is None; expected"):
             parse_manifest(json.dumps(less).encode())
@@ -77,7 +85,7 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
             tmp_path / "bundle.zip",
             tmp_path / "absent.onnx",
             contract=CONTRACT,
-            lineage=Lineage("1", "int8", "d", "e", "k", "c", "r", "2026-01-01T00:00:00+00:00"),
+            lineage=Lineage("1", "int8", "d", "e", "k", "c"),
             golden=Golden(nothing, nothing),
             golden_tolerance=0.01,
             reference={},
@@ -97,7 +105,7 @@ def test_a_model_that_does_not_repeat_its_golden_vectors_is_not_built(
             tmp_path / "bundle.zip",
             tmp_path / "model.onnx",
             contract=CONTRACT,
-            lineage=Lineage("1", "int8", "d", "e", "k", "c", "r", "2026-01-01T00:00:00+00:00"),
+            lineage=Lineage("1", "int8", "d", "e", "k", "c"),
             golden=Golden(golden.features, golden.outputs + 1),
             golden_tolerance=0.01,
             reference=reference,

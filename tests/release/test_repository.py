@@ -79,6 +79,22 @@ def test_a_client_gets_the_published_bundle_and_then_the_next(tmp_path: Path, ma
     assert client.bundle() == second.read_bytes()
 
 
+def test_the_run_that_made_a_bundle_stands_beside_it_and_another_run_is_signed_anew(
+    tmp_path: Path, make_bundle: MakeBundle
+) -> None:
+    release, bundle = ReleaseRepository(tmp_path / "tuf"), make_bundle("1")
+    first = release.publish(bundle, "agriculture", "1", CONTRACT.hash, "run-1")
+    second = release.publish(bundle, "agriculture", "1", CONTRACT.hash, "run-2")
+    assert second.sha256 == first.sha256
+    newest = max((tmp_path / "tuf" / "metadata").glob("*.targets.json"), key=lambda path: int(path.name.split(".")[0]))
+    (target,) = [
+        target
+        for name, target in json.loads(newest.read_bytes())["signed"]["targets"].items()
+        if name.startswith("agriculture/")
+    ]
+    assert target["custom"]["mlflow_run_id"] == "run-2"
+
+
 def test_publishing_the_same_bundle_again_changes_nothing(tmp_path: Path, make_bundle: MakeBundle) -> None:
     releases, bundle = ReleaseRepository(tmp_path / "tuf"), make_bundle()
     released = publish(releases, bundle)

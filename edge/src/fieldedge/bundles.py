@@ -40,6 +40,8 @@ class Manifest:
 
     `data_hash` is the data that it learned from. One version may be made small more than once: `compression_data_hash`
     is the data of that, `compression_key` its parameters and code. Both are empty in releases from before they were.
+    Run and time are in such releases alone: they differ between two makings of the same model, whose bundles do not.
+    The signed release names the run beside the bundle.
     """
 
     format: int
@@ -50,11 +52,11 @@ class Manifest:
     model_sha256: str
     data_hash: str
     git_commit: str
-    mlflow_run_id: str
-    created_utc: str
     golden_tolerance: float
     compression_data_hash: str = ""
     compression_key: str = ""
+    mlflow_run_id: str = ""
+    created_utc: str = ""
 
     def as_json(self) -> bytes:
         return (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()

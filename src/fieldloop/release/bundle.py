@@ -41,8 +41,8 @@ _EARLIEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 class Lineage:
     """Where a model comes from: the trace from a device's decision back to the data.
 
-    `version` is the MLflow model version, `created_utc` when that version was made: not when it is bundled, so
-    that the same model gives the same bundle. `data_hash` is what the model learned from; `compression_data_hash` is
+    `version` is the MLflow model version. Nothing here tells one making of a model from another, so that the same seed
+    gives the same bundle. `data_hash` is what the model learned from; `compression_data_hash` is
     the data by which it was made small and from which the reference comes, and `compression_key` names the parameters
     and the code of that: of one version there may be several bundles, and these tell them apart.
     """
@@ -53,8 +53,6 @@ class Lineage:
     compression_data_hash: str
     compression_key: str
     git_commit: str
-    mlflow_run_id: str
-    created_utc: str
 
 
 def build_bundle(

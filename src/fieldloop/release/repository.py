@@ -138,8 +138,10 @@ class ReleaseRepository:
             self._check_targets(signed)
             return _released(signed.targets.signed, workload)
 
-    def publish(self, bundle_path: Path, workload: str, version: str, contract_hash: str) -> Released:
-        """Offer this bundle to the devices, after trying it as they will.
+    def publish(
+        self, bundle_path: Path, workload: str, version: str, contract_hash: str, mlflow_run_id: str = ""
+    ) -> Released:
+        """Offer this bundle to the devices, after trying it as they will; the run that made it stands beside it.
 
         Publishing the bundle that is offered already changes nothing, but signs anew what is due, and stores the file
         again if it was lost.
@@ -154,6 +156,7 @@ class ReleaseRepository:
             "workload": workload,
             "version": version,
             "contract_hash": contract_hash,
+            **({"mlflow_run_id": mlflow_run_id} if mlflow_run_id else {}),
         }
         with self._locked():
             signed = self._load()
