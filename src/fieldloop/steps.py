@@ -479,7 +479,9 @@ def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> 
     registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
     standing = _standing_bundle(loop, registry, compressed.version, compressed.key)
     if standing is not None:
-        bundle = standing.bundle
+        bundle = loop.workspace.bundles / f"{loop.workload}-{compressed.version}.zip"
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(bundle, standing.bundle.read_bytes())
     else:
         bundle = _built_bundle(loop, data, compressed, registry)
         picture = Path(json.loads(Path(compressed.report).read_text())["picture"])

@@ -28,7 +28,7 @@ from tests.flows.small_loop import PROJECT, SmallLoop
 LOG_TAIL_CHARACTERS = 5_000
 _LOOK_EVERY_S = 0.2
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("orchestrated")]  # one server for all of them
 
 
 class Orchestrated:
@@ -149,7 +149,8 @@ def orchestrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orchestra
             made = Orchestrated(clone, server, environment)
             made.prefect("work-pool", "create", "fieldloop", "--type", "process")
             made.prefect("deploy", "--all")
-            yield made
+            with made.api:
+                yield made
         finally:
             server.terminate()
             server.wait_ended()

@@ -9,7 +9,7 @@ from fieldloop.release import ReleaseRepository
 from fieldloop.workspace import Workspace
 from tests.flows.small_loop import SmallLoop
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("promotion")]  # one deployment, and each test goes on from it
 
 
 def released_sha256(clone: SmallLoop) -> tuple[str, str]:

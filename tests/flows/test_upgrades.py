@@ -21,7 +21,7 @@ from tests.flows.small_loop import EDGE_PYTHON, SmallLoop
 from tests.flows.upgraded import accepted_records, secrets_of
 from tests.sample_season import field_row, season_rows
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("upgrades")]  # one deployment, and each test goes on from it
 
 DEVICE = "north-40"
 # The contract of today becomes the former one; its records say the same under the next.
