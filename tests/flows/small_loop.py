@@ -86,8 +86,15 @@ class SmallLoop:
         (root / "data").mkdir()
         (root / "data" / ".gitignore").write_text("/history\n/seasons\n/quarantine\n/.seasons.lock\n")
         (root / "params.yaml").write_text(yaml.safe_dump(_small_params()))
+        # The commit stands in every bundle: of the same files it is the same, whenever a test makes it.
+        at_once = {
+            **os.environ,
+            "GIT_AUTHOR_DATE": "2006-04-01T00:00:00Z",
+            "GIT_COMMITTER_DATE": "2006-04-01T00:00:00Z",
+        }
         for command in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "--message", "The project")):
-            subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *command], cwd=root, check=True)
+            git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", *command]
+            subprocess.run(git, cwd=root, env=at_once, check=True)
         return cls(root)
 
     def environment(self) -> dict[str, str]:

@@ -45,6 +45,10 @@ class DeviceDirectory:
         return self.root / "keys" / "device.pem"
 
     @property
+    def trials(self) -> Path:
+        return self.root / "trials.json"
+
+    @property
     def trust(self) -> Path:
         """TUF's metadata, kept by its client."""
         return self.root / "trust"

@@ -22,9 +22,10 @@ from typing import Any
 
 from fieldedge import __version__
 from fieldedge.bundles import GOLDEN, MANIFEST, MAX_FILE_BYTES, MODEL, parse_golden, parse_manifest
+from fieldedge.config import DeviceDirectory
 from fieldedge.confinement import confine, end_with_parent
 from fieldedge.contract import Contract, Record
-from fieldedge.durable import write_durably
+from fieldedge.durable import sweep_temporaries, write_durably
 from fieldedge.errors import FieldloopError, ReleaseError, TrialUnfinished
 
 WALL_S = 120.0
@@ -146,7 +147,7 @@ class Trials:
     """What trials on this device found. A note that is damaged, or of other software, is as none."""
 
     def __init__(self, root: Path, contract: Contract) -> None:
-        self._path = root / "trials.json"
+        self._path = DeviceDirectory(root).trials
         self._contract_hash = contract.hash
 
     def has_passed(self, model_sha256: str) -> bool:
@@ -188,6 +189,7 @@ class Trials:
 
     def _write(self, found: _Found) -> None:
         try:
+            sweep_temporaries(self._path.parent, self._path.name)
             write_durably(self._path, (json.dumps(asdict(found), indent=1) + "\n").encode())
         except OSError as error:
             _log.warning("what the trial found could not be kept: %s", error)  # it is found again

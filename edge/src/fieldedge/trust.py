@@ -244,6 +244,7 @@ def _bootstrap(directory: DeviceDirectory) -> bytes:
 def _forget_interrupted(directory: DeviceDirectory) -> None:
     """Remove what an update that was killed had begun to write. TUF's client names its own files `tmp...`."""
     sweep_temporaries(directory.trust)
+    sweep_temporaries(directory.root, directory.trials.name)
     for temporary in directory.trust.glob("tmp????????"):
         temporary.unlink(missing_ok=True)
 
