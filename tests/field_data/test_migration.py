@@ -1,7 +1,6 @@
 """A changed contract: accepted data of the former one is read, migrated, continued after a kill, and taken back."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,11 +14,11 @@ import pytest
 from fieldedge.contract import Column, Contract, Record, Table
 from fieldedge.errors import DataError
 from fieldloop.field_data import SeasonStore, migrate, open_store, season_store, snapshot
+from tests.field_data.empty_clone import empty_clone, git
 from tests.sample_season import CONTRACT, SEASON, field_row, frames
 
 FORMER = CONTRACT
 SEASONS = Path("data/seasons")
-PROJECT = Path(__file__).parents[2]
 
 
 def with_column(table: Table, column: Column) -> Table:
@@ -45,31 +44,12 @@ LATER = replace(TODAY, revision=TODAY.revision + 1, upgrades={**TODAY.upgrades, 
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A clone with two fields' accepted seasons of the former contract."""
-    for name, value in {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}.items():
-        monkeypatch.setenv(name, value)
-    root = tmp_path / "clone"
-    (root / "data").mkdir(parents=True)
-    (root / ".dvc").mkdir()
-    for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore", "data/.gitignore"):
-        (root / name).write_bytes((PROJECT / name).read_bytes())
-    for arguments in (
-        ("init", "--quiet"),
-        ("config", "user.name", "Station"),
-        ("config", "user.email", "station@example.org"),
-        ("add", "--all"),
-        ("commit", "--quiet", "--message", "start"),
-    ):
-        git(root, *arguments)
+    root = empty_clone(tmp_path / "clone", monkeypatch)
     store = SeasonStore(root / SEASONS, FORMER)
     for table, rows in frames(field_row(0), field_row(1), field_row(0, season=SEASON + 1), days=3).items():
         store.accept(table, rows, "history")
     store.note_batch("ab", {"device_id": "dev-00", "season": SEASON})
     return root
-
-
-def git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def as_before_stores_said_their_contract(root: Path) -> None:

@@ -14,32 +14,16 @@ from filelock import FileLock
 from fieldedge.errors import ConfigError, DataError, StoreBusy
 from fieldloop.field_data import SeasonStore, locks, missing_from_last_version, reproduce, restore, snapshot
 from fieldloop.field_data.site_cache import SITE_CACHE
+from tests.field_data.empty_clone import empty_clone, git
 from tests.sample_season import CONTRACT, SEASON, field_row, frames
 
 SEASONS = Path("data/seasons")
-PROJECT = Path(__file__).parents[2]
-
-
-def git(clone: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(clone), *arguments], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A clone of a project with the settings of ours, and one field's accepted season."""
-    for name, value in {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}.items():
-        monkeypatch.setenv(name, value)
-    root = tmp_path / "clone"
-    (root / "data").mkdir(parents=True)
-    (root / ".dvc").mkdir()
-    for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore", "data/.gitignore"):
-        (root / name).write_bytes((PROJECT / name).read_bytes())
-    git(root.parent, "init", "--quiet", str(root))
-    git(root, "config", "user.name", "Station")
-    git(root, "config", "user.email", "station@example.org")
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "--message", "start")
+    root = empty_clone(tmp_path / "clone", monkeypatch)
     add_field(root, 0)
     return root
 
