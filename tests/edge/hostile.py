@@ -17,6 +17,7 @@ from tests.edge.sample import AGRICULTURE, bundle_files, onnx_model, with_manife
 CONTRACT = AGRICULTURE.contract
 Files = dict[str, bytes]
 _GOOD = onnx_model(CONTRACT)
+_SIDE = 1400
 
 
 def with_model(model: onnx.ModelProto | bytes) -> Files:
@@ -132,7 +133,7 @@ def gigabyte_of_products() -> Files:
     model = good()
     model.graph.node[0].output[0] = "plain"
     nodes, last = [], "features"
-    for turn in range(4):
+    for turn in range(4000):
         axes = numpy_helper.from_array(np.array([0], np.int64), f"axes{turn}")
         model.graph.initializer.append(axes)
         nodes.append(helper.make_node("Unsqueeze", [last, f"axes{turn}"], [f"a{turn}"]))
@@ -145,13 +146,14 @@ def gigabyte_of_products() -> Files:
     return with_model(model)
 
 
-def hours_of_work() -> Files:
-    """A small file whose products take hours."""
+def minutes_of_work() -> Files:
+    """A small file whose 4,000 products are 22 million million operations: at least a minute on any core."""
     model = good()
     model.graph.node[0].output[0] = "plain"
-    square = numpy_helper.from_array(np.zeros((600, 600), np.float32), "square")
-    model.graph.initializer.append(square)
-    nodes, last = [], "square"
+    for name, shape in (("column", (_SIDE, 1)), ("row", (1, _SIDE))):
+        model.graph.initializer.append(numpy_helper.from_array(np.zeros(shape, np.float32), name))
+    sum_column = helper.make_node("Add", ["column", "features_sum"], ["filled"])
+    nodes, last = [sum_column, helper.make_node("MatMul", ["filled", "row"], ["square"])], "square"
     for turn in range(4000):
         nodes.append(helper.make_node("MatMul", [last, "square"], [f"m{turn}"]))
         nodes.append(helper.make_node("Add", [f"m{turn}", "features_sum"], [f"s{turn}"]))

@@ -19,7 +19,7 @@ from fieldedge.inference import Model
 from fieldedge.model_file import check_model_file
 from fieldedge.trial import Trials, _judge, try_model
 from fieldedge.updates import update
-from tests.edge.hostile import HOSTILE, Files, hours_of_work, with_model
+from tests.edge.hostile import HOSTILE, Files, minutes_of_work, with_model
 from tests.edge.sample import (
     AGRICULTURE,
     GatewaySimulator,
@@ -66,8 +66,8 @@ def test_what_a_stolen_key_signed_is_refused_by_name_and_not_fetched_again(
 
 
 @pytest.mark.slow
-def test_a_model_that_works_for_hours_is_ended_by_its_processor_time(tmp_path: Path) -> None:
-    for name, data in hours_of_work().items():
+def test_a_model_that_works_for_minutes_is_ended_by_its_processor_time(tmp_path: Path) -> None:
+    for name, data in minutes_of_work().items():
         (tmp_path / name).write_bytes(data)
     with pytest.raises(ReleaseError, match="too much time"):
         try_model(tmp_path, "agriculture", wall_s=3600.0)
