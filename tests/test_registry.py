@@ -150,7 +150,6 @@ def test_a_version_carries_its_lineage_its_scores_its_signature_and_its_card(she
     assert run.data.metrics["held_out_yield_rmse_t_ha"] == 1.234
     assert run.info.status == "FINISHED"
     assert "RMSE t/ha" in shelf.registry.card(registered.version)
-    assert shelf.registry.created_utc(registered.version).endswith("+00:00")
 
     import mlflow
 

@@ -359,11 +359,6 @@ class ModelRegistry:
         card = self.card(version).partition(_SHIPPING)[0].rstrip()
         self.client.update_model_version(self.name, version, f"{card}\n\n{_SHIPPING}\n\n{shipping_card(compressed)}")
 
-    def created_utc(self, version: str) -> str:
-        """When the version was registered."""
-        created_ms = self.client.get_model_version(self.name, version).creation_timestamp
-        return datetime.fromtimestamp(created_ms / 1000, UTC).isoformat(timespec="seconds")
-
     def card(self, version: str) -> str:
         """The model card, Markdown."""
         return str(self.client.get_model_version(self.name, version).description or "")
