@@ -254,3 +254,11 @@ def test_roots_stay_out_of_dry_soil_and_wait_while_the_crop_is_thirsty() -> None
     assert free == pytest.approx(potential_root_depth_m(60.0, 1.5) - potential_root_depth_m(59.0, 1.5))
     assert parched == 0.0 < dry < free
     assert 0.0 < thirsty < free
+
+
+def test_a_stand_that_is_all_but_nothing_withers_without_an_error() -> None:
+    state, field = planted(known_field())
+    state[at.DAP] = 120.0
+    state[at.CANOPY] = state[at.CANOPY_PEAK] = state[at.CANOPY_ACTUAL_MAX] = 5e-324
+    evaporate(state, field, 5.0, 0.0)
+    assert_within_the_soil(state, field)

@@ -60,6 +60,7 @@ EVAPORATION_SHAPE = 4.0
 EVAPORATION_DEEPENS_BELOW = 0.4
 EVAPORATION_STEPS = 4
 EVAPORATION_LAYERS = 3
+COVER_NONE = 1e-9  # below it there is no canopy that could wither
 WITHERED_SHELTER = 0.5  # of the evaporation under a withered canopy
 RUNOFF_WEIGHTS = (0.7621, 0.1905, 0.0476)  # of the top three layers' wetness in the curve number
 
@@ -216,7 +217,7 @@ def _potential_evaporation(state: Sequence[float], et0_mm: float) -> float:
     potential_mm = EVAPORATION_KC * (1.0 - adjusted_cover(state[CANOPY])) * et0_mm
     highest_mm = EVAPORATION_KC * et0_mm * (1.0 - state[CANOPY_PEAK] * WITHERED_SHELTER)
     reached = state[CANOPY_ACTUAL_MAX]
-    if state[DAP] > DAYS_TO_SENESCENCE and reached > 0.0:
+    if state[DAP] > DAYS_TO_SENESCENCE and reached > COVER_NONE:
         withered = 1.0
         if state[CANOPY] > reached / 2.0:
             withered = min(max((reached - state[CANOPY]) / (reached / 2.0), 0.0), 1.0)
