@@ -13,9 +13,9 @@ import pytest
 from fieldedge.acknowledgements import Acknowledger
 from fieldedge.agent import Agent
 from fieldedge.batches import unpack
-from fieldedge.commands.override import confirm_day
 from fieldedge.config import DeviceDirectory, read_config
 from fieldedge.keys import load_key
+from fieldedge.operations import confirm_day
 from fieldedge.outbox import Outbox, Packer
 from fieldedge.store import Store
 from fieldedge.uploads import Gateway, sync

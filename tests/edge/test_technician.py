@@ -14,12 +14,12 @@ from fieldedge.batches import pack, unpack
 from fieldedge.cli import main
 from fieldedge.clock import format_utc
 from fieldedge.commands.history import as_lines
-from fieldedge.commands.override import check_day, override_record
 from fieldedge.config import DeviceDirectory, read_config
 from fieldedge.contract import Record
 from fieldedge.durable import write_durably
 from fieldedge.errors import DataError, FieldloopError
 from fieldedge.locks import exclusive
+from fieldedge.operations import check_day, override_record
 from fieldedge.samples import FlaggedSample, Sample
 from fieldedge.store import Store
 from fieldedge.updates import update

@@ -123,17 +123,22 @@ class StoreConfig:
     min_free_bytes: int = DEFAULT_MIN_FREE_BYTES
 
 
+LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
+
+
 @dataclass(frozen=True)
 class PageConfig:
     """`[page]`: the status page. Reachable from elsewhere only where `host` says so.
 
-    `names` are those under which it may be asked for, beside this device's own names and addresses.
+    `names` are those under which it may be asked for, beside this device's own names and addresses. With
+    `takes_answers`, whoever reaches it can say what was done.
     """
 
     is_on: bool = True
     host: str = "127.0.0.1"
     port: int = 8080
     names: tuple[str, ...] = ()
+    takes_answers: bool = True
 
 
 @dataclass(frozen=True)
@@ -257,11 +262,13 @@ def _store(table: "Table | None") -> StoreConfig:
 def _page(table: "Table | None") -> PageConfig:
     if table is None:
         return PageConfig()
+    host = table.text("host", PageConfig.host)
     page = PageConfig(
         table.claim("is_on", True),
-        table.text("host", "127.0.0.1"),
+        host,
         table.whole("port", 8080, 0, 65535),
         table.texts("names"),
+        table.claim("takes_answers", host in LOOPBACK_HOSTS),
     )
     table.end()
     return page

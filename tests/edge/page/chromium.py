@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.edge.patience import PATIENCE_S
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox",
@@ -44,7 +46,7 @@ def chromium() -> Iterator[Any]:
     if path is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS), timeout=1000.0 * PATIENCE_S)
         try:
             yield browser
         finally:
@@ -60,6 +62,7 @@ def visit(
         viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=scale
     )
     try:
+        context.set_default_timeout(1000.0 * PATIENCE_S)
         found = Visit(context.new_page())
         found.page.on("console", lambda message: found.complaints.append(message.text))
         found.page.on("pageerror", lambda error: found.complaints.append(str(error)))

@@ -32,6 +32,7 @@ STATION = ("air_temperature_c", "relative_humidity_pct", "wind_speed_m_s", "sola
 PROBE = tuple(f"vwc_{depth}cm_m3_m3" for depth in PROBES_CM)
 LOGGERS = {"station": STATION, "probe-east": PROBE, "probe-west": PROBE, "pump": ("water_pressure_kpa", "battery_v")}
 OVERRIDES = {20: (12.0, "the neighbour had water to spare"), 65: (0.0, "pump in repair"), 80: (15.0, "wet patches")}
+ASSUMED = (66,)  # of which the grower said nothing
 TYPICAL = {
     "air_temperature_c": 22.0,
     "relative_humidity_pct": 58.0,
@@ -95,10 +96,10 @@ def live(device: SeasonedDevice, store: Store, days: int) -> None:
 def done_record(day: int, advice: Record) -> Record | None:
     """What the grower did: the advice, but for a few days."""
     water_mm, nitrogen_kg_ha = advice["irrigation_mm"], advice["nitrogen_kg_ha"]
-    said = {"source": "recommendation"}
+    said = {"source": "recommendation", "basis": "assumed" if day in ASSUMED else "confirmed"}
     if day in OVERRIDES:
         water_mm, why = OVERRIDES[day]
-        said = {"source": "override", "why": why}
+        said = {"source": "override", "basis": "confirmed", "why": why}
     elif water_mm <= 0.0 and nitrogen_kg_ha <= 0.0:
         return None
     return dated("operations", day, irrigation_mm=water_mm, nitrogen_kg_ha=nitrogen_kg_ha, **said)

@@ -43,7 +43,7 @@ def test_the_page_fits_and_needs_nothing_from_elsewhere(
         assert page.inner_text("h1") == "Irrigate 25\u00a0mm today"
         assert not found.scrolls_sideways()
         assert [page.is_visible("svg.phone"), page.is_visible("svg.wide")] == [width < 640, width >= 640]
-        page.click("summary")
+        page.click("summary:has-text('Day by day')")
         assert page.is_visible("table.days") and not found.scrolls_sideways()
         assert found.complaints == [] and found.asked_elsewhere(server.url) == []
         assert found.asked_for == [server.url]
@@ -63,6 +63,34 @@ def test_an_empty_device_fits_a_phone(browser: Any, tmp_path: Path) -> None:
         assert found.page.inner_text("h1") == "No recommendation yet"
         assert found.page.is_visible("text=What to do next")
         assert not found.scrolls_sideways() and found.complaints == []
+
+
+@pytest.mark.slow
+def test_a_grower_answers_on_a_phone_by_touch_and_by_keyboard(browser: Any, tmp_path: Path) -> None:
+    device = seasoned_device(tmp_path, 70, samples_per_day=4)
+    with (
+        page_server(device.directory, device.config, lambda: device.now) as server,
+        visit(browser, server.url, 360, 740, "dark") as found,
+    ):
+        page = found.page
+        groups = page.locator(".ask [role=group]")
+        assert groups.count() == 2 and not found.scrolls_sideways()
+        page.click("text=Another amount >> nth=0")
+        assert not found.scrolls_sideways()
+        page.fill("label:has-text('Water') + input >> nth=0", "12,5")
+        page.fill("label:has-text('Why') + input >> nth=0", "the pump is weak")
+        page.press("label:has-text('Why') + input >> nth=0", "Enter")  # notes the amounts, and is no yes
+        page.wait_for_selector("td:has-text('the pump is weak')")
+        assert groups.count() == 1
+        page.click("text=Yes, as recommended")
+        page.wait_for_selector(".ask", state="detached")
+        assert page.url == server.url
+        assert found.complaints == [] and found.asked_elsewhere(server.url) == []
+    with device.open() as store:
+        last = {record["date"]: record for record in store.records(2006, "operations")}
+    today, before = (last[day] for day in ("2006-07-09", "2006-07-06"))
+    assert (today["irrigation_mm"], today["source"], today["why"]) == (12.5, "override", "the pump is weak")
+    assert (before["irrigation_mm"], before["source"], before["basis"]) == (25.0, "recommendation", "confirmed")
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from fieldedge.commands.answer import answer, is_for_program, say
 from fieldedge.config import DeviceDirectory
 from fieldedge.contract import Record
 from fieldedge.errors import DataError
+from fieldedge.operations import field_of
 from fieldedge.store import Store
 
 DEFAULT_DAYS = 14
@@ -42,22 +43,6 @@ def history(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     say(f"Field {field['field_id']}, season {field['season']}, planted {field['planting_date']}")
     for line in as_lines(days):
         say(line)
-
-
-def field_of(store: Store, season: int | None = None) -> Record:
-    """The field of a season; of the latest one that has a field, if none is named.
-
-    Raises:
-        DataError: the device knows no such field.
-    """
-    for known in reversed(store.seasons() if season is None else [season]):
-        fields = store.records(known, "fields")
-        if fields:
-            return fields[-1]
-    if season is None:
-        raise DataError("no field is known yet; describe it first: fieldedge import --messages FILE")
-    known_seasons = ", ".join(str(known) for known in store.seasons()) or "none"
-    raise DataError(f"season {season} is not on this device; it has {known_seasons}")
 
 
 def past_days(store: Store, field: Record, count: int) -> list[Record]:

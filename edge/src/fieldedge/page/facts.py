@@ -98,6 +98,26 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Amount:
+    """Something that was to be applied: `name` is its column, `advised` how much was recommended."""
+
+    name: str
+    label: str
+    unit: str
+    advised: float
+
+
+@dataclass(frozen=True)
+class Question:
+    """A day of which nobody has said whether it was done as recommended. `episode` is season and field, `2006/a-01`."""
+
+    episode: str
+    date: str
+    text: str
+    amounts: tuple[Amount, ...]
+
+
+@dataclass(frozen=True)
 class Advice:
     """One recommendation in words. `done` says what was really done on its day, once that is known."""
 
@@ -223,6 +243,7 @@ class View:
     figures: tuple[Figure, ...] = ()
     chart: Chart | None = None
     history: tuple[PastDay, ...] = ()
+    questions: tuple[Question, ...] = ()
     loggers: tuple[LoggerHealth, ...] = ()
     more_loggers: int = 0
     steps: tuple[StepState, ...] = ()
@@ -246,6 +267,9 @@ class Presenter(Protocol):
 
     def history(self, season: Season, count: int) -> tuple[PastDay, ...]:
         """The last days on which something was recommended or done, newest first."""
+
+    def questions(self, season: Season, today: date) -> tuple[Question, ...]:
+        """What a person should be asked of the last days, newest first."""
 
     def channel(self, name: str) -> tuple[str, str]:
         """A channel's name and unit for a person."""

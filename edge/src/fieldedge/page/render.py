@@ -11,7 +11,18 @@ from datetime import datetime
 from pathlib import Path
 
 from fieldedge.page import chart
-from fieldedge.page.facts import Advice, ChannelHealth, Figure, Gauge, LoggerHealth, PastDay, StepState, View
+from fieldedge.page.facts import (
+    Advice,
+    Amount,
+    ChannelHealth,
+    Figure,
+    Gauge,
+    LoggerHealth,
+    PastDay,
+    Question,
+    StepState,
+    View,
+)
 from fieldedge.page.text import (
     NOTHING,
     age,
@@ -28,6 +39,7 @@ from fieldedge.page.text import (
 )
 
 REFRESH_S = 300
+ASKING_REFRESH_S = 3600  # a page that is made anew forgets what was being typed into it
 MAX_TABLE_DAYS = 160
 LOW_SHARE = 0.9
 OLD_S = 3 * 3600.0
@@ -51,16 +63,20 @@ _FLAGS = {
 }
 
 
-def render(view: View) -> str:
-    """The whole page."""
+def render(view: View, token: str = "") -> str:
+    """The whole page. `token` goes into its forms, by which the device knows its own page again."""
+    asks = bool(view.questions)
+    anew = "once an hour while it asks" if asks else "every five minutes"
     return _document(
         view.device_id,
         f'<header><p class="brand">{_LEAF}{escaped(view.device_id)}</p>'
         f'<p class="quiet">{escaped(view.place)}</p></header>'
-        f"<main>{_notices(view)}{_today(view)}{_next_steps(view)}{_figures(view.figures)}{_season(view)}"
+        f"<main>{_notices(view)}{_today(view)}{_questions(view.questions, token)}{_next_steps(view)}"
+        f"{_figures(view.figures)}{_season(view)}"
         f"{_history(view.history)}{_sensors(view)}{_device(view)}{_events(view)}</main>"
-        f'<footer class="quiet">Written at {escaped(short_time(view.clock.now_utc))} UTC, anew every five minutes. All '
+        f'<footer class="quiet">Written at {escaped(short_time(view.clock.now_utc))} UTC, anew {anew}. All '
         'times are UTC. The same as data: <a href="status.json">status.json</a></footer>',
+        ASKING_REFRESH_S if asks else REFRESH_S,
     )
 
 
@@ -70,14 +86,26 @@ def render_failure(device_id: str, what: str) -> str:
         device_id,
         f'<header><p class="brand">{_LEAF}{escaped(device_id)}</p></header><main><ul class="notices">'
         f'<li class="bad">{escaped(what, 600)}</ul></main>',
+        REFRESH_S,
     )
 
 
-def _document(title: str, body: str) -> str:
+def render_refusal(device_id: str, what: str) -> str:
+    """The page for an answer that was not taken, with the way back."""
+    return _document(
+        device_id,
+        f'<header><p class="brand">{_LEAF}{escaped(device_id)}</p></header><main><section class="panel">'
+        f'<h1>This was not noted</h1><p>{escaped(what, 600)}<p><a href="./">Back to the page</a></section>'
+        "</main>",
+    )
+
+
+def _document(title: str, body: str, refresh_s: int | None = None) -> str:
+    refresh = "" if refresh_s is None else f'<meta http-equiv="refresh" content="{refresh_s}">'
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f'<meta http-equiv="refresh" content="{REFRESH_S}"><meta name="color-scheme" content="light dark">'
+        f'{refresh}<meta name="color-scheme" content="light dark">'
         f'<link rel="icon" href="{_ICON}"><title>{escaped(title)}</title><style>{STYLE}</style></head>'
         f"<body>{body}</body></html>"
     )
@@ -95,6 +123,42 @@ def _notices(view: View) -> str:
 def _next_steps(view: View) -> str:
     steps = "".join(f"<li>{escaped(step, 600)}" for step in view.next_steps)
     return _panel("What to do next", f"<ol>{steps}</ol>") if steps else ""
+
+
+# What was done
+
+
+def _questions(questions: Iterable[Question], token: str) -> str:
+    forms = "".join(_question(question, token, number_) for number_, question in enumerate(questions))
+    return _panel("Was this done?", forms, "ask")
+
+
+def _question(question: Question, token: str, place: int) -> str:
+    """One day: as recommended, or nothing at all; other amounts in a form of their own, whose Enter key notes those."""
+    hidden = "".join(
+        f'<input type="hidden" name="{name}" value="{escaped(value)}">'
+        for name, value in (("token", token), ("episode", question.episode), ("date", question.date))
+    )
+    form = f'<form method="post" action="done" autocomplete="off">{hidden}'
+    amounts = "".join(_amount(amount, place) for amount in question.amounts)
+    return (
+        f'<div role="group" aria-labelledby="day-{place}"><h3 id="day-{place}">{escaped(long_date(question.date))}</h3>'
+        f"<p>{escaped(question.text)}</p>"
+        f'{form}<p class="answers"><button name="answer" value="done">Yes, as recommended</button>'
+        '<button name="answer" value="nothing">No, nothing was applied</button></form>'
+        f"<details><summary>Another amount</summary>{form}{amounts}"
+        f'<p><label for="why-{place}">Why</label><input id="why-{place}" name="why" maxlength="300">'
+        '<p><button name="answer" value="other">Note these amounts</button></form></details></div>'
+    )
+
+
+def _amount(amount: Amount, place: int) -> str:
+    name = escaped(amount.name)
+    return (
+        f'<p><label for="{name}-{place}">{escaped(amount.label)}, {escaped(amount.unit)}</label>'
+        f'<input id="{name}-{place}" name="{name}" inputmode="decimal" maxlength="12" '
+        f'placeholder="{escaped(number(amount.advised, 0 if amount.advised == round(amount.advised) else 1))}">'
+    )
 
 
 # Today

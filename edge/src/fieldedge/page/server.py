@@ -1,10 +1,11 @@
 """The page over HTTP, on the device's own port; unless told otherwise, for this device alone.
 
-It only answers: `GET /` with the page, `GET /status.json` with the same facts, `GET /health` with whether the store can
-be read. Nothing that a client sends is kept or changes anything. A request is small and comes within seconds or is
-dropped, and only so many are served at once; the page is made at most once in two seconds, however many ask. So a
-client can make the page slow for others, and never the agent. It is given only under the device's own names and
-addresses and those of its settings: a website that a browser has open cannot read it by pointing its own name here.
+It answers: `GET /` with the page, `GET /status.json` with the same facts, `GET /health` with whether the store can be
+read. `POST /done` is what a person says of a day on the page itself, where the settings let it; nothing else that a
+client sends is kept or changes anything. A request is small and comes within seconds or is dropped, and only so many
+are served at once; the page is made at most once in two seconds, however many ask. So a client can make the page slow
+for others, and never the agent. It is given only under the device's own names and addresses and those of its settings:
+a website that a browser has open cannot read it by pointing its own name here, and so it has no token to answer with.
 """
 
 import io
@@ -15,7 +16,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,9 +26,19 @@ from typing import Any, Self, cast
 from fieldedge.boot import known_workload
 from fieldedge.clock import system_time
 from fieldedge.config import DeviceConfig, DeviceDirectory
-from fieldedge.errors import ConfigError, FieldloopError
+from fieldedge.errors import ConfigError, FieldloopError, PermanentError
+from fieldedge.page.answers import (
+    FORM_TYPE,
+    MAX_FORM_BYTES,
+    ForeignFormError,
+    check_origin,
+    check_token,
+    new_token,
+    parse_form,
+    store_answer,
+)
 from fieldedge.page.facts import ServiceState, View
-from fieldedge.page.render import STYLE_HASH, render, render_failure
+from fieldedge.page.render import STYLE_HASH, render, render_failure, render_refusal
 from fieldedge.page.view import plain, read_view
 from fieldedge.store import Store
 
@@ -42,16 +53,19 @@ _HTML, _JSON, _TEXT = "text/html; charset=utf-8", "application/json", "text/plai
 _HEADERS = (
     (
         "Content-Security-Policy",
-        f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; img-src data:; base-uri 'none'; form-action 'none'; "
+        f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; img-src data:; base-uri 'none'; form-action 'self'; "
         "frame-ancestors 'none'",
     ),
     ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
+    ("Referrer-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Cache-Control", "no-store"),
     ("Connection", "close"),
 )
 OWN_NAMES = ("localhost",)
+PATHS = ("/", "/status.json", "/health")
+DONE = "/done"
+_LENGTH = re.compile(r"[0-9]{1,6}")
 _HOST = re.compile(r"(?:(?P<bare>[^\[\]:/@\s]+)|\[(?P<bracketed>[0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?")
 _ELSEWHERE = b"421 This device is not known by that name. Add it to names in [page] of its device.toml.\n"
 _log = logging.getLogger(__name__)
@@ -64,6 +78,7 @@ class Answer:
     status: int
     kind: str
     body: bytes
+    location: str | None = None
 
 
 class Pages:
@@ -86,6 +101,7 @@ class Pages:
         self._lock = threading.Lock()
         self._kept: dict[str, Answer] = {}
         self._kept_s = 0.0
+        self._token = new_token()
 
     def is_asked_here(self, host: str, address: str) -> bool:
         """Whether a request that came to this address, for this host (`name`, `name:port`), is for this device."""
@@ -97,7 +113,7 @@ class Pages:
 
     def answer(self, path: str) -> Answer | None:
         """The answer to a GET of that path; None where there is nothing."""
-        if path not in ("/", "/status.json", "/health"):
+        if path not in PATHS:
             return None
         with self._lock:
             if not self._kept or self._monotonic() - self._kept_s > KEPT_S:
@@ -105,10 +121,36 @@ class Pages:
                 self._kept_s = self._monotonic()
             return self._kept[path]
 
+    def take(self, body: bytes, headers: Mapping[str, str | None], host: str | None) -> Answer:
+        """The answer to what a person said of a day: the way back to the page, once it is on disk."""
+        try:
+            if not self._config.page.takes_answers:
+                raise ForeignFormError(
+                    "this page takes no answers; say it on the device (fieldedge confirm), or set "
+                    "takes_answers of [page] in its device.toml"
+                )
+            check_origin(headers, host)
+            form = parse_form(body)
+            check_token(form, self._token)
+            with self._lock, Store(self._directory.store, busy_timeout_s=STORE_BUSY_S) as store:
+                outcome = store_answer(store, form, self._workload.contract, self._now().date())
+                self._kept = {}
+        except ForeignFormError as error:
+            return self._refusal(403, str(error))
+        except PermanentError as error:
+            return self._refusal(422, str(error))
+        except (FieldloopError, OSError) as error:
+            return self._refusal(503, f"{error}; try again")
+        _log.info("answered on the page: date=%s answer=%s outcome=%s", form["date"], form["answer"], outcome)
+        return Answer(303, _TEXT, b"Noted.\n", location="./")
+
+    def _refusal(self, status: int, what: str) -> Answer:
+        return Answer(status, _HTML, render_refusal(self._config.device_id, what).encode())
+
     def _made(self) -> dict[str, Answer]:
         try:
             view = self._view()
-            facts, page, status = plain(view), render(view), 200 if view.is_readable else 503
+            facts, page, status = plain(view), render(view, self._token), 200 if view.is_readable else 503
             problems = [notice.text for notice in view.notices if notice.level == "bad"]
         except Exception as error:  # noqa: BLE001  (the loop's edge: the page says so, and the agent goes on)
             _log.exception("the page cannot be made")
@@ -258,10 +300,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        head = _read_head(self.connection, time.monotonic() + REQUEST_S)
-        self.connection.settimeout(ANSWER_S)
-        self.rfile = io.BytesIO(head)
+        until_s = time.monotonic() + REQUEST_S
+        head, body = _read_head(self.connection, until_s)
         self._is_too_large = len(head) > MAX_HEAD_BYTES
+        self._begun, self._until_s = body, until_s
+        self.rfile = io.BytesIO(head)
 
     def parse_request(self) -> bool:
         if self._is_too_large:
@@ -292,6 +335,33 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.do_GET()
 
+    def do_POST(self) -> None:
+        if self.path != DONE:
+            self.send_error(405 if self.path.partition("?")[0] in PATHS else 404)
+            return
+        lengths = self.headers.get_all("Content-Length", [])
+        if "Transfer-Encoding" in self.headers or len(lengths) != 1 or not _LENGTH.fullmatch(lengths[0]):
+            self.send_error(411)
+        elif int(lengths[0]) > MAX_FORM_BYTES:
+            self.send_error(413)
+        elif self.headers.get_content_type() != FORM_TYPE:
+            self.send_error(415)
+        elif (body := self._body(int(lengths[0]))) is None:
+            self.send_error(400)
+        else:
+            origin = {name: self.headers.get(name) for name in ("Origin", "Sec-Fetch-Site")}
+            self._send(self.server.pages.take(body, origin, self.headers.get("Host")))
+
+    def _body(self, length: int) -> bytes | None:
+        """The form, whole and in time; None where the client leaves before."""
+        body = self._begun
+        while len(body) < length:
+            data = _received(self.connection, self._until_s)
+            if not data:
+                return None
+            body += data
+        return body[:length]
+
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
         """A short answer in plain text that repeats nothing of the request. An unknown method is one not allowed."""
         status = 405 if code == 501 else code
@@ -304,11 +374,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", answer.kind)
         self.send_header("Content-Length", str(len(answer.body)))
         if answer.status == 405:
-            self.send_header("Allow", "GET, HEAD")
+            self.send_header("Allow", "POST" if self.path == DONE else "GET, HEAD")
         for name, value in _HEADERS:
             self.send_header(name, value)
+        if answer.location is not None:
+            self.send_header("Location", answer.location)
         self.end_headers()
         self.close_connection = True
+        self.connection.settimeout(ANSWER_S)
         if self.command != "HEAD":
             self.wfile.write(answer.body)
 
@@ -316,23 +389,29 @@ class _Handler(BaseHTTPRequestHandler):
         _log.debug(format, *values)
 
 
-def _read_head(connection: socket.socket, until_s: float) -> bytes:
-    """What the client sends up to the empty line after its headers, or a little more than the most that is served.
-    Nothing where the client leaves before, or takes longer."""
+def _read_head(connection: socket.socket, until_s: float) -> tuple[bytes, bytes]:
+    """What the client sends up to the empty line after its headers, or a little more than the most that is served; and
+    what came of a body with it. Nothing where the client leaves before, or takes longer."""
     head = b""
     while len(head) <= MAX_HEAD_BYTES and b"\r\n\r\n" not in head:
-        left_s = until_s - time.monotonic()
-        if left_s <= 0.0:
-            return b""
-        connection.settimeout(left_s)
-        try:
-            data = connection.recv(4096)
-        except OSError:
-            return b""
+        data = _received(connection, until_s)
         if not data:
-            return b""
+            return b"", b""
         head += data
-    return head
+    head, end, body = head.partition(b"\r\n\r\n")
+    return head + end, body
+
+
+def _received(connection: socket.socket, until_s: float) -> bytes:
+    """What comes next; nothing where the client leaves, or the time is over."""
+    left_s = until_s - time.monotonic()
+    if left_s <= 0.0:
+        return b""
+    connection.settimeout(left_s)
+    try:
+        return connection.recv(4096)
+    except OSError:
+        return b""
 
 
 def page_server(

@@ -156,6 +156,9 @@ def _with_season(view: View, reader: Reader, season: Season) -> View:
         figures=reader.ask(lambda: presenter.figures(season), ()),
         chart=reader.ask(lambda: presenter.chart(season), None),
         history=reader.ask(lambda: presenter.history(season, HISTORY_DAYS), ()),
+        questions=reader.ask(lambda: presenter.questions(season, today), ())
+        if reader.config.page.takes_answers
+        else (),
     )
 
 

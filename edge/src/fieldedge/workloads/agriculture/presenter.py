@@ -10,11 +10,12 @@ from datetime import date, timedelta
 
 from fieldedge.contract import Record
 from fieldedge.page.chart import MAX_DAYS, Bars, Chart, Line, Mark, Values
-from fieldedge.page.facts import Advice, Figure, Gauge, PastDay, Presenter, Range, Season
+from fieldedge.page.facts import Advice, Amount, Figure, Gauge, PastDay, Presenter, Question, Range, Season
 from fieldedge.page.text import as_date, as_number, capitalised, number, short_date
 
 SHORTEST_CHART_DAYS = 30
 ALREADY_NOTHING_MM = 0.05
+ASKED_DAYS = 7  # as far back as what was recommended is assumed to be done
 
 _GUARDRAILS = {
     "before_raw": "Readily available water is not used up yet",
@@ -165,12 +166,41 @@ class AgriculturePresenter:
         days = sorted({*advised, *done}, reverse=True)[:count]
         return tuple(_past_day(day, advised.get(day), done.get(day)) for day in days)
 
+    def questions(self, season: Season, today: date) -> tuple[Question, ...]:
+        """The last days on which something was recommended and nobody said what was done, newest first."""
+        if season.harvests:
+            return ()
+        since, until = (today - timedelta(days=ASKED_DAYS)).isoformat(), today.isoformat()
+        found = []
+        for record in reversed(season.recommendations):
+            day = str(record.get("date"))
+            done = _of_day(season.operations, day)
+            is_said = done is not None and (done.get("basis") == "confirmed" or done.get("source") == "override")
+            advised = record if done is None else done
+            water, nitrogen = _amounts(advised)
+            if since <= day <= until and not is_said and (water > 0.0 or nitrogen > 0.0):
+                found.append(_question(season.field, day, water, nitrogen, is_assumed=done is not None))
+        return tuple(found)
+
     def channel(self, name: str) -> tuple[str, str]:
         """Name and unit, read off a name that carries its unit: `air_temperature_c` is Air temperature in °C."""
         ending = next((ending for ending in _UNITS if name.endswith(f"_{ending}")), None)
         words = (name if ending is None else name.removesuffix(f"_{ending}")).split("_")
         spoken = " ".join(re.sub(r"^(\d+)(cm|m)$", r"\1 \2", _WORDS.get(word, word)) for word in words)
         return capitalised(spoken), _UNITS.get(ending or "", "")
+
+
+def _question(field: Record, day: str, water: float, nitrogen: float, is_assumed: bool) -> Question:
+    now = "It is assumed that this was done." if is_assumed else "Nothing is noted of it yet."
+    return Question(
+        f"{field.get('season')}/{field.get('field_id')}",
+        day,
+        f"Recommended: {_headline(water, nitrogen, '').lower()}. {now}",
+        (
+            Amount("irrigation_mm", "Water", "mm", water),
+            Amount("nitrogen_kg_ha", "Nitrogen", "kg/ha", nitrogen),
+        ),
+    )
 
 
 def _of_today(recommendations: Sequence[Record], today: date) -> Record | None:
@@ -263,6 +293,8 @@ def _past_day(day: str, advised: Record | None, done: Record | None) -> PastDay:
         note = why
     elif is_override:
         note = "override"
+    elif done is not None and done.get("basis") == "assumed":
+        note = "assumed"
     elif advised is not None and advised.get("source") == "fao56":
         note = "FAO-56 balance"
     else:
