@@ -28,6 +28,7 @@ from benchmarks.closed_loop.fieldloop import advised
 from benchmarks.closed_loop.kept import write_json
 from benchmarks.closed_loop.sites import DEAR_WATER, MAIN
 from benchmarks.common.bars import machine, print_bars
+from benchmarks.common.champion import champion
 from benchmarks.small_models.trees import grown
 from fieldedge.measure import cpu_features
 from fieldloop.compression import Bench, Material, Recipe, compress
@@ -40,9 +41,7 @@ from fieldloop.compression.quantise import quantized_body
 from fieldloop.compression.saturation import pair_sums
 from fieldloop.inference import predictor
 from fieldloop.quiet import settle
-from fieldloop.registry import ModelRegistry
-from fieldloop.settings import CompressionParams, load_params, load_settings
-from fieldloop.steps import Loop, SnapshotRef, compression_material
+from fieldloop.settings import CompressionParams
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "compression.json"
@@ -100,20 +99,6 @@ def parsed() -> argparse.Namespace:
     arguments.add_argument("--seeds", type=int, default=4, help="draws of the sensors' noise at the main site")
     arguments.add_argument("--quick", action="store_true", help="without trees and the large network; writes nothing")
     return arguments.parse_args()
-
-
-def champion() -> tuple[Loop, Material]:
-    """The loop whose champion stands in the registry, and what compression needs of it."""
-    settings = load_settings()
-    loop = Loop(settings, "agriculture", load_params(settings.root, "agriculture"))
-    registry = ModelRegistry(settings.tracking_uri, loop.workload) if loop.workspace.mlflow.is_dir() else None
-    version = registry.champion_version() if registry else None
-    if registry is None or version is None:
-        sys.exit(f"there is no champion in {settings.home_dir}: run `make season` first")
-    found = registry.describe(str(version.version))
-    season = int(version.tags["fieldloop.for_season"])
-    data = SnapshotRef(found.data_hash, season, "", "", is_committed=False)
-    return loop, compression_material(loop, data, str(version.version))
 
 
 class Files:

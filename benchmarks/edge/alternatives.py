@@ -1,9 +1,10 @@
 """The same decision through what a user would otherwise run: torch eager, ONNX Runtime float32, boosted trees.
 
 Each lives through the same seasons with the device's own code; only the model that scores the candidates differs. The
-trees are trained on the seasons that the network was trained on, a model for each output, the yields by quantile loss.
+trees are trained on the examples that the network was fitted to, a model for each output, the yields by quantile loss.
 """
 
+import io
 import json
 import pickle
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from sklearn.ensemble import HistGradientBoostingRegressor
 
+from benchmarks.common.champion import champion
 from benchmarks.edge.device import ROOT, WORKLOAD, make_device
 from benchmarks.edge.device_side import TimedModel, timed_decisions
 from fieldedge.agent import Agent
@@ -21,8 +23,7 @@ from fieldedge.boot import boot_model, read_device
 from fieldedge.rebuild import open_store
 from fieldloop.evaluation import score
 from fieldloop.inference import predictor
-from fieldloop.training import load_network
-from fieldloop.workloads.agriculture.examples import Examples, load_examples
+from fieldloop.workloads.agriculture.examples import Examples
 
 TREES, LEAVES = 120, 31
 QUANTILES = (0.1, 0.5, 0.9)
@@ -38,19 +39,20 @@ class Predictor:
 
 def alternatives(scratch: Path, seasons: Path, decisions: int) -> dict[str, dict[str, float]]:
     """Figures of each alternative: the decision's percentiles, held-out yield error, and the size to ship."""
-    run = max((ROOT / ".fieldloop" / "runs").glob("*/last.ckpt"), key=lambda path: path.stat().st_mtime).parent
-    held_out = load_examples(next((ROOT / ".fieldloop" / "examples").glob("*held-out.npz")))
+    _, material = champion()
+    held_out, network = material.held_out, material.network.eval()
+    weights = io.BytesIO()
+    torch.save(network.state_dict(), weights)
     torch.set_num_threads(1)
-    network = load_network(run / "last.ckpt").eval()
 
     def eager(features: Any) -> Any:
         with torch.inference_mode():
             return network(torch.from_numpy(np.ascontiguousarray(features, np.float32))).numpy()
 
-    trees = _trees(_training_examples())
+    trees = _trees(material.training)
     compressed = max((ROOT / ".fieldloop" / "runs").glob("compressed-*"), key=lambda path: path.stat().st_mtime)
     candidates: dict[str, tuple[Callable[[Any], Any], float]] = {
-        "torch eager": (eager, (run / "last.ckpt").stat().st_size / 1e6),
+        "torch eager": (eager, len(weights.getbuffer()) / 1e6),
         "onnxruntime float32": _session(compressed / "float32.onnx"),
         "onnxruntime int8, all neurons": _session(compressed / "int8-reduced.onnx"),
         "onnxruntime, what ships": _session(Path(json.loads((compressed / "report.json").read_text())["path"])),
@@ -84,11 +86,6 @@ def _live(root: Path, seasons: Path, decisions: int, predict: Callable[[Any], An
 
 def _session(path: Path) -> tuple[Callable[[Any], Any], float]:
     return predictor(path), path.stat().st_size / 1e6
-
-
-def _training_examples() -> Examples:
-    paths = (ROOT / ".fieldloop" / "examples").glob("*-before-*.npz")
-    return load_examples(max(paths, key=lambda path: path.stat().st_mtime))
 
 
 def _trees(examples: Examples) -> list[HistGradientBoostingRegressor]:

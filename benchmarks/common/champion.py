@@ -1,0 +1,24 @@
+"""The champion of this clone, and what it learned from: what `make season` made, as its own steps know it."""
+
+import sys
+
+from fieldloop import quiet
+from fieldloop.compression import Material
+from fieldloop.registry import ModelRegistry
+from fieldloop.settings import load_params, load_settings
+from fieldloop.steps import Loop, SnapshotRef, compression_material
+
+
+def champion() -> tuple[Loop, Material]:
+    """The loop whose champion stands in the registry, and what compression needs of it."""
+    settings = load_settings()
+    quiet.settle(settings.home_dir)
+    loop = Loop(settings, "agriculture", load_params(settings.root, "agriculture"))
+    registry = ModelRegistry(settings.tracking_uri, loop.workload) if loop.workspace.mlflow.is_dir() else None
+    version = registry.champion_version() if registry else None
+    if registry is None or version is None:
+        sys.exit(f"there is no champion in {settings.home_dir}: run `make season` first")
+    found = registry.describe(str(version.version))
+    season = int(version.tags["fieldloop.for_season"])
+    data = SnapshotRef(found.data_hash, season, "", "", is_committed=False)
+    return loop, compression_material(loop, data, str(version.version))
