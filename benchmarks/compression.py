@@ -40,7 +40,6 @@ from fieldloop.compression.prune import unstructured, with_other_body, zero_shar
 from fieldloop.compression.quantise import quantized_body
 from fieldloop.compression.saturation import pair_sums
 from fieldloop.inference import predictor
-from fieldloop.quiet import settle
 from fieldloop.settings import CompressionParams
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,7 +57,6 @@ HASWELL = ("qemu-x86_64", "-cpu", "Haswell")
 def main() -> int:
     """Run, print the tables, write the JSON; 1 where a bar is missed."""
     options = parsed()
-    settle()
     started = time.monotonic()
     loop, material = champion()
     params = loop.params.compression

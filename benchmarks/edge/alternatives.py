@@ -16,7 +16,7 @@ import torch
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from benchmarks.common.champion import champion
-from benchmarks.edge.device import ROOT, WORKLOAD, make_device
+from benchmarks.edge.device import WORKLOAD, make_device
 from benchmarks.edge.device_side import TimedModel, timed_decisions
 from fieldedge.agent import Agent
 from fieldedge.boot import boot_model, read_device
@@ -39,7 +39,7 @@ class Predictor:
 
 def alternatives(scratch: Path, seasons: Path, decisions: int) -> dict[str, dict[str, float]]:
     """Figures of each alternative: the decision's percentiles, held-out yield error, and the size to ship."""
-    _, material = champion()
+    loop, material = champion()
     held_out, network = material.held_out, material.network.eval()
     weights = io.BytesIO()
     torch.save(network.state_dict(), weights)
@@ -50,7 +50,7 @@ def alternatives(scratch: Path, seasons: Path, decisions: int) -> dict[str, dict
             return network(torch.from_numpy(np.ascontiguousarray(features, np.float32))).numpy()
 
     trees = _trees(material.training)
-    compressed = max((ROOT / ".fieldloop" / "runs").glob("compressed-*"), key=lambda path: path.stat().st_mtime)
+    compressed = max(loop.workspace.runs.glob("compressed-*"), key=lambda path: path.stat().st_mtime)
     candidates: dict[str, tuple[Callable[[Any], Any], float]] = {
         "torch eager": (eager, len(weights.getbuffer()) / 1e6),
         "onnxruntime float32": _session(compressed / "float32.onnx"),
