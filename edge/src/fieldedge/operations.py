@@ -88,13 +88,14 @@ def override_record(
     return {**contract.table("operations").check(record, f"override of {day}"), "why": reason}
 
 
-def override_day(store: Store, record: Record, contract: Contract, today: date) -> tuple[Record | None, str]:
+def override_day(
+    store: Store, field: Record, record: Record, contract: Contract, today: date
+) -> tuple[Record | None, str]:
     """Store what was really done on a day; the former record, and what became of it.
 
     Raises:
         DataError: it cannot have been done then, or too much was said of that day already.
     """
-    field = field_of(store)
     check_day(record["date"], field, store.records(field["season"], "harvests"), today)
     former, outcome = put(store, record, contract)
     if outcome != "unchanged":

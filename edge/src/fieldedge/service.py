@@ -129,7 +129,8 @@ class Service:
     def show_page(self) -> None:
         """Serve the status page, from now on."""
         if self._page is None and self._config.page.is_on:
-            self._page = page_server(self._directory, self._config, self._time.now, self.state).start()
+            time_ = self._time
+            self._page = page_server(self._directory, self._config, time_.now, self.state, time_.stamp).start()
             _log.info("page at %s", self._page.url)
 
     def take_samples(self, source: str) -> Taken:

@@ -11,12 +11,13 @@ from urllib.parse import urlencode
 
 import pytest
 
+from fieldedge.clock import Stamp, format_utc
 from fieldedge.contract import Record
 from fieldedge.page.answers import FORM_TYPE, MAX_FORM_BYTES
 from fieldedge.page.server import PageServer, page_server
 from tests.edge.page.season import ASSUMED, SeasonedDevice, seasoned_device
 from tests.edge.patience import PATIENCE_S
-from tests.edge.sample import day_of
+from tests.edge.sample import dated, day_of
 
 DAYS = 70
 TODAY, ASSUMED_DAY = day_of(DAYS - 1), day_of(ASSUMED[0])
@@ -98,6 +99,23 @@ def test_yes_of_a_day_of_which_nothing_is_noted_confirms_what_was_recommended(
     assert (record["irrigation_mm"], record["basis"]) == (25.0, "confirmed")
 
 
+def test_an_answer_is_stamped_with_the_devices_time_and_not_the_systems(device: SeasonedDevice) -> None:
+    stamp = Stamp("boot", format_utc(device.now), True)
+    with page_server(device.directory, device.config, lambda: device.now, stamp=lambda: stamp) as server:
+        assert post(server, {**form_of(server, TODAY), "answer": "done"})[0] == 303
+    with device.open() as store:
+        (event,) = store.events(1, "confirmed")
+    assert event["time_utc"] == stamp.utc
+
+
+def test_what_a_former_agent_noted_as_overridden_is_not_asked_about(device: SeasonedDevice) -> None:
+    with device.open() as store:
+        former = dated("operations", DAYS - 1, irrigation_mm=9.0, nitrogen_kg_ha=0.0, source="override", why="x")
+        store.add("operations", former)
+    with page_server(device.directory, device.config, lambda: device.now) as server:
+        assert f'value="{TODAY}"' not in page(server)
+
+
 def test_no_is_an_override_of_nothing(server: PageServer, device: SeasonedDevice) -> None:
     assert post(server, {**form_of(server, ASSUMED_DAY), "answer": "nothing"})[0] == 303
     (record,) = operations_on(device, ASSUMED_DAY)
@@ -153,6 +171,7 @@ def test_an_answer_that_cannot_be_true_is_named_and_changes_nothing(
         ({"Origin": "http://evil.example"}, None),
         ({"Origin": "null"}, None),
         ({"Origin": "http://127.0.0.1:1"}, None),
+        ({"Origin": "http://["}, None),
         ({"Sec-Fetch-Site": "cross-site"}, None),
         ({"Sec-Fetch-Site": "same-site"}, None),
         ({}, "guessed"),

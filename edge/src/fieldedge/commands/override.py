@@ -32,15 +32,9 @@ def override(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     clock = Clock(directory.clock_floor)
     today = clock.now().date()
     with Store(directory.store, clock.stamp) as store:
-        record = override_record(
-            field_of(store),
-            options.date or today.isoformat(),
-            irrigation_mm,
-            nitrogen_kg_ha,
-            options.why,
-            workload.contract,
-        )
-        former, outcome = override_day(store, record, workload.contract, today)
+        field, day = field_of(store), options.date or today.isoformat()
+        record = override_record(field, day, irrigation_mm, nitrogen_kg_ha, options.why, workload.contract)
+        former, outcome = override_day(store, field, record, workload.contract, today)
     if is_for_program(options):
         answer(options, {"outcome": outcome, "record": record, "former": former})
         return

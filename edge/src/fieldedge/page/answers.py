@@ -8,7 +8,7 @@ import hmac
 import secrets
 from collections.abc import Mapping
 from datetime import date
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from fieldedge.contract import Contract
 from fieldedge.errors import DataError
@@ -67,7 +67,8 @@ def check_origin(headers: Mapping[str, str | None], host: str | None) -> None:
         ForeignFormError: it says that it comes from elsewhere.
     """
     origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site")
-    if origin is not None and (host is None or urlsplit(origin).netloc.lower() != host.strip().lower()):
+    own = "" if host is None else host.strip().lower()
+    if origin is not None and origin.lower() not in (f"http://{own}", f"https://{own}"):
         raise ForeignFormError(
             f"the form comes from {origin[:100]!r}, which is not this page; answer on the page itself"
         )
@@ -104,7 +105,7 @@ def store_answer(store: Store, form: Mapping[str, str], contract: Contract, toda
     irrigation_mm, nitrogen_kg_ha = (0.0, 0.0) if answer == "nothing" else _amounts(form)
     why = " ".join(form.get("why", "").split()) or _NO_REASON
     record = override_record(field, day, irrigation_mm, nitrogen_kg_ha, why, contract)
-    return override_day(store, record, contract, today)[1]
+    return override_day(store, field, record, contract, today)[1]
 
 
 def _day(text: str) -> str:

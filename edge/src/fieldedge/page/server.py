@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from fieldedge.boot import known_workload
-from fieldedge.clock import system_time
+from fieldedge.clock import Stamp, system_time
 from fieldedge.config import DeviceConfig, DeviceDirectory
 from fieldedge.errors import ConfigError, FieldloopError, PermanentError
 from fieldedge.page.answers import (
@@ -91,13 +91,14 @@ class Pages:
         now: Callable[[], datetime] = system_time,
         service_state: Callable[[], Any] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        stamp: Callable[[], Stamp] | None = None,
     ) -> None:
         self._directory, self._config = directory, config
         self._workload = known_workload(config.workload)
         self._names = frozenset(
             _plain(name) for name in (*OWN_NAMES, config.page.host, *own_names(), *config.page.names)
         )
-        self._now, self._service_state, self._monotonic = now, service_state, monotonic
+        self._now, self._service_state, self._monotonic, self._stamp = now, service_state, monotonic, stamp
         self._lock = threading.Lock()
         self._kept: dict[str, Answer] = {}
         self._kept_s = 0.0
@@ -132,7 +133,7 @@ class Pages:
             check_origin(headers, host)
             form = parse_form(body)
             check_token(form, self._token)
-            with self._lock, Store(self._directory.store, busy_timeout_s=STORE_BUSY_S) as store:
+            with self._lock, Store(self._directory.store, self._stamp, STORE_BUSY_S) as store:
                 outcome = store_answer(store, form, self._workload.contract, self._now().date())
                 self._kept = {}
         except ForeignFormError as error:
@@ -369,6 +370,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(Answer(status, _TEXT, f"{status} {words}\n".encode()))
 
     def _send(self, answer: Answer) -> None:
+        self.connection.settimeout(ANSWER_S)  # whatever was left to wait for the request
         self.request_version = "HTTP/1.0"  # whatever was asked in: an answer always has its headers
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.kind)
@@ -381,7 +383,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Location", answer.location)
         self.end_headers()
         self.close_connection = True
-        self.connection.settimeout(ANSWER_S)
         if self.command != "HEAD":
             self.wfile.write(answer.body)
 
@@ -419,16 +420,18 @@ def page_server(
     config: DeviceConfig,
     now: Callable[[], datetime] = system_time,
     service_state: Callable[[], Any] | None = None,
+    stamp: Callable[[], Stamp] | None = None,
 ) -> PageServer:
     """The page of a device, bound to the host and port of its settings; `start()` or `with` serves it, `close()` ends
-    that. `service_state` gives a `ServiceState`; without one, the page shows what is on disk.
+    that. `service_state` gives a `ServiceState`; without one, the page shows what is on disk. `stamp` is the device's
+    time, for what is answered; without one it is the system's.
 
     Raises:
         ConfigError: the port cannot be had.
     """
     host, port = config.page.host, config.page.port
     try:
-        return PageServer(host, port, Pages(directory, config, now, service_state))
+        return PageServer(host, port, Pages(directory, config, now, service_state, stamp=stamp))
     except (OSError, OverflowError) as error:
         raise ConfigError(
             f"the page cannot be served on {host}, port {port}: {error}; set host and port of [page] in "

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from fieldedge.boot import usable
 from fieldedge.clock import format_utc
 from fieldedge.config import DeviceConfig, DeviceDirectory
-from fieldedge.contract import Record
+from fieldedge.contract import Contract, Record
 from fieldedge.errors import FieldloopError
 from fieldedge.page.facts import (
     ClockFacts,
@@ -90,7 +90,7 @@ def read_view(
     none that can be read. `problems` are what is known to be wrong already."""
     presenter = presenter_of(config.workload)
     reader = Reader(directory, config, workload, presenter, now, store, state or {}, list(problems))
-    season = None if store is None else reader.ask(lambda: _season(store), None)
+    season = None if store is None else reader.ask(lambda: _season(store, workload.contract), None)
     view = View(
         device_id=config.device_id,
         workload=config.workload,
@@ -126,7 +126,7 @@ def plain(value: Any) -> Any:
 # The season
 
 
-def _season(store: Store) -> Season | None:
+def _season(store: Store, contract: Contract) -> Season | None:
     """The latest season that the store knows, of its latest field."""
     for season in reversed(store.seasons()):
         known = store.records(season, "fields")
@@ -140,7 +140,8 @@ def _season(store: Store) -> Season | None:
                 ]
                 for table in ("readings", "operations", "recommendations", "harvests")
             }
-            last_said = {str(record.get("date")): record for record in tables["operations"]}
+            current = [contract.current("operations", record) for record in tables["operations"]]
+            last_said = {str(record.get("date")): record for record in current}
             return Season(of_field, **{**tables, "operations": list(last_said.values())})
     return None
 

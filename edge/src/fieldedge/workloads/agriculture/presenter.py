@@ -175,7 +175,7 @@ class AgriculturePresenter:
         for record in reversed(season.recommendations):
             day = str(record.get("date"))
             done = _of_day(season.operations, day)
-            is_said = done is not None and (done.get("basis") == "confirmed" or done.get("source") == "override")
+            is_said = done is not None and done.get("basis") == "confirmed"
             advised = record if done is None else done
             water, nitrogen = _amounts(advised)
             if since <= day <= until and not is_said and (water > 0.0 or nitrogen > 0.0):
