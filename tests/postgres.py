@@ -28,6 +28,8 @@ def why_no_postgres() -> str:
         return "PostgreSQL is not installed (apt-get install postgresql)"
     if importlib.util.find_spec("psycopg2") is None:
         return "psycopg2 is not installed (make setup)"
+    if not _can_write_devnull():
+        return f"{_user()} may not write {os.devnull} here, which initdb does (ls -l {os.devnull})"
     return ""
 
 
@@ -35,7 +37,7 @@ def why_no_postgres() -> str:
 def postgres_server() -> Iterator[PostgresServer]:
     """Start one and stop it at the end."""
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a socket's path is short
-    user = UNPRIVILEGED if os.geteuid() == 0 else getpass.getuser()
+    user = _user()
     if os.geteuid() == 0:
         shutil.chown(folder, user)
     data = folder / "data"
@@ -49,6 +51,20 @@ def postgres_server() -> Iterator[PostgresServer]:
         if (data / "postmaster.pid").exists():
             _run("pg_ctl", user, folder, "-D", str(data), "-m", "immediate", "-w", "stop")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _user() -> str:
+    return UNPRIVILEGED if os.geteuid() == 0 else getpass.getuser()
+
+
+def _can_write_devnull() -> bool:
+    """Whether the server's user may write to it; some containers give the device to root alone."""
+    user = _user() if os.geteuid() == 0 else None
+    try:
+        tried = subprocess.run(["/bin/sh", "-c", f": > {os.devnull}"], user=user, cwd="/", capture_output=True)
+    except OSError:  # not even its user can be had
+        return False
+    return tried.returncode == 0
 
 
 def _run(program: str, user: str, folder: Path, *arguments: str) -> None:
