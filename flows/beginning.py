@@ -39,7 +39,7 @@ def begin(workload: str, devices: int | None = None, seasons: Sequence[int] | No
     quiet.settle()  # for what is imported from here on, where a worker runs the flow
     settings = load_settings()
     params = load_params(settings.root, workload)
-    hold(settings.home_dir)
+    hold(settings.home_dir, _name_of_flow())
     changes = {"devices": devices, "seasons": tuple(seasons) if seasons else None}
     given = {name: value for name, value in changes.items() if value is not None}
     if given:
@@ -71,7 +71,7 @@ def run_from_terminal(name: str) -> None:
         settings = load_settings()
         quiet.settle(settings.home_dir)
         load_params(settings.root, WORKLOAD)  # a broken parameter is told before anything starts
-        hold(settings.home_dir)
+        hold(settings.home_dir, name)
         say("Fieldloop: starting Prefect ...")
         server = start_local_server(settings.home_dir / "prefect" / "server.log")
         flow = getattr(import_module(f"flows.{name}"), name)
@@ -103,10 +103,16 @@ def _follows_ctrl_c(error: BaseException | None) -> bool:
     return error is not None
 
 
-def hold(home: Path) -> None:
+def _name_of_flow() -> str:
+    from prefect.runtime import flow_run  # after `run_from_terminal` has set Prefect up
+
+    return str(flow_run.flow_name or "a flow")
+
+
+def hold(home: Path, doing: str) -> None:
     """Keep other processes from turning this clone's loop until this one ends."""
     if home not in _HELD:
-        _HELD[home] = held(home)
+        _HELD[home] = held(home, doing, on_wait=lambda who: say(f"Fieldloop: waiting for {who}, to end ..."))
         _HELD[home].__enter__()
 
 

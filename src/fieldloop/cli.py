@@ -15,6 +15,7 @@ from fieldedge.errors import ConfigError, DataError, FieldloopError
 from fieldloop import quiet
 from fieldloop.progress import bar
 from fieldloop.settings import load_params, load_settings
+from fieldloop.workspace import BRIEF_S
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 quarantine = typer.Typer(no_args_is_help=True, help="Batches that were refused whole, and what becomes of them.")
@@ -157,7 +158,7 @@ def migrate(workload: Workload = "agriculture") -> None:
 
     settings = load_settings()
     space = workspace_of(settings)
-    with held(settings.home_dir):
+    with held(settings.home_dir, "migrate"):
         store = SeasonStore(space.seasons, WORKLOADS[workload].contract, space.quarantine)
         done = migrate_store(settings.root, store, settings.is_deployment)
     if done is None:
@@ -172,7 +173,7 @@ def clean() -> None:
     from fieldloop.workspace import held, workspace_of
 
     settings = load_settings()
-    with held(settings.home_dir):
+    with held(settings.home_dir, "clean"):
         gone = workspace_of(settings).forget_caches()
     typer.echo(f"deleted: {', '.join(path.name for path in gone) or 'nothing'}")
 
@@ -183,7 +184,7 @@ def reset_sample() -> None:
     from fieldloop.workspace import held, workspace_of
 
     settings = load_settings()
-    with held(settings.home_dir):
+    with held(settings.home_dir, "reset-sample"):
         sample = workspace_of(settings).sample
         former = sample.begin_anew()
     if former is None:
@@ -212,7 +213,7 @@ def reset(
         if not sys.stdin.isatty():
             raise ConfigError("nobody is there to be asked; say `fieldloop reset --yes` if all of this is to go")
         typer.confirm("Devices in the field then no longer know this clone. Set all of it aside?", abort=True)
-    with held(settings.home_dir):
+    with held(settings.home_dir, "reset"):
         target = workspace.set_aside(f"before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
     typer.echo(f"set aside in {target}; move it back, or delete it yourself")
 
@@ -224,24 +225,37 @@ def promote(
     why: Annotated[str, typer.Option(prompt="Why is it promoted", help="what it was tried on, and what came of it")],
     by: Annotated[str, typer.Option(help="who decides; the user of this machine where left out")] = "",
     anchor: Annotated[bool, typer.Option(help="later models are compared with it, though another erred less")] = False,
+    wait_s: Annotated[
+        float, typer.Option(min=0, help="how long to wait for a run of this clone that is about to end, seconds")
+    ] = BRIEF_S,
 ) -> None:
-    """Make a model version the champion that the next release ships; who, when and why are kept on the version."""
+    """Make a model version the champion that the next release ships; who, when and why are kept on the version.
+
+    A run of this clone compares, registers and releases by what the registry says: while one is under way nothing is
+    promoted.
+    """
     from fieldedge.workloads import WORKLOADS
-    from fieldloop.registry import ModelRegistry
-    from fieldloop.workspace import workspace_of
+    from fieldloop.workspace import held, workspace_of
 
     settings = load_settings()
     load_params(settings.root, workload)
-    kept = workspace_of(settings).mlflow
-    if not settings.mlflow_uri and not (kept / "mlflow.db").is_file():
-        raise ConfigError(f"{kept} has no models yet: run `retrain` first, or set FIELDLOOP_MLFLOW_URI")
     if not why.strip():
         raise ConfigError("a promotion needs a reason: --why 'what it was tried on, and what came of it'")
     contract = WORKLOADS[workload].contract
-    registry = ModelRegistry(settings.tracking_uri, workload)
     who = by.strip() or getpass.getuser()
-    now = datetime.now(UTC)
-    promoted = registry.promote(version, contract.hash, len(contract.features), who, why.strip(), now, anchor)
+
+    def on_wait(holder: str) -> None:
+        typer.echo(f"waiting for {holder}, to end ({wait_s:g} s at most) ...", err=True)
+
+    with held(settings.home_dir, "promote", is_brief=True, wait_s=wait_s, on_wait=on_wait):
+        kept = workspace_of(settings).mlflow
+        if not settings.mlflow_uri and not (kept / "mlflow.db").is_file():
+            raise ConfigError(f"{kept} has no models yet: run `retrain` first, or set FIELDLOOP_MLFLOW_URI")
+        from fieldloop.registry import ModelRegistry  # seconds, which nobody waits who is refused
+
+        registry = ModelRegistry(settings.tracking_uri, workload)
+        now = datetime.now(UTC)
+        promoted = registry.promote(version, contract.hash, len(contract.features), who, why.strip(), now, anchor)
     typer.echo(f"version {promoted.version} of {workload} is the champion; {promoted.reason}")
     typer.echo("`retrain` releases it to the devices")
 

@@ -74,7 +74,7 @@ def test_a_second_loop_in_the_same_clone_is_refused_at_once(undisturbed: Undistu
         ended = undisturbed.loop.run()
     assert ended.code == 1
     assert ended.stdout == ""
-    assert ended.stderr.strip().startswith(f"fieldloop: a loop is running in {undisturbed.loop.home} already")
+    assert ended.stderr.strip().startswith(f"fieldloop: {undisturbed.loop.home} is in use by another process")
 
 
 def put_rubbish_into(inbox: Path) -> None:

@@ -2,11 +2,13 @@
 
 import hashlib
 import shutil
+import time
 
 import pytest
 
 from fieldloop.release import ReleaseRepository
 from fieldloop.workspace import Workspace
+from tests.edge.patience import PATIENCE_S
 from tests.flows.small_loop import SmallLoop
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("promotion")]  # one deployment, and each test goes on from it
@@ -26,16 +28,26 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> SmallLoop:
 def test_a_first_model_in_a_deployment_waits_for_a_person_and_is_then_released_without_training_again(
     clone: SmallLoop,
 ) -> None:
-    ended = clone.run(flow="retrain", is_deployment=True)
+    running = clone.start(flow="retrain", is_deployment=True)
+    while not (clone.home / "loop.holder.json").exists():
+        assert running.poll() is None, clone.wait(running)
+        time.sleep(0.05)
+    refused = clone.command("promote", "agriculture", "1", "--why", "half-way through", "--wait-s", "0")
+    assert refused.code == 1
+    assert f"is in use by `retrain`, process {running.pid}, since " in refused.stderr
+    unknown = clone.command("promote", "agriculture", "7", "--why", "a guess", "--wait-s", str(PATIENCE_S))
+    assert unknown.code == 1
+    assert f"waiting for `retrain`, process {running.pid}, since " in unknown.stderr
+    assert "there is no version 7 of agriculture in the registry; there are 1" in unknown.stderr, (
+        "it came after the run"
+    )
+    ended = clone.wait(running)
     assert ended.code == 1
     assert "version 1 of agriculture cannot be released (waiting for a person: there is no champion yet" in ended.stderr
     assert "let a person release it: fieldloop promote agriculture 1" in ended.stderr
     assert "against the FAO-56 rule" in ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
 
-    unknown = clone.command("promote", "agriculture", "7", "--why", "a guess")
-    assert unknown.code == 1
-    assert "there is no version 7 of agriculture in the registry; there are 1" in unknown.stderr
     unsaid = clone.command("promote", "agriculture", "1", "--why", " ")
     assert unsaid.code == 1
     assert "a promotion needs a reason" in unsaid.stderr
