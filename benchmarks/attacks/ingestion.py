@@ -81,11 +81,11 @@ class Cloud:
 def season(device_id: str, field_id: str = FIELD) -> Tables:
     """A field, ten readings and a harvest: twelve records."""
     days = {"fields": [None], "readings": list(DAYS), "harvests": [f"{SEASON}-10-10"]}
-    return {table: [_row(table, device_id, field_id, day) for day in of_table] for table, of_table in days.items()}
+    return {table: [row_of(table, device_id, field_id, day) for day in of_table] for table, of_table in days.items()}
 
 
 def batch(device_id: str, tables: Tables, **header: Any) -> bytes:
-    return pack(_header(device_id) | header, tables, CONTRACT)
+    return pack(header_of(device_id) | header, tables, CONTRACT)
 
 
 @attack(line=7, words="a stranger posts the owner's batch over HTTP before the owner does")
@@ -171,18 +171,18 @@ def wrong_types(scratch: Path) -> Outcome:
     hostile = []
     for value in values:
         for column in ("record_id", "season", "field_id", "date", "rain_mm"):
-            tables = _as_columns(season(STRANGER, OTHER_FIELD))
+            tables = as_columns(season(STRANGER, OTHER_FIELD))
             readings = tables["readings"]
             readings["rows"][0][readings["columns"].index(column)] = value
-            hostile.append(_header(STRANGER) | {"tables": tables})
+            hostile.append(header_of(STRANGER) | {"tables": tables})
         for name in ("season", "device_id", "workload", "contract_hash", "summary", "bundle_version", "tables"):
-            hostile.append(_header(STRANGER) | {"tables": {}} | {name: value})
-    return _with_neighbour(Cloud(scratch), [_xz(content) for content in hostile], f"{len(hostile)} batches")
+            hostile.append(header_of(STRANGER) | {"tables": {}} | {name: value})
+    return _with_neighbour(Cloud(scratch), [as_json_in_xz(content) for content in hostile], f"{len(hostile)} batches")
 
 
 @attack(line=9, words="batches of some kB that unpack to gigabytes", at_most_mb=1_000.0)
 def bombs(scratch: Path) -> Outcome:
-    head = json.dumps(_header(STRANGER)).encode()[:-1] + b',"tables":{"readings":{"columns":["a"],"rows":['
+    head = json.dumps(header_of(STRANGER)).encode()[:-1] + b',"tables":{"readings":{"columns":["a"],"rows":['
     pieces = (b"[0],", b"[],", b"{},", b'"",', b"0,", b"[[[[", b" ", b'"\\ud83d\\ude00",')
     made = [lzma.compress(head + piece * (48_000_000 // len(piece)), preset=0) for piece in pieces]
     return _with_neighbour(Cloud(scratch), made, f"{max(map(len, made)):,} bytes at most, 48 MB of JSON each")
@@ -219,7 +219,7 @@ def _post(gateway: GatewayServer, cloud: Cloud, device_id: str, data: bytes) -> 
     return answer.status
 
 
-def _header(device_id: str) -> Record:
+def header_of(device_id: str) -> Record:
     return {
         "format": 1,
         "device_id": device_id,
@@ -231,7 +231,7 @@ def _header(device_id: str) -> Record:
     }
 
 
-def _row(table: str, device_id: str, field_id: str, day: str | None) -> Record:
+def row_of(table: str, device_id: str, field_id: str, day: str | None) -> Record:
     identity = "/".join(str(part) for part in (SEASON, field_id, table, day) if part is not None)
     given = {"record_id": identity, "season": SEASON, "region": "north", "field_id": field_id, "date": day}
     given |= {"device_id": device_id, **_VALUES}
@@ -248,13 +248,13 @@ def _middle(column: Column) -> Any:
     return column.choices[0] if column.choices else "plain"
 
 
-def _as_columns(tables: Tables) -> dict[str, Any]:
+def as_columns(tables: Tables) -> dict[str, Any]:
     return {
         name: {"columns": list(rows[0]), "rows": [list(row.values()) for row in rows]} for name, rows in tables.items()
     }
 
 
-def _xz(content: Any) -> bytes:
+def as_json_in_xz(content: Any) -> bytes:
     return lzma.compress(json.dumps(content).encode(errors="surrogatepass"), preset=0)
 
 

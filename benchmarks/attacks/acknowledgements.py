@@ -1,4 +1,4 @@
-"""A server in the gateway's place that says it holds what it does not."""
+"""Whoever stands in the gateway's place and says that it holds what a device sent."""
 
 import base64
 import hashlib
@@ -48,6 +48,7 @@ def acknowledged_by_a_stranger(scratch: Path) -> Outcome:
             "signature": repository.sign_acknowledgement(DEVICE_ID, "0" * 64),
         },
         "nonsense": lambda sha: {"acknowledged": sha, "signature": base64.b64encode(b"x" * 64).decode()},
+        "garbled": lambda sha: {"acknowledged": sha, "signature": "AAAA"},
     }
     with GatewayServer(create_app(scratch / "tuf", scratch / "inbox", registry.path)) as gateway:
         fieldedge(directory, "update", gateway.url)  # it learns whose signature counts
