@@ -47,7 +47,11 @@ class Exact(Agriculture):
     )
 
 
-@attack(line=14, words="awkward floats and epoch seconds in every table, through store, batch and ingestion")
+@attack(
+    line=14,
+    words="awkward floats and epoch seconds in every table, through store, batch and ingestion",
+    at_most_s=600.0,
+)
 def awkward_floats(scratch: Path) -> Outcome:
     """Exactly, where a column asks for no digits; else with those that it asks for, whatever its table is called."""
     changed = values = 0
@@ -64,7 +68,7 @@ def awkward_floats(scratch: Path) -> Outcome:
     return Outcome(0, changed, f"{values} floats, {changed} came home otherwise")
 
 
-@attack(line=14, words="the same season on a fast and a slow machine, under ten upload budgets")
+@attack(line=14, words="the same season on a fast and a slow machine, under ten upload budgets", at_most_s=600.0)
 def slow_machine(scratch: Path) -> Outcome:
     """The same bytes are sent, and accepted data is the same to the last byte, so that its hash is."""
     stores = {name: scratch / name / "store.db" for name in ("fast", "slow")}

@@ -70,7 +70,7 @@ def answered_by_others(scratch: Path) -> Outcome:
     return Outcome(noted + changed + bool(rebound) + refused_own, 0, detail)
 
 
-@attack(line=13, words="batches say confirmed of days of which nobody said anything")
+@attack(line=13, words="batches say confirmed of days of which nobody said anything", at_most_s=600.0)
 def confirmed_in_a_batch(scratch: Path) -> Outcome:
     """By a stranger in every way that a batch has, and by the owner's device without the word; then with it."""
     cloud, tables = Cloud(scratch), season(OWNER)

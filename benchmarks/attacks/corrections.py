@@ -38,7 +38,9 @@ SYNCS = 10
 WORDS_FIRST = 40  # before the first sync, so that corrections come from its beginning on
 
 
-@attack(line=11, words="amounts and readings are corrected without a pause while they are packed and sent")
+@attack(
+    line=11, words="amounts and readings are corrected without a pause while they are packed and sent", at_most_s=600.0
+)
 def corrected_while_packed(scratch: Path) -> Outcome:
     """What was said last of each day comes home, and what is marked as sent is what came."""
     directory = made(scratch)

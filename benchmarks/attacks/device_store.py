@@ -46,7 +46,7 @@ def aged_without_a_link(scratch: Path) -> Outcome:
     return Outcome(0, lost, f"{before} records, {gone} gone by age; {sum(outcomes)} of {len(outcomes)} harvests kept")
 
 
-@attack(line=12, words="eight seasons without a link on a store that holds a few, then a link")
+@attack(line=12, words="eight seasons without a link on a store that holds a few, then a link", at_most_s=600.0)
 def small_store_without_a_link(scratch: Path) -> Outcome:
     """The service makes room as it goes, and starts anew each year: of each season comes home what a link would take.
 
