@@ -30,7 +30,7 @@ from tests.edge.sample import AGRICULTURE, DEVICE_ID, onnx_model, season_message
 from tests.sample_season import TODAY
 
 EPOCH = Column("logger_epoch_s", "float", "s", 0.0, 4e9)
-BUDGETS_BYTES = range(1_500, 6_500, 500)
+BUDGETS_BYTES = range(2_000, 5_000, 600)
 SLOWEST_S = 0.02
 
 
@@ -68,7 +68,7 @@ def awkward_floats(scratch: Path) -> Outcome:
     return Outcome(0, changed, f"{values} floats, {changed} came home otherwise")
 
 
-@attack(line=14, words="the same season on a fast and a slow machine, under ten upload budgets", at_most_s=600.0)
+@attack(line=14, words="the same season on a fast and a slow machine, under five upload budgets", at_most_s=600.0)
 def slow_machine(scratch: Path) -> Outcome:
     """The same bytes are sent, and accepted data is the same to the last byte, so that its hash is."""
     stores = {name: scratch / name / "store.db" for name in ("fast", "slow")}

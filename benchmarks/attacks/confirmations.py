@@ -38,7 +38,6 @@ from fieldedge.workloads.agriculture.upgrades import REVISION_2
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.server import GatewayServer
-from fieldloop.workloads.agriculture.examples import build_examples
 from tests.edge.farm import Farm
 from tests.edge.page.season import ASSUMED, SeasonedDevice, seasoned_device
 from tests.edge.sample import DEVICE_ID, dated, day_of
@@ -181,6 +180,8 @@ def operations(device: SeasonedDevice) -> dict[str, Record]:
 
 def learned_days(cloud: Cloud) -> set[str]:
     """The days of the owner's field that are examples."""
+    from fieldloop.workloads.agriculture.examples import build_examples  # torch comes with it; to be listed needs none
+
     examples = build_examples({table.name: cloud.store.read(table.name) for table in CONTRACT.tables})
     mine = examples.features[examples.group == examples.groups.index(f"{SEASON}/{FIELD}")]
     planting = date.fromisoformat(DAYS[0]).toordinal()
