@@ -20,6 +20,7 @@ from fieldedge.loggers import FORMATS, LoggerFormat, Parsed
 from fieldedge.mapping import Mapper
 from fieldedge.quality import judge
 from fieldedge.samples import Channel
+from fieldedge.schema import APPLICATION, CUT_FORM, SCHEMA_VERSION
 from fieldedge.sources import Delivery
 from fieldedge.store import Store
 
@@ -391,6 +392,88 @@ def test_the_same_samples_get_the_same_flags_however_they_are_cut(tmp_path: Path
         found.append(device.store.last_samples("station", 100))
         device.store.close()
     assert found[0] == found[1] == found[2]
+
+
+def told(time: str, air_temperature_c: float) -> bytes:
+    return json.dumps({"time": f"2026-05-02T{time}", "air_temperature_c": air_temperature_c}).encode() + b"\n"
+
+
+def test_two_values_within_one_second_are_two_samples_and_the_same_again_is_none(device: Device) -> None:
+    device.put("station", told("11:59:00.5Z", 20.1) + told("11:59:00Z", 20.0) + told("11:59:00.25Z", 20.0))
+    assert (taken := device.take()).samples == 3 and taken.conflicting == 0
+    device.put(
+        "station", told("11:59:00.500000Z", 20.1) + told("13:59:00.25+02:00", 20.0) + told("11:59:00.000Z", 20.0)
+    )
+    assert (again := device.take()).repeated == 3 and (again.samples, again.conflicting) == (0, 0)
+    device.put("station", told("11:59:00.5Z", 20.2))
+    assert device.take().conflicting == 1
+    stored = [
+        (one.sample.time_utc[11:], one.good()["air_temperature_c"]) for one in device.store.last_samples("station", 9)
+    ]
+    assert stored == [("11:59:00Z", 20.0), ("11:59:00.25Z", 20.0), ("11:59:00.5Z", 20.1)]
+
+
+def uplink(time: str) -> str:
+    event = {"deviceInfo": {"devEui": "a84041000181c2b3"}, "time": time, "object": {"AirTC": 20.0}}
+    return json.dumps(event) + "\n"
+
+
+def dated_rows(*times: str) -> str:
+    return "".join(f'"2026-05-02 {time}",20.0,0,0\n' for time in times)
+
+
+FRACTIONS = {
+    "toa5": HEADER + dated_rows("11:59:00.5", "11:59:00", "11:59:00.500"),
+    "zentra": "z6-1,Port1,Port1,Port1\n# Records: 3,A,B,C\nTimestamps,°C AirTC,mm Rain,mm More\n"
+    + dated_rows("11:59:00.5", "11:59:00"),
+    "chirpstack": uplink("2026-05-02T11:59:00.500000123+00:00")
+    + uplink("2026-05-02T11:59:00+00:00")
+    + uplink("2026-05-02T11:59:00.5Z"),
+}
+
+
+@pytest.mark.parametrize("format_", FRACTIONS)
+def test_every_format_tells_its_fractions(tmp_path: Path, hands: Moving, format_: str) -> None:
+    device = open_device(tmp_path, hands, formats=("jsonlines", format_))
+    name = "Port 1 / AirTC" if format_ == "zentra" else "RECORD" if format_ == "toa5" else "AirTC"
+    mapper = Mapper.from_config({"air_temperature_c": {"field": name, "unit": "degC"}}, CHANNELS)
+    device.door._gates["other"] = Gate(device.sources["other"], FORMATS[format_], mapper)
+    device.put("other", FRACTIONS[format_].encode())
+    taken = device.take("other")
+    assert (taken.samples, taken.conflicting, taken.rejected) == (2, 0, 0), device.errors()
+    (origin,) = device.store.origins()
+    assert [one.sample.time_utc[11:] for one in device.store.last_samples(origin, 3)] == ["11:59:00Z", "11:59:00.5Z"]
+    device.store.close()
+
+
+def test_the_bounds_of_a_samples_time_hold_to_the_microsecond(device: Device) -> None:
+    ahead, behind = "2026-05-03T12:00:00", "2025-03-28T12:00:00"
+    assert (datetime.fromisoformat(f"{ahead}Z"), datetime.fromisoformat(f"{behind}Z")) == (
+        NOW + door_module.MAX_AHEAD,
+        NOW - door_module.MAX_AGE,
+    )
+    rows = {f"{ahead}Z": 1, f"{ahead}.000001Z": 0, f"{behind}Z": 1, "2025-03-28T11:59:59.999999Z": 0}
+    for time_utc, count in rows.items():
+        device.put("station", json.dumps({"time": time_utc, "air_temperature_c": 20.0}).encode())
+        assert device.take().samples == count, time_utc
+
+
+def test_what_a_former_agent_cut_to_whole_seconds_is_known_when_it_is_told_again(tmp_path: Path, hands: Moving) -> None:
+    device = open_device(tmp_path, hands)
+    device.put("station", told("11:00:00Z", 20.0) + told("11:15:00Z", 20.5))  # of 11:00:00.25 and 11:15:00.75
+    device.take()
+    device.store._connection.execute(f"PRAGMA user_version = {CUT_FORM}")
+    device.store._connection.execute(f"PRAGMA application_id = {APPLICATION + CUT_FORM}")
+    device.store.close()
+    device = open_device(tmp_path, hands)
+    assert [event["text"] for event in device.store.events(kind="migrated")] == [
+        f"the store was brought from form 2 to form {SCHEMA_VERSION}; nothing was left behind"
+    ]
+    device.put("station", told("11:00:00.25Z", 20.0) + told("11:15:00.75Z", 20.5) + told("11:15:00.8Z", 20.6))
+    assert (taken := device.take()).repeated == 2 and (taken.samples, taken.conflicting) == (1, 0)
+    device.put("station", told("11:30:00Z", 21.0) + told("11:30:00.5Z", 21.0))
+    assert device.take().samples == 2, "what comes from now on is cut by nobody"
+    device.store.close()
 
 
 def test_settings_open_the_sources_and_their_events_are_kept(tmp_path: Path, hands: Moving) -> None:

@@ -1,6 +1,7 @@
 """A logger's own fields, units and times become a workload's channels, or say why they cannot."""
 
 import math
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from fieldedge.config import SOURCE_FORMATS
 from fieldedge.errors import ConfigError, DataError
+from fieldedge.instants import instant_utc, parse_instant
 from fieldedge.loggers import FORMATS, RawSample
 from fieldedge.mapping import UNITS, Mapper, known_unit, number
 from fieldedge.samples import Sample
@@ -121,12 +123,11 @@ def test_a_number_is_one_however_it_is_written(raw: object) -> None:
     "raw",
     [
         "2026-05-01T12:15:00Z",
-        "2026-05-01T12:15:00.999+00:00",
-        "2026-05-01T14:15:00.123456789+02:00",
+        "2026-05-01T12:15:00.000+00:00",
         "2026-05-01 12:15:00",
         " 2026-05-01T12:15 ",
         1777637700,
-        1777637700.9,
+        1777637700.0,
         1777637700000,
         "1777637700",
         "1777637700000",
@@ -134,6 +135,52 @@ def test_a_number_is_one_however_it_is_written(raw: object) -> None:
 )
 def test_a_time_is_read_as_it_usually_comes(raw: object) -> None:
     assert time_of(raw) == MOMENT
+
+
+@pytest.mark.parametrize(
+    ("raw", "fraction"),
+    [
+        ("2026-05-01 12:15:00.5", ".5"),  # as TOA5 writes it
+        ("2026-05-01T12:15:00.500000Z", ".5"),
+        ("2026-05-01T14:15:00,5+02:00", ".5"),
+        ("2026-05-01T12:15:00.000001Z", ".000001"),
+        ("2026-05-01T14:15:00.123456789+02:00", ".123456"),  # as ChirpStack does
+        (1777637700.9, ".9"),
+        ("1777637700.123456", ".123456"),
+        (1777637700123, ".123"),
+        ("1777637700123.456", ".123456"),
+    ],
+)
+def test_a_time_keeps_its_fraction_to_the_microsecond(raw: object, fraction: str) -> None:
+    assert time_of(raw) == f"2026-05-01T12:15:00{fraction}Z"
+
+
+@pytest.mark.parametrize("format_", ["%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M:%S.%f %p"])
+def test_a_format_reads_seconds_with_a_fraction_and_without(format_: str) -> None:
+    assert time_of("05/01/2026 12:15:00 PM", format=format_) == MOMENT
+    assert time_of("05/01/2026 12:15:00.25 PM", format=format_) == "2026-05-01T12:15:00.25Z"
+    with pytest.raises(DataError, match="expected the format"):
+        time_of("05/01/2026 12:15:00.x PM", format=format_)
+
+
+@given(
+    st.datetimes(datetime(1979, 7, 6), datetime(2099, 12, 31)),  # what tells seconds from milliseconds
+    st.sampled_from([UTC, timezone(timedelta(hours=5.5)), timezone(timedelta(hours=-8))]),
+)
+def test_an_instant_is_one_text_wherever_it_was_read(moment: datetime, zone: timezone) -> None:
+    utc = moment.replace(tzinfo=UTC)
+    there = utc.astimezone(zone)
+    offset_h = there.utcoffset().total_seconds() / 3600.0  # type: ignore[union-attr] - it knows its zone
+    us = (utc - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    told = (
+        time_of(there.isoformat()),
+        time_of(utc.isoformat().replace("+00:00", "Z")),
+        time_of(f"{there:%Y-%m-%d %H:%M:%S.%f}".rstrip("0").rstrip("."), offset_h),
+        time_of(f"{there:%m/%d/%Y %I:%M:%S.%f %p}", offset_h, format="%m/%d/%Y %I:%M:%S %p"),
+        time_of(f"{us // 1_000_000}.{us % 1_000_000:06d}"),
+        time_of(us / 1000.0, format="epoch_ms"),
+    )
+    assert set(told) == {instant_utc(utc)}
 
 
 def test_a_time_without_a_zone_is_the_sites() -> None:
@@ -235,7 +282,7 @@ def test_nothing_but_the_named_errors_comes_of_any_setting_or_sample(
     except DataError as refused:
         str(refused).encode()
         return
-    assert len(sample.time_utc) == len(MOMENT)
+    assert instant_utc(parse_instant(sample.time_utc)) == sample.time_utc
     assert all(value is None or math.isfinite(value) for value in sample.values.values())
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldedge.errors import DataError
+from fieldedge.instants import instant_utc, parse_instant
 from fieldedge.quality import PERSISTS_SAMPLES, Judgement, judge, spans
 from fieldedge.samples import Channel, Flag, FlaggedSample, Sample
 from fieldedge.workloads.agriculture.channels import CHANNELS
@@ -20,7 +21,7 @@ RAIN = Channel("r", "mm", 0.0, 450.0, "sum")
 
 
 def at(hours: float) -> str:
-    return (START + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return instant_utc(START + timedelta(hours=hours))
 
 
 def series(values: Iterable[float | None], step_h: float = 0.25, name: str = "t", origin: str = "s") -> list[Sample]:
@@ -49,7 +50,8 @@ class Memory:
             flagged
             for span in spans(arrived, self.channels)
             for (origin, time_utc), flagged in self.samples.items()
-            if origin == span.origin and span.first_utc <= time_utc < span.last_utc
+            if origin == span.origin
+            and parse_instant(span.first_utc) <= parse_instant(time_utc) < parse_instant(span.last_utc)
         ]
         judged = judge(earlier, arrived, self.channels)
         for flagged in judged.samples:
@@ -97,6 +99,17 @@ def test_time_that_has_passed_is_time_to_move() -> None:
 def test_noise_within_seconds_is_no_movement() -> None:
     rng = random.Random(1)  # noqa: S311  (a fixed sequence)
     assert set(flags_of([20.0 + rng.gauss(0.0, 0.3) for _ in range(300)], step_h=1.0 / 3600.0)) == {"good"}
+
+
+def test_within_a_second_values_are_judged_in_the_order_of_their_instants() -> None:
+    told = [("12:15:00Z", 20.0), ("12:15:00.000001Z", 20.1), ("12:15:00.5Z", 40.0), ("12:15:01Z", 20.2)]
+    sent = [Sample("s", f"2026-05-01T{time}", {"t": value}) for time, value in told]
+    for arrived in (sent, sent[::-1]):
+        found = judge([], arrived, [TEMPERATURE])
+        flags = {one.sample.time_utc[11:]: one.flags["t"] for one in found.samples}
+        assert [flags[time] for time, _ in told] == ["good", "good", "spike", "good"]
+    late = judge(judge([], [sent[0], sent[1], sent[3]], [TEMPERATURE]).samples, [sent[2]], [TEMPERATURE])
+    assert [one.flags["t"] for one in late.samples] == ["spike"] and late.amended == []
 
 
 def test_a_jump_that_persists_becomes_good_again() -> None:
@@ -257,7 +270,8 @@ def test_old_samples_do_not_ask_for_all_that_is_between() -> None:
 
 
 @pytest.mark.parametrize(
-    "time_utc", ["", "yesterday", "2026-05-01T12:15:00", "2026-05-01T12:15:00+00:00", "\ud800" * 20]
+    "time_utc",
+    ["", "yesterday", "2026-05-01T12:15:00", "2026-05-01T12:15:00+00:00", "2026-05-01T12:15:00.50Z", "\ud800" * 20],
 )
 def test_a_time_that_is_none_is_named(time_utc: str) -> None:
     for act in (spans, lambda arrived, channels: judge([], arrived, channels)):
@@ -271,7 +285,9 @@ VALUES = st.none() | st.floats() | st.sampled_from([20.0, 20.1, 20.2, 21.0, 26.5
 @settings(max_examples=200, deadline=None)
 @given(
     values=st.lists(st.tuples(VALUES, VALUES), max_size=40),
-    steps=st.lists(st.sampled_from([0.01, 0.25, 0.25, 0.25, 1.0, 3.0, 5.0, 40.0]), min_size=40, max_size=40),
+    steps=st.lists(
+        st.sampled_from([2e-6 / 3.6, 1e-4, 0.01, 0.25, 0.25, 0.25, 1.0, 3.0, 5.0, 40.0]), min_size=40, max_size=40
+    ),
     seed=st.integers(0, 1000),
     size=st.integers(1, 40),
     is_shuffled=st.booleans(),

@@ -5,7 +5,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from fieldedge.errors import DataError, StoreBusy, StoreDamaged, StoreFailed
 from fieldedge.outbox import Outbox
 from fieldedge.rebuild import KEPT_ASIDE, RebuildReport, open_store, rebuild
 from fieldedge.samples import Flag, FlaggedSample, Sample
-from fieldedge.schema import APPLICATION, COLUMNS, SCHEMA_VERSION, STATES
+from fieldedge.schema import APPLICATION, COLUMNS, CUT_FORM, SCHEMA_VERSION, STATES
 from fieldedge.sqlite_pages import Log, Pages, page_rows, payload_pages, rows
 from fieldedge.store import Store
 from fieldedge.store_files import rebuilt_path, set_aside
@@ -610,6 +610,22 @@ def test_a_store_of_the_first_form_that_is_whole_is_not_mended_but_carried_over(
         check_carried_over(store)
 
 
+def test_a_damaged_store_whose_times_were_cut_is_rebuilt_with_that_in_mind(lived: Lived, tmp_path: Path) -> None:
+    path = lived.copy(tmp_path / "device", "closed")
+    with Store(path) as store:
+        store._connection.execute(f"PRAGMA user_version = {CUT_FORM}")
+        store._connection.execute(f"PRAGMA application_id = {APPLICATION + CUT_FORM}")
+    damaged(path)
+    mended, report = open_store(path)
+    with mended as store:
+        assert report is not None and report.saved["samples"] > 0
+        (known, *_) = store.samples("", "9")
+        again = replace(known.sample, time_utc=known.sample.time_utc.replace("Z", ".25Z"))
+        assert store.as_stored(again) == known.sample
+        other = replace(again, values={"air_temperature_c": -1.0})
+        assert store.as_stored(other) == other
+
+
 def test_a_damaged_store_of_a_newer_agent_is_left_to_that_agent(lived: Lived, tmp_path: Path) -> None:
     path = lived.copy(tmp_path / "device", "closed")
     with Store(path) as store:
@@ -617,7 +633,7 @@ def test_a_damaged_store_of_a_newer_agent_is_left_to_that_agent(lived: Lived, tm
         store._connection.execute(f"PRAGMA application_id = {APPLICATION + SCHEMA_VERSION + 1}")
     damaged(path)
     before = path.read_bytes()
-    with pytest.raises(DataError, match="form 3"):
+    with pytest.raises(DataError, match="form 4"):
         rebuild(path, stamp)
     assert path.read_bytes() == before
 

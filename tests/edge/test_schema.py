@@ -96,7 +96,7 @@ def test_what_an_older_agent_stored_is_carried_over_whole_and_said_so(tmp_path: 
     with Store(tmp_path / "store.db") as store:
         check_carried_over(store)
         (event,) = store.events()
-        assert event["kind"] == "migrated" and "from form 1 to form 2" in event["text"]
+        assert event["kind"] == "migrated" and "from form 1 to form 3" in event["text"]
         store.mark_acknowledged("second")
         assert store.states() == {"acknowledged": 1 + 2 * 20, "stored": 21}
         assert store._one("PRAGMA auto_vacuum") == (2,)
@@ -172,12 +172,12 @@ def test_a_store_of_a_newer_agent_is_refused_by_name_and_not_touched(tmp_path: P
         store._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
         store._connection.execute(f"PRAGMA application_id = {APPLICATION + SCHEMA_VERSION + 1}")
     before = path.read_bytes()
-    with pytest.raises(DataError, match=r"store\.db has form 3; this fieldedge reads up to form 2: update it"):
+    with pytest.raises(DataError, match=r"store\.db has form 4; this fieldedge reads up to form 3: update it"):
         Store(path)
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize(("form", "application"), [(0, 0), (3, None), (1, None), (-1, None), (2, 0), (3, 7)])
+@pytest.mark.parametrize(("form", "application"), [(0, 0), (4, None), (1, None), (-1, None), (2, 0), (3, 7)])
 def test_a_form_that_there_cannot_be_is_damage(tmp_path: Path, form: int, application: int | None) -> None:
     path = tmp_path / "store.db"
     with Store(path) as store:

@@ -178,6 +178,38 @@ def test_the_same_sample_again_is_counted_and_another_one_of_its_moment_is_kept_
     assert kept["where"] == "station 2006-05-01T00:00:00Z" and "3.0" in kept["body"]
 
 
+INSTANTS = (
+    "2006-04-30T23:59:59.999999Z",
+    "2006-05-01T00:00:00Z",
+    "2006-05-01T00:00:00.000001Z",
+    "2006-05-01T00:00:00.5Z",
+    "2006-05-01T00:00:00.51Z",
+    "2006-05-01T00:00:01Z",
+    "2006-05-01T23:59:59.999999Z",
+)
+
+
+def at(time_utc: str, value: float = 20.0) -> FlaggedSample:
+    return FlaggedSample(Sample("station", time_utc, {"air_temperature_c": value}), {"air_temperature_c": "good"})
+
+
+def test_samples_within_a_second_are_many_and_ordered_by_their_instants(store: Store) -> None:
+    sent = [at(time_utc, float(number)) for number, time_utc in enumerate(INSTANTS)]
+    assert store.add_samples(sent[::-1]) == SampleCounts(len(sent), 0, 0)
+    assert store.add_samples(sent) == SampleCounts(0, len(sent), 0)
+    assert store.samples("", "9") == store.last_samples("station", 10) == sent
+    assert store.samples(INSTANTS[2], INSTANTS[5]) == sent[2:5]
+    assert store.samples(INSTANTS[1], INSTANTS[4], limit=-2) == sent[2:4]
+    assert store.sample("station", INSTANTS[3]) == sent[3]
+    assert store.sample("station", "2006-05-01T00:00:00.6Z") is None
+    assert (store.sample_days(), store.newest_day()) == (["2006-04-30", "2006-05-01"], "2006-05-01")
+    assert store.sample_days("2006-05-01") == ["2006-05-01"]
+    amended = replace(sent[3], flags={"air_temperature_c": "spike"})
+    store.add_samples([], [amended])
+    assert store.sample("station", INSTANTS[3]) == amended
+    store.check()
+
+
 def test_a_flag_that_changes_later_is_written_with_the_samples_that_changed_it(store: Store) -> None:
     store.add_samples([sample(0)])
     store.add_samples([sample(15)], [replace(sample(0), flags={"air_temperature_c": "spike"})])

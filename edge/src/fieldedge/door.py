@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Self
 
-from fieldedge.clock import Clock, format_utc, parse_utc, system_time
+from fieldedge.clock import Clock, parse_utc, system_time
 from fieldedge.config import DeviceConfig, DeviceDirectory
 from fieldedge.errors import DataError, TransientError
+from fieldedge.instants import in_order, instant_utc
 from fieldedge.loggers import FORMATS, LoggerFormat, Message, Parsed, RawSample, Unreadable
 from fieldedge.mapping import Mapper
 from fieldedge.quality import Judgement, Span, judge, spans
@@ -227,24 +228,26 @@ class Door:
         if not batch.samples:
             return []
         before = self._clock.now()
-        self._clock.witness(parse_utc(max(sample.time_utc for sample, _ in batch.samples)))
+        self._clock.witness(parse_utc(max((sample.time_utc for sample, _ in batch.samples), key=in_order)))
         now += self._clock.now() - before  # a clock that nobody had set may just have been
-        first, last = format_utc(now - MAX_AGE), format_utc(now + MAX_AHEAD)
+        first, last = in_order(instant_utc(now - MAX_AGE)), in_order(instant_utc(now + MAX_AHEAD))
         newest: dict[str, str | None] = {}
         plausible = []
-        for sample, raw in batch.samples:
-            is_implausible = sample.time_utc < first or (sample.time_utc > last and not self._follows(sample, newest))
+        for told, raw in batch.samples:
+            sample = self._store.as_stored(told)
+            time_ = in_order(sample.time_utc)
+            is_implausible = time_ < first or (time_ > last and not self._follows(sample, newest))
             if is_implausible and not self._is_stored(sample):
                 batch.reject(raw.where, _time_fault(sample, now), _body(raw))
                 continue
             plausible.append(sample)
-            newest[sample.origin] = max(newest.get(sample.origin) or "", sample.time_utc)
+            newest[sample.origin] = max(newest.get(sample.origin) or "", sample.time_utc, key=in_order)
         return plausible
 
     def _is_stored(self, sample: Sample) -> bool:
         """Whether it came before, when its time could be true: a file that is read again is no news."""
-        span = self._store.samples(sample.time_utc, f"{sample.time_utc}~", sample.origin)
-        return any(known.sample == sample for known in span)
+        known = self._store.sample(sample.origin, sample.time_utc)
+        return known is not None and known.sample == sample
 
     def _follows(self, sample: Sample, newest: dict[str, str | None]) -> bool:
         """Whether a sample from the future goes on where its logger left off, and it is our clock that may be late.
@@ -257,18 +260,18 @@ class Door:
             known = self._store.last_samples(sample.origin, 1)
             newest[sample.origin] = known[0].sample.time_utc if known else None
         last = newest[sample.origin]
-        return last is not None and sample.time_utc <= format_utc(parse_utc(last) + MAX_AHEAD)
+        return last is not None and parse_utc(sample.time_utc) <= parse_utc(last) + MAX_AHEAD
 
     def _judged(self, samples: Sequence[Sample]) -> Judgement:
         times: dict[str, list[str]] = {}
         for sample in samples:
             times.setdefault(sample.origin, []).append(sample.time_utc)
         for of_origin in times.values():
-            of_origin.sort()
+            of_origin.sort(key=in_order)
         earlier: list[FlaggedSample] = []
         for span in spans(samples, self._channels):
             of_origin = times[span.origin]
-            earlier += self._context(span, of_origin[bisect_left(of_origin, span.first_utc)])
+            earlier += self._context(span, of_origin[bisect_left(of_origin, span.first_utc, key=in_order)])
         return judge(earlier, samples, self._channels)
 
     def _context(self, span: Span, first: str) -> Iterator[FlaggedSample]:
@@ -278,7 +281,7 @@ class Door:
             begin, end = parse_utc(span.first_utc), parse_utc(before[0].sample.time_utc)
             while begin < end:
                 following = min(begin + CONTEXT_STEP, end)
-                yield from self._store.samples(format_utc(begin), format_utc(following), span.origin, 1)
+                yield from self._store.samples(instant_utc(begin), instant_utc(following), span.origin, 1)
                 begin = following
         yield from before
         yield from self._store.samples(first, span.last_utc, span.origin, MAX_LATER_SAMPLES)

@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from fieldedge.errors import ConfigError, DataError
+from fieldedge.instants import instant_utc
 from fieldedge.loggers.raw import RawSample, RawValue
 from fieldedge.samples import Channel, Sample
 
@@ -92,7 +93,7 @@ class TimeSetting:
     utc_offset_h: float = 0.0
 
     def read(self, raw: RawSample) -> str:
-        """A sample's time as `2006-05-01T12:15:00Z`.
+        """A sample's time as `instants.py` writes it, to the microsecond; what is finer is cut off.
 
         Raises:
             DataError: it is missing or cannot be read.
@@ -110,7 +111,7 @@ class TimeSetting:
             raise DataError(f"{raw.where}: the time is {_shown(value)}; expected {self._expected()}") from None
         if not FIRST_YEAR <= utc.year <= LAST_YEAR:
             raise DataError(f"{raw.where}: the time is {_shown(value)}; is the logger's clock set?")
-        return f"{utc.replace(microsecond=0, tzinfo=None).isoformat()}Z"
+        return instant_utc(utc)
 
     def _moment(self, value: RawValue) -> datetime:
         if isinstance(value, bool) or value is None or len(str(value)) > MAX_TIME_CHARACTERS:
@@ -118,7 +119,7 @@ class TimeSetting:
         if self.format in (EPOCH_S, EPOCH_MS):
             return _since_1970(_required(number(value)), is_milliseconds=self.format == EPOCH_MS)
         if self.format is not None:
-            return datetime.strptime(str(value).strip(), self.format)
+            return _read_by(self.format, str(value).strip())
         if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
             return datetime.fromisoformat(value.strip())
         seconds = _required(number(value))
@@ -310,6 +311,24 @@ def _can_read(format_: Any) -> bool:
         return False
     names_hours = any(directive in format_ for directive in ("%H", "%I", "%T", "%R", "%r", "%c", "%X"))
     return seen.date() == moment.date() and (seen.hour == moment.hour or not names_hours)
+
+
+def _read_by(format_: str, text: str) -> datetime:
+    """A time by its format. Loggers leave a fraction out where it is zero, so seconds may have one or not."""
+    try:
+        return datetime.strptime(text, format_)
+    except ValueError:
+        other = _with_or_without_fraction(format_)
+        if other == format_:
+            raise
+        return datetime.strptime(text, other)
+
+
+@lru_cache(maxsize=64)
+def _with_or_without_fraction(format_: str) -> str:
+    if "%f" in format_:
+        return format_.replace("%S.%f", "%S")
+    return format_.replace("%S", "%S.%f")
 
 
 def _since_1970(count: float, *, is_milliseconds: bool) -> datetime:

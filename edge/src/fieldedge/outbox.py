@@ -2,24 +2,27 @@
 
 Once a batch is prepared its bytes are fixed: a retry sends the same file, so the gateway knows it again. The file is
 durable before the store says so, and is deleted only after the store says that it was acknowledged; a file that the
-store does not know was never sent. What is marked as sent is what was read, by its sequence: a record that was
+store does not know was never sent. What one batch cannot hold is several; a record that none can hold stays, and is
+told of. What is marked as sent is what was read, by its sequence: a record that was
 corrected meanwhile is read anew. A season's days are selected once, when its outcome is known; outcomes go at
 every occasion.
 """
 
 import hashlib
 import logging
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldedge.batches import DAY_TABLES, batch_id, pack
+from fieldedge.batches import DAY_TABLES, batch_id, check_batch, pack
 from fieldedge.bundles import Reference
 from fieldedge.config import DeviceConfig
 from fieldedge.contract import Contract, Record
 from fieldedge.durable import fsync_directory, write_durably
+from fieldedge.errors import DataError
 from fieldedge.selection import DayCandidate, season_seed, select
 from fieldedge.store import Entry, PreparedBatch, Store
 from fieldedge.summary import MEASURED, season_summary
@@ -27,7 +30,10 @@ from fieldedge.workloads import Workload
 
 OUTCOME_TABLES = ("fields", "operations", "harvests")
 ATTEMPTS = 3
+NOT_SENT = "not_sent"
 BUNDLE_NAME_BYTES = 32  # by which two hashes may differ in their compressed size, with a margin
+
+Entries = Mapping[str, Sequence[Entry]]
 
 _log = logging.getLogger(__name__)
 
@@ -49,10 +55,22 @@ class Outbox:
             if file.name.removesuffix(".batch") not in waiting:
                 file.unlink()
         for identity in sorted(waiting):
-            if self._read(identity) is None:
-                _log.error("batch %s is damaged on disk; its records are selected anew", identity[:12])
+            fault = self._fault(identity)
+            if fault is not None:
+                _log.error("batch %s %s; its records are selected anew", identity[:12], fault)
                 self._store.withdraw(identity)
                 self._file(identity).unlink(missing_ok=True)
+
+    def _fault(self, identity: str) -> str | None:
+        """Why a batch must not be sent: it is damaged, or a former agent made it larger than the gateway takes."""
+        data = self._read(identity)
+        if data is None:
+            return "is damaged on disk"
+        try:
+            check_batch(data)
+        except DataError as error:
+            return f"would never be taken: {error}"
+        return None
 
     def put(self, data: bytes, season: int, read: Iterable[Entry]) -> set[str]:
         """Make a batch of what was read durable, then take exactly that out of the next selection.
@@ -107,24 +125,57 @@ class Packer:
         self._reference = reference
 
     def prepare(self, outbox: Outbox, season: int) -> bool:
-        """Put the season's next batch into the outbox. False when there is nothing to send.
+        """Put what is next of the season into the outbox. False when there is nothing to send.
 
         What is corrected while it is packed is read again. What is corrected all the time goes with a later batch.
         """
         entries = self._due(season)
-        attempts = 0
-        while entries:
-            changed = outbox.put(self._pack(season, entries), season, _all(entries))
+        return bool(entries) and self._put(outbox, season, entries, ATTEMPTS)
+
+    def _put(self, outbox: Outbox, season: int, entries: Entries, attempts: int) -> bool:
+        parts, unfit = self._parts(season, entries)
+        if unfit:
+            self._store.add_event(
+                NOT_SENT,
+                f"{len(unfit)} records of season {season} fit into no batch and stay here, such as {unfit[0]}; "
+                "report it with the device's log",
+            )
+        is_put = False
+        for data, part in parts:
+            changed = outbox.put(data, season, _all(part))
             if not changed:
-                return True
-            attempts += 1
-            entries = {
+                is_put = True
+                continue
+            again = {
                 table: [entry for entry in rows if entry.record["record_id"] not in changed]
-                + (self._among(season, table, changed) if attempts < ATTEMPTS else [])
-                for table, rows in entries.items()
+                + (self._among(season, table, changed) if attempts > 1 else [])
+                for table, rows in part.items()
             }
-            entries = {table: rows for table, rows in entries.items() if rows}
-        return False
+            again = {table: rows for table, rows in again.items() if rows}
+            is_put = (bool(again) and self._put(outbox, season, again, attempts - 1)) or is_put
+        return is_put
+
+    def _parts(self, season: int, entries: Entries) -> tuple[list[tuple[bytes, Entries]], list[str]]:
+        """The batches of these records, one nearly always, and why single records fit into none."""
+        try:
+            return [(self._pack(season, entries), entries)], []
+        except DataError as error:
+            if len(rows := _all(entries)) == 1:
+                return [], [f"{rows[0].record['record_id']}: {error}"]
+            self._pack(season, {})  # what is wrong with every batch is no record's fault
+        parts: list[tuple[bytes, Entries]] = []
+        unfit: list[str] = []
+        for half in _halves(entries):
+            found = self._parts(season, half)
+            parts += found[0]
+            unfit += found[1]
+        return parts, unfit
+
+    def _size_bytes(self, season: int, entries: Entries) -> int:
+        """The size of all that these records take to send. Days are chosen once, so they must fit into one batch."""
+        parts, _ = self._parts(season, entries)
+        is_divided = sum(not part.keys().isdisjoint(DAY_TABLES) for _, part in parts) > 1
+        return sys.maxsize if is_divided else sum(len(data) for data, _ in parts)
 
     def _due(self, season: int) -> dict[str, list[Entry]]:
         """What is to be sent: all outcomes, the days that are chosen, and what came late of a chosen day."""
@@ -135,7 +186,7 @@ class Packer:
         stored = self._store.entries(season, table, "stored")
         return [entry for entry in stored if entry.record["record_id"] in identities]
 
-    def _dates(self, season: int, found: Mapping[str, Sequence[Entry]]) -> set[str]:
+    def _dates(self, season: int, found: Entries) -> set[str]:
         chosen = {
             record["date"]
             for table in DAY_TABLES
@@ -148,7 +199,7 @@ class Packer:
         """Days teach with their outcome: once the harvest is in, or the field has gone on to a later season."""
         return bool(self._store.records(season, "harvests")) or season < self._store.seasons()[-1]
 
-    def _choose_dates(self, season: int, found: Mapping[str, Sequence[Entry]]) -> set[str]:
+    def _choose_dates(self, season: int, found: Entries) -> set[str]:
         """The days whose batch fits into what is left of the budget.
 
         Which bundle advised is known by a hash that no two releases share: the size is taken with one of the model's
@@ -160,7 +211,7 @@ class Packer:
             self._config.upload_budget_bytes - self._store.bytes_prepared(season) - BUNDLE_NAME_BYTES,
             self._config.audit_fraction,
             season_seed(self._config.device_id, season),
-            lambda dates: len(self._pack(season, _on(dates, sized))),
+            lambda dates: self._size_bytes(season, _on(dates, sized)),
         )
         return {day.date for day in chosen}
 
@@ -188,7 +239,7 @@ class Packer:
         position: NDArray[np.float64] = (row - self._reference.mean) / np.maximum(self._reference.std, floor)
         return position
 
-    def _pack(self, season: int, entries: Mapping[str, Sequence[Entry]]) -> bytes:
+    def _pack(self, season: int, entries: Entries) -> bytes:
         """The batch of these records. Nothing in it was measured about this machine: its size chooses records."""
         summary = season_summary(self._store, season, self._model_version)
         header = {
@@ -211,7 +262,7 @@ def _as_sized(record: Record) -> Record:
     return {**record, "bundle_sha256": hashlib.sha256(str(record["model_version"]).encode()).hexdigest()}
 
 
-def _on(dates: Collection[str], entries: Mapping[str, Sequence[Entry]]) -> dict[str, list[Entry]]:
+def _on(dates: Collection[str], entries: Entries) -> dict[str, list[Entry]]:
     """All outcomes, and the rows of these days."""
     wanted = set(dates)
     kept = {
@@ -221,5 +272,23 @@ def _on(dates: Collection[str], entries: Mapping[str, Sequence[Entry]]) -> dict[
     return {table: rows for table, rows in kept.items() if rows}
 
 
-def _all(entries: Mapping[str, Sequence[Entry]]) -> list[Entry]:
+def _halves(entries: Entries) -> tuple[Entries, Entries]:
+    """Outcomes and days where there are both, else one half of the rows and the other."""
+    days = {table: rows for table, rows in entries.items() if table in DAY_TABLES}
+    others = {table: rows for table, rows in entries.items() if table not in DAY_TABLES}
+    if days and others:
+        return others, days
+    rows = [(table, entry) for table, of_table in entries.items() for entry in of_table]
+    middle = len(rows) // 2
+    return _by_table(rows[:middle]), _by_table(rows[middle:])
+
+
+def _by_table(rows: Sequence[tuple[str, Entry]]) -> Entries:
+    found: dict[str, list[Entry]] = {}
+    for table, entry in rows:
+        found.setdefault(table, []).append(entry)
+    return found
+
+
+def _all(entries: Entries) -> list[Entry]:
     return [entry for rows in entries.values() for entry in rows]

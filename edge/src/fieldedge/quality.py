@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from fieldedge.errors import DataError
+from fieldedge.instants import in_order, parse_instant
 from fieldedge.samples import Channel, Flag, FlaggedSample, Sample
 
 NOISE_SPAN_H = 0.25  # moves within less than this count as if they had taken it: noise has no rate
@@ -28,7 +29,6 @@ PERSISTS_H = 0.25
 NEIGHBOUR_H = 3.0  # values further away are no neighbours
 
 _NOT_JUDGED = ("missing", "range")  # by their neighbours, nor their neighbours by them
-_TIME_CHARACTERS = len("2006-05-01T12:15:00Z")
 
 
 @dataclass(frozen=True)
@@ -155,14 +155,14 @@ def _judge_group(
     What was measured before the first new sample is only recalled; what was measured after it is judged anew, as far
     as the new ones reach.
     """
-    times = sorted(stored)
+    times = sorted(stored, key=in_order)
     hours = [entry.hours for entry in new.values()]
     first, last = _utc(min(hours) - reach_h), _utc(max(hours) + reach_h)
-    split = bisect_left(times, min(new))
-    before = [stored[time_utc] for time_utc in times[bisect_left(times, first) : split]]
-    following = times[split : bisect_left(times, last)]
+    split = bisect_left(times, min(map(in_order, new)), key=in_order)
+    before = [stored[time_utc] for time_utc in times[bisect_left(times, first, key=in_order) : split]]
+    following = times[split : bisect_left(times, last, key=in_order)]
     after = {time_utc: _Entry(stored[time_utc].sample, stored[time_utc]) for time_utc in following}
-    line = [entry for _, entry in sorted({**after, **new}.items())]
+    line = [entry for _, entry in sorted({**after, **new}.items(), key=lambda item: in_order(item[0]))]
     recalled: dict[int, _Entry] = {}
     for channel in channels:
         _judge_channel(channel, before, recalled, line)
@@ -346,14 +346,14 @@ def _cleaned(sample: Sample) -> Sample:
 
 def _hours(time_utc: str) -> float:
     try:
-        if len(time_utc) != _TIME_CHARACTERS or time_utc[-1] != "Z":
-            raise ValueError(time_utc)
-        return datetime.fromisoformat(time_utc).timestamp() / 3600.0
+        return parse_instant(time_utc).timestamp() / 3600.0
     except (ValueError, OverflowError):
-        raise DataError(f"a sample's time is {time_utc!r}; expected one like 2006-05-01T12:15:00Z") from None
+        raise DataError(
+            f"a sample's time is {time_utc!r:.80}; expected one like 2006-05-01T12:15:00Z or 2006-05-01T12:15:00.5Z"
+        ) from None
 
 
 def _utc(hours: float) -> str:
-    """A time in hours since 1970 as samples carry it, within what a date can be."""
+    """A time in hours since 1970 as samples carry it, its fraction cut off, within what a date can be."""
     at = min(max(hours, -1_000_000.0), 70_000_000.0)
     return f"{(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(hours=at)).strftime('%Y-%m-%dT%H:%M:%S')}Z"

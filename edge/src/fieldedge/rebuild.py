@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from fieldedge.clock import Stamp
 from fieldedge.durable import fsync_directory
 from fieldedge.errors import DataError, StoreDamaged, StoreFailed
 from fieldedge.salvage import Salvage, restore_batches, return_records
-from fieldedge.schema import SCHEMA_VERSION, prepare, seal
+from fieldedge.schema import CUT_FORM, SCHEMA_VERSION, prepare, seal
 from fieldedge.sqlite_pages import Pages, rows
-from fieldedge.store import BUSY_TIMEOUT_S, Store, check_database, system_stamp
+from fieldedge.store import BUSY_TIMEOUT_S, LAST_CUT_SAMPLE, MIGRATED, Store, check_database, system_stamp
 from fieldedge.store_files import (
     BESIDE,
     StoreLock,
@@ -172,13 +173,21 @@ def _fill(connection: sqlite3.Connection, pages: Pages, outbox: Path, utc: str, 
     report = RebuildReport(
         aside, salvage.saved(), lost_rows, lost, salvage.damaged_rows, pages.broken_frames, returned, batches
     )
-    event = ("rebuilt", report.text(), json.dumps(asdict(report)), None, utc, utc, 1)
+    if pages.form() == CUT_FORM:
+        last = connection.execute("SELECT coalesce(max(sequence), 0) FROM samples").fetchone()[0]
+        text = f"the store was brought from form {CUT_FORM} to form {SCHEMA_VERSION} while it was rebuilt"
+        _add_event(connection, utc, MIGRATED, text, {LAST_CUT_SAMPLE: last})
+    _add_event(connection, utc, "rebuilt", report.text(), asdict(report))
+    connection.execute("COMMIT")
+    return report
+
+
+def _add_event(connection: sqlite3.Connection, utc: str, kind: str, text: str, values: Mapping[str, Any]) -> None:
+    event = (kind, text, json.dumps(values), None, utc, utc, 1)
     connection.execute(
         "INSERT INTO events (kind, text, body, boot, time_utc, last_utc, times, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (*event, seal("events", event)),
     )
-    connection.execute("COMMIT")
-    return report
 
 
 def _sync(path: Path) -> None:

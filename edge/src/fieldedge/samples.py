@@ -35,7 +35,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class Sample:
-    """The values of one logger at one moment. `time_utc` is `2006-05-01T12:15:00Z`; None is a value that is missing."""
+    """The values of one logger at one moment. `time_utc` is as `instants.py` writes it; None is a missing value."""
 
     origin: str
     time_utc: str

@@ -3,7 +3,8 @@
 A store says its form in `user_version`, and once more in `application_id`, so that a damaged number is not taken for a
 newer form. Each step is one transaction: a power cut leaves the old form or the new one, and what an older agent stored
 is carried over whole. Every row carries a seal over what it says, by which `rebuild.py` knows its own rows without this
-schema: a later form may add tables, but must keep the seals and the order of these columns.
+schema: a later form may add tables, but must keep the seals and the order of these columns. Form 2 cut the times of
+samples to whole seconds; form 3 has the same tables, and keeps those times as `instants.in_order` writes them.
 """
 
 import json
@@ -13,7 +14,8 @@ from collections.abc import Iterable, Sequence
 
 from fieldedge.errors import DataError, StoreDamaged
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+CUT_FORM = 2  # its samples' times are cut to whole seconds
 APPLICATION = 0x46450000  # "FE", and the form in the lower half
 PAGE_BYTES = 4096
 STATES = ("stored", "selected", "acknowledged")
@@ -79,7 +81,7 @@ TABLES = (
     CREATE TABLE samples (
         sequence INTEGER PRIMARY KEY AUTOINCREMENT,
         origin   INTEGER NOT NULL,
-        time_utc TEXT NOT NULL,
+        time_utc TEXT NOT NULL, -- by time as a text: 12:15:00Z, 12:15:00Z.5, 12:15:01Z
         body     TEXT NOT NULL,
         flags    TEXT NOT NULL,
         boot     INTEGER,
@@ -161,7 +163,7 @@ def _migrate(connection: sqlite3.Connection, name: str) -> int:
             if found == 1:
                 _check_1(connection, name)
                 _set_aside_1(connection)
-            for statement in TABLES:
+            for statement in TABLES if found < 2 else ():
                 connection.execute(statement)
             if found == 1:
                 _carry_over_1(connection)

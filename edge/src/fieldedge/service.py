@@ -287,7 +287,7 @@ class Service:
 
     def _close_day(self, field: Record, day: str, site: Site) -> None:
         following = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
-        samples = self.store.samples(f"{day}T00:00:01Z", f"{following}T00:00:01Z")
+        samples = self.store.samples(f"{day}T00:00:00.000001Z", f"{following}T00:00:00.000001Z")  # see `day_of`
         summary = self._workload.summarise_day(samples, field, day, site)
         if summary.reading is None:
             self.store.add_event("day_unusable", f"{day} has no usable reading: {summary.reason}")

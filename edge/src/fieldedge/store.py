@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, Self
 from fieldedge.clock import Stamp, format_utc, read_boot_id, system_time
 from fieldedge.contract import Record
 from fieldedge.errors import DataError, StoreBusy, StoreDamaged, StoreFailed
+from fieldedge.instants import from_order, in_order, whole_second
 from fieldedge.samples import FlaggedSample, Sample
 from fieldedge.schema import PAGE_BYTES, SCHEMA_VERSION, SEALED, form_of, prepare, seal
 from fieldedge.store_files import StoreLock, beside, check_files, make_private, put_in_place
@@ -31,6 +32,7 @@ BUSY_TIMEOUT_S = 10.0
 LOG_KEPT_BYTES = 500_000  # what the log keeps of the disk when all of it is in the database
 LOG_MAX_BYTES = 8_000_000  # where nobody calls `checkpoint`, the commit that reaches this does it
 SHRINK_PAGES = 250
+MIGRATED, LAST_CUT_SAMPLE = "migrated", "last_cut_sample"  # the event, and which sample came last before it
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _UNREADABLE = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
@@ -101,6 +103,7 @@ class Store:
         self._stamp = stamp or system_stamp
         self._boots: dict[str, int] = {}
         self._origins: dict[str, int] = {}
+        self._last_cut_sample = 0
         with self._named_errors():
             self._lock = StoreLock(path)
             try:
@@ -134,9 +137,11 @@ class Store:
         execute("PRAGMA temp_store = MEMORY")  # a full disk must not keep room from being made
         if former not in (0, SCHEMA_VERSION):
             self.add_event(
-                "migrated",
+                MIGRATED,
                 f"the store was brought from form {former} to form {SCHEMA_VERSION}; nothing was left behind",
+                {LAST_CUT_SAMPLE: self._one("SELECT coalesce(max(sequence), 0) FROM samples")[0]},
             )
+        self._last_cut_sample = max((event.get(LAST_CUT_SAMPLE, 0) for event in self.events(kind=MIGRATED)), default=0)
 
     def close(self) -> None:
         self._connection.close()
@@ -372,8 +377,8 @@ class Store:
     ) -> SampleCounts:
         """Store samples durably, the changed flags of earlier ones, and the rejects that came with them: all or none.
 
-        A sample is identified by its origin and its time. The same again is counted; another one for a moment that is
-        taken is kept among the rejects.
+        A sample is identified by its origin and its time, to the microsecond. The same again is counted; another one
+        for a moment that is taken is kept among the rejects.
         """
         repeated = conflicting = 0
         with self._transaction() as now:
@@ -398,7 +403,8 @@ class Store:
         """Insert a sample. Where its moment is taken already, the body that is stored there."""
         sample = flagged.sample
         origin = self._origin(sample.origin)
-        sealed = (origin, sample.time_utc, _json(sample.values), _bad_flags(flagged), now.boot)
+        time_ = in_order(sample.time_utc)
+        sealed = (origin, time_, _json(sample.values), _bad_flags(flagged), now.boot)
         found = self._connection.execute(
             "INSERT INTO samples (origin, time_utc, body, flags, boot, crc) VALUES (?, ?, ?, ?, ?, ?)"
             " ON CONFLICT DO NOTHING",
@@ -406,11 +412,11 @@ class Store:
         )
         if found.rowcount == 1:
             return None
-        body: str = self._one("SELECT body FROM samples WHERE time_utc = ? AND origin = ?", sample.time_utc, origin)[0]
+        body: str = self._one("SELECT body FROM samples WHERE time_utc = ? AND origin = ?", time_, origin)[0]
         return body
 
     def _amend(self, flagged: FlaggedSample) -> None:
-        key = (flagged.sample.time_utc, self._origin(flagged.sample.origin))
+        key = (in_order(flagged.sample.time_utc), self._origin(flagged.sample.origin))
         row = self._one(f"SELECT {_SAMPLE} FROM samples s WHERE time_utc = ? AND origin = ?", *key)  # noqa: S608 - ours
         if row is not None:
             self._check_seals("samples", [row])
@@ -429,12 +435,35 @@ class Store:
             f"SELECT {_SAMPLE}, o.name FROM samples s JOIN origins o USING (origin)"  # noqa: S608 - ours
             " WHERE s.time_utc >= ? AND s.time_utc < ? AND o.name = coalesce(?, o.name)"
             f" ORDER BY s.time_utc {order}, s.origin {order} LIMIT ?",
-            first_utc,
-            last_utc,
+            in_order(first_utc),
+            in_order(last_utc),
             origin,
             -1 if limit is None else abs(limit),
         )
         return self._flagged(rows if order == "ASC" else rows[::-1])
+
+    def sample(self, origin: str, time_utc: str) -> FlaggedSample | None:
+        """The sample of an origin at that very time."""
+        rows = self._samples_at(origin, time_utc)
+        return self._flagged(rows)[0] if rows else None
+
+    def as_stored(self, sample: Sample) -> Sample:
+        """A sample that is told again, as it is known here: former agents cut its time to whole seconds."""
+        whole = whole_second(sample.time_utc)
+        if not self._last_cut_sample or whole == sample.time_utc:
+            return sample
+        rows = self._samples_at(sample.origin, whole, self._last_cut_sample)
+        cut = Sample(sample.origin, whole, sample.values)
+        return cut if rows and self._flagged(rows)[0].sample == cut else sample
+
+    def _samples_at(self, origin: str, time_utc: str, last_sequence: int | None = None) -> list[Any]:
+        return self._all(
+            f"SELECT {_SAMPLE}, o.name FROM samples s JOIN origins o USING (origin)"  # noqa: S608 - ours
+            " WHERE s.time_utc = ? AND o.name = ? AND s.sequence <= coalesce(?, s.sequence)",
+            in_order(time_utc),
+            origin,
+            last_sequence,
+        )
 
     def last_samples(self, origin: str, count: int) -> list[FlaggedSample]:
         """The last samples of an origin by time, newest last."""
@@ -738,10 +767,10 @@ def _bad_flags(flagged: FlaggedSample) -> str:
     return _json(bad) if bad else ""
 
 
-def _flagged(origin: str, time_utc: str, body: str, flags: str) -> FlaggedSample:
+def _flagged(origin: str, time_: str, body: str, flags: str) -> FlaggedSample:
     values = json.loads(body)
     bad = json.loads(flags) if flags else {}
-    return FlaggedSample(Sample(origin, time_utc, values), {name: bad.get(name, "good") for name in values})
+    return FlaggedSample(Sample(origin, from_order(time_), values), {name: bad.get(name, "good") for name in values})
 
 
 def system_stamp() -> Stamp:

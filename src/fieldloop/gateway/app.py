@@ -24,13 +24,14 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from fieldedge.batches import MAX_PACKED_BYTES
 from fieldedge.errors import ConfigError, DataError, PermanentError, ReleaseError
 from fieldloop.gateway.admission import Admission, AdmissionLimits, Busy, TooSlow, Turn
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Inbox
 from fieldloop.release import ReleaseRepository
 
-MAX_UPLOAD_BYTES = 5_000_000
+MAX_UPLOAD_BYTES = MAX_PACKED_BYTES
 _log = logging.getLogger(__name__)
 
 

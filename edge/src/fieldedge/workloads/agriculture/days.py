@@ -122,7 +122,7 @@ def _one(logger: str, pairs: list[tuple[float, float]]) -> _Series:
 
 def _hours(time_utc: str, day: str) -> float:
     """Hours from a day's beginning; the following midnight is 24."""
-    hours = int(time_utc[11:13]) + int(time_utc[14:16]) / 60.0 + int(time_utc[17:19]) / 3600.0
+    hours = int(time_utc[11:13]) + int(time_utc[14:16]) / 60.0 + float(time_utc[17:-1]) / 3600.0
     return hours if time_utc.startswith(day) else hours + DAY_H
 
 
