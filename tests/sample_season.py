@@ -9,7 +9,7 @@ import pandas as pd
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fieldedge.batches import batch_id, pack
-from fieldedge.contract import Record
+from fieldedge.contract import Contract, Record
 from fieldedge.keys import public_key_hex, sign
 from fieldedge.workloads import WORKLOADS
 from fieldedge.workloads.agriculture.tables import record_id
@@ -124,16 +124,16 @@ class Sender:
         self._key = Ed25519PrivateKey.generate()
         DeviceRegistry(self.registry_path).register({device_id: public_key_hex(self._key)})
 
-    def batch(self, tables: Mapping[str, list[Record]], **header: object) -> bytes:
+    def batch(self, tables: Mapping[str, list[Record]], contract: Contract = CONTRACT, **header: object) -> bytes:
         content = {
             "device_id": self.device_id,
-            "workload": CONTRACT.workload,
-            "contract_hash": CONTRACT.hash,
+            "workload": contract.workload,
+            "contract_hash": contract.hash,
             "bundle_version": "3",
             "season": SEASON,
             "summary": {},
         }
-        return pack(content | header, tables, CONTRACT)
+        return pack(content | header, tables, contract)
 
     def send(self, data: bytes, received: datetime = RECEIVED) -> str:
         """Put the batch into the inbox as the gateway does, and return its id."""

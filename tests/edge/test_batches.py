@@ -1,14 +1,18 @@
 """A batch says what it holds, is the same bytes for the same content, and cannot harm who opens it."""
 
+import hashlib
 import json
 import lzma
+import math
 import tracemalloc
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldedge.batches import batch_id, pack, unpack
+from fieldedge import batches
+from fieldedge.batches import batch_id, check_batch, pack, unpack
 from fieldedge.contract import Column, Contract, Table
 from fieldedge.errors import DataError
 from tests.edge.sample import AGRICULTURE, SEASON, field_record, reading_record
@@ -63,6 +67,88 @@ def test_a_column_of_another_table_keeps_its_seconds_since_1970() -> None:
     contract = Contract("any", 1, (Table("windows", (Column("begin_s", "float", digits=None),), ()),), (), ())
     rows = [{"begin_s": 1764374525.123456}]
     assert unpack(pack({}, {"windows": rows}, contract))["tables"]["windows"] == rows
+
+
+ANY = Contract(
+    "any", 1, (Table("readings", (Column("a", "str"),), ()), Table("harvests", (Column("a", "str"),), ())), (), ()
+)
+
+
+def nested(levels: int) -> object:
+    value: object = 0
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("header", "tables", "said"),
+    [
+        ({}, {"readings": [{"a": 0}] * 25_001, "harvests": [{"a": 0}] * 25_000}, "has 50001 rows; expected at most"),
+        ({}, {"readings": [{"a": "x" * 5_000_000}] * 4}, "unpacks to more than 20000000 bytes"),
+        ({}, {"readings": [{"a": "," * 2_000_001}]}, "more than 50000 rows or 2000000 values"),
+        ({}, {"readings": [{"a": "[" * 60_000}]}, "more than 50000 rows or 2000000 values"),
+        ({}, {"readings": [{"a": nested(900)}]}, "nested more than 50 levels"),
+        ({"summary": nested(900)}, {}, "nested more than 50 levels"),
+        ({}, {"readings": [{"a": math.nan}]}, "cannot be written as JSON"),
+        ({}, {"readings": [{"a": 10**5_000}]}, "cannot be written as JSON"),
+        ({}, {"readings": [{"a": "half a pair \ud83d"}]}, "cannot be written as JSON"),
+        ({}, {"readings": [{"record_id": "2006/x", "b": 0}]}, "the record '2006/x' has no 'a'"),
+    ],
+)  # fmt: skip
+def test_what_no_reader_would_take_is_refused_where_it_is_packed(
+    header: dict[str, object], tables: dict[str, list[dict[str, object]]], said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        pack(header, tables, ANY)
+
+
+def test_what_is_larger_than_the_gateway_takes_is_refused_by_its_packed_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "MAX_PACKED_BYTES", len(pack(HEADER, {"readings": [{"a": "x"}]}, ANY)))
+    check_batch(pack(HEADER, {"readings": [{"a": "x"}]}, ANY))
+    with pytest.raises(DataError, match="bytes; expected at most"):
+        pack(HEADER, {"readings": [{"a": hashlib.sha256(b"x").hexdigest()}]}, ANY)
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"readings": [{"a": 0}] * 25_000, "harvests": [{"a": 0}] * 25_000},
+        {"readings": [{"a": nested(49)}]},
+        {"readings": [{"a": "[" * 50_000}]},
+    ],
+)
+def test_what_is_just_within_the_bounds_is_taken_by_both_ends(tables: dict[str, list[dict[str, object]]]) -> None:
+    data = pack({}, tables, ANY)
+    check_batch(data)
+    assert unpack(data)["tables"] == tables
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["summary", "season"]), JSON), st.lists(JSON, max_size=5), st.integers(1, 40))
+def test_whatever_is_packed_unpacks_under_whatever_bounds(header: dict[str, Any], cells: list[Any], bound: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "MAX_ROWS", bound % 7)
+        patch.setattr(batches, "MAX_VALUES", bound)
+        patch.setattr(batches, "_OTHER_CONTAINERS", bound)
+        patch.setattr(batches, "MAX_PACKED_BYTES", 90 + 5 * bound)
+        try:
+            data = pack(header, {"readings": [{"a": cell} for cell in cells]}, ANY)
+        except DataError:
+            return
+        assert unpack(data)["tables"].get("readings", []) == [{"a": cell} for cell in cells]
+        check_batch(data)
+
+
+def test_the_largest_float_rounds_up_to_none_and_travels_whole() -> None:
+    contract = Contract("any", 1, (Table("readings", (Column("a", "float", digits=4),), ()),), (), ())
+    rows = [{"a": 1.7976931348623157e308}, {"a": 0.1 + 0.2}]
+    assert unpack(pack({}, {"readings": rows}, contract))["tables"]["readings"] == [rows[0], {"a": 0.3}]
 
 
 def xz(content: object) -> bytes:

@@ -616,7 +616,7 @@ def test_a_damaged_store_whose_times_were_cut_is_rebuilt_with_that_in_mind(lived
         store._connection.execute(f"PRAGMA user_version = {CUT_FORM}")
         store._connection.execute(f"PRAGMA application_id = {APPLICATION + CUT_FORM}")
     damaged(path)
-    mended, report = open_store(path)
+    mended, report = open_store(path, is_damaged=True)
     with mended as store:
         assert report is not None and report.saved["samples"] > 0
         (known, *_) = store.samples("", "9")

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+import fieldedge.batches
 import fieldedge.outbox
 from fieldedge.acknowledgements import Acknowledger, statement, trusted_keys
 from fieldedge.agent import Agent
-from fieldedge.batches import DAY_TABLES, batch_id, pack, unpack
+from fieldedge.batches import DAY_TABLES, batch_id, check_batch, pack, unpack
 from fieldedge.boot import Booted, read_reference
 from fieldedge.cli import main
 from fieldedge.clock import Clock
@@ -285,6 +286,56 @@ def test_records_of_a_batch_that_the_disk_lost_are_selected_anew(
     report = send(lived, gateway.url)
     assert report["batches"] == 1
     assert stored_ids(lived, "harvests", "acknowledged") == stored_ids(lived, "harvests")
+
+
+def test_what_one_batch_cannot_hold_goes_home_in_several(
+    lived: DeviceDirectory, gateway: GatewaySimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fieldedge.batches, "MAX_ROWS", 7)
+    report = send(lived, gateway.url)
+    assert len(gateway.received) > 2
+    for body in gateway.received.values():
+        check_batch(body)
+    assert report["records_acknowledged"] == report["records_selected"] == len(received_records(gateway))
+    days = [body for body in gateway.received.values() if not set(DAY_TABLES).isdisjoint(unpack(body)["tables"])]
+    assert len(days) == 1, "days are chosen once, so what is chosen is one batch: a power cut takes all of it or none"
+    for table in OUTCOME_TABLES:
+        assert stored_ids(lived, table, "acknowledged") == stored_ids(lived, table)
+    send(lived, gateway.url)
+    assert stored_ids(lived, "readings", "acknowledged") == {
+        record["record_id"] for body in days for record in unpack(body)["tables"]["readings"]
+    }
+
+
+def test_a_record_that_fits_into_no_batch_stays_is_told_of_once_and_holds_up_no_other(
+    lived: DeviceDirectory, gateway: GatewaySimulator
+) -> None:
+    endless = dated("operations", 1, irrigation_mm=5.0, nitrogen_kg_ha=0.0, basis="confirmed") | {
+        "source": "[" * 60_000
+    }
+    with Store(lived.store) as store:
+        store.add("operations", endless)
+    for _ in range(2):
+        send(lived, gateway.url)
+    assert stored_ids(lived, "operations", "stored") == {endless["record_id"]}
+    assert stored_ids(lived, "harvests", "acknowledged") == stored_ids(lived, "harvests")
+    with Store(lived.store) as store:
+        (event,) = store.events(kind="not_sent")
+    assert event["times"] == 2 and f"such as {endless['record_id']}: the batch has more than" in event["text"]
+
+
+def test_a_batch_that_a_former_agent_made_too_large_is_made_anew_in_parts(
+    lived: DeviceDirectory, gateway: GatewaySimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(LinkError):
+        send(lived, "http://127.0.0.1:9")
+    (former,) = lived.outbox.iterdir()
+    monkeypatch.setattr(fieldedge.batches, "MAX_ROWS", 7)
+    send(lived, gateway.url)
+    assert former.stem not in gateway.received and list(lived.outbox.iterdir()) == []
+    for body in gateway.received.values():
+        check_batch(body)
+    assert stored_ids(lived, "operations", "acknowledged") == stored_ids(lived, "operations")
 
 
 def test_a_device_that_has_lived_nothing_has_nothing_to_send(
