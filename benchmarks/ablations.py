@@ -14,9 +14,9 @@ from typing import Any
 from benchmarks.closed_loop.fieldloop import Senses, advised, model_for
 from benchmarks.closed_loop.kept import write_json
 from benchmarks.closed_loop.sites import MAIN, SCENARIOS
-from fieldloop.inference import predictor
-from fieldloop.quiet import settle
-from fieldloop.simulation.sensors import FaultRates
+from fieldloop.core.environment import settle
+from fieldloop.evaluation.predictor import predictor
+from fieldloop.workloads.agriculture.world.sensors import FaultRates
 
 RESULT = Path(__file__).resolve().parent / "results" / "ablations.json"
 EXACT = FaultRates(

@@ -30,7 +30,7 @@ from benchmarks.closed_loop.sites import DEAR_WATER, MAIN
 from benchmarks.common.bars import machine, print_bars
 from benchmarks.common.champion import champion
 from benchmarks.small_models.trees import grown
-from fieldedge.measure import cpu_features
+from fieldedge.diagnostics.benchmark import cpu_features
 from fieldloop.compression import Bench, Material, Recipe, compress
 from fieldloop.compression.candidates import Pupils, Scales
 from fieldloop.compression.distil import fine_tuned, subset
@@ -39,8 +39,8 @@ from fieldloop.compression.ort_quantise import body_inputs, float16, ort_dynamic
 from fieldloop.compression.prune import unstructured, with_other_body, zero_share
 from fieldloop.compression.quantise import quantized_body
 from fieldloop.compression.saturation import pair_sums
-from fieldloop.inference import predictor
-from fieldloop.settings import CompressionParams
+from fieldloop.core.settings import CompressionParams
+from fieldloop.evaluation.predictor import predictor
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "compression.json"

@@ -33,8 +33,8 @@ from benchmarks.closed_loop.thresholds import (
     tuned,
 )
 from benchmarks.common.bars import machine, print_bars
-from fieldloop.quiet import settle
-from fieldloop.simulation.nitrogen import NitrogenRates
+from fieldloop.core.environment import settle
+from fieldloop.workloads.agriculture.world.nitrogen import NitrogenRates
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "decisions.json"

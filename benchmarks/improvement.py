@@ -30,28 +30,28 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fieldedge.batches import DAY_TABLES, pack, unpack
-from fieldedge.bundles import Reference
-from fieldedge.config import DEFAULT_AUDIT_FRACTION
 from fieldedge.contract import Record
-from fieldedge.inference import METADATA_CONTRACT_HASH, METADATA_WORKLOAD, Model
-from fieldedge.outbox import OUTCOME_TABLES
-from fieldedge.selection import DayCandidate, season_seed, select
+from fieldedge.contract.batches import DAY_TABLES, pack, unpack
+from fieldedge.device.config import DEFAULT_AUDIT_FRACTION
+from fieldedge.inference.bundles import Reference
+from fieldedge.inference.model import METADATA_CONTRACT_HASH, METADATA_WORKLOAD, Model
+from fieldedge.transfer.outbox import OUTCOME_TABLES
+from fieldedge.transfer.selection import DayCandidate, season_seed, select
 from fieldedge.workloads.agriculture import AGRICULTURE, Day, Predict, SeasonState
 from fieldedge.workloads.agriculture.decision import recommend_from_state
 from fieldedge.workloads.agriculture.features import ADVISED, PROBE_COLUMNS
 from fieldedge.workloads.agriculture.tables import record_id
 from fieldloop.compression import export_float32
-from fieldloop.settings import ModelParams, WhatIfParams
-from fieldloop.simulation.field_batch import field_batch, plot_of
-from fieldloop.simulation.history import simulate_history
-from fieldloop.simulation.practices import Practice, Threshold
-from fieldloop.simulation.sensor_rows import SensorRows
-from fieldloop.simulation.sensors import Sensors
-from fieldloop.simulation.world import FieldSpec, field_specs
-from fieldloop.training import load_network, train
+from fieldloop.core.settings import ModelParams, WhatIfParams
+from fieldloop.training.trainer import load_network, train
 from fieldloop.workloads import WORKLOADS
-from fieldloop.workloads.agriculture.examples import Examples, build_examples, joined
+from fieldloop.workloads.agriculture.dataset import Examples, build_examples, joined
+from fieldloop.workloads.agriculture.world.field_batch import field_batch, plot_of
+from fieldloop.workloads.agriculture.world.history import simulate_history
+from fieldloop.workloads.agriculture.world.practices import Practice, Threshold
+from fieldloop.workloads.agriculture.world.sensor_rows import SensorRows
+from fieldloop.workloads.agriculture.world.sensors import Sensors
+from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "improvement.json"

@@ -20,8 +20,8 @@ from benchmarks.closed_loop.sites import CHEAP_WATER, DOSE_MM, MAIN, Array
 from benchmarks.closed_loop.thresholds import Thresholds
 from fieldloop.report import pictures
 from fieldloop.report.pictures import COLOURS
-from fieldloop.simulation.field_batch import field_batch
-from fieldloop.simulation.nitrogen import NitrogenRates
+from fieldloop.workloads.agriculture.world.field_batch import field_batch
+from fieldloop.workloads.agriculture.world.nitrogen import NitrogenRates
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "nitrogen.json"

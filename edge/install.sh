@@ -104,7 +104,7 @@ name=$(contents | sha256sum | cut -c1-12)
 environment=$program/venvs/$name
 
 canary() {
-    said=$("$environment/bin/python" -I -m fieldedge.canary 2>&1) && code=0 || code=$?
+    said=$("$environment/bin/python" -I -m fieldedge.inference.selftest 2>&1) && code=0 || code=$?
     [ "$code" = 0 ] && "$environment/bin/python" -I -m fieldedge --help >/dev/null && return 0
     rm -rf "$environment"
     [ "$code" = 132 ] && said="illegal instruction: this processor lacks one that onnxruntime uses. $said"

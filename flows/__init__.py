@@ -1,4 +1,5 @@
 """Prefect flows: the loop from top to bottom. They only compose tasks.
 
-Prefect reads its environment when it is imported; whoever starts a flow fills that in before (`fieldloop.quiet`).
+Prefect reads its environment when it is imported; whoever starts a flow fills that in before
+(`fieldloop.core.environment`).
 """

@@ -9,13 +9,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from fieldedge.errors import FieldloopError
-from fieldloop import quiet
+from fieldedge.system.errors import FieldloopError
+from fieldloop.core import environment
+from fieldloop.core.console import say
+from fieldloop.core.paths import held
+from fieldloop.core.settings import load_params, load_settings
 from fieldloop.former_layout import note_former_turns
-from fieldloop.progress import say
-from fieldloop.settings import load_params, load_settings
 from fieldloop.steps import Loop, SeasonRefs, finished_turn, new_loop
-from fieldloop.workspace import held
 from flows.local_server import start_local_server
 
 WORKLOAD = "agriculture"
@@ -36,7 +36,7 @@ def begin(workload: str, devices: int | None = None, seasons: Sequence[int] | No
         DataError: a part of the accepted data is gone.
         StoreBusy: another process turns this clone's loop.
     """
-    quiet.settle()  # for what is imported from here on, where a worker runs the flow
+    environment.settle()  # for what is imported from here on, where a worker runs the flow
     settings = load_settings()
     params = load_params(settings.root, workload)
     hold(settings.home_dir, _name_of_flow())
@@ -69,7 +69,7 @@ def run_from_terminal(name: str) -> None:
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     try:
         settings = load_settings()
-        quiet.settle(settings.home_dir)
+        environment.settle(settings.home_dir)
         load_params(settings.root, WORKLOAD)  # a broken parameter is told before anything starts
         hold(settings.home_dir, name)
         say("Fieldloop: starting Prefect ...")

@@ -17,7 +17,7 @@ import threading
 import time
 from pathlib import Path
 
-from fieldedge.errors import LinkError
+from fieldedge.system.errors import LinkError
 
 LOOPBACK = "127.0.0.1"
 START_TIMEOUT_S = 180.0

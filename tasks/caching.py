@@ -21,9 +21,9 @@ from prefect.context import TaskRunContext
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH
 from prefect.utilities.annotations import NotSet
 
-from fieldedge.durable import write_durably
-from fieldloop.code_version import code_hash
-from fieldloop.progress import say
+from fieldedge.system.durable import write_durably
+from fieldloop.core.code_version import code_hash
+from fieldloop.core.console import say
 from fieldloop.steps import NOT_IN_KEY, Loop
 
 P = ParamSpec("P")

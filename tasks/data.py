@@ -1,7 +1,7 @@
 """Tasks on data: the past, what is accepted of it, and its versions."""
 
 from fieldloop import steps
-from fieldloop.progress import relayed
+from fieldloop.core.console import relayed
 from fieldloop.steps import AcceptedRef, HistoryRef, IngestedRef, Loop, SnapshotRef, SyncedRef
 from tasks import artifacts
 from tasks.caching import step

@@ -1,7 +1,7 @@
 """Tasks on the field: release, deliver, a season offline, and what comes home."""
 
 from fieldloop import steps
-from fieldloop.progress import bar
+from fieldloop.core.console import bar
 from fieldloop.steps import CompressedRef, LivedRef, Loop, ReleasedRef, SnapshotRef, SyncedRef
 from tasks import artifacts
 from tasks.caching import step

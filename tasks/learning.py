@@ -1,9 +1,9 @@
 """Tasks on models: train, judge, make small."""
 
 from fieldloop import steps
-from fieldloop.progress import bar
+from fieldloop.core.console import bar
 from fieldloop.steps import CompressedRef, Loop, RegisteredRef, SnapshotRef
-from fieldloop.training import Trained
+from fieldloop.training.trainer import Trained
 from tasks import artifacts
 from tasks.caching import step
 

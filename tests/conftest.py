@@ -9,10 +9,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import tests.edge.hypothesis_profile  # noqa: F401  (no deadline in any test)
-from fieldedge.bundles import Golden
-from fieldedge.inference import METADATA_CONTRACT_HASH, METADATA_WORKLOAD, Model
+from fieldedge.inference.bundles import Golden
+from fieldedge.inference.model import METADATA_CONTRACT_HASH, METADATA_WORKLOAD, Model
 from fieldedge.workloads import WORKLOADS
-from fieldloop import quiet
+from fieldloop.core import environment
 from fieldloop.release import Lineage, build_bundle
 
 CONTRACT = WORKLOADS["agriculture"].contract
@@ -21,7 +21,7 @@ BundleMaker = Callable[..., Path]
 
 def pytest_configure() -> None:
     """As at every other entry point: nothing is sent anywhere."""
-    quiet.settle()
+    environment.settle()
 
 
 def crop_model(yield_t_ha: float, contract_hash: str = CONTRACT.hash) -> bytes:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fieldedge.batches import batch_id, pack
 from fieldedge.contract import Contract, Record
-from fieldedge.keys import public_key_hex, sign
+from fieldedge.contract.batches import batch_id, pack
+from fieldedge.system.keys import public_key_hex, sign
 from fieldedge.workloads import WORKLOADS
 from fieldedge.workloads.agriculture.tables import record_id
 from fieldloop.gateway.devices import DeviceRegistry

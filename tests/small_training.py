@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from fieldedge.workloads import WORKLOADS
-from fieldloop.settings import ModelParams
-from fieldloop.training import Trained, train
-from fieldloop.workloads.agriculture.examples import Examples
+from fieldloop.core.settings import ModelParams
+from fieldloop.training.trainer import Trained, train
+from fieldloop.workloads.agriculture.dataset import Examples
 
 CONTRACT = WORKLOADS["agriculture"].contract
 PARAMS = ModelParams(

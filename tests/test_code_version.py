@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fieldedge.errors import ConfigError
-from fieldloop import code_version
-from fieldloop.code_version import code_hash, reached
+from fieldedge.system.errors import ConfigError
+from fieldloop.core import code_version
+from fieldloop.core.code_version import code_hash, reached
 
 FILES = {
     "fieldloop/__init__.py": '"""The cloud side."""\n',
@@ -16,7 +16,7 @@ FILES = {
         "LIMIT = 3\n"
         "def train(loop):\n"
         '    """Fit."""\n'
-        "    from fieldloop.training import fit\n"
+        "    from fieldloop.training.trainer import fit\n"
         "    return fit(_rows(loop), LIMIT)\n"
         "def _rows(loop):\n"
         "    return paths.rows(loop)\n"
@@ -37,7 +37,7 @@ FILES = {
     "tasks/__init__.py": "",
     "tasks/learning.py": (
         "from fieldloop import steps\n"
-        "from fieldloop.progress import say\n"
+        "from fieldloop.core.console import say\n"
         "def train(loop):\n    say('trained')\n    return steps.train(loop)\n"
         "def report(loop):\n    return steps.report(loop)\n"
     ),
@@ -116,9 +116,11 @@ def test_a_function_that_is_not_there_is_an_error(roots: tuple[Path, ...]) -> No
 
 def test_our_own_steps_reach_what_they_run_and_not_what_shows_it() -> None:
     train = reached("tasks.learning:train_model")
-    assert {"fieldloop.training", "fieldedge.workloads.agriculture.features", "fieldloop.steps:_tables"} <= set(train)
-    assert {"fieldloop.simulation.compiled.day", "fieldloop.workloads.agriculture.compiled_season"} <= set(train)
+    agriculture = "fieldloop.workloads.agriculture"
+    assert {"fieldloop.training.trainer", "fieldedge.workloads.agriculture.features"} <= set(train)
+    assert "fieldloop.steps:_tables" in train
+    assert {f"{agriculture}.world.compiled.day", f"{agriculture}.pretraining.compiled_season"} <= set(train)
     shown = ("fieldloop.report", "fieldloop.ui", "fieldloop.gateway", "fieldloop.fleet", "fieldloop.steps")
     assert not [name for name in train if name == "fieldloop.steps" or name.startswith(shown[:-1])]
     assert "fieldloop.validation.checks" in reached("tasks.data:validate_history")
-    assert "fieldloop.training" not in reached("tasks.data:validate_history")
+    assert "fieldloop.training.trainer" not in reached("tasks.data:validate_history")

@@ -10,15 +10,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from fieldedge.batches import batch_id, pack
 from fieldedge.contract import Contract, Record
-from fieldedge.keys import sign
+from fieldedge.contract.batches import batch_id, pack
+from fieldedge.system.keys import sign
 from fieldedge.workloads.agriculture.upgrades import REVISION_2
 from fieldloop import steps
-from fieldloop.field_data import SeasonStore, restore
-from fieldloop.ingest import account_for
-from fieldloop.settings import Settings, load_params
-from fieldloop.workspace import Workspace, workspace_of
+from fieldloop.core.paths import Workspace, workspace_of
+from fieldloop.core.settings import Settings, load_params
+from fieldloop.data import SeasonStore, restore
+from fieldloop.ingest.accept import account_for
 from tests.sample_season import CONTRACT, SEASON, Sender, field_row, frames, season_rows
 
 PROJECT = Path(__file__).parents[1]

@@ -8,7 +8,7 @@ import pytest
 import fieldloop
 import flows
 import tasks
-from fieldedge.errors import FieldloopError, PermanentError, TransientError
+from fieldedge.system.errors import FieldloopError, PermanentError, TransientError
 from fieldloop.compression.calibration import CalibrationError
 from fieldloop.fleet import DeviceError
 from fieldloop.fleet.fleet import FleetError

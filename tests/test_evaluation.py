@@ -6,9 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldedge.workloads import WORKLOADS
-from fieldloop.evaluation import Absent, Predict, Rival, error_change_interval, judge, score, squared_errors_by_group
-from fieldloop.settings import GateParams
-from fieldloop.workloads.agriculture.examples import Examples
+from fieldloop.core.settings import GateParams
+from fieldloop.evaluation.gate import (
+    Absent,
+    Predict,
+    Rival,
+    error_change_interval,
+    judge,
+    score,
+    squared_errors_by_group,
+)
+from fieldloop.workloads.agriculture.dataset import Examples
 from fieldloop.workloads.agriculture.floor import FloorProfits
 
 FEATURES = len(WORKLOADS["agriculture"].contract.features)

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from fieldedge.errors import StoreBusy
-from fieldloop.workspace import held
+from fieldedge.system.errors import StoreBusy
+from fieldloop.core.paths import held
 from tests.edge.patience import PATIENCE_S
 from tests.flows.small_loop import PROJECT
 
 HOLD = """
 import sys
 from pathlib import Path
-from fieldloop.workspace import held
+from fieldloop.core.paths import held
 with held(Path(sys.argv[1]), sys.argv[2], is_brief=sys.argv[3] == "briefly"):
     print("held", flush=True)
     sys.stdin.readline()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fieldloop.quiet import QUIET_ENVIRONMENT
+from fieldloop.core.environment import QUIET_ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parents[1]
 

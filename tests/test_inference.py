@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fieldedge.inference import Model
-from fieldloop.inference import BLOCK, latencies_us, predictor
+from fieldedge.inference.model import Model
+from fieldloop.evaluation.predictor import BLOCK, latencies_us, predictor
 from tests.conftest import CONTRACT, crop_model
 
 

@@ -12,16 +12,24 @@ import numpy as np
 import pytest
 import torch
 
-from fieldedge.errors import ReleaseError
+from fieldedge.system.errors import ReleaseError
 from fieldloop.compression import Compressed
-from fieldloop.evaluation import Absent, Scores, Verdict
-from fieldloop.registry import BUNDLE, REPORT, Champion, ModelRegistry, Registered, git_commit, model_card
+from fieldloop.core.settings import load_params, load_settings
+from fieldloop.evaluation.gate import Absent, Scores, Verdict
+from fieldloop.registry.model_registry import (
+    BUNDLE,
+    REPORT,
+    Champion,
+    ModelRegistry,
+    Registered,
+    git_commit,
+    model_card,
+)
 from fieldloop.release import ReleaseRepository
-from fieldloop.settings import load_params, load_settings
 from fieldloop.steps import Loop, _none_lost
-from fieldloop.training import NETWORK, WHAT_IFS, Trained, save_network, train
+from fieldloop.training.trainer import NETWORK, WHAT_IFS, Trained, save_network, train
 from fieldloop.workloads import WORKLOADS
-from fieldloop.workloads.agriculture.examples import save_examples
+from fieldloop.workloads.agriculture.dataset import save_examples
 from tests.conftest import CONTRACT, BundleMaker, crop_model
 from tests.postgres import PostgresServer, postgres_server, why_no_postgres
 from tests.small_training import DATA_HASH, PARAMS, small_examples

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from fieldedge.errors import ConfigError
-from fieldloop.settings import WorkloadParams, load_params, load_settings
+from fieldedge.system.errors import ConfigError
+from fieldloop.core.settings import WorkloadParams, load_params, load_settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 MISSING = object()

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fieldedge.errors import DataError, StoreBusy
-from fieldloop.workspace import Workspace, held
+from fieldedge.system.errors import DataError, StoreBusy
+from fieldloop.core.paths import Workspace, held
 
 ACCEPTED = ("data/seasons/season=2006/region=champion/fields.parquet", "data/quarantine/history/fields-1.parquet")
 KEPT = (

@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.attacks import Outcome, attack
 from benchmarks.attacks.device_files import made, run
-from fieldedge.acknowledgements import statement
-from fieldedge.config import DeviceDirectory
-from fieldedge.keys import load_key, public_key_hex, sign
-from fieldedge.store import Store
+from fieldedge.device.config import DeviceDirectory
+from fieldedge.storage.store import Store
+from fieldedge.system.keys import load_key, public_key_hex, sign
+from fieldedge.transfer.acknowledgements import statement
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.server import GatewayServer

@@ -14,18 +14,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.attacks import Outcome, attack
 from benchmarks.attacks.ingestion import DAYS, OWNER, SEASON, Cloud, Tables, season
-from fieldedge.agent import Agent
-from fieldedge.boot import Booted
-from fieldedge.config import DeviceConfig
 from fieldedge.contract import Column, Contract, Record
-from fieldedge.inference import Model
-from fieldedge.keys import public_key_hex
-from fieldedge.outbox import Outbox, Packer
-from fieldedge.slots import Installed
-from fieldedge.store import Store
+from fieldedge.device.config import DeviceConfig
+from fieldedge.inference.loading import Booted
+from fieldedge.inference.model import Model
+from fieldedge.inference.slots import Installed
+from fieldedge.runtime.agent import Agent
+from fieldedge.storage.store import Store
+from fieldedge.system.keys import public_key_hex
+from fieldedge.transfer.outbox import Outbox, Packer
 from fieldedge.workloads.agriculture import Agriculture
-from fieldloop.field_data import SeasonStore
-from fieldloop.ingest import ingest_batches
+from fieldloop.data import SeasonStore
+from fieldloop.ingest.accept import ingest_batches
 from tests.edge.sample import AGRICULTURE, DEVICE_ID, onnx_model, season_messages
 from tests.sample_season import TODAY
 

@@ -28,11 +28,11 @@ from benchmarks.attacks.ingestion import (
     row_of,
     season,
 )
-from fieldedge.batches import unpack
 from fieldedge.contract import Record
-from fieldedge.keys import load_key, public_key_hex
+from fieldedge.contract.batches import unpack
 from fieldedge.page.answers import FORM_TYPE
 from fieldedge.page.server import PageServer, page_server
+from fieldedge.system.keys import load_key, public_key_hex
 from fieldedge.workloads.agriculture.tables import said_again
 from fieldedge.workloads.agriculture.upgrades import REVISION_2
 from fieldloop.gateway.app import create_app
@@ -180,7 +180,7 @@ def operations(device: SeasonedDevice) -> dict[str, Record]:
 
 def learned_days(cloud: Cloud) -> set[str]:
     """The days of the owner's field that are examples."""
-    from fieldloop.workloads.agriculture.examples import build_examples  # torch comes with it; to be listed needs none
+    from fieldloop.workloads.agriculture.dataset import build_examples  # torch comes with it; to be listed needs none
 
     examples = build_examples({table.name: cloud.store.read(table.name) for table in CONTRACT.tables})
     mine = examples.features[examples.group == examples.groups.index(f"{SEASON}/{FIELD}")]

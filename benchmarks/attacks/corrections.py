@@ -12,18 +12,18 @@ from pathlib import Path
 from benchmarks.attacks import Outcome, attack
 from benchmarks.attacks.acknowledgements import fieldedge
 from benchmarks.attacks.device_files import made
-from fieldedge.acknowledgements import Acknowledger
-from fieldedge.agent import Agent
-from fieldedge.batches import pack, unpack
-from fieldedge.boot import read_reference
-from fieldedge.config import DeviceDirectory, read_config
 from fieldedge.contract import Record
-from fieldedge.errors import DataError
-from fieldedge.keys import load_key, public_key_hex
-from fieldedge.operations import field_of, override_day, override_record
-from fieldedge.outbox import Outbox, Packer
-from fieldedge.store import Store
-from fieldedge.uploads import Gateway, sync
+from fieldedge.contract.batches import pack, unpack
+from fieldedge.device.config import DeviceDirectory, read_config
+from fieldedge.inference.loading import read_reference
+from fieldedge.runtime.agent import Agent
+from fieldedge.storage.store import Store
+from fieldedge.system.errors import DataError
+from fieldedge.system.keys import load_key, public_key_hex
+from fieldedge.transfer.acknowledgements import Acknowledger
+from fieldedge.transfer.outbox import Outbox, Packer
+from fieldedge.transfer.uploads import Gateway, sync
+from fieldedge.workloads.agriculture.operations import field_of, override_day, override_record
 from fieldedge.workloads.agriculture.tables import said_last
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry

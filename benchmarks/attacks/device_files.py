@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.attacks import Outcome, attack
-from fieldedge.config import DeviceDirectory, read_config
+from fieldedge.device.config import DeviceDirectory, read_config
 from fieldedge.page.server import page_server
-from fieldedge.store import Store
+from fieldedge.storage.store import Store
 from fieldloop.gateway.server import GatewayServer
 from fieldloop.release import ReleaseRepository
 from fieldloop.ui.pages import create_pages

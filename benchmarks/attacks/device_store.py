@@ -7,14 +7,14 @@ from pathlib import Path
 from benchmarks.attacks import Outcome, attack
 from benchmarks.attacks.acknowledgements import fieldedge
 from benchmarks.attacks.device_files import made
-from fieldedge.agent import Agent
-from fieldedge.batches import DAY_TABLES, unpack
-from fieldedge.clock import Stamp
-from fieldedge.config import DeviceConfig, DeviceDirectory, StoreConfig, write_config
 from fieldedge.contract import Record
-from fieldedge.eviction import make_room
-from fieldedge.keys import load_key, public_key_hex
-from fieldedge.store import Store
+from fieldedge.contract.batches import DAY_TABLES, unpack
+from fieldedge.device.config import DeviceConfig, DeviceDirectory, StoreConfig, write_config
+from fieldedge.runtime.agent import Agent
+from fieldedge.storage.eviction import make_room
+from fieldedge.storage.store import Store
+from fieldedge.system.clock import Stamp
+from fieldedge.system.keys import load_key, public_key_hex
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.server import GatewayServer

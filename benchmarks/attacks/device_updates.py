@@ -10,16 +10,16 @@ from pathlib import Path
 import urllib3
 
 from benchmarks.attacks import Outcome, attack
-from fieldedge.boot import boot_model
 from fieldedge.cli import main
-from fieldedge.clock import Clock, format_utc
-from fieldedge.config import DeviceDirectory
-from fieldedge.durable import write_durably
-from fieldedge.errors import FieldloopError, LinkError, ReleaseError
-from fieldedge.http_client import Bounds, Patience, ask, json_value
-from fieldedge.stick import Stick, update_from_stick
-from fieldedge.trust import gateway_mirror
-from fieldedge.updates import update, update_from
+from fieldedge.device.config import DeviceDirectory
+from fieldedge.inference.loading import boot_model
+from fieldedge.system.clock import Clock, format_utc
+from fieldedge.system.durable import write_durably
+from fieldedge.system.errors import FieldloopError, LinkError, ReleaseError
+from fieldedge.system.http import Bounds, Patience, ask, json_value
+from fieldedge.transfer.trust import gateway_mirror
+from fieldedge.transfer.updates import update, update_from
+from fieldedge.transfer.usb import Stick, update_from_stick
 from tests.edge.hostile import HOSTILE
 from tests.edge.raw_server import RawServer
 from tests.edge.sample import AGRICULTURE, GatewaySimulator, Repository, bundle_files, onnx_model, serving, zipped

@@ -19,7 +19,7 @@ import urllib3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.attacks import Outcome, attack
-from fieldedge.keys import public_key_hex, sign
+from fieldedge.system.keys import public_key_hex, sign
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.server import GatewayServer

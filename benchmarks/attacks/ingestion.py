@@ -11,19 +11,19 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.attacks import Outcome, attack
-from fieldedge.batches import batch_id, pack
 from fieldedge.contract import Column, Record
-from fieldedge.keys import public_key_hex, sign
-from fieldedge.stick import Stick
+from fieldedge.contract.batches import batch_id, pack
+from fieldedge.system.keys import public_key_hex, sign
+from fieldedge.transfer.usb import Stick
 from fieldedge.workloads import WORKLOADS
-from fieldloop.field_data import SeasonStore
+from fieldloop.data import SeasonStore
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Inbox
 from fieldloop.gateway.owners import FieldOwners
 from fieldloop.gateway.server import GatewayServer
-from fieldloop.gateway.stick import take_in
-from fieldloop.ingest import Account, IngestReport, account_for, ingest_batches
+from fieldloop.gateway.usb import take_in
+from fieldloop.ingest.accept import Account, IngestReport, account_for, ingest_batches
 from fieldloop.release import ReleaseRepository
 
 CONTRACT = WORKLOADS["agriculture"].contract

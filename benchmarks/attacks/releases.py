@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from benchmarks.attacks import Outcome, attack
-from fieldedge.errors import ReleaseError
+from fieldedge.system.errors import ReleaseError
 from fieldloop.release import ReleaseRepository
 
 

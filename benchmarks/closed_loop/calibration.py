@@ -19,9 +19,9 @@ from benchmarks.closed_loop.diary import Morning, by_day
 from benchmarks.closed_loop.fieldloop import advised, model_for
 from benchmarks.closed_loop.sites import CHEAP_WATER, SCENARIOS, Array, Scenario, Site
 from benchmarks.closed_loop.table import RESAMPLES
-from fieldloop.inference import predictor
-from fieldloop.simulation.field_batch import Plot
-from fieldloop.workloads.agriculture.model import QUANTILES
+from fieldloop.evaluation.predictor import predictor
+from fieldloop.workloads.agriculture.network.model import QUANTILES
+from fieldloop.workloads.agriculture.world.field_batch import Plot
 
 SPAN_DAYS = 10
 LAST_DAY = 130  # later, few seasons are still growing

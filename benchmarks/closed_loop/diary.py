@@ -13,7 +13,7 @@ from benchmarks.closed_loop.sites import Array
 from benchmarks.closed_loop.thresholds import Thresholds
 from fieldedge.workloads.agriculture.decision import Recommendation
 from fieldedge.workloads.agriculture.features import INDEX
-from fieldloop.simulation.field_batch import FieldBatch
+from fieldloop.workloads.agriculture.world.field_batch import FieldBatch
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,20 +30,20 @@ from fieldedge.workloads.agriculture import AGRICULTURE, Day, Forecast, Predict,
 from fieldedge.workloads.agriculture.decision import Recommendation, recommend_from_state
 from fieldedge.workloads.agriculture.features import ADVISED, PROBE_COLUMNS
 from fieldloop.compression import export_float32
-from fieldloop.inference import predictor
-from fieldloop.settings import ModelParams, WhatIfParams
-from fieldloop.simulation.field_batch import field_batch
-from fieldloop.simulation.forecasts import LEAD_DAYS, daily_forecasts
-from fieldloop.simulation.sensor_rows import SensorRows
-from fieldloop.simulation.sensors import FaultRates, Sensors
-from fieldloop.simulation.world import FieldSpec
-from fieldloop.training import load_network, train
-from fieldloop.workloads.agriculture.counterfactuals import live_twice
-from fieldloop.workloads.agriculture.examples import Examples
-from fieldloop.workloads.agriculture.policy_search import START
-from fieldloop.workloads.agriculture.practising import practise
-from fieldloop.workloads.agriculture.training_world import KnownField, TrainingWorld, Weather
-from fieldloop.workloads.agriculture.what_if import Floats
+from fieldloop.core.settings import ModelParams, WhatIfParams
+from fieldloop.evaluation.predictor import predictor
+from fieldloop.training.trainer import load_network, train
+from fieldloop.workloads.agriculture.dataset import Examples
+from fieldloop.workloads.agriculture.pretraining.counterfactuals import live_twice
+from fieldloop.workloads.agriculture.pretraining.policy_search import START
+from fieldloop.workloads.agriculture.pretraining.practising import practise
+from fieldloop.workloads.agriculture.pretraining.training_world import KnownField, TrainingWorld, Weather
+from fieldloop.workloads.agriculture.pretraining.what_if import Floats
+from fieldloop.workloads.agriculture.world.field_batch import field_batch
+from fieldloop.workloads.agriculture.world.forecasts import LEAD_DAYS, daily_forecasts
+from fieldloop.workloads.agriculture.world.sensor_rows import SensorRows
+from fieldloop.workloads.agriculture.world.sensors import FaultRates, Sensors
+from fieldloop.workloads.agriculture.world.world import FieldSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / ".fieldloop" / "benchmarks"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.closed_loop.harness import Outcomes, Row, live
 from benchmarks.closed_loop.sites import CHEAP_WATER, Array, Site
 from benchmarks.closed_loop.thresholds import Thresholds
-from fieldloop.simulation.field_batch import FieldBatch
+from fieldloop.workloads.agriculture.world.field_batch import FieldBatch
 
 SPLIT_RULE, FORESIGHT = "split 33/67, tuned rate", "perfect foresight"
 FIXED_KG_HA = 200.0

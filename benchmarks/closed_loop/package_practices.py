@@ -12,8 +12,8 @@ import numpy as np
 
 from benchmarks.closed_loop.harness import Outcomes, Row
 from benchmarks.closed_loop.sites import DOSE_MM, Scenario, Site
-from fieldloop.simulation.aquacrop_season import CROP, EFFECTIVELY_UNLIMITED_MM, soil_water
-from fieldloop.simulation.climate import MAX_SEASON_DAYS, season_weather
+from fieldloop.workloads.agriculture.world.aquacrop_season import CROP, EFFECTIVELY_UNLIMITED_MM, soil_water
+from fieldloop.workloads.agriculture.world.climate import MAX_SEASON_DAYS, season_weather
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from benchmarks.closed_loop.thresholds import (
     depletion_errors,
 )
 from benchmarks.nitrogen import _alone, _with_short_numbers
-from fieldloop.inference import predictor
+from fieldloop.evaluation.predictor import predictor
 from fieldloop.report import pictures
 from fieldloop.report.pictures import COLOURS
 from fieldloop.report.words import amount, signed

@@ -11,8 +11,8 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldloop.simulation.climate import Region, region_named, season_weather
-from fieldloop.simulation.field_batch import Plot
+from fieldloop.workloads.agriculture.world.climate import Region, region_named, season_weather
+from fieldloop.workloads.agriculture.world.field_batch import Plot
 
 Array = NDArray[np.float64]
 DOSE_MM = 25.0  # a day has this much irrigation or none

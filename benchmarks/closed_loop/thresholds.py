@@ -14,9 +14,9 @@ from scipy.optimize import differential_evolution
 from benchmarks.closed_loop.harness import Decisions, Outcomes, Row, for_seeds, live
 from benchmarks.closed_loop.sites import Array, Scenario, Site
 from fieldedge.workloads.agriculture.agronomy import crop_coefficient, depletion_fraction
-from fieldloop.simulation.aquacrop_season import soil_water
-from fieldloop.simulation.climate import MAX_SEASON_DAYS
-from fieldloop.simulation.field_batch import WEATHER_COLUMNS, FieldBatch
+from fieldloop.workloads.agriculture.world.aquacrop_season import soil_water
+from fieldloop.workloads.agriculture.world.climate import MAX_SEASON_DAYS
+from fieldloop.workloads.agriculture.world.field_batch import WEATHER_COLUMNS, FieldBatch
 
 RAINFED, FAO56_TRUE = "rainfed", "FAO-56 rule, true state"
 TUNED_TRUE, TUNED_NOISY = "thresholds tuned, true state", "thresholds tuned, noisy sensors"

@@ -2,17 +2,17 @@
 
 import sys
 
-from fieldloop import quiet
 from fieldloop.compression import Material
-from fieldloop.registry import ModelRegistry
-from fieldloop.settings import load_params, load_settings
+from fieldloop.core import environment
+from fieldloop.core.settings import load_params, load_settings
+from fieldloop.registry.model_registry import ModelRegistry
 from fieldloop.steps import Loop, SnapshotRef, compression_material
 
 
 def champion() -> tuple[Loop, Material]:
     """The loop whose champion stands in the registry, and what compression needs of it."""
     settings = load_settings()
-    quiet.settle(settings.home_dir)
+    environment.settle(settings.home_dir)
     loop = Loop(settings, "agriculture", load_params(settings.root, "agriculture"))
     registry = ModelRegistry(settings.tracking_uri, loop.workload) if loop.workspace.mlflow.is_dir() else None
     version = registry.champion_version() if registry else None

@@ -18,12 +18,12 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from benchmarks.common.champion import champion
 from benchmarks.edge.device import WORKLOAD, make_device
 from benchmarks.edge.device_side import TimedModel, timed_decisions
-from fieldedge.agent import Agent
-from fieldedge.boot import boot_model, read_device
-from fieldedge.rebuild import open_store
-from fieldloop.evaluation import score
-from fieldloop.inference import predictor
-from fieldloop.workloads.agriculture.examples import Examples
+from fieldedge.inference.loading import boot_model, read_device
+from fieldedge.runtime.agent import Agent
+from fieldedge.storage.recovery.rebuild import open_store
+from fieldloop.evaluation.gate import score
+from fieldloop.evaluation.predictor import predictor
+from fieldloop.workloads.agriculture.dataset import Examples
 
 TREES, LEAVES = 120, 31
 QUANTILES = (0.1, 0.5, 0.9)
@@ -66,7 +66,7 @@ def alternatives(scratch: Path, seasons: Path, decisions: int) -> dict[str, dict
 
 
 def _live(root: Path, seasons: Path, decisions: int, predict: Callable[[Any], Any]) -> dict[str, float]:
-    from fieldedge.config import DeviceDirectory
+    from fieldedge.device.config import DeviceDirectory
 
     directory = DeviceDirectory(root)
     config, workload = read_device(directory)

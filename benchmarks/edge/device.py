@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from fieldedge.bundles import open_bundle
-from fieldedge.config import DeviceConfig, DeviceDirectory, write_config
-from fieldedge.keys import load_or_create_key
-from fieldedge.slots import Slots
-from fieldedge.updates import install
+from fieldedge.device.config import DeviceConfig, DeviceDirectory, write_config
+from fieldedge.inference.bundles import open_bundle
+from fieldedge.inference.slots import Slots
+from fieldedge.system.keys import load_or_create_key
+from fieldedge.transfer.updates import install
 from fieldedge.workloads import WORKLOADS
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fieldedge.agent import Agent
-from fieldedge.boot import boot_model, read_device
-from fieldedge.config import DeviceDirectory
-from fieldedge.rebuild import open_store
+from fieldedge.device.config import DeviceDirectory
+from fieldedge.inference.loading import boot_model, read_device
+from fieldedge.runtime.agent import Agent
+from fieldedge.storage.recovery.rebuild import open_store
 
 
 def main() -> None:
@@ -152,8 +152,8 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
 
 def ingest(options: argparse.Namespace) -> dict[str, Any]:
     """Readings from a logger's file into the store, fsynced batch by batch, through the whole door."""
-    from fieldedge.clock import Clock
-    from fieldedge.service import Service
+    from fieldedge.runtime.service import Service
+    from fieldedge.system.clock import Clock
 
     directory = DeviceDirectory(options.folder)
     config, workload = read_device(directory)

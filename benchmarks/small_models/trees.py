@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldloop.evaluation import rmse_t_ha
-from fieldloop.workloads.agriculture.examples import Examples
-from fieldloop.workloads.agriculture.model import QUANTILES
+from fieldloop.evaluation.gate import rmse_t_ha
+from fieldloop.workloads.agriculture.dataset import Examples
+from fieldloop.workloads.agriculture.network.model import QUANTILES
 
 STEP, MOST_TREES = 50, 1000
 _PARAMS = {"num_leaves": 31, "learning_rate": 0.08, "verbose": -1, "num_threads": 1, "seed": 3}

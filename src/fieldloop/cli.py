@@ -11,11 +11,11 @@ from typing import Annotated
 
 import typer
 
-from fieldedge.errors import ConfigError, DataError, FieldloopError
-from fieldloop import quiet
-from fieldloop.progress import bar
-from fieldloop.settings import load_params, load_settings
-from fieldloop.workspace import BRIEF_S
+from fieldedge.system.errors import ConfigError, DataError, FieldloopError
+from fieldloop.core import environment
+from fieldloop.core.console import bar
+from fieldloop.core.paths import BRIEF_S
+from fieldloop.core.settings import load_params, load_settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 quarantine = typer.Typer(no_args_is_help=True, help="Batches that were refused whole, and what becomes of them.")
@@ -31,7 +31,7 @@ def _about() -> None:
 @app.command()
 def history(workload: Workload = "agriculture") -> None:
     """Simulate the sample world's past seasons into data/history (run it through `dvc repro history`)."""
-    from fieldloop.simulation.history import simulate_history
+    from fieldloop.workloads.agriculture.world.history import simulate_history
 
     settings = load_settings()
     params = load_params(settings.root, workload).history
@@ -50,8 +50,8 @@ def history(workload: Workload = "agriculture") -> None:
 @app.command("compile")
 def compile_simulator() -> None:
     """Compile the simulator and the device's season for this machine (done by `make setup`; else at first use)."""
-    from fieldloop.simulation.compiled.__main__ import main as compile_season
-    from fieldloop.workloads.agriculture.many_fields import warm_up
+    from fieldloop.workloads.agriculture.pretraining.many_fields import warm_up
+    from fieldloop.workloads.agriculture.world.compiled.__main__ import main as compile_season
 
     compile_season()
     warm_up()
@@ -62,12 +62,12 @@ def ingest_stick(
     stick: Annotated[Path, typer.Argument(help="where the stick is mounted")],
 ) -> None:
     """Take a device's batches from a USB stick into the inbox; write acknowledgements and the release onto it."""
-    from fieldedge.stick import Stick
+    from fieldedge.transfer.usb import Stick
+    from fieldloop.core.paths import workspace_of
     from fieldloop.gateway.devices import DeviceRegistry
     from fieldloop.gateway.inbox import Inbox
-    from fieldloop.gateway.stick import ingest_stick as ingest
+    from fieldloop.gateway.usb import ingest_stick as ingest
     from fieldloop.release import ReleaseRepository
-    from fieldloop.workspace import workspace_of
 
     workspace = workspace_of(load_settings())
     if not workspace.tuf.is_dir():
@@ -97,9 +97,9 @@ def register_device(
     With --field, what is accepted of the field comes from this device. What a stranger was accepted for in a season
     goes to quarantine with the next ingestion, and what the device has sent of it comes in.
     """
+    from fieldloop.core.paths import workspace_of
     from fieldloop.gateway.devices import DeviceRegistry
     from fieldloop.gateway.owners import FieldOwners
-    from fieldloop.workspace import workspace_of
 
     registry = DeviceRegistry(workspace_of(load_settings()).device_registry)
     registry.register({device_id: public_key})
@@ -112,8 +112,8 @@ def register_device(
 @quarantine.command("list")
 def list_refused() -> None:
     """The batches that were refused whole, and why. They count as not home until somebody decides."""
-    from fieldloop.refusals import Refusals
-    from fieldloop.workspace import workspace_of
+    from fieldloop.core.paths import workspace_of
+    from fieldloop.ingest.refusals import Refusals
 
     found = list(Refusals(workspace_of(load_settings()).quarantine).undecided())
     for batch in found:
@@ -125,9 +125,9 @@ def list_refused() -> None:
 @quarantine.command()
 def release(batch: Annotated[str, typer.Argument(help="its name, or how it begins")]) -> None:
     """Let a refused batch be judged again by the next ingestion: after a key was registered, or a fault mended."""
+    from fieldloop.core.paths import workspace_of
     from fieldloop.gateway.inbox import Inbox
-    from fieldloop.refusals import Refusals
-    from fieldloop.workspace import workspace_of
+    from fieldloop.ingest.refusals import Refusals
 
     space = workspace_of(load_settings())
     refusals = Refusals(space.quarantine)
@@ -139,8 +139,8 @@ def release(batch: Annotated[str, typer.Argument(help="its name, or how it begin
 @quarantine.command()
 def discard(batch: Annotated[str, typer.Argument(help="its name, or how it begins")]) -> None:
     """Set a refused batch aside for good: it is kept, and counts as missing no more."""
-    from fieldloop.refusals import Refusals
-    from fieldloop.workspace import workspace_of
+    from fieldloop.core.paths import workspace_of
+    from fieldloop.ingest.refusals import Refusals
 
     refusals = Refusals(workspace_of(load_settings()).quarantine)
     name = refusals.find(batch)
@@ -152,9 +152,9 @@ def discard(batch: Annotated[str, typer.Argument(help="its name, or how it begin
 def migrate(workload: Workload = "agriculture") -> None:
     """Rewrite accepted data of a former contract as today's, after a version of it as it was. Every run does this."""
     from fieldedge.workloads import WORKLOADS
-    from fieldloop.field_data import SeasonStore
-    from fieldloop.field_data import migrate as migrate_store
-    from fieldloop.workspace import held, workspace_of
+    from fieldloop.core.paths import held, workspace_of
+    from fieldloop.data import SeasonStore
+    from fieldloop.data import migrate as migrate_store
 
     settings = load_settings()
     space = workspace_of(settings)
@@ -170,7 +170,7 @@ def migrate(workload: Workload = "agriculture") -> None:
 @app.command()
 def clean() -> None:
     """Delete what the next run makes again: caches, Data Docs, the report. Data, devices, keys and models stay."""
-    from fieldloop.workspace import held, workspace_of
+    from fieldloop.core.paths import held, workspace_of
 
     settings = load_settings()
     with held(settings.home_dir, "clean"):
@@ -181,7 +181,7 @@ def clean() -> None:
 @app.command()
 def reset_sample() -> None:
     """Begin the sample world anew: other devices on the same fields. All that was accepted, sent or learned stays."""
-    from fieldloop.workspace import held, workspace_of
+    from fieldloop.core.paths import held, workspace_of
 
     settings = load_settings()
     with held(settings.home_dir, "reset-sample"):
@@ -198,7 +198,7 @@ def reset(
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
 ) -> None:
     """Make this clone as new: its data, keys, models and devices are set aside in a folder, after a question."""
-    from fieldloop.workspace import held, workspace_of
+    from fieldloop.core.paths import held, workspace_of
 
     settings = load_settings()
     workspace = workspace_of(settings)
@@ -235,7 +235,7 @@ def promote(
     promoted.
     """
     from fieldedge.workloads import WORKLOADS
-    from fieldloop.workspace import held, workspace_of
+    from fieldloop.core.paths import held, workspace_of
 
     settings = load_settings()
     load_params(settings.root, workload)
@@ -251,7 +251,7 @@ def promote(
         kept = workspace_of(settings).mlflow
         if not settings.mlflow_uri and not (kept / "mlflow.db").is_file():
             raise ConfigError(f"{kept} has no models yet: run `retrain` first, or set FIELDLOOP_MLFLOW_URI")
-        from fieldloop.registry import ModelRegistry  # seconds, which nobody waits who is refused
+        from fieldloop.registry.model_registry import ModelRegistry  # seconds, which nobody waits who is refused
 
         registry = ModelRegistry(settings.tracking_uri, workload)
         now = datetime.now(UTC)
@@ -271,7 +271,7 @@ def ui() -> None:
 def main() -> None:
     """Run a command; what is wrong is said in one line."""
     try:
-        quiet.settle(load_settings().home_dir)
+        environment.settle(load_settings().home_dir)
         app()
     except FieldloopError as error:
         sys.stderr.write(f"fieldloop: {error}\n")

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fieldedge.bundles import Golden
-from fieldedge.durable import write_durably
-from fieldedge.errors import DataError, ReleaseError
+from fieldedge.inference.bundles import Golden
+from fieldedge.system.durable import write_durably
+from fieldedge.system.errors import DataError, ReleaseError
 from fieldedge.workloads import WORKLOADS as EDGE_WORKLOADS
-from fieldloop.settings import Settings, WorkloadParams
-from fieldloop.workspace import Workspace, workspace_of
+from fieldloop.core.paths import Workspace, workspace_of
+from fieldloop.core.settings import Settings, WorkloadParams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fieldloop.compression import Material
-    from fieldloop.evaluation import Absent, Predict
-    from fieldloop.field_data import SeasonStore
+    from fieldloop.data import SeasonStore
+    from fieldloop.evaluation.gate import Absent, Predict
     from fieldloop.fleet import Fleet
-    from fieldloop.ingest import IngestReport
-    from fieldloop.registry import Champion, ModelRegistry, StandingBundle
+    from fieldloop.ingest.accept import IngestReport
+    from fieldloop.registry.model_registry import Champion, ModelRegistry, StandingBundle
     from fieldloop.report import SeasonStory
-    from fieldloop.simulation.world import FieldSpec
-    from fieldloop.training import Practise, Trained
-    from fieldloop.workloads.agriculture.examples import Examples
+    from fieldloop.training.trainer import Practise, Trained
+    from fieldloop.workloads.agriculture.dataset import Examples
     from fieldloop.workloads.agriculture.floor import FloorProfits
+    from fieldloop.workloads.agriculture.world.world import FieldSpec
 
 OnProgress = Callable[[int, int], None]
 TURN = "turn.json"
@@ -226,7 +226,7 @@ class ReportShown:
 
 def simulate_history(loop: Loop, on_output: Callable[[str], None]) -> HistoryRef:
     """Past field-seasons as Parquet, made once: DVC's stage `history` runs only when what it depends on changed."""
-    from fieldloop.field_data import reproduce
+    from fieldloop.data import reproduce
 
     reproduce(loop.settings.root, "history", on_output)
     path = loop.workspace.history
@@ -256,7 +256,7 @@ def validate_history(loop: Loop, history: HistoryRef) -> AcceptedRef:
 
 def version_data(loop: Loop, accepted: AcceptedRef | SyncedRef, season: int) -> SnapshotRef:
     """A DVC version of everything accepted so far, for the model of `season`."""
-    from fieldloop.field_data import snapshot
+    from fieldloop.data import snapshot
 
     root = loop.settings.root
     what = f"season {accepted.season}" if isinstance(accepted, SyncedRef) else "the history"
@@ -289,9 +289,9 @@ def next_season(loop: Loop) -> int:
 
 def train_model(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> "Trained":
     """Fit the workload's model on every accepted season before `data.season` that is not held out."""
-    from fieldloop.code_version import code_hash
-    from fieldloop.registry import git_commit
-    from fieldloop.training import train
+    from fieldloop.core.code_version import code_hash
+    from fieldloop.registry.model_registry import git_commit
+    from fieldloop.training.trainer import train
 
     folder = _run_folder(loop, data)
     examples = _training_examples(loop, data)
@@ -317,8 +317,8 @@ def train_model(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> "Trai
 
 def _practise(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> "Practise":
     """Practice on what-if seasons made of what is accepted, from the champion's weights where it fits the contract."""
-    from fieldloop.registry import Champion, ModelRegistry
-    from fieldloop.training import OtherNetworkError
+    from fieldloop.registry.model_registry import Champion, ModelRegistry
+    from fieldloop.training.trainer import OtherNetworkError
     from fieldloop.workloads import WORKLOADS
 
     def practise(network: "nn.Module") -> "Examples":
@@ -337,7 +337,7 @@ def _practise(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> "Practi
 
 def last_word(loop: Loop) -> str:
     """The last promotion by a person: with another one, challengers are judged anew."""
-    from fieldloop.registry import ModelRegistry
+    from fieldloop.registry.model_registry import ModelRegistry
 
     return ModelRegistry(loop.settings.tracking_uri, loop.workload).last_word()
 
@@ -349,10 +349,10 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: "Trained") -> 
         ReleaseError: there is no version that devices may run; the message says why and what to do.
     """
     from fieldloop.compression import export_float32
-    from fieldloop.evaluation import NO_CHAMPION_YET, judge
-    from fieldloop.inference import predictor
-    from fieldloop.registry import Champion, ModelRegistry, git_commit
-    from fieldloop.training import load_network, network_folder
+    from fieldloop.evaluation.gate import NO_CHAMPION_YET, judge
+    from fieldloop.evaluation.predictor import predictor
+    from fieldloop.registry.model_registry import Champion, ModelRegistry, git_commit
+    from fieldloop.training.trainer import load_network, network_folder
     from fieldloop.workloads import WORKLOADS
 
     contract, folder = _contract(loop), network_folder(trained)
@@ -398,7 +398,7 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: "Trained") -> 
 
 def _none_lost(loop: Loop, registry: "ModelRegistry", found: "Champion | Absent") -> "Champion | Absent":
     """The same, unless devices have a release and the registry no champion: then its store was lost or exchanged."""
-    from fieldloop.evaluation import Absent
+    from fieldloop.evaluation.gate import Absent
     from fieldloop.release import ReleaseRepository
 
     if not isinstance(found, Absent) or registry.champion_version() is not None or not loop.workspace.tuf.is_dir():
@@ -419,7 +419,7 @@ def compress_champion(loop: Loop, data: SnapshotRef, registered: RegisteredRef) 
     What was released of a version stands: it is not compressed again unless parameters or code of compression changed.
     """
     from fieldloop.compression import Bench, compress, compression_key
-    from fieldloop.registry import ModelRegistry
+    from fieldloop.registry.model_registry import ModelRegistry
 
     registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
     champion = registry.describe(registered.champion_version)
@@ -441,9 +441,9 @@ def compress_champion(loop: Loop, data: SnapshotRef, registered: RegisteredRef) 
 def compression_material(loop: Loop, data: SnapshotRef, version: str) -> "Material":
     """What compression needs of a registered model: its network, what it learned from, and seasons to try it on."""
     from fieldloop.compression import Material
-    from fieldloop.registry import ModelRegistry
+    from fieldloop.registry.model_registry import ModelRegistry
     from fieldloop.workloads import WORKLOADS
-    from fieldloop.workloads.agriculture.examples import joined, parted
+    from fieldloop.workloads.agriculture.dataset import joined, parted
 
     examples, params = _training_examples(loop, data), loop.params.compression
     count = min(len(examples), params.calibration_rows)
@@ -473,7 +473,7 @@ def compression_material(loop: Loop, data: SnapshotRef, version: str) -> "Materi
 
 def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> ReleasedRef:
     """The small model as a bundle, tried as a device would try it, and signed in the TUF repository."""
-    from fieldloop.registry import PICTURE, REPORT, ModelRegistry
+    from fieldloop.registry.model_registry import PICTURE, REPORT, ModelRegistry
     from fieldloop.release import ReleaseRepository
 
     registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
@@ -501,7 +501,7 @@ def _standing_bundle(loop: Loop, registry: "ModelRegistry", version: str, key: s
 
 
 def _built_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef, registry: "ModelRegistry") -> Path:
-    from fieldloop.inference import predictor
+    from fieldloop.evaluation.predictor import predictor
     from fieldloop.release import Lineage, build_bundle
 
     champion = registry.describe(compressed.version)
@@ -577,7 +577,7 @@ def ingest_inbox(loop: Loop) -> IngestedRef:
 
 def sync_season(loop: Loop, lived: LivedRef) -> SyncedRef:
     """What the devices sent of a season into the accepted data; then every record of it is looked for."""
-    from fieldloop.ingest import account_for
+    from fieldloop.ingest.accept import account_for
 
     space = loop.workspace
     report = _ingest(loop, space.data_docs / f"season-{lived.season}")
@@ -592,7 +592,7 @@ def sync_season(loop: Loop, lived: LivedRef) -> SyncedRef:
 
 
 def _ingest(loop: Loop, docs: Path) -> "IngestReport":
-    from fieldloop.ingest import ingest_batches
+    from fieldloop.ingest.accept import ingest_batches
 
     space = loop.workspace
     return ingest_batches(
@@ -602,8 +602,8 @@ def _ingest(loop: Loop, docs: Path) -> "IngestReport":
 
 def compare_practices(loop: Loop, season: int, on_progress: OnProgress) -> str:
     """The same fields and weather under the grower's other practices; the path of the outcomes, JSON."""
-    from fieldloop.simulation.practices import baselines
-    from fieldloop.simulation.seasons import run_practices
+    from fieldloop.workloads.agriculture.world.practices import baselines
+    from fieldloop.workloads.agriculture.world.seasons import run_practices
 
     practices = baselines(loop.params.practices.model_dump())
     fields = season_fields(loop, season)
@@ -617,7 +617,7 @@ def write_season_report(
     loop: Loop, seasons: Sequence[SeasonRefs], after: SnapshotRef, started: str, wall_s: float
 ) -> ReportShown:
     """report.json and report.html under `.fieldloop/`, from the steps' own reports."""
-    from fieldloop.registry import git_commit
+    from fieldloop.registry.model_registry import git_commit
     from fieldloop.report import build_report, read_improvement, season_markdown, season_pictures, write_report
 
     hashes = [refs.data.data_hash for refs in seasons[1:]] + [after.data_hash]
@@ -644,7 +644,7 @@ def write_season_report(
 
 
 def _story(loop: Loop, refs: SeasonRefs, data_hash_after: str) -> "SeasonStory":
-    from fieldloop.registry import ModelRegistry
+    from fieldloop.registry.model_registry import ModelRegistry
     from fieldloop.report import SeasonStory, season_trace
 
     registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
@@ -681,7 +681,7 @@ def require_devices(loop: Loop) -> None:
 
 def season_fields(loop: Loop, season: int) -> "list[FieldSpec]":
     """The field of every device in a season, spread evenly over the regions."""
-    from fieldloop.simulation.world import field_specs
+    from fieldloop.workloads.agriculture.world.world import field_specs
 
     specs: list[FieldSpec] = []
     ids, regions, prefix = device_ids(loop), loop.params.loop.regions, loop.workspace.sample.prefix
@@ -714,13 +714,13 @@ def _contract(loop: Loop) -> Any:
 
 
 def _metadata(loop: Loop) -> dict[str, str]:
-    from fieldedge.inference import METADATA_CONTRACT_HASH, METADATA_WORKLOAD
+    from fieldedge.inference.model import METADATA_CONTRACT_HASH, METADATA_WORKLOAD
 
     return {METADATA_CONTRACT_HASH: _contract(loop).hash, METADATA_WORKLOAD: loop.workload}
 
 
 def _store(loop: Loop) -> "SeasonStore":
-    from fieldloop.field_data import open_store
+    from fieldloop.data import open_store
 
     space, settings = loop.workspace, loop.settings
     return open_store(settings.root, space.seasons, _contract(loop), space.quarantine, settings.is_deployment)
@@ -758,7 +758,7 @@ def _gateway(loop: Loop) -> "Iterator[str]":
 
 
 def _run_folder(loop: Loop, data: SnapshotRef) -> Path:
-    from fieldloop.code_version import code_hash
+    from fieldloop.core.code_version import code_hash
 
     params = [part.model_dump(mode="json") for part in (loop.params.model, loop.params.what_if)]
     key = json.dumps([code_hash("fieldloop.steps:train_model"), data.learnable_hash, data.season, params])
@@ -785,11 +785,11 @@ def _held_out_examples(loop: Loop) -> "Examples":
 
 def _examples(loop: Loop, seasons: Sequence[int]) -> "Examples":
     """Examples of some seasons, built once for the same rows and the same code."""
-    from fieldloop.code_version import code_hash
+    from fieldloop.core.code_version import code_hash
     from fieldloop.workloads import WORKLOADS
-    from fieldloop.workloads.agriculture.examples import load_examples, save_examples
+    from fieldloop.workloads.agriculture.dataset import load_examples, save_examples
 
-    code = code_hash("fieldloop.workloads.agriculture.examples")
+    code = code_hash("fieldloop.workloads.agriculture.dataset")
     path = loop.workspace.examples / f"{code}-{_content_hash(loop, seasons)[:20]}.npz"
     if path.is_file():
         return load_examples(path)
@@ -849,7 +849,7 @@ def new_loop(settings: Settings, workload: str, params: WorkloadParams) -> Loop:
     Raises:
         DataError: a part of the accepted data is gone; the message says which, and how to bring it back.
     """
-    from fieldloop.field_data import missing_from_last_version, restore
+    from fieldloop.data import missing_from_last_version, restore
 
     loop = Loop(settings, workload, params)
     space = loop.workspace

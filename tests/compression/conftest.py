@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from fieldedge.inference import METADATA_CONTRACT_HASH, METADATA_WORKLOAD
+from fieldedge.inference.model import METADATA_CONTRACT_HASH, METADATA_WORKLOAD
 from fieldloop.compression import Bench, Compressed, Material, compress
-from fieldloop.settings import CompressionParams, load_params, load_settings
+from fieldloop.core.settings import CompressionParams, load_params, load_settings
 from fieldloop.workloads import WORKLOADS
-from fieldloop.workloads.agriculture.examples import Examples, parted
+from fieldloop.workloads.agriculture.dataset import Examples, parted
 from tests.small_training import CONTRACT, small_examples
 
 HERE = Path(__file__).resolve().parent

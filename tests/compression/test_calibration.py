@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fieldedge.errors import ReleaseError
+from fieldedge.system.errors import ReleaseError
 from fieldloop.compression import CalibrationError, check_calibration
 from tests.small_training import CONTRACT, small_examples
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 
-from fieldedge.inference import Model
+from fieldedge.inference.model import Model
 from fieldloop.compression import Bench, Compressed, Material, compress
 from fieldloop.compression.candidates import make_candidates
 from fieldloop.compression.choice import _key
-from fieldloop.inference import predictor
-from fieldloop.workloads.agriculture.examples import Examples
+from fieldloop.evaluation.predictor import predictor
+from fieldloop.workloads.agriculture.dataset import Examples
 from tests.compression.conftest import LENIENT, METADATA, PROJECT, PROJECT_PARAMS, FileOf, params
 from tests.compression.processors import error_sd, exact, saturates
 from tests.small_training import CONTRACT

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fieldedge.inference import largest_error_sd
+from fieldedge.inference.model import largest_error_sd
 from fieldloop.compression import Bench
 from fieldloop.compression.device_classes import measure_class
-from fieldloop.inference import predictor
-from fieldloop.settings import DeviceClassParams
+from fieldloop.core.settings import DeviceClassParams
+from fieldloop.evaluation.predictor import predictor
 from tests.compression.conftest import PROJECT, FileOf
 from tests.compression.processors import saturates
 from tests.conftest import crop_model

@@ -9,7 +9,7 @@ from torch import nn
 
 from fieldloop.compression import Material
 from fieldloop.compression.distil import Teachers, ensemble, fine_tuned, quantisation_aware, subset, swapped
-from fieldloop.settings import ModelParams
+from fieldloop.core.settings import ModelParams
 from fieldloop.workloads import WORKLOADS
 from tests.small_training import PARAMS, small_examples
 

@@ -7,7 +7,7 @@ import pytest
 from fieldloop.compression.device_classes import OnClass
 from fieldloop.compression.gates import Candidate, failures
 from fieldloop.compression.search import pareto_front, picked
-from fieldloop.settings import DeviceClassParams
+from fieldloop.core.settings import DeviceClassParams
 from tests.compression.conftest import PROJECT_PARAMS
 
 PARAMS = PROJECT_PARAMS.compression

@@ -15,7 +15,7 @@ from fieldloop.compression.candidates import is_sound
 from fieldloop.compression.onnx_files import Shell, export_body, export_shell, whole_model
 from fieldloop.compression.ort_quantise import body_inputs, float16, ort_dynamic, ort_static
 from fieldloop.compression.quantise import autotuned, quantized_body, recipes
-from fieldloop.inference import predictor
+from fieldloop.evaluation.predictor import predictor
 from tests.compression.processors import error_sd, exact, saturates
 from tests.small_training import CONTRACT
 

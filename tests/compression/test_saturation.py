@@ -9,12 +9,12 @@ import onnx
 import pytest
 import torch
 
-from fieldedge.measure import cpu_features
+from fieldedge.diagnostics.benchmark import cpu_features
 from fieldloop.compression import Bench, Material, Recipe
 from fieldloop.compression.onnx_files import export_shell, write_whole
 from fieldloop.compression.quantise import quantized_body
 from fieldloop.compression.saturation import PairSums, pair_sums
-from fieldloop.inference import predictor
+from fieldloop.evaluation.predictor import predictor
 from tests.compression.conftest import METADATA, PROJECT, PROJECT_PARAMS
 from tests.compression.processors import (
     EMULATOR,

@@ -9,7 +9,7 @@ import pytest
 
 import tests.edge.hypothesis_profile  # noqa: F401  (the device's tests run without the cloud's too)
 from fieldedge.cli import main
-from fieldedge.config import DeviceDirectory
+from fieldedge.device.config import DeviceDirectory
 from tests.edge.sample import DEVICE_ID, GatewaySimulator, Repository, serving
 
 

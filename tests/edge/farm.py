@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fieldedge.boot import read_device
-from fieldedge.clock import Clock, format_utc
-from fieldedge.config import DeviceDirectory
 from fieldedge.contract import Record
-from fieldedge.service import Service
+from fieldedge.device.config import DeviceDirectory
+from fieldedge.inference.loading import read_device
+from fieldedge.runtime.service import Service
+from fieldedge.system.clock import Clock, format_utc
 from tests.edge.sample import field_record
 
 SETTINGS = """

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from fieldedge.bundles import GOLDEN, MANIFEST, MODEL, REFERENCE
+from fieldedge.inference.bundles import GOLDEN, MANIFEST, MODEL, REFERENCE
 from tests.edge.sample import AGRICULTURE, bundle_files, onnx_model, with_manifest
 
 CONTRACT = AGRICULTURE.contract

@@ -35,12 +35,12 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
-from fieldedge.acknowledgements import statement
-from fieldedge.bundles import CARD, GOLDEN, MANIFEST, MODEL, REFERENCE, Manifest
 from fieldedge.contract import Contract, Record
-from fieldedge.inference import Model
-from fieldedge.keys import is_signed_by, load_key, load_or_create_key, sign
-from fieldedge.store import Entry, Store
+from fieldedge.inference.bundles import CARD, GOLDEN, MANIFEST, MODEL, REFERENCE, Manifest
+from fieldedge.inference.model import Model
+from fieldedge.storage.store import Entry, Store
+from fieldedge.system.keys import is_signed_by, load_key, load_or_create_key, sign
+from fieldedge.transfer.acknowledgements import statement
 from fieldedge.workloads import WORKLOADS
 from fieldedge.workloads.agriculture.tables import record_id
 

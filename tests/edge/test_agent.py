@@ -13,16 +13,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fieldedge.agent import Agent
-from fieldedge.boot import Booted
-from fieldedge.bundles import Reference
-from fieldedge.config import DeviceConfig, DeviceDirectory
 from fieldedge.contract import Record
-from fieldedge.errors import ReleaseError
-from fieldedge.inference import Model
-from fieldedge.slots import Installed
-from fieldedge.store import Store
-from fieldedge.updates import update
+from fieldedge.device.config import DeviceConfig, DeviceDirectory
+from fieldedge.inference.bundles import Reference
+from fieldedge.inference.loading import Booted
+from fieldedge.inference.model import Model
+from fieldedge.inference.slots import Installed
+from fieldedge.runtime.agent import Agent
+from fieldedge.storage.store import Store
+from fieldedge.system.errors import ReleaseError
+from fieldedge.transfer.updates import update
 from fieldedge.workloads.agriculture import Day
 from tests.edge.sample import (
     AGRICULTURE,

@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldedge import batches
-from fieldedge.batches import batch_id, check_batch, pack, unpack
-from fieldedge.contract import Column, Contract, Table
-from fieldedge.errors import DataError
+from fieldedge.contract import Column, Contract, Table, batches
+from fieldedge.contract.batches import batch_id, check_batch, pack, unpack
+from fieldedge.system.errors import DataError
 from tests.edge.sample import AGRICULTURE, SEASON, field_record, reading_record
 
 HEADER = {"device_id": "dev-00", "season": SEASON}

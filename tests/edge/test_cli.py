@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from fieldedge.agent import Agent
 from fieldedge.cli import main
-from fieldedge.config import DeviceDirectory, read_config
-from fieldedge.store import Store
+from fieldedge.device.config import DeviceDirectory, read_config
+from fieldedge.runtime.agent import Agent
+from fieldedge.storage.store import Store
 from tests.edge.sample import (
     AGRICULTURE,
     DEVICE_ID,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldedge.clock import MAX_OFF, Clock, format_utc, kernel_is_synchronised, parse_utc, read_boot_id
+from fieldedge.system.clock import MAX_OFF, Clock, format_utc, kernel_is_synchronised, parse_utc, read_boot_id
 
 START = datetime(2006, 6, 1, 12, 0, tzinfo=UTC)
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)

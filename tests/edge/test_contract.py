@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fieldedge.contract import Column, Contract, Record, Table
-from fieldedge.errors import DataError
+from fieldedge.system.errors import DataError
 from fieldedge.workloads import WORKLOADS
 from fieldedge.workloads.agriculture.upgrades import REVISION_2
 

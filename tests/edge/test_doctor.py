@@ -17,17 +17,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import fieldedge.doctor
-from fieldedge.canary import CANARY_MODEL, run_canary
+import fieldedge.diagnostics.doctor
 from fieldedge.cli import main
-from fieldedge.clock import Clock, format_utc
-from fieldedge.config import DeviceDirectory
-from fieldedge.doctor import Finding, examine
-from fieldedge.durable import write_durably
-from fieldedge.locks import exclusive, is_held
-from fieldedge.samples import FlaggedSample, Sample
-from fieldedge.store import Store
-from fieldedge.updates import update
+from fieldedge.contract.samples import FlaggedSample, Sample
+from fieldedge.device.config import DeviceDirectory
+from fieldedge.diagnostics.doctor import Finding, examine
+from fieldedge.inference.selftest import CANARY_MODEL, run_canary
+from fieldedge.storage.store import Store
+from fieldedge.system.clock import Clock, format_utc
+from fieldedge.system.durable import write_durably
+from fieldedge.system.locks import exclusive, is_held
+from fieldedge.transfer.updates import update
 from tests.edge.patience import PATIENCE_S
 from tests.edge.sample import AGRICULTURE, GatewaySimulator, Repository, bundle_files, onnx_model, zipped
 
@@ -38,7 +38,7 @@ IS_ROOT = os.geteuid() == 0
 def quick_canary(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that imports the runtime takes half a second: most tests do without."""
     if "slow" not in request.keywords and "real_canary" not in request.fixturenames:
-        monkeypatch.setattr(fieldedge.doctor, "run_canary", lambda *_: (0, {"onnxruntime": "1.28.0"}))
+        monkeypatch.setattr(fieldedge.diagnostics.doctor, "run_canary", lambda *_: (0, {"onnxruntime": "1.28.0"}))
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_a_check_that_breaks_is_a_finding_and_not_an_end(
     def broken(_: object) -> Any:
         raise RuntimeError("nobody thought of this")
 
-    monkeypatch.setitem(fieldedge.doctor.CHECKS, "disk", broken)
+    monkeypatch.setitem(fieldedge.diagnostics.doctor.CHECKS, "disk", broken)
     found = found_in(device)
     assert (found["disk"].state, "nobody thought of this" in found["disk"].found) == ("fail", True)
     assert "clock" in found

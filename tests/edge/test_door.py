@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldedge import door as door_module
-from fieldedge.clock import Clock, format_utc
-from fieldedge.config import DeviceConfig, DeviceDirectory, Site, SourceConfig
-from fieldedge.door import Door, Gate, Taken
-from fieldedge.errors import ConfigError, StoreFailed
-from fieldedge.loggers import FORMATS, LoggerFormat, Parsed
-from fieldedge.mapping import Mapper
-from fieldedge.quality import judge
-from fieldedge.samples import Channel
-from fieldedge.schema import APPLICATION, CUT_FORM, SCHEMA_VERSION
-from fieldedge.sources import Delivery
-from fieldedge.store import Store
+from fieldedge.acquisition import pipeline as door_module
+from fieldedge.acquisition.formats import FORMATS, LoggerFormat, Parsed
+from fieldedge.acquisition.mapping import Mapper
+from fieldedge.acquisition.pipeline import Door, Gate, Taken
+from fieldedge.acquisition.quality import judge
+from fieldedge.acquisition.sources import Delivery
+from fieldedge.contract.samples import Channel
+from fieldedge.device.config import DeviceConfig, DeviceDirectory, Site, SourceConfig
+from fieldedge.storage.schema import APPLICATION, CUT_FORM, SCHEMA_VERSION
+from fieldedge.storage.store import Store
+from fieldedge.system.clock import Clock, format_utc
+from fieldedge.system.errors import ConfigError, StoreFailed
 
 NOW = datetime(2026, 5, 2, 12, tzinfo=UTC)
 CHANNELS = (

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import fieldedge
-from fieldedge.errors import (
+from fieldedge.storage.store import Store
+from fieldedge.system.errors import (
     ConfigError,
     DataError,
     FieldloopError,
@@ -21,7 +22,6 @@ from fieldedge.errors import (
     StoreFailed,
     TransientError,
 )
-from fieldedge.store import Store
 
 OPTIONAL = {"paho"}  # a device that reads no broker does not install it
 

@@ -16,15 +16,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-import fieldedge.eviction
-from fieldedge.agent import Agent
-from fieldedge.batches import DAY_TABLES, unpack
-from fieldedge.clock import Stamp
-from fieldedge.config import DeviceConfig, DeviceDirectory, StoreConfig, read_config, write_config
-from fieldedge.errors import StoreBusy
-from fieldedge.eviction import BY_AGE, BY_VALUE, FRESH_SAMPLE_DAYS, _values, make_room
-from fieldedge.samples import FlaggedSample, Sample
-from fieldedge.store import LOG_KEPT_BYTES, Store
+import fieldedge.storage.eviction
+from fieldedge.contract.batches import DAY_TABLES, unpack
+from fieldedge.contract.samples import FlaggedSample, Sample
+from fieldedge.device.config import DeviceConfig, DeviceDirectory, StoreConfig, read_config, write_config
+from fieldedge.runtime.agent import Agent
+from fieldedge.storage.eviction import BY_AGE, BY_VALUE, FRESH_SAMPLE_DAYS, _values, make_room
+from fieldedge.storage.store import LOG_KEPT_BYTES, Store
+from fieldedge.system.clock import Stamp
+from fieldedge.system.errors import StoreBusy
 from tests.edge.farm import Farm
 from tests.edge.sample import AGRICULTURE, DEVICE_ID, SEASON, dated, field_record, season_messages, stored_entries
 
@@ -305,7 +305,7 @@ def test_where_the_disk_is_full_damaged_stores_that_were_set_aside_go_first(
         kept["bytes"] = sum(file.stat().st_size for file in path.iterdir() if "damaged" in file.name)
         return real._replace(free=1_000_000 - kept["bytes"])
 
-    monkeypatch.setattr(fieldedge.eviction.shutil, "disk_usage", usage)
+    monkeypatch.setattr(fieldedge.storage.eviction.shutil, "disk_usage", usage)
     report = make_room(store, StoreConfig(ROOMY.max_bytes, 10_000, 980_000), TODAY)
     assert report.evicted == {"damaged stores that were set aside": (1, 20_000)}
     assert [file.name for file in store.path.parent.iterdir() if "damaged" in file.name and file.suffix != ""] != []

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fieldedge.bundles import Reference
-from fieldedge.familiarity import MAX_DISTANCE, Familiarity
+from fieldedge.inference.bundles import Reference
+from fieldedge.inference.ood import MAX_DISTANCE, Familiarity
 from tests.edge.sample import AGRICULTURE
 
 CONTRACT = AGRICULTURE.contract

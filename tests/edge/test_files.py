@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from fieldedge.config import DeviceConfig, read_config, write_config
-from fieldedge.durable import sweep_temporaries, write_durably
-from fieldedge.errors import ConfigError, StoreBusy
-from fieldedge.keys import is_signed_by, load_key, load_or_create_key, public_key_hex, sign
-from fieldedge.locks import exclusive
-from fieldedge.slots import Installed, Slots
+from fieldedge.device.config import DeviceConfig, read_config, write_config
+from fieldedge.inference.slots import Installed, Slots
+from fieldedge.system.durable import sweep_temporaries, write_durably
+from fieldedge.system.errors import ConfigError, StoreBusy
+from fieldedge.system.keys import is_signed_by, load_key, load_or_create_key, public_key_hex, sign
+from fieldedge.system.locks import exclusive
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:

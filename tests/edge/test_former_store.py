@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from fieldedge.acknowledgements import Acknowledger
-from fieldedge.agent import Agent
-from fieldedge.batches import unpack
-from fieldedge.config import DeviceDirectory, read_config
-from fieldedge.keys import load_key
-from fieldedge.operations import confirm_day
-from fieldedge.outbox import Outbox, Packer
-from fieldedge.store import Store
-from fieldedge.uploads import Gateway, sync
+from fieldedge.contract.batches import unpack
+from fieldedge.device.config import DeviceDirectory, read_config
+from fieldedge.runtime.agent import Agent
+from fieldedge.storage.store import Store
+from fieldedge.system.keys import load_key
+from fieldedge.transfer.acknowledgements import Acknowledger
+from fieldedge.transfer.outbox import Outbox, Packer
+from fieldedge.transfer.uploads import Gateway, sync
+from fieldedge.workloads.agriculture.operations import confirm_day
 from fieldedge.workloads.agriculture.upgrades import REVISION_2
 from tests.edge.sample import AGRICULTURE, SEASON, GatewaySimulator, dated, day_of
 

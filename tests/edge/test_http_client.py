@@ -5,8 +5,8 @@ import socket
 import pytest
 import urllib3
 
-from fieldedge.errors import LinkError
-from fieldedge.http_client import MAX_ANSWER_BYTES, Bounds, Patience, ask, json_value
+from fieldedge.system.errors import LinkError
+from fieldedge.system.http import MAX_ANSWER_BYTES, Bounds, Patience, ask, json_value
 from tests.edge.patience import PATIENCE_S
 from tests.edge.raw_server import RawServer
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fieldedge.inference import Model
-from fieldedge.measure import cpu_features, main, quiet_us, resident_kb
+from fieldedge.diagnostics.benchmark import cpu_features, main, quiet_us, resident_kb
+from fieldedge.inference.model import Model
 from tests.edge.sample import AGRICULTURE, onnx_model
 
 CONTRACT = AGRICULTURE.contract
@@ -60,7 +60,7 @@ def test_a_file_that_a_device_would_refuse_is_an_error_in_one_line(
     assert main([str(tmp_path / "other.onnx"), "--rows", str(rows)]) == 1
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err.startswith("fieldedge.measure: the model's metadata is for contract 000000000000")
+    assert told.err.startswith("fieldedge.diagnostics.benchmark: the model's metadata is for contract 000000000000")
     assert main([str(tmp_path / "nowhere.onnx"), "--rows", str(rows)]) == 1
 
 

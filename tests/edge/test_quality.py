@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldedge.errors import DataError
+from fieldedge.acquisition.quality import PERSISTS_SAMPLES, Judgement, judge, spans
+from fieldedge.contract.samples import Channel, Flag, FlaggedSample, Sample
 from fieldedge.instants import instant_utc, parse_instant
-from fieldedge.quality import PERSISTS_SAMPLES, Judgement, judge, spans
-from fieldedge.samples import Channel, Flag, FlaggedSample, Sample
+from fieldedge.system.errors import DataError
 from fieldedge.workloads.agriculture.channels import CHANNELS
 
 START = datetime(2026, 5, 1, tzinfo=UTC)

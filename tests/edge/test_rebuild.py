@@ -13,18 +13,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import fieldedge.rebuild
-from fieldedge.batches import batch_id, pack
-from fieldedge.clock import Stamp
 from fieldedge.contract import Record
-from fieldedge.errors import DataError, StoreBusy, StoreDamaged, StoreFailed
-from fieldedge.outbox import Outbox
-from fieldedge.rebuild import KEPT_ASIDE, RebuildReport, open_store, rebuild
-from fieldedge.samples import Flag, FlaggedSample, Sample
-from fieldedge.schema import APPLICATION, COLUMNS, CUT_FORM, SCHEMA_VERSION, STATES
-from fieldedge.sqlite_pages import Log, Pages, page_rows, payload_pages, rows
-from fieldedge.store import Store
-from fieldedge.store_files import rebuilt_path, set_aside
+from fieldedge.contract.batches import batch_id, pack
+from fieldedge.contract.samples import Flag, FlaggedSample, Sample
+from fieldedge.storage.files import rebuilt_path, set_aside
+from fieldedge.storage.recovery import rebuild as rebuild_module
+from fieldedge.storage.recovery.rebuild import KEPT_ASIDE, RebuildReport, open_store, rebuild
+from fieldedge.storage.recovery.sqlite_pages import Log, Pages, page_rows, payload_pages, rows
+from fieldedge.storage.schema import APPLICATION, COLUMNS, CUT_FORM, SCHEMA_VERSION, STATES
+from fieldedge.storage.store import Store
+from fieldedge.system.clock import Stamp
+from fieldedge.system.errors import DataError, StoreBusy, StoreDamaged, StoreFailed
+from fieldedge.transfer.outbox import Outbox
 from tests.edge.sample import AGRICULTURE, DEVICE_ID, SEASON, dated, field_record, reading_record, stored_entries
 from tests.edge.test_schema import DAYS as DAYS_1
 from tests.edge.test_schema import check_carried_over, records, write_form_1
@@ -422,7 +422,7 @@ def test_a_full_disk_keeps_the_damaged_store_to_be_mended_later(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(StoreFailed, match="No space left"):
-        patch.setattr(fieldedge.rebuild, "_sync", full)
+        patch.setattr(rebuild_module, "_sync", full)
         open_store(path, stamp, is_damaged=True)
     assert path.read_bytes() == before
     assert sorted(file.name for file in path.parent.iterdir()) == ["outbox", "store.db", "store.db-lock"]
@@ -479,7 +479,7 @@ def killed_at_step(number: int, run: Callable[[], None]) -> bool:
             for owner, name in ((os, "fsync"), (os, "close"), (Path, "replace"), (Path, "unlink")):
                 setattr(owner, name, stepping(getattr(owner, name)))
             for name in ("_fill", "restore_batches", "prepare"):
-                setattr(fieldedge.rebuild, name, stepping(getattr(fieldedge.rebuild, name)))
+                setattr(rebuild_module, name, stepping(getattr(rebuild_module, name)))
             run()
         finally:
             os._exit(0)

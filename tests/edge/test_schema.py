@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from fieldedge.errors import DataError, StoreBusy, StoreDamaged
-from fieldedge.schema import APPLICATION, SCHEMA_VERSION, prepare
-from fieldedge.store import Store
+from fieldedge.storage.schema import APPLICATION, SCHEMA_VERSION, prepare
+from fieldedge.storage.store import Store
+from fieldedge.system.errors import DataError, StoreBusy, StoreDamaged
 from tests.edge.sample import SEASON, dated, field_record, reading_record
 
 # As the first agent wrote it, word for word.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldedge.selection import DayCandidate, rank, season_seed, select
+from fieldedge.transfer.selection import DayCandidate, rank, season_seed, select
 
 POSITIONS = st.none() | st.lists(st.floats(-5, 5), min_size=3, max_size=3).map(np.array)
 CANDIDATES = st.lists(

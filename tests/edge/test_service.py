@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from fieldedge.boot import read_device
-from fieldedge.bundles import MODEL
 from fieldedge.cli import main
-from fieldedge.config import DeviceDirectory
-from fieldedge.errors import ConfigError
+from fieldedge.device.config import DeviceDirectory
+from fieldedge.inference.bundles import MODEL
+from fieldedge.inference.loading import read_device
 from fieldedge.page.view import read_view
-from fieldedge.service import serve
-from fieldedge.watchdog import Watchdog
+from fieldedge.runtime.service import serve
+from fieldedge.system.errors import ConfigError
+from fieldedge.system.watchdog import Watchdog
 from tests.edge.farm import Farm
 from tests.edge.sample import AGRICULTURE, GatewaySimulator, Repository, bundle_files, onnx_model, zipped
 

@@ -27,16 +27,18 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
-import fieldedge.stick
-from fieldedge.agent import Agent
-from fieldedge.batches import unpack
-from fieldedge.boot import boot_model, read_reference
+import fieldedge.transfer.usb
 from fieldedge.cli import main
-from fieldedge.config import DeviceConfig, DeviceDirectory, read_config, write_config
-from fieldedge.errors import LinkError, ReleaseError
-from fieldedge.keys import is_signed_by, load_key, public_key_hex
-from fieldedge.outbox import Outbox, Packer
-from fieldedge.stick import (
+from fieldedge.contract.batches import unpack
+from fieldedge.device.config import DeviceConfig, DeviceDirectory, read_config, write_config
+from fieldedge.inference.loading import boot_model, read_reference
+from fieldedge.runtime.agent import Agent
+from fieldedge.storage.store import Store
+from fieldedge.system.errors import LinkError, ReleaseError
+from fieldedge.system.keys import is_signed_by, load_key, public_key_hex
+from fieldedge.transfer.outbox import Outbox, Packer
+from fieldedge.transfer.updates import update
+from fieldedge.transfer.usb import (
     DirectoryFetcher,
     Exported,
     Stick,
@@ -47,8 +49,6 @@ from fieldedge.stick import (
     take_acknowledgements,
     update_from_stick,
 )
-from fieldedge.store import Store
-from fieldedge.updates import update
 from tests.edge.sample import (
     AGRICULTURE,
     DEVICE_ID,
@@ -228,7 +228,7 @@ def test_a_device_that_has_lived_nothing_exports_an_empty_manifest(device: Devic
 def test_a_stick_that_fails_at_any_write_is_named_and_costs_nothing(
     lived: DeviceDirectory, stick: Stick, monkeypatch: pytest.MonkeyPatch, code: int, said: str, writes_before: int
 ) -> None:
-    real_write, left = fieldedge.stick.write_durably, [writes_before]
+    real_write, left = fieldedge.transfer.usb.write_durably, [writes_before]
 
     def write_until_it_fails(path: Path, data: bytes) -> None:
         if left[0] == 0:
@@ -237,7 +237,7 @@ def test_a_stick_that_fails_at_any_write_is_named_and_costs_nothing(
         real_write(path, data)
 
     with monkeypatch.context() as patch, pytest.raises(LinkError, match=said) as caught:
-        patch.setattr(fieldedge.stick, "write_durably", write_until_it_fails)
+        patch.setattr(fieldedge.transfer.usb, "write_durably", write_until_it_fails)
         exported(lived, stick)
     assert f"{writes_before // 2} of 2 batches are on it" in str(caught.value)
     assert len(waiting(lived)) == len(list(lived.outbox.iterdir())) == 2
@@ -248,13 +248,13 @@ def test_a_stick_that_fails_at_any_write_is_named_and_costs_nothing(
 def test_a_stick_that_is_pulled_out_half_way_is_named(
     lived: DeviceDirectory, stick: Stick, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real_write = fieldedge.stick.write_durably
+    real_write = fieldedge.transfer.usb.write_durably
 
     def write_and_pull_out(path: Path, data: bytes) -> None:
         real_write(path, data)
         shutil.rmtree(stick.root)
 
-    monkeypatch.setattr(fieldedge.stick, "write_durably", write_and_pull_out)
+    monkeypatch.setattr(fieldedge.transfer.usb, "write_durably", write_and_pull_out)
     with pytest.raises(LinkError, match="everything is kept on the device"):
         exported(lived, stick)
     assert len(waiting(lived)) == 2
@@ -263,7 +263,7 @@ def test_a_stick_that_is_pulled_out_half_way_is_named(
 def test_a_stick_that_swallows_what_is_written_is_found_out(
     lived: DeviceDirectory, stick: Stick, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fieldedge.stick, "write_durably", lambda path, data: path.write_bytes(data[:-1]))
+    monkeypatch.setattr(fieldedge.transfer.usb, "write_durably", lambda path, data: path.write_bytes(data[:-1]))
     with pytest.raises(LinkError, match="does not hold what is written to it"):
         exported(lived, stick)
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from fieldedge.clock import Clock, Stamp
-from fieldedge.errors import DataError, StoreBusy, StoreDamaged, StoreFailed
-from fieldedge.samples import FlaggedSample, Sample
-from fieldedge.store import LOG_KEPT_BYTES, LOG_MAX_BYTES, SampleCounts, Store
+from fieldedge.contract.samples import FlaggedSample, Sample
+from fieldedge.storage.store import LOG_KEPT_BYTES, LOG_MAX_BYTES, SampleCounts, Store
+from fieldedge.system.clock import Clock, Stamp
+from fieldedge.system.errors import DataError, StoreBusy, StoreDamaged, StoreFailed
 from tests.edge.sample import SEASON, dated, field_record, reading_record, stored_entries
 
 TABLES = ("fields", "readings", "operations")
@@ -400,7 +400,7 @@ def test_a_database_that_may_not_grow_refuses_whole_transactions_and_works_on_wh
 _WRITE = """
 import sys
 from pathlib import Path
-from fieldedge.store import Store
+from fieldedge.storage.store import Store
 from tests.edge.sample import reading_record
 store = Store(Path(sys.argv[1]))
 for day in range(400):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fieldedge.errors import LinkError
-from fieldedge.supervision import JITTER, Step, Supervisor, back_off_s
+from fieldedge.system.errors import LinkError
+from fieldedge.system.scheduler import JITTER, Step, Supervisor, back_off_s
 
 
 class Hand:

@@ -10,24 +10,24 @@ from typing import Any
 
 import pytest
 
-import fieldedge.batches
-import fieldedge.outbox
-from fieldedge.acknowledgements import Acknowledger, statement, trusted_keys
-from fieldedge.agent import Agent
-from fieldedge.batches import DAY_TABLES, batch_id, check_batch, pack, unpack
-from fieldedge.boot import Booted, read_reference
+import fieldedge.contract.batches
+import fieldedge.transfer.outbox
 from fieldedge.cli import main
-from fieldedge.clock import Clock
-from fieldedge.config import DeviceConfig, DeviceDirectory, read_config, write_config
 from fieldedge.contract import Record
-from fieldedge.doctor import examine
-from fieldedge.errors import ConfigError, DataError, LinkError, ReleaseError
-from fieldedge.inference import Model
-from fieldedge.keys import load_key, load_or_create_key, sign
-from fieldedge.outbox import OUTCOME_TABLES, Outbox, Packer
-from fieldedge.slots import Installed
-from fieldedge.store import Store
-from fieldedge.uploads import Gateway, sync
+from fieldedge.contract.batches import DAY_TABLES, batch_id, check_batch, pack, unpack
+from fieldedge.device.config import DeviceConfig, DeviceDirectory, read_config, write_config
+from fieldedge.diagnostics.doctor import examine
+from fieldedge.inference.loading import Booted, read_reference
+from fieldedge.inference.model import Model
+from fieldedge.inference.slots import Installed
+from fieldedge.runtime.agent import Agent
+from fieldedge.storage.store import Store
+from fieldedge.system.clock import Clock
+from fieldedge.system.errors import ConfigError, DataError, LinkError, ReleaseError
+from fieldedge.system.keys import load_key, load_or_create_key, sign
+from fieldedge.transfer.acknowledgements import Acknowledger, statement, trusted_keys
+from fieldedge.transfer.outbox import OUTCOME_TABLES, Outbox, Packer
+from fieldedge.transfer.uploads import Gateway, sync
 from tests.edge.sample import (
     AGRICULTURE,
     DEVICE_ID,
@@ -264,7 +264,7 @@ def test_power_loss_between_file_and_store_loses_nothing(
         raise PowerLoss
 
     with monkeypatch.context() as patch, pytest.raises(PowerLoss):
-        patch.setattr(fieldedge.outbox.Store, step, power_loss)
+        patch.setattr(fieldedge.transfer.outbox.Store, step, power_loss)
         send(lived, gateway.url)
     report = send(lived, gateway.url)
     assert report["records_acknowledged"] == report["records_selected"] == len(received_records(gateway))
@@ -291,7 +291,7 @@ def test_records_of_a_batch_that_the_disk_lost_are_selected_anew(
 def test_what_one_batch_cannot_hold_goes_home_in_several(
     lived: DeviceDirectory, gateway: GatewaySimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fieldedge.batches, "MAX_ROWS", 7)
+    monkeypatch.setattr(fieldedge.contract.batches, "MAX_ROWS", 7)
     report = send(lived, gateway.url)
     assert len(gateway.received) > 2
     for body in gateway.received.values():
@@ -330,7 +330,7 @@ def test_a_batch_that_a_former_agent_made_too_large_is_made_anew_in_parts(
     with pytest.raises(LinkError):
         send(lived, "http://127.0.0.1:9")
     (former,) = lived.outbox.iterdir()
-    monkeypatch.setattr(fieldedge.batches, "MAX_ROWS", 7)
+    monkeypatch.setattr(fieldedge.contract.batches, "MAX_ROWS", 7)
     send(lived, gateway.url)
     assert former.stem not in gateway.received and list(lived.outbox.iterdir()) == []
     for body in gateway.received.values():
@@ -370,7 +370,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, device: DeviceDirectory, act: Cal
             act(store)
         return pack(*values)
 
-    monkeypatch.setattr(fieldedge.outbox, "pack", pack_slowly)
+    monkeypatch.setattr(fieldedge.transfer.outbox, "pack", pack_slowly)
 
 
 @pytest.mark.parametrize("times", [1, 10_000])

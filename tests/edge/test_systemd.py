@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 import fieldedge.cli
-from fieldedge.config import (
+from fieldedge.acquisition.mapping import Mapper
+from fieldedge.acquisition.sources.folder import FolderSettings, read_folder_settings
+from fieldedge.acquisition.sources.mqtt import MqttSettings, read_mqtt_settings
+from fieldedge.device.config import (
     DecideConfig,
     DeviceConfig,
     DeviceDirectory,
@@ -25,10 +28,7 @@ from fieldedge.config import (
     Table,
     read_config,
 )
-from fieldedge.mapping import Mapper
-from fieldedge.sources.folder import FolderSettings, read_folder_settings
-from fieldedge.sources.mqtt import MqttSettings, read_mqtt_settings
-from fieldedge.updates import update
+from fieldedge.transfer.updates import update
 from tests.edge.sample import (
     AGRICULTURE,
     GatewaySimulator,
@@ -326,7 +326,7 @@ def with_canary(wheel: Path, folder: Path, canary: str) -> Path:
     changed = folder / wheel.name
     with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(changed, "w") as new:
         for name in old.namelist():
-            new.writestr(name, canary if name == "fieldedge/canary.py" else old.read(name))
+            new.writestr(name, canary if name == "fieldedge/inference/selftest.py" else old.read(name))
     return changed
 
 

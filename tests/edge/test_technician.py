@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldedge.agent import Agent
-from fieldedge.batches import pack, unpack
 from fieldedge.cli import main
-from fieldedge.clock import format_utc
 from fieldedge.commands.history import as_lines
-from fieldedge.config import DeviceDirectory, read_config
 from fieldedge.contract import Record
-from fieldedge.durable import write_durably
-from fieldedge.errors import DataError, FieldloopError
-from fieldedge.locks import exclusive
-from fieldedge.operations import check_day, override_record
-from fieldedge.samples import FlaggedSample, Sample
-from fieldedge.store import Store
-from fieldedge.updates import update
+from fieldedge.contract.batches import pack, unpack
+from fieldedge.contract.samples import FlaggedSample, Sample
+from fieldedge.device.config import DeviceDirectory, read_config
+from fieldedge.runtime.agent import Agent
+from fieldedge.storage.store import Store
+from fieldedge.system.clock import format_utc
+from fieldedge.system.durable import write_durably
+from fieldedge.system.errors import DataError, FieldloopError
+from fieldedge.system.locks import exclusive
+from fieldedge.transfer.updates import update
+from fieldedge.workloads.agriculture.operations import check_day, override_record
 from tests.edge.sample import (
     AGRICULTURE,
     DEVICE_ID,

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-import fieldedge.trial
-from fieldedge.boot import boot, boot_model, usable
-from fieldedge.bundles import GOLDEN, MODEL
-from fieldedge.config import DeviceDirectory
-from fieldedge.errors import ReleaseError, TrialUnfinished
-from fieldedge.inference import Model
-from fieldedge.model_file import check_model_file
-from fieldedge.trial import Trials, _judge, try_model
-from fieldedge.updates import update
+import fieldedge.inference.trial
+from fieldedge.device.config import DeviceDirectory
+from fieldedge.inference.bundles import GOLDEN, MODEL
+from fieldedge.inference.loading import boot, boot_model, usable
+from fieldedge.inference.model import Model
+from fieldedge.inference.model_file import check_model_file
+from fieldedge.inference.trial import Trials, _judge, try_model
+from fieldedge.system.errors import ReleaseError, TrialUnfinished
+from fieldedge.transfer.updates import update
 from tests.edge.hostile import HOSTILE, Files, minutes_of_work, with_model
 from tests.edge.sample import (
     AGRICULTURE,
@@ -115,7 +115,7 @@ def test_however_the_trial_ends_it_has_a_name(code: int, lines: list[str], error
 
 CONFINED = """
 import os, socket, subprocess, sys, threading
-from fieldedge.confinement import confine
+from fieldedge.system.confinement import confine
 confine(cpu_s=5, extra_bytes=32_000_000) or sys.exit(77)
 for name, reach in {
     "a socket": lambda: socket.create_connection(("127.0.0.1", int(sys.argv[1]))),
@@ -160,7 +160,7 @@ def test_the_trial_ends_with_whoever_started_it(tmp_path: Path) -> None:
     """A killed service leaves no trial behind: the pipe that the grandchild holds open ends as well."""
     starter = (
         "import os, subprocess, sys\n"
-        "code = 'from fieldedge.confinement import end_with_parent; end_with_parent(); print(1, flush=True); "
+        "code = 'from fieldedge.system.confinement import end_with_parent; end_with_parent(); print(1, flush=True); "
         "import time; time.sleep(600)'\n"
         "child = subprocess.Popen([sys.executable, '-c', code])\n"
         "child.wait()\n"
@@ -182,14 +182,14 @@ def test_a_refused_bundle_is_tried_again_by_other_software_and_another_release_a
     for _ in range(2):
         with pytest.raises(ReleaseError, match=said):
             update(updated, CONTRACT, gateway.url)
-    monkeypatch.setattr(fieldedge.trial, "RULES", "others")
-    fieldedge.trial._software.cache_clear()
+    monkeypatch.setattr(fieldedge.inference.trial, "RULES", "others")
+    fieldedge.inference.trial._software.cache_clear()
     try:
         with pytest.raises(ReleaseError, match=said):
             update(updated, CONTRACT, gateway.url)
     finally:
         monkeypatch.undo()
-        fieldedge.trial._software.cache_clear()
+        fieldedge.inference.trial._software.cache_clear()
     assert gateway.asked.count(path) == 2
     released(repository, bundle_files(onnx_model(CONTRACT), "3"))
     assert update(updated, CONTRACT, gateway.url).version == "3"
@@ -207,7 +207,7 @@ def trials_at_start(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         tried.append(folder.name)
         real(folder, workload)
 
-    monkeypatch.setattr("fieldedge.boot.try_model", seen)
+    monkeypatch.setattr("fieldedge.inference.loading.try_model", seen)
     return tried
 
 

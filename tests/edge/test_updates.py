@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-import fieldedge.slots
-from fieldedge.boot import boot_model, read_reference
-from fieldedge.bundles import CARD, GOLDEN, MANIFEST, MODEL, REFERENCE
-from fieldedge.clock import Clock, Reading, format_utc
-from fieldedge.config import DeviceDirectory
-from fieldedge.errors import ConfigError, LinkError, ReleaseError, StoreBusy
-from fieldedge.http_client import Patience
-from fieldedge.inference import Model
-from fieldedge.locks import exclusive
-from fieldedge.slots import Slots
-from fieldedge.stick import Stick, update_from_stick
-from fieldedge.updates import UpdateResult, update
+import fieldedge.inference.slots
+from fieldedge.device.config import DeviceDirectory
+from fieldedge.inference.bundles import CARD, GOLDEN, MANIFEST, MODEL, REFERENCE
+from fieldedge.inference.loading import boot_model, read_reference
+from fieldedge.inference.model import Model
+from fieldedge.inference.slots import Slots
+from fieldedge.system.clock import Clock, Reading, format_utc
+from fieldedge.system.errors import ConfigError, LinkError, ReleaseError, StoreBusy
+from fieldedge.system.http import Patience
+from fieldedge.system.locks import exclusive
+from fieldedge.transfer.updates import UpdateResult, update
+from fieldedge.transfer.usb import Stick, update_from_stick
 from tests.edge.sample import (
     AGRICULTURE,
     GatewaySimulator,
@@ -474,7 +474,7 @@ def test_power_loss_at_any_write_keeps_the_old_slot_and_the_next_update_succeeds
 ) -> None:
     """Five files of the bundle, then the pointer: the power goes at each of them in turn."""
     repository.release(zipped(good_files("2", bias=1.0)))
-    real_write, left = fieldedge.slots.write_durably, [writes_before_power_loss]
+    real_write, left = fieldedge.inference.slots.write_durably, [writes_before_power_loss]
 
     def write_until_power_loss(path: Path, data: bytes) -> None:
         if left[0] == 0:
@@ -484,7 +484,7 @@ def test_power_loss_at_any_write_keeps_the_old_slot_and_the_next_update_succeeds
         real_write(path, data)
 
     with monkeypatch.context() as patch, pytest.raises(PowerLoss):
-        patch.setattr(fieldedge.slots, "write_durably", write_until_power_loss)
+        patch.setattr(fieldedge.inference.slots, "write_durably", write_until_power_loss)
         update(updated, CONTRACT, gateway.url)
     assert_version_1_still_runs(updated)
     assert update(updated, CONTRACT, gateway.url) == UpdateResult("2", True, "b", "float32")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldedge.watchdog import MAX_STATUS_CHARACTERS, Watchdog
+from fieldedge.system.watchdog import MAX_STATUS_CHARACTERS, Watchdog
 
 PID = 4321
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fieldedge.contract import Column, Contract, Record, Table
-from fieldedge.errors import DataError
-from fieldloop.field_data import SeasonStore, migrate, open_store, season_store, snapshot
+from fieldedge.system.errors import DataError
+from fieldloop.data import SeasonStore, migrate, open_store, season_store, snapshot
 from tests.field_data.empty_clone import empty_clone, git
 from tests.sample_season import CONTRACT, SEASON, field_row, frames
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldedge.errors import DataError
-from fieldloop.field_data import SeasonStore, merge
-from fieldloop.field_data.season_store import CONFLICT
+from fieldedge.system.errors import DataError
+from fieldloop.data import SeasonStore, merge
+from fieldloop.data.accepted import CONFLICT
 from fieldloop.validation.typed import finished
 from tests.sample_season import CONTRACT, SEASON, Tables, field_row, frames
 

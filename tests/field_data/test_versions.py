@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from fieldedge.errors import ConfigError, DataError, StoreBusy
-from fieldloop.field_data import SeasonStore, locks, missing_from_last_version, reproduce, restore, snapshot
-from fieldloop.field_data.site_cache import SITE_CACHE
+from fieldedge.system.errors import ConfigError, DataError, StoreBusy
+from fieldloop.data import SeasonStore, locks, missing_from_last_version, reproduce, restore, snapshot
+from fieldloop.data.site_cache import SITE_CACHE
 from tests.field_data.empty_clone import empty_clone, git
 from tests.sample_season import CONTRACT, SEASON, field_row, frames
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from fieldedge.errors import ConfigError, DataError
+from fieldedge.system.errors import ConfigError, DataError
 from fieldedge.workloads import WORKLOADS
 from fieldloop.fleet import Fleet, FleetError, FleetSeason
-from fieldloop.simulation.world import FieldSpec, field_specs
+from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
 
 SEASON = 2008
 ROOT = Path(__file__).parents[2]

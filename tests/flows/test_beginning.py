@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from fieldedge.errors import DataError
+from fieldedge.system.errors import DataError
 from flows import beginning
 
 STOPPED = "\nStopped. The same command continues from here.\n"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from fieldedge.contract import Record
+from fieldloop.core.paths import Workspace
 from fieldloop.fleet.process import EdgeCommand
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.server import GatewayServer
-from fieldloop.workspace import Workspace
 from tests.flows.former_clone import unpack
 from tests.flows.small_loop import EDGE_PYTHON, SmallLoop
 from tests.flows.upgraded import accepted_records, secrets_of

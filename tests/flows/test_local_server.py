@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldedge.errors import LinkError
+from fieldedge.system.errors import LinkError
 from flows.local_server import LocalServer, start_local_server
 
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from fieldloop.core.paths import Workspace
 from fieldloop.release import ReleaseRepository
-from fieldloop.workspace import Workspace
 from tests.edge.patience import PATIENCE_S
 from tests.flows.small_loop import SmallLoop
 

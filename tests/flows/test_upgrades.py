@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from fieldedge.workloads.agriculture import AGRICULTURE
+from fieldloop.core.paths import Workspace
 from fieldloop.fleet.process import EdgeCommand
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.server import GatewayServer
-from fieldloop.workspace import Workspace
 from tests.flows.small_loop import EDGE_PYTHON, SmallLoop
 from tests.flows.upgraded import accepted_records, secrets_of
 from tests.sample_season import field_row, season_rows
@@ -142,7 +142,7 @@ def test_a_deployment_upgraded_twice_and_once_taken_back_keeps_all_that_it_had(d
         return now
 
     # New code and new parameters: the schedule's run takes the waiting batch in and trains anew.
-    clone.change("src/fieldloop/training.py", "VALIDATION_SHARE = 0.1", "VALIDATION_SHARE = 0.12")
+    clone.change("src/fieldloop/training/trainer.py", "VALIDATION_SHARE = 0.1", "VALIDATION_SHARE = 0.12")
     clone.set_params(model={"epochs": 2}, loop={"devices": 3, "upload_budget_bytes": 90_000})
     said = deployment.retrain()
     assert "\n  ingest     1 batches: 16 records accepted, 0 quarantined, 0 refused" in said
@@ -191,7 +191,7 @@ def test_a_deployment_upgraded_twice_and_once_taken_back_keeps_all_that_it_had(d
 def test_a_comments_edit_repeats_no_step(deployment: Deployment) -> None:
     first = deployment.retrain()
     deployment.clone.change(
-        "src/fieldloop/training.py", "VALIDATION_SHARE =", "# how much to look at\nVALIDATION_SHARE ="
+        "src/fieldloop/training/trainer.py", "VALIDATION_SHARE =", "# how much to look at\nVALIDATION_SHARE ="
     )
     second = deployment.retrain()
     told = [line.split()[0] for line in second.splitlines() if line.endswith("(unchanged)")]

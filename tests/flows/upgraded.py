@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from fieldloop.workspace import Workspace
+from fieldloop.core.paths import Workspace
 from tests.flows.small_loop import SmallLoop
 
 

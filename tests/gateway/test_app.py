@@ -9,9 +9,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.testclient import TestClient
 
-from fieldedge.acknowledgements import statement
-from fieldedge.errors import ConfigError
-from fieldedge.keys import is_signed_by, public_key_hex, sign
+from fieldedge.system.errors import ConfigError
+from fieldedge.system.keys import is_signed_by, public_key_hex, sign
+from fieldedge.transfer.acknowledgements import statement
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.release import ReleaseRepository

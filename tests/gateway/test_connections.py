@@ -13,7 +13,7 @@ import urllib3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.types import Receive, Scope, Send
 
-from fieldedge.keys import public_key_hex, sign
+from fieldedge.system.keys import public_key_hex, sign
 from fieldloop.gateway.admission import AdmissionLimits
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.connections import ConnectionLimits

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldedge.errors import ConfigError
+from fieldedge.system.errors import ConfigError
 from fieldloop.cli import app
 from fieldloop.gateway.devices import DeviceRegistry
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldedge.errors import ConfigError
+from fieldedge.system.errors import ConfigError
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.server import GatewayServer
 from fieldloop.release import ReleaseRepository

@@ -11,18 +11,18 @@ import pytest
 from starlette.testclient import TestClient
 
 from fieldedge.cli import main as edge
-from fieldedge.config import DeviceDirectory
-from fieldedge.errors import LinkError, ReleaseError
-from fieldedge.keys import load_key, public_key_hex, sign
-from fieldedge.stick import Stick, acknowledgement
-from fieldedge.store import Store
+from fieldedge.device.config import DeviceDirectory
+from fieldedge.storage.store import Store
+from fieldedge.system.errors import LinkError, ReleaseError
+from fieldedge.system.keys import load_key, public_key_hex, sign
+from fieldedge.transfer.usb import Stick, acknowledgement
 from fieldloop.cli import app as cloud_commands
-from fieldloop.field_data import SeasonStore
+from fieldloop.data import SeasonStore
 from fieldloop.gateway.app import MAX_UPLOAD_BYTES, create_app
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Inbox
-from fieldloop.gateway.stick import TakenIn, ingest_stick
-from fieldloop.ingest import IngestReport, account_for, ingest_batches
+from fieldloop.gateway.usb import TakenIn, ingest_stick
+from fieldloop.ingest.accept import IngestReport, account_for, ingest_batches
 from fieldloop.release import ReleaseRepository
 from tests.edge.sample import bundle_files, onnx_model, zipped
 from tests.sample_season import CONTRACT, field_row, season_rows

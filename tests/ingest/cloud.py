@@ -5,12 +5,12 @@ from pathlib import Path
 import pandas as pd
 
 from fieldedge.contract import Contract, Record
-from fieldloop.field_data import SeasonStore
+from fieldloop.data import SeasonStore
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Inbox
 from fieldloop.gateway.owners import FieldOwners
-from fieldloop.ingest import Account, IngestReport, account_for, ingest_batches
-from fieldloop.refusals import Refusals
+from fieldloop.ingest.accept import Account, IngestReport, account_for, ingest_batches
+from fieldloop.ingest.refusals import Refusals
 from tests.sample_season import CONTRACT, TODAY, Sender, field_row, season_rows
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fieldedge.batches import pack
 from fieldedge.contract import Column, Contract, Record
+from fieldedge.contract.batches import pack
 from fieldedge.workloads import WORKLOADS
 from tests.ingest.cloud import Cloud, outcome_of
 from tests.sample_season import CONTRACT as FORMER

@@ -15,16 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldedge.acknowledgements import Acknowledger
-from fieldedge.batches import open_batch, pack
 from fieldedge.cli import main
-from fieldedge.config import DeviceConfig, DeviceDirectory, read_config, write_config
 from fieldedge.contract import Column, Contract, Record, Table
+from fieldedge.contract.batches import open_batch, pack
+from fieldedge.device.config import DeviceConfig, DeviceDirectory, read_config, write_config
 from fieldedge.instants import instant_utc, parse_instant
-from fieldedge.keys import load_key
-from fieldedge.outbox import Outbox, Packer
-from fieldedge.store import Store, _record_json
-from fieldedge.uploads import Gateway, sync
+from fieldedge.storage.store import Store, _record_json
+from fieldedge.system.keys import load_key
+from fieldedge.transfer.acknowledgements import Acknowledger
+from fieldedge.transfer.outbox import Outbox, Packer
+from fieldedge.transfer.uploads import Gateway, sync
 from fieldedge.workloads.agriculture import Agriculture
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.server import GatewayServer

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fieldloop import ingest
-from fieldloop.ingest import IngestReport
+from fieldloop.ingest.accept import IngestReport
+from fieldloop.ingest.accept import accept as ingest
 from fieldloop.validation import checks
 from tests.ingest.cloud import Cloud, outcome_of, season_of
 from tests.sample_season import CONTRACT, SEASON
@@ -158,13 +158,13 @@ def test_every_batch_that_ever_came_is_opened_once(cloud: Cloud, monkeypatch: py
         raise AssertionError("a batch that is noted was opened again")
 
     with monkeypatch.context() as patch:
-        patch.setattr("fieldloop.reconciliation.named_records", opened)
+        patch.setattr("fieldloop.ingest.reconcile.named_records", opened)
         assert cloud.account().received == 2
     (cloud.store.root / "batches" / f"{batch}.records").unlink()  # as the code of before left it
     note = cloud.store.root / "batches" / f"{batch}.json"
     note.write_text(json.dumps({k: v for k, v in json.loads(note.read_text()).items() if k != "unnamed"}))
     assert (cloud.account().received, cloud.account().missing) == (2, ())
-    monkeypatch.setattr("fieldloop.reconciliation.named_records", opened)
+    monkeypatch.setattr("fieldloop.ingest.reconcile.named_records", opened)
     assert cloud.account().received == 2
 
 

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from fieldedge.contract import Record
-from fieldedge.errors import ConfigError
-from fieldloop.ingest import IngestReport, account_for
+from fieldedge.system.errors import ConfigError
+from fieldloop.ingest.accept import IngestReport, account_for
 from tests.ingest.cloud import Cloud, outcome_of, season_of
 from tests.sample_season import SEASON, Sender, recommendation_row
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fieldedge.errors import DataError
+from fieldedge.system.errors import DataError
 from fieldloop.cli import app
 from fieldloop.gateway.inbox import UNKNOWN_SENDER
 from tests.ingest.cloud import Cloud, outcome_of

@@ -7,10 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from fieldedge.contract import Record
-from fieldedge.errors import ConfigError
+from fieldedge.system.errors import ConfigError
 from fieldloop.cli import app
 from fieldloop.gateway.owners import FieldOwners
-from fieldloop.ingest import WITHDRAWN
+from fieldloop.ingest.accept import WITHDRAWN
 from fieldloop.validation.expectations import BELONGS_TO_SENDER
 from tests.ingest.cloud import Cloud, outcome_of, season_of
 from tests.sample_season import RECEIVED, SEASON, field_row, season_rows

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fieldedge.bundles import FILES, Golden, parse_golden, parse_manifest
-from fieldedge.errors import ReleaseError
+from fieldedge.inference.bundles import FILES, Golden, parse_golden, parse_manifest
+from fieldedge.system.errors import ReleaseError
 from fieldedge.workloads import WORKLOADS
 from fieldloop.release import Lineage, build_bundle, try_bundle
 

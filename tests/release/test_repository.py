@@ -17,7 +17,7 @@ from tuf.api.exceptions import ExpiredMetadataError, RepositoryError
 from tuf.api.metadata import Metadata
 from tuf.ngclient import FetcherInterface, Updater
 
-from fieldedge.errors import ReleaseError, StoreBusy
+from fieldedge.system.errors import ReleaseError, StoreBusy
 from fieldedge.workloads import WORKLOADS
 from fieldloop.release import Released, ReleaseRepository, repository
 

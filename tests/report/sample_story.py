@@ -8,10 +8,10 @@ import numpy as np
 
 from fieldedge.contract import Record
 from fieldloop.compression import Compressed
-from fieldloop.evaluation import Scores, Verdict
+from fieldloop.evaluation.gate import Scores, Verdict
 from fieldloop.fleet.season import FleetSeason
-from fieldloop.ingest import Account, IngestReport, TableCounts
-from fieldloop.registry import Registered
+from fieldloop.ingest.accept import Account, IngestReport, TableCounts
+from fieldloop.registry.model_registry import Registered
 from fieldloop.release import Released
 from fieldloop.report.story import SeasonStory
 from fieldloop.validation.report import TableReport, ValidationReport

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldedge.errors import DataError
+from fieldedge.system.errors import DataError
 from fieldloop.report import SeasonStory, build_report, season_figures
 from fieldloop.report.figures import PRACTICES, as_json_value, records_lost
 from tests.report.sample_story import ENVIRONMENT, losing, outcomes, registered, story

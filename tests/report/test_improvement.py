@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fieldedge.errors import DataError
+from fieldedge.system.errors import DataError
 from fieldloop.report import build_report, read_improvement, write_report
 from fieldloop.report.improvement import KEPT_AT, improvement_picture, improvement_section
 from fieldloop.report.pictures import COLOURS

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fieldloop.field_data import SeasonStore
+from fieldloop.data import SeasonStore
 from fieldloop.report import season_trace
 from tests.sample_season import CONTRACT, SEASON, field_row, recommendation_row, season_rows
 

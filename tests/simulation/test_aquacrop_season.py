@@ -4,9 +4,9 @@ import sys
 import numpy as np
 import pytest
 
-from fieldedge.errors import DataError
-from fieldloop.simulation.aquacrop_season import AquaCropSeason, soil_water
-from fieldloop.simulation.climate import REGIONS, daily_weather, season_weather
+from fieldedge.system.errors import DataError
+from fieldloop.workloads.agriculture.world.aquacrop_season import AquaCropSeason, soil_water
+from fieldloop.workloads.agriculture.world.climate import REGIONS, daily_weather, season_weather
 
 
 def _season(region: str, soil: str, planting: datetime.date, efficiency: float = 1.0) -> AquaCropSeason:

@@ -2,8 +2,15 @@ import datetime
 
 import pytest
 
-from fieldedge.errors import DataError
-from fieldloop.simulation.climate import REGIONS, Region, daily_weather, region_named, season_weather, seasons_on_record
+from fieldedge.system.errors import DataError
+from fieldloop.workloads.agriculture.world.climate import (
+    REGIONS,
+    Region,
+    daily_weather,
+    region_named,
+    season_weather,
+    seasons_on_record,
+)
 
 
 def test_records_cover_the_known_years() -> None:

@@ -4,12 +4,12 @@ from itertools import pairwise
 
 import pytest
 
-from fieldedge.errors import DataError
+from fieldedge.system.errors import DataError
 from fieldedge.workloads.agriculture.tables import HARVESTS, OPERATIONS, READINGS
-from fieldloop.simulation.field import Applied, SimulatedField
-from fieldloop.simulation.practices import Calendar
-from fieldloop.simulation.seasons import SeasonTables, live_season
-from fieldloop.simulation.world import FieldSpec, field_specs
+from fieldloop.workloads.agriculture.world.field import Applied, SimulatedField
+from fieldloop.workloads.agriculture.world.practices import Calendar
+from fieldloop.workloads.agriculture.world.seasons import SeasonTables, live_season
+from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
 
 
 @pytest.fixture(scope="module")

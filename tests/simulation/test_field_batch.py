@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fieldedge.errors import DataError
-from fieldloop.simulation.aquacrop_season import AquaCropSeason, _package
-from fieldloop.simulation.climate import MAX_SEASON_DAYS, REGIONS, region_named, season_weather
-from fieldloop.simulation.compiled import store, translation
-from fieldloop.simulation.field import SimulatedField
-from fieldloop.simulation.field_batch import FieldBatch, PackageBatch, Plot, field_batch, plot_of
-from fieldloop.simulation.world import FieldSpec, field_specs
+from fieldedge.system.errors import DataError
+from fieldloop.workloads.agriculture.world.aquacrop_season import AquaCropSeason, _package
+from fieldloop.workloads.agriculture.world.climate import MAX_SEASON_DAYS, REGIONS, region_named, season_weather
+from fieldloop.workloads.agriculture.world.compiled import store, translation
+from fieldloop.workloads.agriculture.world.field import SimulatedField
+from fieldloop.workloads.agriculture.world.field_batch import FieldBatch, PackageBatch, Plot, field_batch, plot_of
+from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
 
 Array = NDArray[np.float64]
 STATE = (
@@ -231,8 +231,8 @@ def _of_c(function: Callable[..., float], in_numpy: Callable[..., Any]) -> Calla
 
 def _lived(models: list[Any], core: store.Core, rng: np.random.Generator) -> list[float]:
     """Each model's largest difference from its row of a batch, over all its days and what they bring."""
-    from fieldloop.simulation.compiled.batch import CompiledBatch
-    from fieldloop.simulation.compiled.extraction import row_of
+    from fieldloop.workloads.agriculture.world.compiled.batch import CompiledBatch
+    from fieldloop.workloads.agriculture.world.compiled.extraction import row_of
 
     days, size = max(len(model._weather) for model in models), len(models)
     weathers = np.zeros((size, days, 4))
@@ -324,7 +324,7 @@ def test_a_batch_lives_the_seasons_of_simulated_fields(core: store.Core) -> None
 
 @pytest.mark.slow
 def test_planting_day_is_the_package_s_whatever_its_weather_day_and_year(core: store.Core) -> None:
-    from fieldloop.simulation.compiled.extraction import row_of
+    from fieldloop.workloads.agriculture.world.compiled.extraction import row_of
 
     rng = np.random.default_rng(8)
     specs = [

@@ -5,8 +5,8 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldloop.simulation.climate import region_named, season_weather
-from fieldloop.simulation.forecasts import LEAD_DAYS, daily_forecasts, forecasts
+from fieldloop.workloads.agriculture.world.climate import region_named, season_weather
+from fieldloop.workloads.agriculture.world.forecasts import LEAD_DAYS, daily_forecasts, forecasts
 
 
 def seasons() -> list[NDArray[np.float64]]:

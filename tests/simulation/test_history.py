@@ -4,8 +4,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from fieldedge.errors import DataError
-from fieldloop.simulation.history import MARKER, TABLES, simulate_history
+from fieldedge.system.errors import DataError
+from fieldloop.workloads.agriculture.world.history import MARKER, TABLES, simulate_history
 
 SEASONS = {"champion": [2001], "cordoba": [2001]}
 

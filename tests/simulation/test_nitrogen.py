@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldloop.simulation.aquacrop_season import AquaCropSeason, CropDay, SoilWater
-from fieldloop.simulation.climate import REGIONS, season_weather
-from fieldloop.simulation.nitrogen import NitrogenBalance, critical_uptake_kg_ha
+from fieldloop.workloads.agriculture.world.aquacrop_season import AquaCropSeason, CropDay, SoilWater
+from fieldloop.workloads.agriculture.world.climate import REGIONS, season_weather
+from fieldloop.workloads.agriculture.world.nitrogen import NitrogenBalance, critical_uptake_kg_ha
 
 SANDY_LOAM = SoilWater(0.10, 0.22, 0.41)
 

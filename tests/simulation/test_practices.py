@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import yaml
 
-from fieldedge.errors import ConfigError
+from fieldedge.system.errors import ConfigError
 from fieldedge.workloads.agriculture.features import Day
-from fieldloop.simulation.practices import (
+from fieldloop.workloads.agriculture.world.practices import (
     Calendar,
     Exploring,
     NitrogenPlan,
@@ -19,7 +19,7 @@ from fieldloop.simulation.practices import (
     exploring_grower,
     measured_depletion_fraction,
 )
-from fieldloop.simulation.world import field_specs
+from fieldloop.workloads.agriculture.world.world import field_specs
 
 FIELD = {"field_capacity_m3_m3": 0.22, "wilting_point_m3_m3": 0.10, "root_depth_max_m": 2.3}
 

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from fieldedge.errors import DataError
-from fieldloop.simulation.practices import Rainfed, Threshold
-from fieldloop.simulation.seasons import run_practice, run_practices, spread
-from fieldloop.simulation.world import FieldSpec, field_specs
+from fieldedge.system.errors import DataError
+from fieldloop.workloads.agriculture.world.practices import Rainfed, Threshold
+from fieldloop.workloads.agriculture.world.seasons import run_practice, run_practices, spread
+from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
 
 
 def _count_to(limit: int) -> int:

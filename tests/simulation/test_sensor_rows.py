@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from fieldedge.workloads.agriculture.tables import PROBE_DEPTHS_CM
-from fieldloop.simulation.sensor_rows import SensorRows
-from fieldloop.simulation.sensors import FaultRates, Sensors, TrueDay
-from fieldloop.simulation.world import FieldSpec, field_specs
+from fieldloop.workloads.agriculture.world.sensor_rows import SensorRows
+from fieldloop.workloads.agriculture.world.sensors import FaultRates, Sensors, TrueDay
+from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
 
 Floats = NDArray[np.float64]
 DAYS, FIELDS = 110, 18

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fieldedge.workloads.agriculture.tables import READINGS
-from fieldloop.simulation.sensors import FaultRates, Probe, Sensors, TrueDay
-from fieldloop.simulation.world import FieldSpec, field_specs
+from fieldloop.workloads.agriculture.world.sensors import FaultRates, Probe, Sensors, TrueDay
+from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
 
 DAYS = 132
 PROBES = ("vwc_15cm_m3_m3", "vwc_35cm_m3_m3", "vwc_75cm_m3_m3", "vwc_105cm_m3_m3")

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from fieldedge.errors import DataError
+from fieldedge.system.errors import DataError
 from fieldedge.workloads.agriculture.tables import FIELDS
-from fieldloop.simulation.climate import REGIONS
-from fieldloop.simulation.world import World, field_specs
+from fieldloop.workloads.agriculture.world.climate import REGIONS
+from fieldloop.workloads.agriculture.world.world import World, field_specs
 
 
 def test_the_same_seed_gives_the_same_fields_and_another_seed_others() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fieldedge.errors import ConfigError
-from fieldloop.settings import load_settings
+from fieldedge.system.errors import ConfigError
+from fieldloop.core.settings import load_settings
 from fieldloop.ui.mlflow_server import read_config, tracking_server_command
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldedge.errors import ConfigError
+from fieldedge.system.errors import ConfigError
 from fieldloop.ui.ports import PortWish, reserved_ports
 from tests.edge.ports import free_port
 

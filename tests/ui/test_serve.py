@@ -17,8 +17,8 @@ from tests.ui.browser import get
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
-from fieldedge.errors import FieldloopError
-from fieldloop.settings import load_settings
+from fieldedge.system.errors import FieldloopError
+from fieldloop.core.settings import load_settings
 from fieldloop.ui import serve_ui
 try:
     serve_ui(load_settings())

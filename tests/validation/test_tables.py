@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fieldedge.errors import DataError
+from fieldedge.system.errors import DataError
 from fieldloop.validation import ValidationReport, validate_tables
 from tests.sample_season import CONTRACT, TODAY, Tables, field_row, frames, write_partition
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fieldedge import commands
-from fieldedge.config import DeviceDirectory
-from fieldedge.errors import FieldloopError
+from fieldedge.device.config import DeviceDirectory
+from fieldedge.system.errors import FieldloopError
 
 PRIVATE = 0o077  # whoever runs the device's commands, with whatever umask: its files are its user's alone
 EXIT_ERROR = 1

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldedge.contract import Feature
-from fieldedge.errors import ReleaseError
+from fieldedge.system.errors import ReleaseError
 from fieldedge.workloads.agriculture.features import SCALED_LIMIT
 
 Array = npt.NDArray[np.float32]

@@ -28,11 +28,11 @@ from fieldloop.compression.ort_quantise import body_inputs, ort_dynamic, ort_sta
 from fieldloop.compression.prune import hidden_sizes, importance, structured
 from fieldloop.compression.quantise import Trial, autotuned, quantized_body, recipes
 from fieldloop.compression.saturation import pair_sums
-from fieldloop.evaluation import Predict, yield_rmse_t_ha
-from fieldloop.inference import predictor
-from fieldloop.settings import CompressionParams, ModelParams
+from fieldloop.core.settings import CompressionParams, ModelParams
+from fieldloop.evaluation.gate import Predict, yield_rmse_t_ha
+from fieldloop.evaluation.predictor import predictor
 from fieldloop.workloads import WORKLOADS
-from fieldloop.workloads.agriculture.examples import Examples
+from fieldloop.workloads.agriculture.dataset import Examples
 
 Profits = Callable[[Predict], npt.NDArray[np.float64]]
 

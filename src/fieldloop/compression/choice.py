@@ -17,16 +17,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fieldedge.durable import write_durably
-from fieldloop.code_version import code_hash
+from fieldedge.system.durable import write_durably
 from fieldloop.compression.candidates import Made, Material, make_candidates
 from fieldloop.compression.device_classes import Bench, OnClass, measure_class
 from fieldloop.compression.gates import WHOLE, Candidate, failures, is_for, latency_ratio
 from fieldloop.compression.pictures import front_picture
 from fieldloop.compression.search import pareto_front, picked
-from fieldloop.inference import predictor
-from fieldloop.settings import CompressionParams
-from fieldloop.workloads.agriculture.examples import Examples
+from fieldloop.core.code_version import code_hash
+from fieldloop.core.settings import CompressionParams
+from fieldloop.evaluation.predictor import predictor
+from fieldloop.workloads.agriculture.dataset import Examples
 
 GOLDEN_ROWS = 64
 _GATES = {name for name in CompressionParams.model_fields if name.startswith(("max_", "min_", "parity_"))}

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fieldedge.inference import largest_error_sd
-from fieldedge.measure import cpu_features
-from fieldloop.settings import DeviceClassParams
+from fieldedge.diagnostics.benchmark import cpu_features
+from fieldedge.inference.model import largest_error_sd
+from fieldloop.core.settings import DeviceClassParams
 
 Array = npt.NDArray[np.float32]
 
@@ -58,7 +58,7 @@ class Bench:
     def measure(
         self, command: Sequence[str], files: Sequence[Path], rows: Array, calls: int, is_isolated: bool = True
     ) -> tuple[dict[str, Any], list[Array]]:
-        """What `fieldedge.measure` prints, and each file's answers to the rows.
+        """What `fieldedge.diagnostics.benchmark` prints, and each file's answers to the rows.
 
         Raises:
             RuntimeError: the process failed; the message has its last line.
@@ -66,7 +66,7 @@ class Bench:
         with tempfile.TemporaryDirectory() as scratch:
             rows_path, outputs = Path(scratch) / "rows.npy", Path(scratch) / "outputs"
             np.save(rows_path, rows)
-            arguments = ["-m", "fieldedge.measure", *map(str, files), "--rows", str(rows_path)]
+            arguments = ["-m", "fieldedge.diagnostics.benchmark", *map(str, files), "--rows", str(rows_path)]
             arguments += ["--workload", self.workload, "--calls", str(calls), "--outputs", str(outputs)]
             done = subprocess.run(  # noqa: S603 - our own package, arguments as a list
                 [*command, *(["-I"] if is_isolated else []), *arguments],

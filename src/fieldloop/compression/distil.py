@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from fieldloop.compression.prune import with_other_body
-from fieldloop.quiet import hush
-from fieldloop.settings import ModelParams
-from fieldloop.training import CropLearner, SeasonData
+from fieldloop.core.environment import hush
+from fieldloop.core.settings import ModelParams
+from fieldloop.training.trainer import CropLearner, SeasonData
 from fieldloop.workloads import WORKLOADS
-from fieldloop.workloads.agriculture.examples import Examples, chosen
+from fieldloop.workloads.agriculture.dataset import Examples, chosen
 
 TEACHER_SHARE = 0.5  # of the loss
 SWAPPED_SHARE = 0.15

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fieldloop.compression.device_classes import OnClass
-from fieldloop.settings import CompressionParams, DeviceClassParams
+from fieldloop.core.settings import CompressionParams, DeviceClassParams
 
 Precision = Literal["int8", "float32"]
 WHOLE = "float32"  # the name of the file that always may ship

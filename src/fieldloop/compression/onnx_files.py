@@ -17,7 +17,7 @@ import onnx
 import torch
 from onnx import helper
 
-from fieldedge.durable import write_durably
+from fieldedge.system.durable import write_durably
 
 BODY_INPUT, BODY_OUTPUT = "body_in", "body_out"
 BATCH = {0: torch.export.Dim("batch", min=1, max=4096)}

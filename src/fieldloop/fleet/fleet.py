@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from fieldedge.config import read_config
 from fieldedge.contract import Record
-from fieldedge.durable import write_durably
-from fieldedge.errors import DataError, FieldloopError, TransientError
+from fieldedge.device.config import read_config
+from fieldedge.system.durable import write_durably
+from fieldedge.system.errors import DataError, FieldloopError, TransientError
 from fieldloop.fleet.process import EdgeCommand
 from fieldloop.fleet.season import DeviceSeason, FleetSeason, FleetSync, live_season
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.owners import FieldOwners
-from fieldloop.simulation.field import SimulatedField
-from fieldloop.simulation.world import FieldSpec
+from fieldloop.workloads.agriculture.world.field import SimulatedField
+from fieldloop.workloads.agriculture.world.world import FieldSpec
 
 DEFAULT_UPLOAD_BUDGET_BYTES = 10_000
 MAX_FAILURES_TOLD = 5

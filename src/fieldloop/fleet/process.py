@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from fieldedge.contract import Record
-from fieldedge.errors import ConfigError, TransientError
+from fieldedge.system.errors import ConfigError, TransientError
 
 COMMAND_TIMEOUT_S = 120.0
 SEASON_TIMEOUT_S = 900.0

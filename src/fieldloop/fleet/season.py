@@ -14,9 +14,9 @@ from typing import Any, Self
 import numpy as np
 
 from fieldedge.contract import Record
-from fieldedge.errors import DataError
+from fieldedge.system.errors import DataError
 from fieldloop.fleet.process import AgentProcess
-from fieldloop.simulation.field import SimulatedField
+from fieldloop.workloads.agriculture.world.field import SimulatedField
 
 
 @dataclass(frozen=True)

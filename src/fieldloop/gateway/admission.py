@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
-from fieldedge.errors import TransientError
+from fieldedge.system.errors import TransientError
 
 
 class Busy(TransientError):  # noqa: N818 - the name says what is so

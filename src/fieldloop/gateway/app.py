@@ -24,8 +24,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from fieldedge.batches import MAX_PACKED_BYTES
-from fieldedge.errors import ConfigError, DataError, PermanentError, ReleaseError
+from fieldedge.contract.batches import MAX_PACKED_BYTES
+from fieldedge.system.errors import ConfigError, DataError, PermanentError, ReleaseError
 from fieldloop.gateway.admission import Admission, AdmissionLimits, Busy, TooSlow, Turn
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Inbox

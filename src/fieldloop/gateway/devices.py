@@ -12,9 +12,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from filelock import FileLock
 
-from fieldedge.durable import write_durably
-from fieldedge.errors import ConfigError
-from fieldedge.keys import is_signed_by
+from fieldedge.system.durable import write_durably
+from fieldedge.system.errors import ConfigError
+from fieldedge.system.keys import is_signed_by
 from fieldloop.gateway.inbox import INGESTED_NAME, is_plain_name
 
 LOCK_TIMEOUT_S = 60.0

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fieldedge.durable import fsync_directory, write_durably
-from fieldedge.errors import DataError, StoreBusy
+from fieldedge.system.durable import fsync_directory, write_durably
+from fieldedge.system.errors import DataError, StoreBusy
 
 INGESTED_NAME = "ingested"
 UNKNOWN_SENDER = "unknown-sender"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from fieldedge.durable import write_durably
-from fieldedge.errors import ConfigError
+from fieldedge.system.durable import write_durably
+from fieldedge.system.errors import ConfigError
 
 OWNERS_NAME = "owners.json"
 LOCK_TIMEOUT_S = 60.0

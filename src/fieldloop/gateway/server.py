@@ -17,7 +17,7 @@ from typing import Self, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from fieldedge.errors import ConfigError, LinkError
+from fieldedge.system.errors import ConfigError, LinkError
 from fieldloop.gateway.connections import ConnectionLimits, Connections
 
 START_TIMEOUT_S = 30.0

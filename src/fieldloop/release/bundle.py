@@ -2,7 +2,7 @@
 
 A bundle is a function of its parts: the same parts give the same bytes, so its hash names it. It is checked with the
 device's own code before it is written, so that what a device would refuse is never built. The format is
-`fieldedge.bundles`; signing and delivering is `repository.py`.
+`fieldedge.inference.bundles`; signing and delivering is `repository.py`.
 """
 
 import hashlib
@@ -17,7 +17,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldedge.bundles import (
+from fieldedge.contract import Contract
+from fieldedge.inference.bundles import (
     CARD,
     FORMAT,
     GOLDEN,
@@ -29,10 +30,9 @@ from fieldedge.bundles import (
     open_bundle,
     parse_golden,
 )
-from fieldedge.contract import Contract
-from fieldedge.durable import write_durably
-from fieldedge.errors import ReleaseError
-from fieldedge.inference import Model
+from fieldedge.inference.model import Model
+from fieldedge.system.durable import write_durably
+from fieldedge.system.errors import ReleaseError
 
 _EARLIEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 

@@ -39,10 +39,10 @@ from tuf.api.metadata import (
 )
 from tuf.api.serialization import DeserializationError
 
-from fieldedge.acknowledgements import statement
-from fieldedge.durable import fsync_directory, write_durably
-from fieldedge.errors import ReleaseError, StoreBusy
-from fieldedge.stick import ACKNOWLEDGEMENTS, acknowledgement, acknowledgement_path, read_acknowledgement
+from fieldedge.system.durable import fsync_directory, write_durably
+from fieldedge.system.errors import ReleaseError, StoreBusy
+from fieldedge.transfer.acknowledgements import statement
+from fieldedge.transfer.usb import ACKNOWLEDGEMENTS, acknowledgement, acknowledgement_path, read_acknowledgement
 from fieldedge.workloads import WORKLOADS
 from fieldloop.release.bundle import try_bundle
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fieldedge.errors import DataError
+from fieldedge.system.errors import DataError
 from fieldloop.report.story import SeasonStory
 
 FIELDLOOP = "fieldloop"

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from fieldedge.errors import DataError
+from fieldedge.system.errors import DataError
 from fieldloop.report.html import code, row_of, section, split, swatch, table_of
 from fieldloop.report.pictures import COLOURS, WIDTH_IN, Picture, drawn
 from fieldloop.report.words import SHORT_NAMES, amount, improvement_sentences, signed, size

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fieldedge.durable import write_durably
+from fieldedge.system.durable import write_durably
 from fieldloop.report.figures import OTHERS, PRACTICES, as_json_value
 from fieldloop.report.html import (
     code,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fieldedge.contract import Record
 
 if TYPE_CHECKING:  # reading a store loads pandas and more; telling a story does not
-    from fieldloop.field_data.season_store import SeasonStore
+    from fieldloop.data.accepted import SeasonStore
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fieldedge.errors import ConfigError
-from fieldloop.settings import Settings
+from fieldedge.system.errors import ConfigError
+from fieldloop.core.settings import Settings
 from fieldloop.ui.ports import LOOPBACK
 
 Value = bool | int | str

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fieldedge.errors import ConfigError
-from fieldloop.private_folder import private_folder
+from fieldedge.system.errors import ConfigError
+from fieldloop.core.private_folder import private_folder
 
 LOOPBACK = "127.0.0.1"
 ATTEMPTS = 20

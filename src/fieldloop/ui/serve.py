@@ -16,10 +16,10 @@ from types import FrameType
 
 from filelock import FileLock, Timeout
 
-from fieldedge.errors import LinkError, StoreBusy
+from fieldedge.system.errors import LinkError, StoreBusy
+from fieldloop.core.environment import QUIET_ENVIRONMENT
+from fieldloop.core.settings import USUAL_PAGES_PORT, Settings
 from fieldloop.gateway.server import GatewayServer
-from fieldloop.quiet import QUIET_ENVIRONMENT
-from fieldloop.settings import USUAL_PAGES_PORT, Settings
 from fieldloop.ui.mlflow_server import read_config, tracking_server_command
 from fieldloop.ui.pages import create_pages
 from fieldloop.ui.ports import LOOPBACK, PortWish, reserved_ports

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from fieldedge.errors import TransientError
+from fieldedge.system.errors import TransientError
 from fieldloop.ui.ports import LOOPBACK
 
 HEALTH_TIMEOUT_S = 5.0

@@ -2,7 +2,7 @@
 
 Rows that break an expectation go to quarantine with the reason in plain words; a table that is broken as a whole
 (unreadable, a missing column, another type, another unit) is refused with an error that says which and where.
-Storing the accepted rows is `fieldloop.field_data`'s work.
+Storing the accepted rows is `fieldloop.data`'s work.
 """
 
 from fieldloop.validation.checks import Checked, check_frames

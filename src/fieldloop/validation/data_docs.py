@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from fieldedge.errors import DataError
+from fieldedge.system.errors import DataError
 from fieldloop.validation.report import TableReport
 from fieldloop.validation.suites import SuiteRun
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fieldedge.contract import Table
-from fieldedge.durable import write_durably
+from fieldedge.system.durable import write_durably
 from fieldloop.validation.typed import arrow_schema
 
 _NAME_DIGITS = 16

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from fieldedge.errors import DataError
+from fieldedge.system.errors import DataError
 from fieldloop.validation.expectations import Rule
 
 _ONE_AT_A_TIME = threading.Lock()

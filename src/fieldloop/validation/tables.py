@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fieldedge.contract import Contract, Table
-from fieldedge.errors import DataError
+from fieldedge.system.errors import DataError
 from fieldloop.validation.checks import Breach, Checked, check_frames
 from fieldloop.validation.quarantine import quarantine_rows
 from fieldloop.validation.report import ValidationReport

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from fieldedge.boot import NO_MODEL
-from fieldedge.keys import load_key, public_key_hex
+from fieldedge.inference.loading import NO_MODEL
+from fieldedge.system.keys import load_key, public_key_hex
 from tests.edge.faults.daemon import go_to
 from tests.edge.faults.forks import Ended
 from tests.edge.faults.invariants import (
@@ -144,7 +144,7 @@ def cuts(world: World, series: Series, *, is_store_open: bool = False) -> Iterat
 _HOLD = """
 import sys
 from pathlib import Path
-from fieldedge.store import Store
+from fieldedge.storage.store import Store
 
 with Store(Path(sys.argv[1])) as store:
     store.add_event("looked", "another process has the store open")

@@ -14,13 +14,13 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from fieldedge.boot import read_device
 from fieldedge.cli import exit_code
-from fieldedge.clock import Clock, format_utc
-from fieldedge.config import DeviceDirectory
 from fieldedge.contract import Record
-from fieldedge.locks import exclusive
-from fieldedge.service import Service
+from fieldedge.device.config import DeviceDirectory
+from fieldedge.inference.loading import read_device
+from fieldedge.runtime.service import Service
+from fieldedge.system.clock import Clock, format_utc
+from fieldedge.system.locks import exclusive
 from tests.edge.sample import PLANTING, dated, field_record
 
 START = datetime(PLANTING.year, PLANTING.month, PLANTING.day, tzinfo=UTC)

@@ -18,12 +18,12 @@ from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parents[3]
 PRELOADED = (
-    "fieldedge.agent",
+    "fieldedge.runtime.agent",
     "fieldedge.cli",
-    "fieldedge.inference",
-    "fieldedge.outbox",
-    "fieldedge.updates",
-    "fieldedge.uploads",
+    "fieldedge.inference.model",
+    "fieldedge.transfer.outbox",
+    "fieldedge.transfer.updates",
+    "fieldedge.transfer.uploads",
     "fieldedge.service",
     "onnxruntime",
     "tests.edge.faults.daemon",

@@ -21,10 +21,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fieldedge.acknowledgements import Acknowledger
-from fieldedge.agent import Agent
-from fieldedge.batches import pack, unpack
-from fieldedge.bundles import (
+from fieldedge.acquisition.formats import FORMATS, RawSample
+from fieldedge.acquisition.mapping import Mapper
+from fieldedge.acquisition.sources.folder import FolderSource, read_folder_settings
+from fieldedge.acquisition.sources.mqtt import read_mqtt_settings
+from fieldedge.contract.batches import pack, unpack
+from fieldedge.device.config import DeviceConfig, DeviceDirectory, Table, read_config, write_config
+from fieldedge.inference.bundles import (
     FILES,
     GOLDEN,
     MANIFEST,
@@ -35,22 +38,25 @@ from fieldedge.bundles import (
     parse_manifest,
     parse_reference,
 )
-from fieldedge.clock import Clock, parse_utc
-from fieldedge.config import DeviceConfig, DeviceDirectory, Table, read_config, write_config
-from fieldedge.errors import ConfigError, DataError, FieldloopError, LinkError, ReleaseError
-from fieldedge.inference import Model
-from fieldedge.keys import load_key, load_or_create_key, public_key_hex, sign
-from fieldedge.loggers import FORMATS, RawSample
-from fieldedge.mapping import Mapper
-from fieldedge.outbox import Outbox
-from fieldedge.slots import Slots
-from fieldedge.sources.folder import FolderSource, read_folder_settings
-from fieldedge.sources.mqtt import read_mqtt_settings
-from fieldedge.stick import Stick, acknowledgement, read_acknowledgement, take_acknowledgements, update_from_stick
-from fieldedge.store import Store
-from fieldedge.trial import Trials
-from fieldedge.updates import update
-from fieldedge.uploads import Gateway
+from fieldedge.inference.model import Model
+from fieldedge.inference.slots import Slots
+from fieldedge.inference.trial import Trials
+from fieldedge.runtime.agent import Agent
+from fieldedge.storage.store import Store
+from fieldedge.system.clock import Clock, parse_utc
+from fieldedge.system.errors import ConfigError, DataError, FieldloopError, LinkError, ReleaseError
+from fieldedge.system.keys import load_key, load_or_create_key, public_key_hex, sign
+from fieldedge.transfer.acknowledgements import Acknowledger
+from fieldedge.transfer.outbox import Outbox
+from fieldedge.transfer.updates import update
+from fieldedge.transfer.uploads import Gateway
+from fieldedge.transfer.usb import (
+    Stick,
+    acknowledgement,
+    read_acknowledgement,
+    take_acknowledgements,
+    update_from_stick,
+)
 from tests.edge.raw_server import RawServer
 from tests.edge.sample import (
     AGRICULTURE,

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from fieldedge.batches import unpack
-from fieldedge.boot import NO_MODEL
-from fieldedge.clock import format_utc, parse_utc
 from fieldedge.contract import Record
-from fieldedge.samples import FlaggedSample
-from fieldedge.store import Store
+from fieldedge.contract.batches import unpack
+from fieldedge.contract.samples import FlaggedSample
+from fieldedge.inference.loading import NO_MODEL
+from fieldedge.storage.store import Store
+from fieldedge.system.clock import format_utc, parse_utc
 from tests.edge.faults.forks import Ended
 from tests.edge.faults.life import Job, World
 

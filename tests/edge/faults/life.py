@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fieldedge.batches import batch_id
-from fieldedge.config import DeviceDirectory
 from fieldedge.contract import Record
+from fieldedge.contract.batches import batch_id
+from fieldedge.device.config import DeviceDirectory
 from tests.edge.faults.daemon import set_up, settings
 from tests.edge.faults.forks import Ended, Forks
 from tests.edge.faults.power import Image, add_mark, write_image
@@ -187,7 +187,7 @@ def _run(_world: World) -> list[str]:
 def _register(world: World) -> None:
     """The gateway learns the device's key, as an operator would tell it."""
     if world.device.private_key.exists():
-        from fieldedge.keys import load_key, public_key_hex
+        from fieldedge.system.keys import load_key, public_key_hex
 
         world.gateway.public_keys[DEVICE_ID] = public_key_hex(load_key(world.device.private_key))
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldedge.loggers import FORMATS, Message, Parsed, RawSample, Unreadable
-from fieldedge.loggers.raw import KEPT_CHARACTERS, MAX_DEPTH, MAX_FIELDS, MAX_LINE_BYTES
+from fieldedge.acquisition.formats import FORMATS, Message, Parsed, RawSample, Unreadable
+from fieldedge.acquisition.formats.raw import KEPT_CHARACTERS, MAX_DEPTH, MAX_FIELDS, MAX_LINE_BYTES
 
 FORMAT = FORMATS["jsonlines"]
 JSON = st.recursive(

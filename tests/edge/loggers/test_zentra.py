@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldedge.loggers import FORMATS, Parsed, RawSample, Unreadable
+from fieldedge.acquisition.formats import FORMATS, Parsed, RawSample, Unreadable
 
 FORMAT = FORMATS["zentra"]
 HEADER = (

@@ -14,16 +14,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from fieldedge.agent import Agent
-from fieldedge.boot import boot_model
-from fieldedge.bundles import MANIFEST, MODEL
-from fieldedge.clock import Stamp, format_utc
-from fieldedge.config import DeviceConfig, DeviceDirectory, LinkConfig, PageConfig
 from fieldedge.contract import Contract, Record
+from fieldedge.contract.samples import Flag, FlaggedSample, Sample
+from fieldedge.device.config import DeviceConfig, DeviceDirectory, LinkConfig, PageConfig
+from fieldedge.inference.bundles import MANIFEST, MODEL
+from fieldedge.inference.loading import boot_model
+from fieldedge.inference.slots import Installed, Slots
 from fieldedge.page.facts import ServiceState
-from fieldedge.samples import Flag, FlaggedSample, Sample
-from fieldedge.slots import Installed, Slots
-from fieldedge.store import Store
+from fieldedge.runtime.agent import Agent
+from fieldedge.storage.store import Store
+from fieldedge.system.clock import Stamp, format_utc
 from tests.edge.sample import AGRICULTURE, DEVICE_ID, PLANTING, bundle_files, dated, day_of, field_record
 
 VERSION = "7"

@@ -11,10 +11,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from fieldedge.clock import Stamp, format_utc
 from fieldedge.contract import Record
 from fieldedge.page.answers import FORM_TYPE, MAX_FORM_BYTES
 from fieldedge.page.server import PageServer, page_server
+from fieldedge.system.clock import Stamp, format_utc
 from tests.edge.page.season import ASSUMED, SeasonedDevice, seasoned_device
 from tests.edge.patience import PATIENCE_S
 from tests.edge.sample import dated, day_of

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from fieldedge.contract.samples import FlaggedSample, Sample
 from fieldedge.page.server import page_server
-from fieldedge.samples import FlaggedSample, Sample
 from tests.edge.page.chromium import chromium, visit
 from tests.edge.page.season import SeasonedDevice, empty_device, seasoned_device, service_state
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fieldedge.contract.samples import FlaggedSample, Sample
 from fieldedge.page.facts import (
     ClockFacts,
     EventFacts,
@@ -21,7 +22,6 @@ from fieldedge.page.facts import (
 from fieldedge.page.loggers import logger_health
 from fieldedge.page.render import STYLE, STYLE_HASH, render, render_failure
 from fieldedge.page.view import plain, read_view
-from fieldedge.samples import FlaggedSample, Sample
 from fieldedge.workloads.agriculture.presenter import PRESENTER
 from tests.edge.page.season import seasoned_device, service_state
 from tests.edge.page.test_presenter import JUNK, RECORD, TODAY
@@ -107,7 +107,7 @@ def view_of(season: Season | None, said: str, flagged: list[FlaggedSample], stat
 
 
 def _at(utc: str) -> Any:
-    from fieldedge.clock import parse_utc
+    from fieldedge.system.clock import parse_utc
 
     return parse_utc(utc)
 

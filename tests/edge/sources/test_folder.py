@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldedge.config import Table
-from fieldedge.errors import ConfigError
-from fieldedge.loggers import FORMATS
-from fieldedge.sources import Delivery
-from fieldedge.sources.folder import PIECE_BYTES, FolderSettings, FolderSource, read_folder_settings
+from fieldedge.acquisition.formats import FORMATS
+from fieldedge.acquisition.sources import Delivery
+from fieldedge.acquisition.sources.folder import PIECE_BYTES, FolderSettings, FolderSource, read_folder_settings
+from fieldedge.device.config import Table
+from fieldedge.system.errors import ConfigError
 
 LOOK_S = 5.0
 HEADER = (

@@ -20,15 +20,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldedge.clock import Clock
-from fieldedge.config import DeviceConfig, DeviceDirectory, SourceConfig, Table
-from fieldedge.door import Door, Taken
-from fieldedge.errors import ConfigError
-from fieldedge.samples import Channel
-from fieldedge.sources import Delivery
-from fieldedge.sources import mqtt as mqtt_module
-from fieldedge.sources.mqtt import MqttSettings, MqttSource, is_topic_filter, origin_of, read_mqtt_settings
-from fieldedge.store import Store
+from fieldedge.acquisition.pipeline import Door, Taken
+from fieldedge.acquisition.sources import Delivery
+from fieldedge.acquisition.sources import mqtt as mqtt_module
+from fieldedge.acquisition.sources.mqtt import MqttSettings, MqttSource, is_topic_filter, origin_of, read_mqtt_settings
+from fieldedge.contract.samples import Channel
+from fieldedge.device.config import DeviceConfig, DeviceDirectory, SourceConfig, Table
+from fieldedge.storage.store import Store
+from fieldedge.system.clock import Clock
+from fieldedge.system.errors import ConfigError
 from tests.edge.sources.broker import MOSQUITTO, Broker, needs_mosquitto, pause, wait_until
 
 TOPIC = "farm/+/samples"
@@ -125,7 +125,7 @@ def test_what_is_not_done_is_handed_over_again_and_what_is_done_is_not(broker: B
 DYING = """
 import sys
 from pathlib import Path
-from fieldedge.sources.mqtt import MqttSettings, MqttSource
+from fieldedge.acquisition.sources.mqtt import MqttSettings, MqttSource
 import time
 source = MqttSource("farm", MqttSettings("127.0.0.1", "farm/+/samples", int(sys.argv[1])), "fieldedge-dev-00-farm",
                     Path(sys.argv[2]), print, monotonic=time.monotonic)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fieldedge.loggers import FORMATS
-from fieldedge.sources.stdin import StdinSource
+from fieldedge.acquisition.formats import FORMATS
+from fieldedge.acquisition.sources.stdin import StdinSource
 
 HEADER = b'"TOA5","Station","CR1000"\n"TIMESTAMP","RECORD"\n"TS","RN"\n"",""\n'
 

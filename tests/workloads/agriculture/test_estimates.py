@@ -7,11 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from fieldedge.workloads.agriculture import layout as at
-from fieldloop.simulation.field_batch import FieldBatch, field_batch, plot_of
-from fieldloop.simulation.sensor_rows import SensorRows
-from fieldloop.simulation.sensors import Sensors
-from fieldloop.simulation.world import FieldSpec, field_specs
-from fieldloop.workloads.agriculture.many_fields import ManyFields
+from fieldloop.workloads.agriculture.pretraining.many_fields import ManyFields
+from fieldloop.workloads.agriculture.world.field_batch import FieldBatch, field_batch, plot_of
+from fieldloop.workloads.agriculture.world.sensor_rows import SensorRows
+from fieldloop.workloads.agriculture.world.sensors import Sensors
+from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
 
 pytestmark = pytest.mark.slow  # the first test of an environment compiles
 

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fieldedge.errors import DataError
+from fieldedge.system.errors import DataError
 from fieldedge.workloads import WORKLOADS
 from fieldedge.workloads.agriculture import Day
 from fieldedge.workloads.agriculture.features import INDEX, days_between
-from fieldloop.workloads.agriculture.examples import build_examples, load_examples, save_examples
+from fieldloop.workloads.agriculture.dataset import build_examples, load_examples, save_examples
 from tests.sample_season import CONTRACT, Tables, field_row, frames
 
 AGRICULTURE = WORKLOADS["agriculture"]

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from fieldedge.workloads.agriculture.features import Array
-from fieldloop.settings import FloorParams
+from fieldloop.core.settings import FloorParams
 from fieldloop.workloads.agriculture.floor import START_FRACTIONS, at_fractions, floor_profits, tuned_fractions
-from fieldloop.workloads.agriculture.policy_search import profits_usd_ha
-from fieldloop.workloads.agriculture.training_world import TrainingWorld
-from fieldloop.workloads.agriculture.what_if import live
+from fieldloop.workloads.agriculture.pretraining.policy_search import profits_usd_ha
+from fieldloop.workloads.agriculture.pretraining.training_world import TrainingWorld
+from fieldloop.workloads.agriculture.pretraining.what_if import live
 from tests.workloads.agriculture.test_practice import tables, world
 
 __all__ = ["tables", "world"]  # fixtures

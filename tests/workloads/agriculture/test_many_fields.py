@@ -10,8 +10,8 @@ from fieldedge.contract import Record
 from fieldedge.workloads.agriculture import layout as at
 from fieldedge.workloads.agriculture.features import FEATURES, field_constants, read_features
 from fieldedge.workloads.agriculture.season import advance, start_season
-from fieldloop.simulation.world import field_specs
-from fieldloop.workloads.agriculture.many_fields import ManyFields
+from fieldloop.workloads.agriculture.pretraining.many_fields import ManyFields
+from fieldloop.workloads.agriculture.world.world import field_specs
 
 pytestmark = pytest.mark.slow  # the first test of an environment compiles
 

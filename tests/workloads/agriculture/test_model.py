@@ -7,7 +7,7 @@ import torch
 from fieldedge.workloads.agriculture.features import FEATURES as FEATURE_LIST
 from fieldedge.workloads.agriculture.features import INDEX, scale
 from fieldloop.workloads import WORKLOADS
-from fieldloop.workloads.agriculture.model import (
+from fieldloop.workloads.agriculture.network.model import (
     DOSE_TERMS,
     FORECAST_TERMS,
     TRIGGER_TERMS,

@@ -5,16 +5,13 @@ import pandas as pd
 import pytest
 import torch
 
-from fieldedge.errors import DataError
+from fieldedge.system.errors import DataError
 from fieldedge.workloads.agriculture.features import FEATURES, INDEX
-from fieldloop.settings import WhatIfParams
-from fieldloop.simulation.practices import Calendar
-from fieldloop.simulation.seasons import live_season
-from fieldloop.simulation.world import field_specs
-from fieldloop.workloads.agriculture import policy_search
-from fieldloop.workloads.agriculture.counterfactuals import fit_effects, live_twice
-from fieldloop.workloads.agriculture.model import CropModel, Effects
-from fieldloop.workloads.agriculture.policy_search import (
+from fieldloop.core.settings import WhatIfParams
+from fieldloop.workloads.agriculture.network.model import CropModel, Effects
+from fieldloop.workloads.agriculture.pretraining import policy_search
+from fieldloop.workloads.agriculture.pretraining.counterfactuals import fit_effects, live_twice
+from fieldloop.workloads.agriculture.pretraining.policy_search import (
     DOSES,
     FORECASTS,
     START,
@@ -24,9 +21,12 @@ from fieldloop.workloads.agriculture.policy_search import (
     profits_usd_ha,
     search,
 )
-from fieldloop.workloads.agriculture.practising import practise, set_weights, weights_of
-from fieldloop.workloads.agriculture.training_world import TrainingWorld
-from fieldloop.workloads.agriculture.what_if import live
+from fieldloop.workloads.agriculture.pretraining.practising import practise, set_weights, weights_of
+from fieldloop.workloads.agriculture.pretraining.training_world import TrainingWorld
+from fieldloop.workloads.agriculture.pretraining.what_if import live
+from fieldloop.workloads.agriculture.world.practices import Calendar
+from fieldloop.workloads.agriculture.world.seasons import live_season
+from fieldloop.workloads.agriculture.world.world import field_specs
 
 SEASONS = (1996, 1997, 2001)
 

@@ -10,11 +10,11 @@ from fieldedge.workloads.agriculture.decision import (
     largest_dose_kg_ha,
 )
 from fieldedge.workloads.agriculture.features import FEATURES, INDEX, scale
-from fieldloop.simulation.climate import MAX_SEASON_DAYS
-from fieldloop.simulation.field_batch import plot_of
-from fieldloop.simulation.sensors import Sensors
-from fieldloop.simulation.world import FieldSpec, field_specs
-from fieldloop.workloads.agriculture.what_if import Decide, Floats, Lived, Rows, WhatIfs, live, no_forecast
+from fieldloop.workloads.agriculture.pretraining.what_if import Decide, Floats, Lived, Rows, WhatIfs, live, no_forecast
+from fieldloop.workloads.agriculture.world.climate import MAX_SEASON_DAYS
+from fieldloop.workloads.agriculture.world.field_batch import plot_of
+from fieldloop.workloads.agriculture.world.sensors import Sensors
+from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
 
 pytestmark = pytest.mark.slow  # the first test of an environment compiles
 

@@ -6,6 +6,6 @@ starts quickly.
 
 from types import ModuleType
 
-from fieldedge.commands import doctor, history, link, override, provision, season, service, status, stick
+from fieldedge.commands import doctor, history, link, override, provision, season, service, status, usb
 
-ALL: tuple[ModuleType, ...] = (provision, season, service, status, history, override, doctor, link, stick)
+ALL: tuple[ModuleType, ...] = (provision, season, service, status, history, override, doctor, link, usb)

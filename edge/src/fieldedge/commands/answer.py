@@ -5,7 +5,7 @@ import json
 import sys
 
 from fieldedge.contract import Record
-from fieldedge.errors import ConfigError
+from fieldedge.system.errors import ConfigError
 
 
 def is_for_program(options: argparse.Namespace) -> bool:

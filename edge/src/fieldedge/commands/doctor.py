@@ -5,10 +5,10 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from fieldedge.clock import Clock
 from fieldedge.commands.answer import answer, is_for_program, say
-from fieldedge.config import DeviceDirectory
-from fieldedge.errors import ConfigError
+from fieldedge.device.config import DeviceDirectory
+from fieldedge.system.clock import Clock
+from fieldedge.system.errors import ConfigError
 
 
 def add(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -18,7 +18,7 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 def doctor(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Examine the device. Ends with an error where something fails, so that a script can ask."""
-    from fieldedge.doctor import examine
+    from fieldedge.diagnostics.doctor import examine
 
     if not directory.root.is_dir():
         raise ConfigError(f"{directory.root} is not there; set the device up first: fieldedge init --dir")

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from fieldedge.boot import read_device
 from fieldedge.commands.answer import answer, is_for_program, say
-from fieldedge.config import DeviceDirectory
 from fieldedge.contract import Record
-from fieldedge.errors import DataError
-from fieldedge.operations import field_of
-from fieldedge.store import Store
+from fieldedge.device.config import DeviceDirectory
+from fieldedge.inference.loading import read_device
+from fieldedge.storage.store import Store
+from fieldedge.system.errors import DataError
+from fieldedge.workloads.agriculture.operations import field_of
 
 DEFAULT_DAYS = 14
 MAX_DAYS = 400

@@ -4,12 +4,12 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from fieldedge.boot import read_device, read_reference
-from fieldedge.clock import Clock
 from fieldedge.commands.answer import answer, checked_url
-from fieldedge.config import DeviceDirectory, LinkConfig
-from fieldedge.locks import exclusive, is_wanted
-from fieldedge.store import Store
+from fieldedge.device.config import DeviceDirectory, LinkConfig
+from fieldedge.inference.loading import read_device, read_reference
+from fieldedge.storage.store import Store
+from fieldedge.system.clock import Clock
+from fieldedge.system.locks import exclusive, is_wanted
 
 
 def add(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -24,8 +24,8 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 def update(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Install the released model, if it is new."""
-    from fieldedge.http_client import Patience
-    from fieldedge.updates import update as update_model
+    from fieldedge.system.http import Patience
+    from fieldedge.transfer.updates import update as update_model
 
     config, workload = read_device(directory)
     link = config.link or LinkConfig(options.gateway)
@@ -37,12 +37,12 @@ def update(options: argparse.Namespace, directory: DeviceDirectory) -> None:
 
 def sync(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Send what is worth sending; keep everything that is not acknowledged."""
-    from fieldedge.acknowledgements import Acknowledger
-    from fieldedge.http_client import Bounds, Patience
-    from fieldedge.keys import load_key
-    from fieldedge.outbox import Outbox, Packer
-    from fieldedge.uploads import Gateway
-    from fieldedge.uploads import sync as send
+    from fieldedge.system.http import Bounds, Patience
+    from fieldedge.system.keys import load_key
+    from fieldedge.transfer.acknowledgements import Acknowledger
+    from fieldedge.transfer.outbox import Outbox, Packer
+    from fieldedge.transfer.uploads import Gateway
+    from fieldedge.transfer.uploads import sync as send
 
     config, workload = read_device(directory)
     clock, url = Clock(directory.clock_floor), checked_url(options.gateway)

@@ -3,13 +3,20 @@
 import argparse
 from typing import Any
 
-from fieldedge.boot import read_device
-from fieldedge.clock import Clock
 from fieldedge.commands.answer import answer, is_for_program, say
-from fieldedge.config import DeviceDirectory
-from fieldedge.errors import DataError
-from fieldedge.operations import amounts_as_text, confirm_day, field_of, override_day, override_record, sentence
-from fieldedge.store import Store
+from fieldedge.device.config import DeviceDirectory
+from fieldedge.inference.loading import read_device
+from fieldedge.storage.store import Store
+from fieldedge.system.clock import Clock
+from fieldedge.system.errors import DataError
+from fieldedge.workloads.agriculture.operations import (
+    amounts_as_text,
+    confirm_day,
+    field_of,
+    override_day,
+    override_record,
+    sentence,
+)
 
 
 def add(commands: Any, shared: argparse.ArgumentParser) -> None:

@@ -4,12 +4,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fieldedge.boot import known_workload
 from fieldedge.commands.answer import answer
-from fieldedge.config import DEFAULT_UPLOAD_BUDGET_BYTES, DeviceConfig, DeviceDirectory, read_config, write_config
-from fieldedge.durable import sweep_temporaries, write_durably
-from fieldedge.errors import ConfigError
-from fieldedge.store import Store
+from fieldedge.device.config import (
+    DEFAULT_UPLOAD_BUDGET_BYTES,
+    DeviceConfig,
+    DeviceDirectory,
+    read_config,
+    write_config,
+)
+from fieldedge.inference.loading import known_workload
+from fieldedge.storage.store import Store
+from fieldedge.system.durable import sweep_temporaries, write_durably
+from fieldedge.system.errors import ConfigError
 
 
 def add(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -25,7 +31,7 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 def init(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Make the device's directory, key and settings, once. Again with the same settings it changes nothing."""
-    from fieldedge.keys import load_or_create_key, public_key_hex
+    from fieldedge.system.keys import load_or_create_key, public_key_hex
 
     known_workload(options.workload)
     root = _root_of_trust(options.root)

@@ -6,11 +6,11 @@ import json
 import sys
 from typing import Any
 
-from fieldedge.boot import boot_model, read_device
 from fieldedge.commands.answer import say
-from fieldedge.config import DeviceDirectory
-from fieldedge.locks import exclusive
-from fieldedge.store import Store
+from fieldedge.device.config import DeviceDirectory
+from fieldedge.inference.loading import boot_model, read_device
+from fieldedge.storage.store import Store
+from fieldedge.system.locks import exclusive
 
 
 def add(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -20,7 +20,7 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 def run(_options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Live through a season: JSON lines in, JSON lines out, until the input ends."""
-    from fieldedge.agent import Agent
+    from fieldedge.runtime.agent import Agent
 
     config, workload = read_device(directory)
     with exclusive(directory.lock("run")), Store(directory.store) as store:

@@ -9,12 +9,12 @@ import sys
 import threading
 from typing import Any
 
-from fieldedge.boot import boot_model, read_device
-from fieldedge.clock import Clock
 from fieldedge.commands.answer import is_for_program, say
-from fieldedge.config import DeviceDirectory
 from fieldedge.contract import Record
-from fieldedge.locks import exclusive
+from fieldedge.device.config import DeviceDirectory
+from fieldedge.inference.loading import boot_model, read_device
+from fieldedge.system.clock import Clock
+from fieldedge.system.locks import exclusive
 
 
 def add(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -27,9 +27,9 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 def serve(_options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Do the device's work until SIGTERM or Ctrl-C."""
-    from fieldedge.service import Service
-    from fieldedge.service import serve as work
-    from fieldedge.watchdog import Watchdog
+    from fieldedge.runtime.service import Service
+    from fieldedge.runtime.service import serve as work
+    from fieldedge.system.watchdog import Watchdog
 
     config, workload = read_device(directory)
     logging.getLogger("fieldedge").setLevel(logging.INFO)
@@ -46,8 +46,8 @@ def serve(_options: argparse.Namespace, directory: DeviceDirectory) -> None:
 
 def recommend(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Say what to do today. What was said already is said again; a new answer is stored like every other."""
-    from fieldedge.agent import Agent
-    from fieldedge.rebuild import open_store
+    from fieldedge.runtime.agent import Agent
+    from fieldedge.storage.recovery.rebuild import open_store
 
     config, workload = read_device(directory)
     clock = Clock(directory.clock_floor)

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fieldedge.boot import read_device, usable
-from fieldedge.clock import Clock
 from fieldedge.commands.answer import answer, is_for_program, say
-from fieldedge.config import DeviceConfig, DeviceDirectory
 from fieldedge.contract import Record
-from fieldedge.locks import holder, is_held
+from fieldedge.device.config import DeviceConfig, DeviceDirectory
+from fieldedge.inference.loading import read_device, usable
 from fieldedge.page.text import age, number, short_time, shortened, size, span
-from fieldedge.store import Store
+from fieldedge.storage.store import Store
+from fieldedge.system.clock import Clock
+from fieldedge.system.locks import holder, is_held
 from fieldedge.workloads import Workload
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 def status(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Say what the device is, runs, holds and says. Changes nothing."""
-    from fieldedge.keys import load_key, public_key_hex
     from fieldedge.page.view import plain, read_view
+    from fieldedge.system.keys import load_key, public_key_hex
 
     config, workload = read_device(directory)
     clock = Clock(directory.clock_floor)

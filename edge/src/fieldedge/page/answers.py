@@ -11,9 +11,9 @@ from datetime import date
 from urllib.parse import parse_qsl
 
 from fieldedge.contract import Contract
-from fieldedge.errors import DataError
-from fieldedge.operations import confirm_day, field_of, override_day, override_record
-from fieldedge.store import Store
+from fieldedge.storage.store import Store
+from fieldedge.system.errors import DataError
+from fieldedge.workloads.agriculture.operations import confirm_day, field_of, override_day, override_record
 
 MAX_FORM_BYTES = 4_096
 AMOUNTS = ("irrigation_mm", "nitrogen_kg_ha")

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fieldedge.contract import Record
+from fieldedge.contract.samples import FlaggedSample, Sample
 from fieldedge.page.facts import ChannelHealth, LoggerHealth, Presenter, Season
 from fieldedge.page.text import as_number, as_time
-from fieldedge.samples import FlaggedSample, Sample
-from fieldedge.store import Store
+from fieldedge.storage.store import Store
 from fieldedge.workloads import Workload
 
 SILENT_AFTER = timedelta(hours=26)  # a logger that drops one file a day is not silent

@@ -23,10 +23,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self, cast
 
-from fieldedge.boot import known_workload
-from fieldedge.clock import Stamp, system_time
-from fieldedge.config import DeviceConfig, DeviceDirectory
-from fieldedge.errors import ConfigError, FieldloopError, PermanentError
+from fieldedge.device.config import DeviceConfig, DeviceDirectory
+from fieldedge.inference.loading import known_workload
 from fieldedge.page.answers import (
     FORM_TYPE,
     MAX_FORM_BYTES,
@@ -40,7 +38,9 @@ from fieldedge.page.answers import (
 from fieldedge.page.facts import ServiceState, View
 from fieldedge.page.render import STYLE_HASH, render, render_failure, render_refusal
 from fieldedge.page.view import plain, read_view
-from fieldedge.store import Store
+from fieldedge.storage.store import Store
+from fieldedge.system.clock import Stamp, system_time
+from fieldedge.system.errors import ConfigError, FieldloopError, PermanentError
 
 MAX_CONNECTIONS = 8
 MAX_HEAD_BYTES = 16_384

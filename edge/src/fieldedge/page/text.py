@@ -9,7 +9,7 @@ import math
 import re
 from datetime import date, datetime
 
-from fieldedge.clock import parse_utc
+from fieldedge.system.clock import parse_utc
 
 NOTHING = "–"
 DEFAULT_LIMIT = 300  # characters

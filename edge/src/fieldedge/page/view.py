@@ -10,11 +10,9 @@ from datetime import datetime
 from importlib import import_module
 from typing import Any, TypeVar
 
-from fieldedge.boot import usable
-from fieldedge.clock import format_utc
-from fieldedge.config import DeviceConfig, DeviceDirectory
 from fieldedge.contract import Contract, Record
-from fieldedge.errors import FieldloopError
+from fieldedge.device.config import DeviceConfig, DeviceDirectory
+from fieldedge.inference.loading import usable
 from fieldedge.page.facts import (
     ClockFacts,
     EventFacts,
@@ -30,7 +28,9 @@ from fieldedge.page.facts import (
 )
 from fieldedge.page.loggers import NO_LOGGERS, read_loggers
 from fieldedge.page.text import as_number, shortened, size, span
-from fieldedge.store import PreparedBatch, Store
+from fieldedge.storage.store import PreparedBatch, Store
+from fieldedge.system.clock import format_utc
+from fieldedge.system.errors import FieldloopError
 from fieldedge.workloads import Workload
 
 HISTORY_DAYS = 10

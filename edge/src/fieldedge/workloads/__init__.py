@@ -6,9 +6,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fieldedge.config import Site
 from fieldedge.contract import Contract, Record
-from fieldedge.samples import Channel, FlaggedSample
+from fieldedge.contract.samples import Channel, FlaggedSample
+from fieldedge.device.config import Site
 from fieldedge.workloads.agriculture import AGRICULTURE, Day, DaySummary, Doubt, Forecast, Predict, Recommendation
 
 

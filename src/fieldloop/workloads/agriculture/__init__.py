@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from fieldedge.workloads import Workload
 from fieldedge.workloads.agriculture import AGRICULTURE, Predict
-from fieldloop.settings import FloorParams, WhatIfParams
+from fieldloop.core.settings import FloorParams, WhatIfParams
 from fieldloop.workloads.agriculture.advice import agreement, closed_loop_profits_usd_ha
-from fieldloop.workloads.agriculture.examples import Array, Examples, build_examples
+from fieldloop.workloads.agriculture.dataset import Array, Examples, build_examples
 from fieldloop.workloads.agriculture.floor import FloorProfits, floor_profits
-from fieldloop.workloads.agriculture.model import CropModel, calibrate, crop_loss, forget_calibration
-from fieldloop.workloads.agriculture.practising import practise
-from fieldloop.workloads.agriculture.training_world import TrainingWorld
+from fieldloop.workloads.agriculture.network.model import CropModel, calibrate, crop_loss, forget_calibration
+from fieldloop.workloads.agriculture.pretraining.practising import practise
+from fieldloop.workloads.agriculture.pretraining.training_world import TrainingWorld
 
 
 class AgricultureInCloud:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from fieldedge.contract import Record
 from fieldedge.workloads.agriculture.decision import Predict, Recommendation, recommend_from_state
 from fieldedge.workloads.agriculture.features import INDEX, Array, Forecast, scale, with_actions
-from fieldloop.workloads.agriculture.policy_search import habit_kg_ha, profits_usd_ha
-from fieldloop.workloads.agriculture.training_world import Drawn, TrainingWorld
-from fieldloop.workloads.agriculture.what_if import Decide, Floats, Rows, live
+from fieldloop.workloads.agriculture.pretraining.policy_search import habit_kg_ha, profits_usd_ha
+from fieldloop.workloads.agriculture.pretraining.training_world import Drawn, TrainingWorld
+from fieldloop.workloads.agriculture.pretraining.what_if import Decide, Floats, Rows, live
 
 _PLANTING = date(2001, 4, 20)
 _GRAIN_PRICE_USD_T = 180.0  # rows hold prices in grain; a middle price makes them money

@@ -21,11 +21,11 @@ from fieldedge.workloads.agriculture.decision import (
     largest_dose_kg_ha,
 )
 from fieldedge.workloads.agriculture.features import INDEX
-from fieldloop.settings import FloorParams
+from fieldloop.core.settings import FloorParams
 from fieldloop.workloads.agriculture.advice import closed_loop_profits_usd_ha
-from fieldloop.workloads.agriculture.policy_search import habit_kg_ha, profits_usd_ha
-from fieldloop.workloads.agriculture.training_world import Drawn, TrainingWorld
-from fieldloop.workloads.agriculture.what_if import Decide, Floats, Rows, live
+from fieldloop.workloads.agriculture.pretraining.policy_search import habit_kg_ha, profits_usd_ha
+from fieldloop.workloads.agriculture.pretraining.training_world import Drawn, TrainingWorld
+from fieldloop.workloads.agriculture.pretraining.what_if import Decide, Floats, Rows, live
 
 STAGE_ENDS_DAP = (25.0, 54.0, 107.0)  # maize: 10 % cover, full cover, senescence
 START_FRACTIONS = (0.95, 0.55, 0.60, 0.80)  # params.yaml's own practice

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldedge.config import Site
-from fieldedge.samples import Flag, FlaggedSample, Sample
+from fieldedge.contract.samples import Flag, FlaggedSample, Sample
+from fieldedge.device.config import Site
 from fieldedge.workloads.agriculture.channels import CHANNELS
 from fieldedge.workloads.agriculture.days import DaySummary, summarise_day
 from fieldedge.workloads.agriculture.evapotranspiration import hargreaves_mm, penman_monteith_mm

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from fieldedge.config import Site
 from fieldedge.contract import Contract, Record
-from fieldedge.samples import FlaggedSample
+from fieldedge.contract.samples import FlaggedSample
+from fieldedge.device.config import Site
 from fieldedge.workloads.agriculture import agronomy, days, decision, features, probes, tables, upgrades
 from fieldedge.workloads.agriculture.channels import CHANNELS
 from fieldedge.workloads.agriculture.days import DaySummary

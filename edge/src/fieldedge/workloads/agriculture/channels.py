@@ -5,7 +5,7 @@ for what no air or soil can do, not for what is unusual. A front cools by 8 K in
 near the surface wets by 0.2 m3/m3 within the hour.
 """
 
-from fieldedge.samples import Channel
+from fieldedge.contract.samples import Channel
 from fieldedge.workloads.agriculture.tables import PROBE_DEPTHS_CM
 
 PROBE_CHANNELS = tuple(f"vwc_{depth}cm_m3_m3" for depth in PROBE_DEPTHS_CM)

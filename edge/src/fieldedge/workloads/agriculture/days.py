@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from fieldedge.config import Site
 from fieldedge.contract import Record
-from fieldedge.errors import DataError
-from fieldedge.samples import FlaggedSample, day_of
+from fieldedge.contract.samples import FlaggedSample, day_of
+from fieldedge.device.config import Site
+from fieldedge.system.errors import DataError
 from fieldedge.workloads.agriculture.channels import CHANNELS, PROBE_CHANNELS
 from fieldedge.workloads.agriculture.evapotranspiration import hargreaves_mm, penman_monteith_mm
 from fieldedge.workloads.agriculture.tables import READINGS, record_id

@@ -1,0 +1,355 @@
+"""From a logger's own fields and units to a workload's channels, by the table `[source.fields]` of device.toml.
+
+    [source.fields]
+    air_temperature_c = { field = "AirTC_Avg", unit = "degF" }
+    rain_mm = "Rain_mm_Tot"
+    time = { field = "TIMESTAMP", format = "%m/%d/%y %H:%M", utc_offset_h = -6 }
+
+Without any channel in it, the fields that are named like channels are those. Where no unit is named, the one that the
+logger states counts, and where it states none, the channel's own; one that is not in `UNITS` is asked for. A value that
+is no number is missing; nothing is ever guessed. A field that is not there says nothing of its channel. Whether a value
+can be true is `quality.py`'s.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from fieldedge.acquisition.formats.raw import RawSample, RawValue
+from fieldedge.contract.samples import Channel, Sample
+from fieldedge.instants import instant_utc
+from fieldedge.system.errors import ConfigError, DataError
+
+FIRST_YEAR, LAST_YEAR = 1950, 2100
+MAX_UTC_OFFSET_H = 14.0
+MAX_TIME_CHARACTERS = 64
+EPOCH_S, EPOCH_MS = "epoch_s", "epoch_ms"
+
+_TIME = "time"
+_DECIMALS = 6  # of a converted value: more than any sensor has
+_SHOWN_NAMES = 12
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
+_LIKELY_EPOCH_S = (3e8, 5e9)  # 1979 to 2128; a thousand times that can only be milliseconds
+
+
+class Unit(NamedTuple):
+    """A unit of a quantity: value * scale + offset is in the quantity's base unit."""
+
+    quantity: str
+    scale: float
+    offset: float = 0.0
+
+
+UNITS: dict[str, Unit] = {
+    "degC": Unit("temperature", 1.0),
+    "degF": Unit("temperature", 5.0 / 9.0, -160.0 / 9.0),
+    "K": Unit("temperature", 1.0, -273.15),
+    "1": Unit("ratio", 1.0),
+    "fraction": Unit("ratio", 1.0),
+    "%": Unit("ratio", 0.01),
+    "m3/m3": Unit("ratio", 1.0),
+    "cm3/cm3": Unit("ratio", 1.0),
+    "mm": Unit("depth of water", 1.0),
+    "cm": Unit("depth of water", 10.0),
+    "in": Unit("depth of water", 25.4),
+    "L/m2": Unit("depth of water", 1.0),
+    "m/s": Unit("speed", 1.0),
+    "km/h": Unit("speed", 1.0 / 3.6),
+    "mph": Unit("speed", 0.44704),
+    "kn": Unit("speed", 1852.0 / 3600.0),
+    "W/m2": Unit("irradiance", 1.0),
+    "kW/m2": Unit("irradiance", 1000.0),
+    "MJ/m2/h": Unit("irradiance", 1e6 / 3600.0),
+    "MJ/m2/d": Unit("irradiance", 1e6 / 86400.0),
+    "kPa": Unit("pressure", 1.0),
+    "hPa": Unit("pressure", 0.1),
+    "mbar": Unit("pressure", 0.1),
+    "Pa": Unit("pressure", 0.001),
+    "inHg": Unit("pressure", 3.386389),
+}
+
+_SPELLINGS = {
+    "c": "degC", "celsius": "degC", "f": "degF", "fahrenheit": "degF", "kelvin": "K", "percent": "%", "pct": "%",
+    "millimeters": "mm", "inch": "in", "inches": "in", "meters/second": "m/s", "m/sec": "m/s", "kph": "km/h",
+    "kmh": "km/h", "kmph": "km/h", "miles/hour": "mph", "mi/h": "mph", "knots": "kn", "kt": "kn", "watts/m2": "W/m2",
+    "wm-2": "W/m2", "wm2": "W/m2", "mb": "mbar", "millibar": "mbar", "m3m-3": "m3/m3", "%rh": "%", "%vwc": "%",
+}  # fmt: skip
+_BY_SPELLING = {**{name.lower(): name for name in UNITS}, **_SPELLINGS}
+_PLAIN = str.maketrans({"°": "deg", "º": "deg", "²": "2", "³": "3", "⁻": "-", "^": "", "_": "", " ": "", "·": ""})
+
+_Line = tuple[float, float] | None  # slope and intercept; None where nothing is to be done
+
+
+@dataclass(frozen=True)
+class TimeSetting:
+    """Where a sample's time stands and how it is written. Without `format` it is ISO 8601, or seconds since 1970."""
+
+    field: str | None = None
+    format: str | None = None
+    utc_offset_h: float = 0.0
+
+    def read(self, raw: RawSample) -> str:
+        """A sample's time as `instants.py` writes it, to the microsecond; what is finer is cut off.
+
+        Raises:
+            DataError: it is missing or cannot be read.
+        """
+        value = raw.time if self.field is None else raw.fields.get(self.field)
+        if value is None:
+            name = "a time" if self.field is None else f"the field {self.field!r} with its time"
+            raise DataError(f"{raw.where}: the sample has not {name}; it has {_named(raw.fields)}")
+        try:
+            moment = self._moment(value)
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=_zone(self.utc_offset_h))
+            utc = moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise DataError(f"{raw.where}: the time is {_shown(value)}; expected {self._expected()}") from None
+        if not FIRST_YEAR <= utc.year <= LAST_YEAR:
+            raise DataError(f"{raw.where}: the time is {_shown(value)}; is the logger's clock set?")
+        return instant_utc(utc)
+
+    def _moment(self, value: RawValue) -> datetime:
+        if isinstance(value, bool) or value is None or len(str(value)) > MAX_TIME_CHARACTERS:
+            raise ValueError(value)
+        if self.format in (EPOCH_S, EPOCH_MS):
+            return _since_1970(_required(number(value)), is_milliseconds=self.format == EPOCH_MS)
+        if self.format is not None:
+            return _read_by(self.format, str(value).strip())
+        if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
+            return datetime.fromisoformat(value.strip())
+        seconds = _required(number(value))
+        low, high = _LIKELY_EPOCH_S
+        if low <= seconds < high:
+            return _since_1970(seconds, is_milliseconds=False)
+        if low <= seconds / 1000.0 < high:
+            return _since_1970(seconds, is_milliseconds=True)
+        raise ValueError(value)
+
+    def _expected(self) -> str:
+        if self.format is not None:
+            return f"the format {self.format} of [source.fields] time"
+        return (
+            "ISO 8601 like 2026-05-01T12:15:00Z, or seconds since 1970; "
+            'for another one set time = { format = "%m/%d/%y %H:%M" } in [source.fields]'
+        )
+
+
+@dataclass(frozen=True)
+class _Mapped:
+    """Which field is a channel, and how its values become the channel's. `line` counts where `is_unit_set`."""
+
+    channel: Channel
+    field: str
+    is_unit_set: bool = False
+    line: _Line = None
+
+
+@dataclass(frozen=True)
+class Mapper:
+    """Makes samples of what a logger says. It holds nothing but its settings."""
+
+    mapped: tuple[_Mapped, ...]
+    time: TimeSetting
+
+    @classmethod
+    def from_config(
+        cls, fields: Mapping[str, Any], channels: Sequence[Channel], utc_offset_h: float = 0.0, where: str = "fields"
+    ) -> "Mapper":
+        """The mapper of a table `[source.fields]`. `utc_offset_h` is the site's, for times without a zone.
+
+        Raises:
+            ConfigError: a channel or unit is unknown, a unit is of another quantity, or a setting is broken.
+        """
+        by_name = {channel.name: channel for channel in channels}
+        time = _time_setting(fields.get(_TIME, {}), utc_offset_h, f"{where}: time")
+        mapped = tuple(
+            _mapped(by_name, name, setting, where) for name, setting in fields.items() if name != _TIME
+        ) or tuple(_Mapped(channel, channel.name) for channel in channels)
+        return cls(mapped, time)
+
+    def sample(self, raw: RawSample, origin: str) -> Sample:
+        """The sample of what a logger said. `origin` is the source's; a logger's own goes before it.
+
+        Raises:
+            DataError: it has no usable time, or none of the fields that are mapped.
+        """
+        time_utc = self.time.read(raw)
+        values = {mapped.channel.name: _value(raw, mapped) for mapped in self.mapped if mapped.field in raw.fields}
+        if not values:
+            wanted = ", ".join(mapped.field for mapped in self.mapped[:_SHOWN_NAMES])
+            raise DataError(
+                f"{raw.where}: the sample has none of the fields {wanted}; it has {_named(raw.fields)}; "
+                "name the logger's fields in [source.fields]"
+            )
+        return Sample(raw.origin or origin, time_utc, values)
+
+
+def number(value: RawValue) -> float | None:
+    """The finite number that a field holds; None for anything else. Digits are digits, not `1_000` or `nan`."""
+    if isinstance(value, str):
+        text = value.strip()
+        if len(text) > MAX_TIME_CHARACTERS or not _NUMBER.fullmatch(text):
+            return None
+        found = float(text)
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    else:
+        try:
+            found = float(value)
+        except OverflowError:
+            return None
+    return found if math.isfinite(found) else None
+
+
+def _value(raw: RawSample, mapped: _Mapped) -> float | None:
+    found = number(raw.fields[mapped.field])
+    if found is None:
+        return None
+    line = mapped.line
+    if not mapped.is_unit_set and mapped.field in raw.units:
+        line = _stated_line(raw.units[mapped.field], mapped, raw.where)
+    if line is None:
+        return found
+    converted = round(found * line[0] + line[1], _DECIMALS)
+    return converted if math.isfinite(converted) else None
+
+
+def _stated_line(stated: str, mapped: _Mapped, where: str) -> _Line:
+    """How to convert from the unit that the logger states."""
+    name = known_unit(stated)
+    quantity = UNITS[mapped.channel.unit].quantity
+    if name is None or UNITS[name].quantity != quantity:
+        raise DataError(
+            f"{where}: the logger gives {mapped.field!r} in {stated[:20]!r}; expected a {quantity} for "
+            f"{mapped.channel.name}: name its unit in [source.fields] ({_units_of(quantity)}), or another field"
+        )
+    return _line(name, mapped.channel.unit)
+
+
+@lru_cache(maxsize=256)
+def known_unit(text: str) -> str | None:
+    """The unit of `UNITS` that a text means, however it is spelled: `Deg C`, `m³/m³`, `W/m^2`."""
+    if text in UNITS:
+        return text
+    plain = text.translate(_PLAIN).lower()
+    return _BY_SPELLING.get(plain) or _BY_SPELLING.get(plain.replace("degree", "deg").replace("deg", ""))
+
+
+@lru_cache(maxsize=256)
+def _line(unit: str, into: str) -> _Line:
+    """Slope and intercept from one unit into another of the same quantity."""
+    one, other = UNITS[unit], UNITS[into]
+    slope, intercept = one.scale / other.scale, (one.offset - other.offset) / other.scale
+    return None if (slope, intercept) == (1.0, 0.0) else (slope, intercept)
+
+
+def _units_of(quantity: str) -> str:
+    return ", ".join(name for name, unit in UNITS.items() if unit.quantity == quantity)
+
+
+def _mapped(channels: Mapping[str, Channel], name: str, setting: Any, where: str) -> _Mapped:
+    channel = channels.get(name)
+    if channel is None:
+        raise ConfigError(f"{where}: {name} is not a channel; expected time or one of {', '.join(channels)}")
+    if isinstance(setting, str):
+        setting = {"field": setting}
+    if not isinstance(setting, Mapping) or not setting.keys() <= {"field", "unit"}:
+        raise ConfigError(
+            f'{where}: {name} is {_shown(setting)}; expected the logger\'s field like "AirTC_Avg", '
+            'or { field = "AirTC_Avg", unit = "degF" }'
+        )
+    field = setting.get("field", name)
+    if not isinstance(field, str) or not field:
+        raise ConfigError(f"{where}: {name}.field is {_shown(field)}; expected the name of the logger's field")
+    unit = setting.get("unit")
+    if unit is None:
+        return _Mapped(channel, field)
+    quantity = UNITS[channel.unit].quantity
+    known = known_unit(unit) if isinstance(unit, str) else None
+    if known is None or UNITS[known].quantity != quantity:
+        raise ConfigError(f"{where}: {name}.unit is {_shown(unit)}; expected a {quantity}: {_units_of(quantity)}")
+    return _Mapped(channel, field, True, _line(known, channel.unit))
+
+
+def _time_setting(setting: Any, utc_offset_h: float, where: str) -> TimeSetting:
+    if isinstance(setting, str):
+        setting = {"field": setting}
+    if not isinstance(setting, Mapping) or not setting.keys() <= {"field", "format", "utc_offset_h"}:
+        raise ConfigError(
+            f"{where} is {_shown(setting)}; expected the field that holds it, or "
+            '{ field = "TIMESTAMP", format = "%m/%d/%y %H:%M", utc_offset_h = -6 }, each of them optional'
+        )
+    field, format_ = setting.get("field"), setting.get("format")
+    if field is not None and (not isinstance(field, str) or not field):
+        raise ConfigError(f"{where}.field is {_shown(field)}; expected the name of the logger's field")
+    if format_ is not None and not _can_read(format_):
+        raise ConfigError(
+            f"{where}.format is {_shown(format_)}; expected {EPOCH_S}, {EPOCH_MS}, "
+            "or a date and time like %m/%d/%y %H:%M, with %p where hours are %I"
+        )
+    offset = setting.get("utc_offset_h", utc_offset_h)
+    if isinstance(offset, bool) or not isinstance(offset, int | float) or not abs(offset) <= MAX_UTC_OFFSET_H:
+        raise ConfigError(f"{where}.utc_offset_h is {_shown(offset)}; expected hours between -14 and 14")
+    return TimeSetting(field, format_, float(offset))
+
+
+def _can_read(format_: Any) -> bool:
+    """Whether what a format writes of a date can be read again by it."""
+    if format_ in (EPOCH_S, EPOCH_MS):
+        return True
+    if not isinstance(format_, str) or len(format_) > MAX_TIME_CHARACTERS:
+        return False
+    moment = datetime(2026, 11, 28, 17, 45, 39, tzinfo=UTC)
+    try:
+        seen = datetime.strptime(moment.strftime(format_), format_)
+    except (ValueError, re.error):
+        return False
+    names_hours = any(directive in format_ for directive in ("%H", "%I", "%T", "%R", "%r", "%c", "%X"))
+    return seen.date() == moment.date() and (seen.hour == moment.hour or not names_hours)
+
+
+def _read_by(format_: str, text: str) -> datetime:
+    """A time by its format. Loggers leave a fraction out where it is zero, so seconds may have one or not."""
+    try:
+        return datetime.strptime(text, format_)
+    except ValueError:
+        other = _with_or_without_fraction(format_)
+        if other == format_:
+            raise
+        return datetime.strptime(text, other)
+
+
+@lru_cache(maxsize=64)
+def _with_or_without_fraction(format_: str) -> str:
+    if "%f" in format_:
+        return format_.replace("%S.%f", "%S")
+    return format_.replace("%S", "%S.%f")
+
+
+def _since_1970(count: float, *, is_milliseconds: bool) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=count / 1000.0 if is_milliseconds else count)
+
+
+@lru_cache(maxsize=64)
+def _zone(utc_offset_h: float) -> timezone:
+    return timezone(timedelta(hours=utc_offset_h))
+
+
+def _required(value: float | None) -> float:
+    if value is None:
+        raise ValueError("no number")
+    return value
+
+
+def _named(fields: Mapping[str, RawValue]) -> str:
+    shown = ", ".join(ascii(name[:40])[1:-1] for name in list(fields)[:_SHOWN_NAMES])
+    return f"{shown}, ..." if len(fields) > _SHOWN_NAMES else shown or "no fields"
+
+
+def _shown(value: object) -> str:
+    return f"{value!r:.80}"

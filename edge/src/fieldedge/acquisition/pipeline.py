@@ -1,0 +1,323 @@
+"""The door by which readings come in: from a source through its logger's format, its mapping and quality control, into
+the store.
+
+A batch is one transaction: its samples with their flags, the earlier samples whose flags changed, and what could not be
+taken, with the reason. Only then is the source told that it is done, so that a crash at any point brings the batch
+again, and the store knows it. Nothing is dropped: what is neither a sample nor a message is a reject. A call takes a
+bounded amount, so that a flood of one source holds up no other. When a source is asked, and what happens when it
+fails, is for the service.
+"""
+
+import json
+import logging
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Self
+
+from fieldedge.acquisition.formats import FORMATS, LoggerFormat, Message, Parsed, RawSample, Unreadable
+from fieldedge.acquisition.mapping import Mapper
+from fieldedge.acquisition.quality import Judgement, Span, judge, spans
+from fieldedge.acquisition.sources import Delivery, Source, open_source
+from fieldedge.contract.samples import Channel, FlaggedSample, Sample, day_of
+from fieldedge.device.config import DeviceConfig, DeviceDirectory
+from fieldedge.instants import in_order, instant_utc
+from fieldedge.storage.store import Store
+from fieldedge.system.clock import Clock, parse_utc, system_time
+from fieldedge.system.errors import DataError, TransientError
+
+BATCH_BYTES = 262_144  # about 3,000 samples: enough to make the disk's waiting small, and not felt in memory
+TAKE_BYTES = 524_288  # at once: a second or two of a small computer's time
+MAX_AHEAD = timedelta(days=1)
+MAX_AGE = timedelta(days=400)
+MAX_REJECT_CHARACTERS = 100_000
+
+CONTEXT_SAMPLES = 700  # a quarter of an hour apart they reach as far back as any check
+CONTEXT_STEP = timedelta(hours=1)  # beyond them one of each hour will do
+MAX_LATER_SAMPLES = 5_000
+
+HandleLine = Callable[[str, str], object]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What came in. `days` are those that its samples are of; `has_more` says that the source had not been emptied."""
+
+    samples: int = 0
+    repeated: int = 0
+    conflicting: int = 0
+    rejected: int = 0
+    messages: int = 0
+    days: frozenset[str] = frozenset()
+    has_more: bool = False
+
+    def __add__(self, other: "Taken") -> "Taken":
+        return Taken(
+            self.samples + other.samples,
+            self.repeated + other.repeated,
+            self.conflicting + other.conflicting,
+            self.rejected + other.rejected,
+            self.messages + other.messages,
+            self.days | other.days,
+            other.has_more,
+        )
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One source, and how its bytes are read."""
+
+    source: Source
+    logger_format: LoggerFormat
+    mapper: Mapper
+
+
+@dataclass
+class _Batch:
+    """What some deliveries hold, before it is stored."""
+
+    samples: list[tuple[Sample, RawSample]] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    rejects: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def reject(self, where: str, reason: str, body: str) -> None:
+        self.rejects.append((_storable(where), _storable(reason), _storable(body[:MAX_REJECT_CHARACTERS])))
+
+
+class Door:
+    """The sources of one device, and the store that they come into.
+
+    `handle_line(line, where)` gets each message for the agent; what it is given is stored when it returns.
+    """
+
+    def __init__(
+        self,
+        gates: Sequence[Gate],
+        store: Store,
+        channels: Sequence[Channel],
+        handle_line: HandleLine,
+        clock: Clock,
+    ) -> None:
+        self._gates = {gate.source.name: gate for gate in gates}
+        self._store = store
+        self._channels = channels
+        self._handle_line = handle_line
+        self._clock = clock
+        self._untold: dict[str, Taken] = {}
+
+    @classmethod
+    def open(
+        cls,
+        config: DeviceConfig,
+        directory: DeviceDirectory,
+        store: Store,
+        channels: Sequence[Channel],
+        handle_line: HandleLine,
+        clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = system_time,
+    ) -> Self:
+        """The door with the sources of `device.toml`.
+
+        Raises:
+            ConfigError: a source's settings or fields are missing, broken or unknown.
+        """
+        door = cls([], store, channels, handle_line, clock)
+        utc_offset_h = 0.0 if config.site is None else config.site.utc_offset_h
+        mappers = {
+            source.name: Mapper.from_config(
+                source.fields,
+                channels,
+                utc_offset_h,
+                f"{directory.settings}, [[source]] {source.name}, [source.fields]",
+            )
+            for source in config.sources
+        }
+        for source in config.sources:
+            opened = open_source(
+                source, directory, config.device_id, door._teller(source.name), monotonic=monotonic, now=now
+            )
+            door._gates[source.name] = Gate(opened, FORMATS[source.format], mappers[source.name])
+        return door
+
+    @property
+    def sources(self) -> Mapping[str, Source]:
+        """The sources by name."""
+        return {name: gate.source for name, gate in self._gates.items()}
+
+    def use(self, store: Store, handle_line: HandleLine) -> None:
+        """Go on with another store, such as one that was mended. What was not done comes again and goes there."""
+        self._store, self._handle_line = store, handle_line
+
+    def take(self, name: str, now: datetime, limit_bytes: int = TAKE_BYTES) -> Taken:
+        """Take in what a source has, in batches, about `limit_bytes` at most. `now` is the device's time.
+
+        Raises:
+            StoreBusy, StoreFailed: the store cannot be written. What was not stored comes again.
+            OSError: the source failed.
+        """
+        gate, taken, left_bytes = self._gates[name], self._untold.pop(name, Taken()), limit_bytes
+        try:
+            while left_bytes > 0:
+                deliveries = gate.source.poll(min(BATCH_BYTES, left_bytes))
+                if not deliveries:
+                    return taken + Taken()
+                taken += self._take_batch(gate, deliveries, now)
+                left_bytes -= sum(len(delivery.payload) for delivery in deliveries)
+        except BaseException:
+            self._untold[name] = taken  # it is stored: the next call tells of it
+            raise
+        return taken
+
+    def close(self) -> None:
+        """Let go of every source. What is not done comes again."""
+        for gate in self._gates.values():
+            gate.source.close()
+
+    def _take_batch(self, gate: Gate, deliveries: Sequence[Delivery], now: datetime) -> Taken:
+        batch = _Batch()
+        for delivery in deliveries:
+            self._read(gate, delivery, batch)
+        samples = self._plausible(batch, now)
+        judgement = self._judged(samples)
+        counts = self._store.add_samples(judgement.samples, judgement.amended, batch.rejects)
+        for message in batch.messages:
+            self._handle_line(message.line, message.where)
+        for delivery in deliveries:
+            delivery.done()
+        return Taken(
+            counts.new,
+            counts.repeated,
+            counts.conflicting,
+            len(batch.rejects),
+            len(batch.messages),
+            frozenset(day_of(one.sample.time_utc) for one in (*judgement.samples, *judgement.amended)),
+            has_more=True,
+        )
+
+    def _read(self, gate: Gate, delivery: Delivery, batch: _Batch) -> None:
+        """Sort what a delivery holds into samples, messages and rejects. Nothing that it holds raises."""
+        if delivery.fault is not None:
+            batch.reject(f"{delivery.where}, line {delivery.first_line}", delivery.fault, _text(delivery.payload))
+            return
+        try:
+            for parsed in gate.logger_format.parse(delivery.payload, delivery.where, delivery.first_line):
+                self._sort(gate, delivery, parsed, batch)
+        except Exception as error:  # noqa: BLE001  (the loop's edge: one payload never stops a source)
+            _log.exception("rejected %s", delivery.where)
+            reason = f"this fieldedge cannot handle it ({error!r}); report it with the device's log"
+            batch.reject(delivery.where, reason, _text(delivery.payload))
+
+    def _sort(self, gate: Gate, delivery: Delivery, parsed: Parsed, batch: _Batch) -> None:
+        if isinstance(parsed, Unreadable):
+            batch.reject(parsed.where, parsed.reason, parsed.text)
+        elif isinstance(parsed, Message):
+            batch.messages.append(parsed)
+        else:
+            try:
+                batch.samples.append((gate.mapper.sample(parsed, delivery.origin), parsed))
+            except DataError as error:
+                batch.reject(parsed.where, str(error), _body(parsed))
+
+    def _plausible(self, batch: _Batch, now: datetime) -> list[Sample]:
+        """The samples whose time can be true; the others become rejects. The clock hears of the newest."""
+        if not batch.samples:
+            return []
+        before = self._clock.now()
+        self._clock.witness(parse_utc(max((sample.time_utc for sample, _ in batch.samples), key=in_order)))
+        now += self._clock.now() - before  # a clock that nobody had set may just have been
+        first, last = in_order(instant_utc(now - MAX_AGE)), in_order(instant_utc(now + MAX_AHEAD))
+        newest: dict[str, str | None] = {}
+        plausible = []
+        for told, raw in batch.samples:
+            sample = self._store.as_stored(told)
+            time_ = in_order(sample.time_utc)
+            is_implausible = time_ < first or (time_ > last and not self._follows(sample, newest))
+            if is_implausible and not self._is_stored(sample):
+                batch.reject(raw.where, _time_fault(sample, now), _body(raw))
+                continue
+            plausible.append(sample)
+            newest[sample.origin] = max(newest.get(sample.origin) or "", sample.time_utc, key=in_order)
+        return plausible
+
+    def _is_stored(self, sample: Sample) -> bool:
+        """Whether it came before, when its time could be true: a file that is read again is no news."""
+        known = self._store.sample(sample.origin, sample.time_utc)
+        return known is not None and known.sample == sample
+
+    def _follows(self, sample: Sample, newest: dict[str, str | None]) -> bool:
+        """Whether a sample from the future goes on where its logger left off, and it is our clock that may be late.
+
+        A device that was switched off for a winter, without a clock of its own, reads what its loggers kept meanwhile.
+        """
+        if self._clock.is_trusted:
+            return False
+        if newest.get(sample.origin) is None:
+            known = self._store.last_samples(sample.origin, 1)
+            newest[sample.origin] = known[0].sample.time_utc if known else None
+        last = newest[sample.origin]
+        return last is not None and parse_utc(sample.time_utc) <= parse_utc(last) + MAX_AHEAD
+
+    def _judged(self, samples: Sequence[Sample]) -> Judgement:
+        times: dict[str, list[str]] = {}
+        for sample in samples:
+            times.setdefault(sample.origin, []).append(sample.time_utc)
+        for of_origin in times.values():
+            of_origin.sort(key=in_order)
+        earlier: list[FlaggedSample] = []
+        for span in spans(samples, self._channels):
+            of_origin = times[span.origin]
+            earlier += self._context(span, of_origin[bisect_left(of_origin, span.first_utc, key=in_order)])
+        return judge(earlier, samples, self._channels)
+
+    def _context(self, span: Span, first: str) -> Iterator[FlaggedSample]:
+        """What is stored around samples from `first` on; of what came before, if it is dense, only one of each hour."""
+        before = self._store.samples(span.first_utc, first, span.origin, -CONTEXT_SAMPLES)
+        if len(before) == CONTEXT_SAMPLES:
+            begin, end = parse_utc(span.first_utc), parse_utc(before[0].sample.time_utc)
+            while begin < end:
+                following = min(begin + CONTEXT_STEP, end)
+                yield from self._store.samples(instant_utc(begin), instant_utc(following), span.origin, 1)
+                begin = following
+        yield from before
+        yield from self._store.samples(first, span.last_utc, span.origin, MAX_LATER_SAMPLES)
+
+    def _teller(self, name: str) -> Callable[[str], None]:
+        """What a source says of itself goes to the log and into the device's events."""
+
+        def tell(text: str) -> None:
+            _log.warning("source %s: %s", name, text)
+            try:
+                self._store.add_event("source", _storable(f"{name}: {text}"))
+            except TransientError as error:
+                _log.warning("an event of source %s could not be kept: %s", name, error)
+
+        return tell
+
+
+def _time_fault(sample: Sample, now: datetime) -> str:
+    days = (parse_utc(sample.time_utc) - now).total_seconds() / 86_400.0
+    if days > 0.0:
+        return f"its time {sample.time_utc} is {days:.1f} days ahead of the device's; is the logger's clock set?"
+    return (
+        f"its time {sample.time_utc} is {-days:.0f} days ago; samples are taken for {MAX_AGE.days} days, "
+        "older ones are of no use to the field"
+    )
+
+
+def _body(raw: RawSample) -> str:
+    """A raw sample as JSON, for people."""
+    return json.dumps({"time": raw.time, **raw.fields}, default=str)
+
+
+def _text(payload: bytes) -> str:
+    return payload[:MAX_REJECT_CHARACTERS].decode(errors="backslashreplace")
+
+
+def _storable(text: str) -> str:
+    """Text that can be stored: half a surrogate pair cannot."""
+    return text.encode(errors="backslashreplace").decode()

@@ -1,0 +1,161 @@
+"""`fieldedge export` and `fieldedge import`: by hand what a link would carry."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fieldedge.commands.answer import answer, is_for_program, say
+from fieldedge.contract import Record
+from fieldedge.device.config import DeviceConfig, DeviceDirectory
+from fieldedge.inference.loading import boot_model, read_device, read_reference
+from fieldedge.storage.store import Store
+from fieldedge.system.clock import Clock, format_utc
+from fieldedge.system.errors import ConfigError, DataError, FieldloopError
+from fieldedge.system.locks import GIVE_WAY_S, exclusive
+from fieldedge.workloads import Workload
+
+MAX_REJECTED_TOLD = 5
+
+
+def add(commands: Any, shared: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("export", parents=[shared], help="put what is worth sending onto a stick")
+    command.add_argument("--to", type=Path, required=True, help="where the stick is mounted")
+    command.set_defaults(command=export)
+    command = commands.add_parser(
+        "import", parents=[shared], help="take acknowledgements and a release from a stick, or messages from a file"
+    )
+    command.add_argument("--from", dest="stick", type=Path, help="where the stick is mounted")
+    command.add_argument("--messages", type=Path, help="JSON lines, as `fieldedge run` reads them")
+    command.set_defaults(command=import_)
+
+
+def export(options: argparse.Namespace, directory: DeviceDirectory) -> None:
+    """Prepare what is due and write all that waits onto the stick. Nothing is freed by it."""
+    from fieldedge.system.keys import load_key
+    from fieldedge.transfer.outbox import Outbox, Packer
+    from fieldedge.transfer.usb import Stick
+    from fieldedge.transfer.usb import export as write
+
+    config, workload = read_device(directory)
+    key, clock, stick = load_key(directory.private_key), Clock(directory.clock_floor), Stick(options.to)
+    stick.check()
+    with exclusive(directory.lock("sync"), GIVE_WAY_S), Store(directory.store, clock.stamp) as store:
+        outbox = Outbox(directory.outbox, store)
+        packer = Packer(config, workload, store, *read_reference(directory, workload))
+        outbox.settle()
+        for season in store.seasons():
+            packer.prepare(outbox, season)
+        exported = write(stick, outbox, config.device_id, key, format_utc(clock.now()))
+        store.add_event("export", f"{_counted(exported.batches, 'batch')} on the stick", {"batches": exported.batches})
+    is_own_disk = stick.is_on_disk_of(directory)
+    if is_for_program(options):
+        answer(options, {**asdict(exported), "is_own_disk": is_own_disk})
+        return
+    say(f"{_counted(exported.batches, 'batch')} ({exported.bytes / 1000.0:.1f} kB) on {exported.folder}")
+    say(f"New on it: {exported.new_batches}. Everything stays here as well, until an acknowledgement comes back.")
+    if is_own_disk:
+        say("This folder is on the device's own disk: is the stick mounted?")
+
+
+def import_(options: argparse.Namespace, directory: DeviceDirectory) -> None:
+    """Take what came by hand. A part that fails does not hold up the others; its error is raised at the end."""
+    if options.stick is None and options.messages is None:
+        raise ConfigError("nothing to take in; name a stick with --from, or a file with --messages")
+    config, workload = read_device(directory)
+    clock = Clock(directory.clock_floor)
+    parts: dict[str, Callable[[], Any]] = {}
+    if options.stick is not None:
+        parts |= _of_stick(options.stick, directory, config, workload, clock)
+    if options.messages is not None:
+        parts["messages"] = lambda: _take_messages(options.messages, directory, config, workload, clock)
+    report: Record = {}
+    errors: list[FieldloopError] = []
+    for name, take in parts.items():
+        try:
+            report[name] = take()
+        except FieldloopError as error:
+            report[name] = {"error": str(error)}
+            errors.append(error)
+    if is_for_program(options):
+        answer(options, report)
+    else:
+        for name, found in report.items():
+            say(_told(name, found))
+    if errors:
+        raise errors[0]
+
+
+def _of_stick(
+    path: Path, directory: DeviceDirectory, config: DeviceConfig, workload: Workload, clock: Clock
+) -> dict[str, Callable[[], Any]]:
+    from fieldedge.transfer.usb import Stick, update_from_stick
+
+    stick = Stick(path)
+    stick.check()
+    if not stick.has_release:
+        raise DataError(
+            f"{path} holds no release: {stick.release} is missing; have it written with `fieldloop ingest-stick`"
+        )
+    return {
+        "acknowledgements": lambda: _take_acknowledgements(stick, directory, config, clock),
+        "release": lambda: asdict(update_from_stick(stick, directory, workload.contract, clock.reading)),
+    }
+
+
+def _take_acknowledgements(stick: Any, directory: DeviceDirectory, config: DeviceConfig, clock: Clock) -> Record:
+    from fieldedge.transfer.outbox import Outbox
+    from fieldedge.transfer.usb import take_acknowledgements
+
+    with exclusive(directory.lock("sync"), GIVE_WAY_S), Store(directory.store, clock.stamp) as store:
+        outbox = Outbox(directory.outbox, store)
+        freed = take_acknowledgements(stick, directory, outbox, config.device_id, clock.reading)
+        if freed:
+            store.add_event("acknowledged", f"{_counted(freed, 'batch')} acknowledged by a stick", {"batches": freed})
+        return {"acknowledged": freed, "waiting": len(store.prepared_batches())}
+
+
+def _take_messages(
+    path: Path, directory: DeviceDirectory, config: DeviceConfig, workload: Workload, clock: Clock
+) -> Record:
+    """Give each line to the agent; a running service follows through the store."""
+    from fieldedge.runtime.agent import Agent
+
+    counts = {"lines": 0, "rejected": 0}
+    rejected: list[Record] = []
+    with Store(directory.store, clock.stamp) as store, _opened(path) as lines:
+        agent = Agent(config, workload, store, boot_model(directory, workload))
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            counts["lines"] += 1
+            said = agent.answer_line(line, f"line {number}")
+            if said is not None and said["kind"] == "rejected":
+                counts["rejected"] += 1
+                rejected.append({"line": number, "where": said["where"], "error": said["error"]})
+    return {**counts, "rejections": rejected[:MAX_REJECTED_TOLD]}
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return path.open(encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}; name a file of JSON lines") from error
+
+
+def _told(name: str, found: Record) -> str:
+    if "error" in found:
+        return f"{name}: failed"
+    if name == "acknowledgements":
+        return f"acknowledgements: {_counted(found['acknowledged'], 'batch')} freed, {found['waiting']} still waiting"
+    if name == "release":
+        what = "installed" if found["changed"] else "was active already"
+        return f"release: {found['version']} ({found['precision']}) {what}, slot {found['slot']}"
+    lines = [f"messages: {found['lines'] - found['rejected']} of {found['lines']} taken"]
+    lines += [f"  line {row['line']}, {row['where']}: {row['error']}" for row in found["rejections"]]
+    return "\n".join(lines)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}es"

@@ -1,0 +1,225 @@
+"""What device and cloud agree on: tables, features, outputs, and one hash over all of it.
+
+The declaration here is the only one. The device checks readings against it, the cloud builds its validation
+suites from it, and the hash is written into every model; a device refuses a model whose hash differs. Records are
+another matter: a contract says how it reads those of its predecessors (`upgrades`), so that what was recorded or
+accepted under a former one stays of use.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from functools import cached_property
+from typing import Any, Literal
+
+from fieldedge.system.errors import DataError
+
+Kind = Literal["float", "int", "str", "date"]
+Record = dict[str, Any]
+# (name of the table, record of a former contract) -> the record as the contract after it has it
+Upgrade = Callable[[str, Record], Record]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table, with its unit and the range that a true value can have.
+
+    `digits` is how many significant digits of a float travel; None: exactly the value that is stored.
+    """
+
+    name: str
+    kind: Kind
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    is_nullable: bool = False
+    choices: tuple[str, ...] = ()
+    about: str = ""
+    digits: int | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the contract. `key` names the columns that identify a row; no two rows share it."""
+
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    about: str = ""
+
+    @cached_property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    def check(self, record: Mapping[str, Any], where: str) -> Record:
+        """The record with exactly this table's columns, or an error that names the first broken one.
+
+        Raises:
+            DataError: a column is missing, of another type, or outside its range.
+        """
+        checked: Record = {}
+        for column in self.columns:
+            checked[column.name] = _checked_value(column, record.get(column.name), f"{where}: {self.name}")
+        return checked
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One model input, in physical units. `minimum` and `maximum` scale it to [-1, 1] for the model."""
+
+    name: str
+    unit: str
+    minimum: float
+    maximum: float
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Output:
+    """One model output, in physical units."""
+
+    name: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Everything that device and cloud must agree on for one workload.
+
+    `upgrades` names the former contracts by hash, oldest first. Each upgrade leads to the contract named after it, the
+    last one to this one: a new contract adds one line at the end and changes none. How former records are read is no
+    part of the hash.
+    """
+
+    workload: str
+    revision: int
+    tables: tuple[Table, ...]
+    features: tuple[Feature, ...]
+    outputs: tuple[Output, ...]
+    constants: Mapping[str, float] = field(default_factory=dict)
+    upgrades: Mapping[str, Upgrade] = field(default_factory=dict)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the declaration, as 64 hex digits. Prose (`about`) does not count."""
+
+        def plain(items: Sequence[Any]) -> list[dict[str, Any]]:
+            return [
+                {k: v for k, v in asdict(item).items() if k != "about" and (k, v) != ("digits", None)} for item in items
+            ]
+
+        declared = {
+            "workload": self.workload,
+            "revision": self.revision,
+            "tables": [{"name": t.name, "key": t.key, "columns": plain(t.columns)} for t in self.tables],
+            "features": plain(self.features),
+            "outputs": plain(self.outputs),
+            "constants": dict(sorted(self.constants.items())),
+        }
+        return hashlib.sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def feature_names(self) -> tuple[str, ...]:
+        return tuple(feature.name for feature in self.features)
+
+    @cached_property
+    def output_names(self) -> tuple[str, ...]:
+        return tuple(output.name for output in self.outputs)
+
+    def table(self, name: str) -> Table:
+        """The table of that name.
+
+        Raises:
+            DataError: the contract has no such table.
+        """
+        for table in self.tables:
+            if table.name == name:
+                return table
+        known = ", ".join(table.name for table in self.tables)
+        raise DataError(f"the contract of {self.workload} has no table {name!r}; it has {known}")
+
+    def reads(self, contract_hash: str) -> bool:
+        """Whether records of that contract can be read: it is this one, or a former one with an upgrade."""
+        return contract_hash == self.hash or contract_hash in self.upgrades
+
+    def current(self, table_name: str, record: Record) -> Record:
+        """A record that a device stored, under this contract or a former one, as this one has it.
+
+        A store does not say of which contract a record is; its columns do. What lacks one is read by the latest upgrade
+        that fills it.
+        """
+        names = self.table(table_name).column_names
+        if all(name in record for name in names):
+            return record
+        for contract_hash in reversed(list(self.upgrades)):
+            try:
+                upgraded = self.upgraded(contract_hash, table_name, record)
+            except DataError:
+                continue  # it lacks more than that contract did
+            if all(name in upgraded for name in names):
+                return upgraded
+        return record
+
+    def upgraded(self, contract_hash: str, table_name: str, record: Mapping[str, Any]) -> Record:
+        """A record of the contract of that hash as this one has it; the one given stays as it is.
+
+        What is upgraded is not checked: a former record may be as wrong as one of today.
+
+        Raises:
+            DataError: the contract is not known here, or the record is not of the shape that its upgrade expects.
+        """
+        if not self.reads(contract_hash):
+            raise DataError(
+                f"the contract {contract_hash[:12]}… is none that {self.workload} {self.hash[:12]}… reads: it is newer "
+                "or of another workload; install the version of Fieldloop that wrote it, or a later one"
+            )
+        upgraded = dict(record)
+        former = list(self.upgrades)
+        for step in former[former.index(contract_hash) :] if contract_hash != self.hash else []:
+            try:
+                upgraded = dict(self.upgrades[step](table_name, dict(upgraded)))
+            except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+                raise DataError(
+                    f"{table_name}: a record of the contract {contract_hash[:12]}… cannot be read by the upgrade of "
+                    f"{step[:12]}…: {error!r}"
+                ) from error
+        return upgraded
+
+
+def _checked_value(column: Column, value: Any, where: str) -> Any:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        if column.is_nullable:
+            return None
+        raise DataError(f"{where}: {column.name} is missing; expected {_expected(column)}")
+    if column.kind in ("float", "int"):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise DataError(f"{where}: {column.name} is {value!r}; expected {_expected(column)}")
+        if not math.isfinite(value):
+            raise DataError(f"{where}: {column.name} is {value!r}; expected {_expected(column)}")
+        if column.kind == "int" and value != int(value):
+            raise DataError(f"{where}: {column.name} is {value!r}; expected a whole number")
+        low, high = column.minimum, column.maximum
+        if (low is not None and value < low) or (high is not None and value > high):
+            raise DataError(f"{where}: {column.name} is {value!r}; expected {_expected(column)}")
+        return int(value) if column.kind == "int" else float(value)
+    if not isinstance(value, str):
+        raise DataError(f"{where}: {column.name} is {value!r}; expected {_expected(column)}")
+    if column.kind == "date":
+        try:
+            if date.fromisoformat(value).isoformat() != value:
+                raise ValueError(value)
+        except ValueError:
+            raise DataError(f"{where}: {column.name} is {value!r}; expected a date like 2006-05-01") from None
+    if column.choices and value not in column.choices:
+        raise DataError(f"{where}: {column.name} is {value!r}; expected one of {', '.join(column.choices)}")
+    return value
+
+
+def _expected(column: Column) -> str:
+    unit = f" {column.unit}" if column.unit else ""
+    if column.minimum is not None and column.maximum is not None:
+        return f"{column.kind} between {column.minimum:g} and {column.maximum:g}{unit}"
+    return f"{column.kind}{unit}"

@@ -1,0 +1,1 @@
+"""One device: its directory and its settings."""

@@ -1,0 +1,1 @@
+"""Whether a device is sound and how fast it is."""

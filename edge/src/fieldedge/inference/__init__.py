@@ -1,0 +1,1 @@
+"""The model on the device: its bundle and slots, its trial, its answers, and how far it may be asked."""

@@ -1,0 +1,153 @@
+"""What a process of the device starts from: its settings, its workload, and the model that is fit to run.
+
+A damaged slot never stops the device, nor does a model that fails its self-test: the former model stands in, and
+without one the agronomic rule decides.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from fieldedge.device.config import DeviceConfig, DeviceDirectory, read_config
+from fieldedge.inference.bundles import (
+    GOLDEN,
+    MANIFEST,
+    REFERENCE,
+    Reference,
+    parse_golden,
+    parse_manifest,
+    parse_reference,
+)
+from fieldedge.inference.model import Model
+from fieldedge.inference.slots import Installed, Slots
+from fieldedge.inference.trial import Trials, try_model
+from fieldedge.system.errors import ConfigError, ReleaseError, TrialUnfinished
+from fieldedge.workloads import WORKLOADS, Workload
+
+NO_MODEL = "none"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Booted:
+    """A verified model that is loaded, and what is known of it. `reference` is None where it could not be read."""
+
+    installed: Installed
+    model: Model
+    reference: Reference | None
+
+
+def read_device(directory: DeviceDirectory) -> tuple[DeviceConfig, Workload]:
+    """The device's settings and its workload.
+
+    Raises:
+        ConfigError: a setting is missing or broken, or this fieldedge does not know the workload.
+    """
+    config = read_config(directory.settings)
+    return config, known_workload(config.workload)
+
+
+def known_workload(name: str) -> Workload:
+    """The workload of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in WORKLOADS:
+        raise ConfigError(f"workload is {name!r}; this fieldedge knows {', '.join(sorted(WORKLOADS))}")
+    return WORKLOADS[name]
+
+
+def boot_model(directory: DeviceDirectory, workload: Workload) -> Booted | None:
+    """The model to run, verified, tried and loaded now; None where the device must do without."""
+    return boot(directory, workload)[0]
+
+
+def boot(directory: DeviceDirectory, workload: Workload) -> tuple[Booted | None, str | None]:
+    """The model to run, and why it is not the active one, where it is another or none.
+
+    A model that never passed a trial under this software is tried first, in a process of its own; each is then loaded
+    and repeats its golden vectors here.
+    """
+    slots = Slots(directory.root)
+    problem = None
+    for installed, data in slots.sound():
+        try:
+            _try_first(slots, installed, workload)
+            model = Model(data, workload.contract)
+            _self_test(model, slots.path(installed.slot), workload)
+        except (ReleaseError, TrialUnfinished) as error:
+            problem = problem or f"model {installed.version} in slot {installed.slot} is not used: {error}"
+            _log.error("the model in slot %s is not used: %s", installed.slot, error)
+            continue
+        return Booted(installed, model, _reference(slots, installed, workload)), problem or _unlike(slots, installed)
+    return None, problem or _unlike(slots, None)
+
+
+def usable(directory: DeviceDirectory, workload: Workload) -> tuple[Installed | None, str | None]:
+    """What `boot` would find, without loading anything: from the files, and from what was found of them before."""
+    slots, trials = Slots(directory.root), Trials(directory.root, workload.contract)
+    problem = None
+    for installed, _ in slots.sound():
+        why = trials.failure(installed.model_sha256)
+        if why is None:
+            return installed, problem or _unlike(slots, installed)
+        problem = problem or f"model {installed.version} in slot {installed.slot} is not used: {why}"
+    return None, problem or _unlike(slots, None)
+
+
+def read_reference(directory: DeviceDirectory, workload: Workload) -> tuple[str, Reference | None]:
+    """The version of the model on the device and the statistics of its training data, if they can be read."""
+    installed, _ = usable(directory, workload)
+    if installed is None:
+        return NO_MODEL, None
+    return installed.version, _reference(Slots(directory.root), installed, workload)
+
+
+def _unlike(slots: Slots, used: Installed | None) -> str | None:
+    """Why another model is used than the one that the pointer names, where that one is damaged."""
+    try:
+        active = slots.active()
+        if active is not None and active != used:
+            slots.verified_model(active)
+    except (ReleaseError, OSError) as error:
+        return str(error)
+    return None
+
+
+def _try_first(slots: Slots, installed: Installed, workload: Workload) -> None:
+    trials = Trials(slots.root, workload.contract)
+    if trials.has_passed(installed.model_sha256):
+        return
+    if (why := trials.failure(installed.model_sha256)) is not None:
+        raise ReleaseError(why)
+    folder = slots.path(installed.slot)
+    if not (folder / GOLDEN).is_file() or not (folder / MANIFEST).is_file():
+        return  # it was installed before bundles were kept whole; only its loading can be tried
+    try:
+        try_model(folder, workload.name)
+    except ReleaseError as error:
+        trials.keep_failed(installed.model_sha256, str(error))
+        raise
+    trials.keep_passed(installed.model_sha256)
+
+
+def _self_test(model: Model, folder: Path, workload: Workload) -> None:
+    """Have the loaded model repeat its golden vectors, if the disk still has them."""
+    try:
+        golden = parse_golden((folder / GOLDEN).read_bytes(), workload.contract)
+        tolerance = parse_manifest((folder / MANIFEST).read_bytes()).golden_tolerance
+    except (OSError, ReleaseError) as error:
+        _log.warning("the golden vectors in %s cannot be repeated: %s", folder, error)
+        return
+    model.self_test(golden, tolerance)
+
+
+def _reference(slots: Slots, installed: Installed, workload: Workload) -> Reference | None:
+    try:
+        data = (slots.path(installed.slot) / REFERENCE).read_bytes()
+        return parse_reference(data, workload.contract)
+    except (OSError, ReleaseError) as error:
+        _log.warning("the reference statistics are not used: %s", error)
+        return None

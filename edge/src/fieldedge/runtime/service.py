@@ -1,0 +1,496 @@
+"""The device as a service: everything it does by itself, until it is told to stop.
+
+Loops of steps. The field's loop takes in samples, closes days, decides, and keeps the store in bounds; it needs no link
+and answers the watchdog. The link sends and updates in a thread each, with a store connection of its own, so that a
+slow gateway never holds up the field, nor an update that hangs the sending. Nothing that a step raises ends a loop, a
+damaged store is mended and the loop goes on. All loops can be stepped by hand with any clock: `serve` only waits.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from fieldedge.acquisition.pipeline import Door, Taken
+from fieldedge.contract import Record
+from fieldedge.device.config import DeviceConfig, DeviceDirectory, LinkConfig, Site
+from fieldedge.inference.loading import Booted, boot, boot_model, read_reference
+from fieldedge.inference.slots import Slots
+from fieldedge.page.server import PageServer, page_server
+from fieldedge.runtime.agent import Agent
+from fieldedge.storage.eviction import make_room
+from fieldedge.storage.recovery.rebuild import open_store
+from fieldedge.storage.store import Store
+from fieldedge.system.clock import Clock, Reading, Stamp, format_utc
+from fieldedge.system.durable import sweep_temporaries
+from fieldedge.system.errors import ConfigError, DataError, FieldloopError, ReleaseError, StoreDamaged
+from fieldedge.system.scheduler import Step, Supervisor
+from fieldedge.system.watchdog import Watchdog
+from fieldedge.workloads import Workload
+from fieldedge.workloads.agriculture.tables import record_id
+
+if TYPE_CHECKING:
+    from fieldedge.system.http import Patience
+
+POLL_S = 1.0
+LOOK_AT_CLOCK_S, PAGE_S, CLOSE_DAYS_S, DECIDE_S, LOOK_FOR_MODEL_S = 1.0, 30.0, 30.0, 20.0, 10.0
+CHECKPOINT_S, MAKE_ROOM_S, CHECK_STORE_S = 60.0, 600.0, 86_400.0
+LATE_SAMPLES_D = 40  # samples that come later than this change no day any more
+APPLIED_WITHIN_D = 7
+CATCH_UP_S = 900.0
+LONGEST_WAIT_S = 1.0
+ROOM_WAIT_S = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class Service:
+    """One device at work. Close it when done.
+
+    Raises:
+        ConfigError: a source's settings are broken, or its field has no site.
+    """
+
+    def __init__(
+        self,
+        directory: DeviceDirectory,
+        config: DeviceConfig,
+        workload: Workload,
+        clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if config.sources and config.site is None:
+            raise ConfigError(
+                f"{directory.settings} has sources but no [site]; add one with latitude_deg and elevation_m"
+            )
+        self._directory, self._config, self._workload = directory, config, workload
+        self._clock, self._monotonic = clock, monotonic
+        self._time = SharedTime(clock, monotonic)
+        self._page: PageServer | None = None
+        self._door: Door | None = None
+        self._decided_on: str | None = None
+        self._active_sha256: str | None = None
+        self._open_days: set[str] = set()
+        self._behind: dict[str, float] = {}
+        self._is_store_lost = False
+        sweep_temporaries(directory.sources)
+        sweep_temporaries(directory.root, directory.clock_floor.name)
+        self.store, mended = open_store(directory.store, clock.stamp)
+        self._start(mended is not None)
+        clock.tell = lambda text: self._note("clock", text)
+        self.field_steps = Supervisor(self._steps(), self._tell)
+        self.link = (
+            None if config.link is None else Link(directory, config, workload, self._time, config.link, monotonic)
+        )
+
+    def close(self) -> None:
+        if self._page is not None:
+            self._page.close()
+        try:
+            self.door.close()
+            self._clock.keep()
+        except (FieldloopError, OSError) as error:
+            _log.warning("%s", error)  # it is known again at the next start
+        finally:
+            self.store.close()
+
+    def step(self) -> None:
+        """Do everything of the field that is due."""
+        self.field_steps.run_due(self._monotonic)
+
+    @property
+    def door(self) -> Door:
+        assert self._door is not None  # noqa: S101 - opened by `_start`
+        return self._door
+
+    def state(self) -> Record:
+        """What the service does and how it fares, for the status page. Safe to ask from another thread."""
+        steps = [*self.field_steps.steps, *([] if self.link is None else self.link.steps)]
+        now_s = self._monotonic()
+        return {
+            "time_utc": format_utc(self._time.now()),
+            "is_time_trusted": self._clock.is_trusted,
+            "clock_note": self._clock.note,
+            "model_version": self.agent.model_version,
+            "steps": [step.state(now_s) for step in steps],
+            "link": None if self.link is None else self.link.state(),
+        }
+
+    # Steps of the field
+
+    def look_at_clock(self) -> None:
+        """Take the time for the other threads, and keep the floor."""
+        self._time.take()
+        self._clock.keep()
+
+    def show_page(self) -> None:
+        """Serve the status page, from now on."""
+        if self._page is None and self._config.page.is_on:
+            time_ = self._time
+            self._page = page_server(self._directory, self._config, time_.now, self.state, time_.stamp).start()
+            _log.info("page at %s", self._page.url)
+
+    def take_samples(self, source: str) -> Taken:
+        """Take in what a source has, and note which days it touched."""
+        taken = self.door.take(source, self._clock.now())
+        self._open_days |= taken.days
+        if not taken.has_more:
+            self._behind.pop(source, None)
+        else:
+            self._behind.setdefault(source, self._monotonic())
+        return taken
+
+    def close_days(self) -> None:
+        """Sum up each finished day whose samples are new."""
+        field = self.agent.field
+        if field is None or self._config.site is None or self._is_catching_up():
+            return
+        today = self._today()
+        for day in sorted(self._open_days):
+            if day >= today:
+                continue
+            if field["planting_date"] <= day:
+                self._close_day(field, day, self._config.site)
+            self._open_days.discard(day)
+
+    def decide(self) -> None:
+        """Make today's recommendation once its time has come."""
+        now = self._clock.now()
+        today, time_of_day = now.date().isoformat(), now.strftime("%H:%M")
+        if time_of_day < self._config.decide.at_utc or self._decided_on == today or self._is_catching_up():
+            return
+        field = self.agent.field
+        if field is None or today < field["planting_date"] or self.store.records(field["season"], "harvests"):
+            return
+        self.close_days()
+        if self._config.decide.is_applied_unless_overridden:
+            self._apply(field, today)
+        record = self.agent.decide(today)
+        self._decided_on = today
+        _log.info("decided date=%s irrigation_mm=%s source=%s", today, record["irrigation_mm"], record["source"])
+
+    def look_for_model(self) -> None:
+        """Decide with the model that is active now, whoever installed it."""
+        try:
+            active = Slots(self._directory.root).active()
+        except ReleaseError as error:
+            _log.error("%s", error)
+            return
+        if active is not None and active.bundle_sha256 != self._active_sha256:
+            booted, problem = boot(self._directory, self._workload)
+            self._use(booted)
+            self._active_sha256 = active.bundle_sha256
+            self.store.add_event("model", _in_use(booted, problem))
+
+    def make_room(self) -> None:
+        """Bring the store within its bounds; what must go then is chosen from before."""
+        make_room(self.store, self._config.store, self._clock.now().date(), choose=self._choose_days)
+
+    def _choose_days(self) -> None:
+        """Put the best of each past season into the outbox, as a sync would."""
+        from fieldedge.system.locks import exclusive
+        from fieldedge.transfer.outbox import Outbox, Packer
+
+        with exclusive(self._directory.lock("sync"), ROOM_WAIT_S):  # a sync that hangs gives way
+            packer = Packer(self._config, self._workload, self.store, *read_reference(self._directory, self._workload))
+            outbox = Outbox(self._directory.outbox, self.store)
+            for season in self.store.seasons()[:-1]:
+                if packer.prepare(outbox, season):
+                    self.store.add_event("chosen", f"days of season {season} were chosen, for lack of room")
+
+    def check_store(self) -> None:
+        self.store.check()
+
+    # How it is done
+
+    def _is_catching_up(self) -> bool:
+        """Whether a source is still being emptied: what it holds may be of yesterday. A flood holds up for a while."""
+        now_s = self._monotonic()
+        return any(now_s - since_s < CATCH_UP_S for since_s in self._behind.values())
+
+    def _steps(self) -> list[Step]:
+        def sampling(name: str) -> Step:
+            return Step(f"source {name}", POLL_S, self._mending(lambda: self.take_samples(name)), last_back_off_s=300.0)
+
+        return [
+            Step("time", LOOK_AT_CLOCK_S, self.look_at_clock),
+            Step("page", PAGE_S, self.show_page, last_back_off_s=300.0),
+            *(sampling(source.name) for source in self._config.sources),
+            Step("days", CLOSE_DAYS_S, self._mending(self.close_days), last_back_off_s=300.0),
+            Step("decision", DECIDE_S, self._mending(self.decide), last_back_off_s=300.0),
+            Step("model", LOOK_FOR_MODEL_S, self._mending(self.look_for_model), last_back_off_s=300.0),
+            Step("checkpoint", CHECKPOINT_S, self._mending(lambda: self.store.checkpoint())),
+            Step("room", MAKE_ROOM_S, self._mending(self.make_room)),
+            Step("store check", CHECK_STORE_S, self._mending(self.check_store), due_s=self._monotonic() + 3600.0),
+        ]
+
+    def _start(self, is_mended: bool) -> None:
+        """Everything that stands on the store."""
+        if is_mended:
+            _log.error("the store was damaged and has been rebuilt: see `fieldedge status`")
+        since = (self._clock.now().date() - timedelta(days=LATE_SAMPLES_D)).isoformat()
+        self._open_days = set(self.store.sample_days(since))
+        self.agent = Agent(self._config, self._workload, self.store, None)
+        self._use(boot_model(self._directory, self._workload))
+        if self._door is None:
+            self._door = Door.open(
+                self._config,
+                self._directory,
+                self.store,
+                self._workload.channels,
+                self.agent.answer_line,
+                self._clock,
+                self._monotonic,
+                self._clock.now,
+            )
+        else:
+            self._door.use(self.store, self.agent.answer_line)
+
+    def _use(self, booted: Booted | None) -> None:
+        self.agent.use_model(booted)
+        self._active_sha256 = None if booted is None else booted.installed.bundle_sha256
+
+    def _mending(self, run: Callable[[], object]) -> Callable[[], None]:
+        """A step that finds the store damaged has it rebuilt, and is repeated with what could be saved."""
+
+        def step() -> None:
+            if self._is_store_lost:
+                self._reopen()
+            try:
+                run()
+            except StoreDamaged as error:
+                _log.error("%s", error)
+                self._is_store_lost = True
+                self.store.close()
+                self._reopen()
+                run()
+
+        return step
+
+    def _reopen(self) -> None:
+        """Mend the store and go on with it. While that fails, every step that needs it tries again."""
+        self.store, mended = open_store(self._directory.store, self._clock.stamp, is_damaged=True)
+        self._is_store_lost = False
+        self._start(mended is not None)
+
+    def _note(self, kind: str, text: str) -> None:
+        """Keep an event, if the store lets us: what it tells of goes on in any case."""
+        if self._is_store_lost:
+            return
+        try:
+            self.store.add_event(kind, text)
+        except FieldloopError as error:
+            _log.warning("%s (and that could not be kept: %s)", text, error)
+
+    def _close_day(self, field: Record, day: str, site: Site) -> None:
+        following = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+        samples = self.store.samples(f"{day}T00:00:00.000001Z", f"{following}T00:00:00.000001Z")  # see `day_of`
+        summary = self._workload.summarise_day(samples, field, day, site)
+        if summary.reading is None:
+            self.store.add_event("day_unusable", f"{day} has no usable reading: {summary.reason}")
+            return
+        identity = summary.reading["record_id"]
+        known = self.store.get(identity)
+        if known is None:
+            self.agent.keep("readings", summary.reading, summary.flags)
+        elif known != summary.reading and day in self.store.flags(field["season"], "readings"):
+            self._correct(summary.reading, day)
+
+    def _correct(self, reading: Record, day: str) -> None:
+        try:
+            self.store.replace("readings", reading, f"samples of {day} came late")
+        except DataError as error:
+            self.store.add_event("late_samples", f"samples of {day} came too late for its reading: {error}")
+
+    def _apply(self, field: Record, today: str) -> None:
+        """What was recommended on the last days is assumed to be done where nobody said otherwise."""
+        season, field_id = field["season"], field["field_id"]
+        first = (date.fromisoformat(today) - timedelta(days=APPLIED_WITHIN_D)).isoformat()
+        known = {operation["date"] for operation in self.store.records(season, "operations")}
+        for advice in self.store.records(season, "recommendations"):
+            day = advice["date"]
+            is_work = advice["irrigation_mm"] > 0.0 or advice["nitrogen_kg_ha"] > 0.0
+            if not first <= day < today or day in known or not is_work:
+                continue
+            self.agent.keep(
+                "operations",
+                {
+                    "record_id": record_id(season, field_id, "operations", day),
+                    "season": season,
+                    "region": field["region"],
+                    "field_id": field_id,
+                    "date": day,
+                    "irrigation_mm": advice["irrigation_mm"],
+                    "nitrogen_kg_ha": advice["nitrogen_kg_ha"],
+                    "source": "recommendation",
+                    "basis": "assumed",
+                },
+            )
+
+    def _today(self) -> str:
+        return self._clock.now().date().isoformat()
+
+    def _tell(self, step: Step, error: str | None) -> None:
+        if error is None:
+            _log.warning("step %s works again", step.name)
+            self._note("step", f"{step.name} works again")
+        elif step.failures == 1:
+            _log.warning("step %s failed: %s", step.name, error)
+            self._note("step", f"{step.name} failed: {error}")
+
+
+class SharedTime:
+    """The device's time for other threads: the clock itself belongs to the field's loop, which looks at it often."""
+
+    def __init__(self, clock: Clock, monotonic: Callable[[], float]) -> None:
+        self._clock, self._monotonic = clock, monotonic
+        self.take()
+
+    def take(self) -> None:
+        """Look at the clock. Only the loop that owns it does."""
+        self._taken = self._clock.reading(), self._monotonic(), self._clock.stamp()
+
+    def now(self) -> datetime:
+        return self.reading().now
+
+    def reading(self) -> Reading:
+        at, at_s, _ = self._taken
+        ran = timedelta(seconds=self._monotonic() - at_s)
+        return replace(at, now=at.now + ran, sure=at.sure + ran)
+
+    def stamp(self) -> Stamp:
+        return replace(self._taken[2], utc=format_utc(self.now()))
+
+
+class Link:
+    """The loop that talks to the gateway: sends what is due, and installs what is new."""
+
+    def __init__(
+        self,
+        directory: DeviceDirectory,
+        config: DeviceConfig,
+        workload: Workload,
+        time_: SharedTime,
+        link: LinkConfig,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._directory, self._config, self._workload = directory, config, workload
+        self._time, self._link, self._monotonic = time_, link, monotonic
+        self._last: dict[str, str] = {}
+        self.steps = (
+            Step("sync", 3600.0 * link.sync_every_h, self.sync),
+            Step("update", 3600.0 * link.update_every_h, self.update),
+        )
+        self.loops = tuple(Supervisor([step], self._tell) for step in self.steps)
+
+    def step(self) -> None:
+        """Do everything of the link that is due, one after the other."""
+        for loop in self.loops:
+            self.run_due(loop)
+
+    def run_due(self, loop: Supervisor) -> None:
+        """Do what is due of one of its loops."""
+        loop.run_due(self._monotonic)
+
+    def state(self) -> Record:
+        return {"gateway": self._link.gateway, **{f"last_{name}_utc": at for name, at in sorted(self._last.items())}}
+
+    def update(self) -> None:
+        from fieldedge.transfer.updates import update
+
+        def tell(doing: str) -> None:
+            self.steps[1].doing = doing
+
+        result = update(
+            self._directory,
+            self._workload.contract,
+            self._link.gateway,
+            self._time.reading,
+            within_s=self._link.update_within_s,
+            patience=self._patience(),
+            tell=tell,
+        )
+        self._done("update", f"release {result.version}" if result.changed else "nothing new")
+
+    def sync(self) -> None:
+        from fieldedge.system.http import Bounds
+        from fieldedge.system.keys import load_key
+        from fieldedge.system.locks import exclusive, is_wanted
+        from fieldedge.transfer.acknowledgements import Acknowledger
+        from fieldedge.transfer.outbox import Outbox, Packer
+        from fieldedge.transfer.uploads import Gateway, sync
+
+        lock = self._directory.lock("sync")
+        bounds, patience = Bounds.within(self._link.sync_within_s, lambda: is_wanted(lock)), self._patience()
+        acknowledger = Acknowledger(self._directory, self._link.gateway, self._time.reading, bounds, patience)
+        key = load_key(self._directory.private_key)
+        gateway = Gateway(self._link.gateway, self._config.device_id, key, acknowledger, bounds, patience)
+        self.steps[0].doing = f"sending to {self._link.gateway}"
+        with exclusive(lock, doing=self.steps[0].doing), Store(self._directory.store, self._time.stamp) as store:
+            packer = Packer(self._config, self._workload, store, *read_reference(self._directory, self._workload))
+            report = sync(store, Outbox(self._directory.outbox, store), packer, gateway)
+        self._done("sync", f"{report['records_acknowledged']} records of season {report['season']} are acknowledged")
+
+    def _patience(self) -> "Patience":
+        from fieldedge.system.http import Patience
+
+        return Patience(min_bytes_per_s=self._link.min_bytes_per_s)
+
+    def _done(self, name: str, what: str) -> None:
+        self._last[name] = format_utc(self._time.now())
+        self._event(f"link_{name}", f"{name}: {what}")
+
+    def _tell(self, step: Step, error: str | None) -> None:
+        if error is not None and step.failures == 1:
+            _log.warning("%s failed: %s", step.name, error)
+            self._event("link", f"{step.name} failed: {error}")
+
+    def _event(self, kind: str, text: str) -> None:
+        try:
+            with Store(self._directory.store, self._time.stamp) as store:
+                store.add_event(kind, text)
+        except FieldloopError as error:
+            _log.warning("%s (and that could not be kept: %s)", text, error)
+
+
+def _in_use(booted: Booted | None, problem: str | None) -> str:
+    """What decides from now on, and why it is not what was installed last."""
+    if booted is None:
+        what = "no model is in use: the agronomic rule decides"
+    else:
+        what = f"model {booted.installed.version} ({booted.installed.precision}) is in use from now on"
+    return what if problem is None else f"{what}; {problem}"
+
+
+def serve(service: Service, stop: threading.Event, watchdog: Watchdog) -> None:
+    """Step all loops until `stop` is set. The watchdog is answered by the field's loop alone.
+
+    Sending and updating have a thread each: one that hangs does not hold up the other.
+    """
+    link = service.link
+    threads = [
+        threading.Thread(target=_link_loop, args=(link, loop, stop), name=loop.steps[0].name, daemon=True)
+        for loop in (() if link is None else link.loops)
+    ]
+    for thread in threads:
+        thread.start()
+    watchdog.ready()
+    try:
+        while not stop.is_set():
+            service.step()
+            watchdog.alive()
+            stop.wait(min(service.field_steps.wait_s(time.monotonic()), LONGEST_WAIT_S))
+    finally:
+        watchdog.stopping()
+        stop.set()
+        for thread in threads:
+            thread.join(timeout=2.5)
+
+
+def _link_loop(link: Link, loop: Supervisor, stop: threading.Event) -> None:
+    while not stop.is_set():
+        link.run_due(loop)
+        stop.wait(min(loop.wait_s(time.monotonic()), LONGEST_WAIT_S))

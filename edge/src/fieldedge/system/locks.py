@@ -1,0 +1,92 @@
+"""One process at a time for a job of the device.
+
+The kernel releases the lock when its holder ends, however it ends, so a killed process leaves nothing to clean up.
+Who waits for a lock holds another one meanwhile, which says so: a holder that only waits for the network looks, and
+gives way.
+"""
+
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from fieldedge.system.errors import StoreBusy
+
+GIVE_WAY_S = 90.0  # for a holder to look around, or to end what cannot be left half done
+_LOOK_EVERY_S = 0.1
+
+
+@contextmanager
+def exclusive(path: Path, wait_s: float = 0.0, doing: str = "") -> Iterator[None]:
+    """Hold the lock file at `path` for the length of the block. Another holder is waited for as long as `wait_s`.
+
+    What the holder is `doing` stands in the file, for `holder`.
+
+    Raises:
+        StoreBusy: another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        if not _taken(file) and not (wait_s > 0.0 and _waited_for(path, file, wait_s)):
+            raise StoreBusy(f"another fieldedge process holds {path}; wait until it has finished, then try again")
+        tell(path, doing)
+        yield
+
+
+def tell(path: Path, doing: str) -> None:
+    """Say in the lock file at `path`, which this process holds, what it is doing from now on."""
+    with suppress(OSError):  # a full disk must not end what is done under the lock
+        path.write_text(doing, encoding="utf-8", errors="backslashreplace")
+
+
+def holder(path: Path) -> tuple[str, float] | None:
+    """What the holder of the lock at `path` is doing, and for how long, s; None where nobody holds it."""
+    if not is_held(path):
+        return None
+    with suppress(OSError):
+        age_s = time.time() - path.stat().st_mtime
+        return path.read_bytes()[:300].decode(errors="backslashreplace"), max(age_s, 0.0)
+    return None
+
+
+def is_wanted(path: Path) -> bool:
+    """Whether a process waits for the lock at `path`. Nothing is created by asking."""
+    return is_held(_wanted(path))
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds this lock now. Nothing is created by asking."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def _waited_for(path: Path, file: IO[str], wait_s: float) -> bool:
+    until_s = time.monotonic() + wait_s
+    with _wanted(path).open("a") as sign:
+        is_signed = False
+        while time.monotonic() < until_s:
+            is_signed = is_signed or _taken(sign)
+            time.sleep(_LOOK_EVERY_S)
+            if _taken(file):
+                return True
+    return False
+
+
+def _wanted(path: Path) -> Path:
+    return path.with_name(f"{path.name}.wanted")
+
+
+def _taken(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,294 @@
+"""Batches that wait for an acknowledgement.
+
+Once a batch is prepared its bytes are fixed: a retry sends the same file, so the gateway knows it again. The file is
+durable before the store says so, and is deleted only after the store says that it was acknowledged; a file that the
+store does not know was never sent. What one batch cannot hold is several; a record that none can hold stays, and is
+told of. What is marked as sent is what was read, by its sequence: a record that was
+corrected meanwhile is read anew. A season's days are selected once, when its outcome is known; outcomes go at
+every occasion.
+"""
+
+import hashlib
+import logging
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldedge.contract import Contract, Record
+from fieldedge.contract.batches import DAY_TABLES, batch_id, check_batch, pack
+from fieldedge.device.config import DeviceConfig
+from fieldedge.inference.bundles import Reference
+from fieldedge.storage.store import Entry, PreparedBatch, Store
+from fieldedge.system.durable import fsync_directory, write_durably
+from fieldedge.system.errors import DataError
+from fieldedge.transfer.selection import DayCandidate, season_seed, select
+from fieldedge.transfer.summary import MEASURED, season_summary
+from fieldedge.workloads import Workload
+
+OUTCOME_TABLES = ("fields", "operations", "harvests")
+ATTEMPTS = 3
+NOT_SENT = "not_sent"
+BUNDLE_NAME_BYTES = 32  # by which two hashes may differ in their compressed size, with a margin
+
+Entries = Mapping[str, Sequence[Entry]]
+
+_log = logging.getLogger(__name__)
+
+
+class Outbox:
+    """The outbox directory together with what the store knows of it."""
+
+    def __init__(self, path: Path, store: Store) -> None:
+        self._path = path
+        self._store = store
+        if not path.is_dir():
+            path.mkdir(parents=True, exist_ok=True)
+            fsync_directory(path.parent)  # a batch is durable only where its directory is
+
+    def settle(self) -> None:
+        """Bring files and store together after whatever happened: nothing lost, nothing left over."""
+        waiting = {batch.batch_id for batch in self._store.prepared_batches()}
+        for file in self._path.iterdir():
+            if file.name.removesuffix(".batch") not in waiting:
+                file.unlink()
+        for identity in sorted(waiting):
+            fault = self._fault(identity)
+            if fault is not None:
+                _log.error("batch %s %s; its records are selected anew", identity[:12], fault)
+                self._store.withdraw(identity)
+                self._file(identity).unlink(missing_ok=True)
+
+    def _fault(self, identity: str) -> str | None:
+        """Why a batch must not be sent: it is damaged, or a former agent made it larger than the gateway takes."""
+        data = self._read(identity)
+        if data is None:
+            return "is damaged on disk"
+        try:
+            check_batch(data)
+        except DataError as error:
+            return f"would never be taken: {error}"
+        return None
+
+    def put(self, data: bytes, season: int, read: Iterable[Entry]) -> set[str]:
+        """Make a batch of what was read durable, then take exactly that out of the next selection.
+
+        Returns:
+            The identities of the records that were corrected meanwhile. Where there are any, nothing was put.
+        """
+        identity = batch_id(data)
+        write_durably(self._file(identity), data)
+        changed = self._store.mark_selected(identity, season, len(data), read)
+        if identity not in {batch.batch_id for batch in self._store.prepared_batches()}:
+            self._file(identity).unlink(missing_ok=True)
+        return changed
+
+    def waiting(self) -> list[tuple[PreparedBatch, bytes]]:
+        """The batches to send, oldest first."""
+        found = [(batch, self._read(batch.batch_id)) for batch in self._store.prepared_batches()]
+        return [(batch, data) for batch, data in found if data is not None]
+
+    def acknowledged(self, identity: str) -> None:
+        """The gateway holds this batch: free it."""
+        self._store.mark_acknowledged(identity)
+        self._file(identity).unlink(missing_ok=True)
+
+    def _file(self, identity: str) -> Path:
+        return self._path / f"{identity}.batch"
+
+    def _read(self, identity: str) -> bytes | None:
+        try:
+            data = self._file(identity).read_bytes()
+        except FileNotFoundError:
+            return None
+        return data if batch_id(data) == identity else None
+
+
+class Packer:
+    """Makes a season's next batch from what the store holds."""
+
+    def __init__(
+        self,
+        config: DeviceConfig,
+        workload: Workload,
+        store: Store,
+        model_version: str,
+        reference: Reference | None,
+    ) -> None:
+        self._config = config
+        self._workload = workload
+        self._contract: Contract = workload.contract
+        self._store = store
+        self._model_version = model_version
+        self._reference = reference
+
+    def prepare(self, outbox: Outbox, season: int) -> bool:
+        """Put what is next of the season into the outbox. False when there is nothing to send.
+
+        What is corrected while it is packed is read again. What is corrected all the time goes with a later batch.
+        """
+        entries = self._due(season)
+        return bool(entries) and self._put(outbox, season, entries, ATTEMPTS)
+
+    def _put(self, outbox: Outbox, season: int, entries: Entries, attempts: int) -> bool:
+        parts, unfit = self._parts(season, entries)
+        if unfit:
+            self._store.add_event(
+                NOT_SENT,
+                f"{len(unfit)} records of season {season} fit into no batch and stay here, such as {unfit[0]}; "
+                "report it with the device's log",
+            )
+        is_put = False
+        for data, part in parts:
+            changed = outbox.put(data, season, _all(part))
+            if not changed:
+                is_put = True
+                continue
+            again = {
+                table: [entry for entry in rows if entry.record["record_id"] not in changed]
+                + (self._among(season, table, changed) if attempts > 1 else [])
+                for table, rows in part.items()
+            }
+            again = {table: rows for table, rows in again.items() if rows}
+            is_put = (bool(again) and self._put(outbox, season, again, attempts - 1)) or is_put
+        return is_put
+
+    def _parts(self, season: int, entries: Entries) -> tuple[list[tuple[bytes, Entries]], list[str]]:
+        """The batches of these records, one nearly always, and why single records fit into none."""
+        try:
+            return [(self._pack(season, entries), entries)], []
+        except DataError as error:
+            if len(rows := _all(entries)) == 1:
+                return [], [f"{rows[0].record['record_id']}: {error}"]
+            self._pack(season, {})  # what is wrong with every batch is no record's fault
+        parts: list[tuple[bytes, Entries]] = []
+        unfit: list[str] = []
+        for half in _halves(entries):
+            found = self._parts(season, half)
+            parts += found[0]
+            unfit += found[1]
+        return parts, unfit
+
+    def _size_bytes(self, season: int, entries: Entries) -> int:
+        """The size of all that these records take to send. Days are chosen once, so they must fit into one batch."""
+        parts, _ = self._parts(season, entries)
+        is_divided = sum(not part.keys().isdisjoint(DAY_TABLES) for _, part in parts) > 1
+        return sys.maxsize if is_divided else sum(len(data) for data, _ in parts)
+
+    def _due(self, season: int) -> dict[str, list[Entry]]:
+        """What is to be sent: all outcomes, the days that are chosen, and what came late of a chosen day."""
+        found = {table: self._store.entries(season, table, "stored") for table in (*OUTCOME_TABLES, *DAY_TABLES)}
+        return _on(self._dates(season, found), found)
+
+    def _among(self, season: int, table: str, identities: Collection[str]) -> list[Entry]:
+        stored = self._store.entries(season, table, "stored")
+        return [entry for entry in stored if entry.record["record_id"] in identities]
+
+    def _dates(self, season: int, found: Entries) -> set[str]:
+        chosen = {
+            record["date"]
+            for table in DAY_TABLES
+            for state in ("selected", "acknowledged")
+            for record in self._store.records(season, table, state)
+        }
+        return chosen or (self._choose_dates(season, found) if self._is_over(season) else set())
+
+    def _is_over(self, season: int) -> bool:
+        """Days teach with their outcome: once the harvest is in, or the field has gone on to a later season."""
+        return bool(self._store.records(season, "harvests")) or season < self._store.seasons()[-1]
+
+    def _choose_dates(self, season: int, found: Entries) -> set[str]:
+        """The days whose batch fits into what is left of the budget.
+
+        Which bundle advised is known by a hash that no two releases share: the size is taken with one of the model's
+        version instead, so that the same readings choose the same days whenever their model was released.
+        """
+        sized = {table: [Entry(row.sequence, _as_sized(row.record)) for row in rows] for table, rows in found.items()}
+        chosen = select(
+            self._candidates({table: [entry.record for entry in found[table]] for table in DAY_TABLES}),
+            self._config.upload_budget_bytes - self._store.bytes_prepared(season) - BUNDLE_NAME_BYTES,
+            self._config.audit_fraction,
+            season_seed(self._config.device_id, season),
+            lambda dates: self._size_bytes(season, _on(dates, sized)),
+        )
+        return {day.date for day in chosen}
+
+    def _candidates(self, days: dict[str, list[Record]]) -> list[DayCandidate]:
+        recommended = {row["date"]: row for row in days["recommendations"]}
+        dates = sorted({row["date"] for rows in days.values() for row in rows})
+        return [self._candidate(date, recommended.get(date)) for date in dates]
+
+    def _candidate(self, date: str, recommendation: Record | None) -> DayCandidate:
+        if recommendation is None:
+            return DayCandidate(date, 0.0, None)
+        low, high = recommendation["yield_p10_t_ha"], recommendation["yield_p90_t_ha"]
+        uncertainty = None if low is None or high is None else high - low
+        return DayCandidate(date, uncertainty, self._position(recommendation))
+
+    def _position(self, recommendation: Record) -> NDArray[np.float64]:
+        """The day's features in standard deviations from the training mean; scaled ones where there is no bundle.
+
+        A feature that hardly varied in training is measured in twentieths of its contract range instead.
+        """
+        row = np.array([recommendation[f"x_{name}"] for name in self._contract.feature_names], np.float32)
+        if self._reference is None:
+            return np.asarray(self._workload.scale(row[np.newaxis])[0], dtype=np.float64)
+        floor = np.array([(f.maximum - f.minimum) / 20.0 for f in self._contract.features])
+        position: NDArray[np.float64] = (row - self._reference.mean) / np.maximum(self._reference.std, floor)
+        return position
+
+    def _pack(self, season: int, entries: Entries) -> bytes:
+        """The batch of these records. Nothing in it was measured about this machine: its size chooses records."""
+        summary = season_summary(self._store, season, self._model_version)
+        header = {
+            "device_id": self._config.device_id,
+            "workload": self._contract.workload,
+            "contract_hash": self._contract.hash,
+            "bundle_version": self._model_version,
+            "season": season,
+            "summary": {name: value for name, value in summary.items() if name not in MEASURED},
+        }
+        tables = {
+            table: [self._contract.current(table, entry.record) for entry in rows] for table, rows in entries.items()
+        }
+        return pack(header, tables, self._contract)
+
+
+def _as_sized(record: Record) -> Record:
+    if not record.get("bundle_sha256"):
+        return record
+    return {**record, "bundle_sha256": hashlib.sha256(str(record["model_version"]).encode()).hexdigest()}
+
+
+def _on(dates: Collection[str], entries: Entries) -> dict[str, list[Entry]]:
+    """All outcomes, and the rows of these days."""
+    wanted = set(dates)
+    kept = {
+        table: [entry for entry in rows if table in OUTCOME_TABLES or entry.record["date"] in wanted]
+        for table, rows in entries.items()
+    }
+    return {table: rows for table, rows in kept.items() if rows}
+
+
+def _halves(entries: Entries) -> tuple[Entries, Entries]:
+    """Outcomes and days where there are both, else one half of the rows and the other."""
+    days = {table: rows for table, rows in entries.items() if table in DAY_TABLES}
+    others = {table: rows for table, rows in entries.items() if table not in DAY_TABLES}
+    if days and others:
+        return others, days
+    rows = [(table, entry) for table, of_table in entries.items() for entry in of_table]
+    middle = len(rows) // 2
+    return _by_table(rows[:middle]), _by_table(rows[middle:])
+
+
+def _by_table(rows: Sequence[tuple[str, Entry]]) -> Entries:
+    found: dict[str, list[Entry]] = {}
+    for table, entry in rows:
+        found.setdefault(table, []).append(entry)
+    return found
+
+
+def _all(entries: Entries) -> list[Entry]:
+    return [entry for rows in entries.values() for entry in rows]

@@ -1,0 +1,273 @@
+"""The device's trust in releases: TUF's client, one clock for all that expires, and where signed files come from.
+
+Metadata expires by the device's own time, not by the system clock. How far time had run at the last good refresh is
+kept as a floor: it moves by confirmed time only, never beyond what the metadata accepted then vouched for, and a
+trusted time mends it. Whatever a mirror holds, signed or not, is refused by a named error. Where the files come from is
+a `Mirror`: the gateway here, a stick in `usb.py`. What is done with a release is `updates.py`'s.
+"""
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    DownloadLengthMismatchError,
+    ExpiredMetadataError,
+    RepositoryError,
+)
+from tuf.api.metadata import Metadata, TargetFile
+from tuf.ngclient import FetcherInterface, Updater
+
+from fieldedge.device.config import DeviceDirectory
+from fieldedge.system.clock import Clock, Reading, format_utc, parse_utc
+from fieldedge.system.durable import sweep_temporaries, write_durably
+from fieldedge.system.errors import ConfigError, LinkError, ReleaseError
+from fieldedge.system.http import Bounds, Patience, exchange
+
+UPDATE_WITHIN_S = 3600.0
+CLOCK_TOLERANCE = timedelta(days=1)
+MAX_TARGET_BYTES = 32_000_000
+_GET_TRIES = 2
+
+ReadClock = Callable[[], Reading | datetime]
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A place that holds a copy of the signed repository. It need not be trusted: everything it says is verified."""
+
+    name: str
+    metadata_url: str
+    targets_url: str
+    fetcher: FetcherInterface
+
+
+@dataclass(frozen=True)
+class GatewayFetcher(FetcherInterface):
+    """Fetches over HTTP within bounds. No redirect is followed, to whatever origin: the address is the whole of it."""
+
+    bounds: Bounds
+    patience: Patience = field(default_factory=Patience)
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        headers = {"User-Agent": "fieldedge", "Accept-Encoding": "identity"}
+        try:
+            with exchange("GET", url, self.patience, self.bounds, headers=headers, tries=_GET_TRIES) as response:
+                if response.status != 200:
+                    raise DownloadHTTPError(_not_there(url, response.status, response.location), response.status)
+                yield from response.chunks
+        except LinkError as error:
+            raise DownloadError(str(error)) from error
+
+
+def gateway_mirror(gateway_url: str, bounds: Bounds | None = None, patience: Patience | None = None) -> Mirror:
+    """The repository as the gateway serves it, read within `bounds`: from now on an hour, unless they say otherwise."""
+    base = gateway_url.rstrip("/")
+    fetcher = GatewayFetcher(bounds or Bounds.within(UPDATE_WITHIN_S), patience or Patience())
+    return Mirror(gateway_url, f"{base}/tuf/metadata/", f"{base}/tuf/targets/", fetcher)
+
+
+def device_clock(directory: DeviceDirectory) -> ReadClock:
+    """The device's own clock, for a command that runs beside the service or without one."""
+    return Clock(directory.clock_floor).reading
+
+
+class Client(Updater):
+    """TUF's client, judging expiry by a time that is given to it: it would ask the system clock. Errors are named."""
+
+    def __init__(self, directory: DeviceDirectory, mirror: Mirror, staging: Path, clock: Reading) -> None:
+        self._mirror_name, self._clock = mirror.name, clock
+        with self._named_errors():
+            super().__init__(
+                str(directory.trust),
+                mirror.metadata_url,
+                str(staging),
+                mirror.targets_url,
+                fetcher=mirror.fetcher,
+                bootstrap=_bootstrap(directory),
+            )
+        if not isinstance(self._trusted_set.reference_time, datetime):
+            raise TypeError("this tuf keeps its reference time elsewhere; install what requirements.lock names")
+        self.judged_at = self._trusted_set.reference_time = judged_at(directory, clock)
+
+    @property
+    def expires(self) -> datetime:
+        """When the timestamp that was accepted expires."""
+        return self._trusted_set.timestamp.expires
+
+    def refresh(self) -> None:
+        with self._named_errors():
+            super().refresh()
+
+    def get_targetinfo(self, target_path: str) -> TargetFile | None:
+        """What the metadata says of a target, or None where it offers none.
+
+        Raises:
+            LinkError: a delegated role cannot be read from the mirror.
+            ReleaseError: it cannot be trusted, or says of the target what no device can use.
+        """
+        with self._named_errors():
+            found = super().get_targetinfo(target_path)
+        if found is not None and "sha256" not in found.hashes:
+            raise ReleaseError(f"the release names {target_path} without its sha256; publish it again")
+        if found is not None and found.length > MAX_TARGET_BYTES:
+            raise ReleaseError(
+                f"{target_path} has {found.length} bytes; at most {MAX_TARGET_BYTES} are taken: release a smaller one"
+            )
+        return found
+
+    def download_target(
+        self, targetinfo: TargetFile, filepath: str | None = None, target_base_url: str | None = None
+    ) -> str:
+        with self._named_errors():
+            return super().download_target(targetinfo, filepath, target_base_url)
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Whatever a mirror says, signed or not, ends here in an error of ours."""
+        name = self._mirror_name
+        try:
+            yield
+        except ExpiredMetadataError as error:
+            by = format_utc(self.judged_at) + ("" if self._clock.is_trusted else ", which no time service confirms")
+            raise ReleaseError(
+                f"the release metadata has expired ({error}) by the device's time {by}; publish again, or set the clock"
+            ) from error
+        except (RepositoryError, DownloadLengthMismatchError) as error:
+            raise ReleaseError(f"the release at {name} cannot be trusted: {error}; the old model stays") from error
+        except DownloadError as error:
+            raise LinkError(f"{_reached(name, error)}; the old model stays, try again later") from error
+        except _MALFORMED as error:
+            said = f"{type(error).__name__}: {str(error)[:200]}"
+            raise ReleaseError(f"the release at {name} cannot be read ({said}); the old model stays") from error
+
+
+@contextmanager
+def refreshed(directory: DeviceDirectory, mirror: Mirror, now: ReadClock) -> Iterator[Client]:
+    """TUF's client with the device's trust refreshed from a mirror; what it downloads is gone after the block.
+
+    The caller holds the lock `update`: two clients may not share the trust.
+
+    Args:
+        now: the device's clock; a bare time is taken at its word, as one that is neither guessed nor trusted.
+
+    Raises:
+        LinkError: the mirror cannot be read; try again later.
+        ReleaseError: what it holds cannot be trusted, or has expired.
+    """
+    _forget_interrupted(directory)
+    _mend_floor(directory)
+    said = now()
+    clock = said if isinstance(said, Reading) else Reading(said, said, is_confirmed=True, is_trusted=False)
+    with _staging(directory.staging) as staging:
+        client = Client(directory, mirror, staging, clock)
+        client.refresh()
+        _keep_floor(directory, clock, min(client.judged_at, client.expires))
+        yield client
+
+
+def judged_at(directory: DeviceDirectory, clock: Reading) -> datetime:
+    """The time by which metadata expires: a trusted one as it is, any other not before the floor."""
+    floor = read_floor(directory)
+    if clock.is_trusted or floor is None or floor <= clock.sure:
+        return clock.now if clock.is_trusted else clock.sure
+    if floor - clock.sure > CLOCK_TOLERANCE:
+        _log.warning(
+            "the clock says %s, but a release was seen at %s: it is judged by that; correct the clock",
+            format_utc(clock.sure),
+            format_utc(floor),
+        )
+    return floor
+
+
+def read_floor(directory: DeviceDirectory) -> datetime | None:
+    """When a release was last found good; None before the first, or where the note is damaged: it is written anew.
+
+    Never later than what was accepted then can vouch for: a former version noted whatever the clock said.
+    """
+    floor, expires = _noted_floor(directory), _accepted_expiry(directory)
+    if floor is None or expires is None:
+        return floor
+    return min(floor, expires - CLOCK_TOLERANCE)
+
+
+def _noted_floor(directory: DeviceDirectory) -> datetime | None:
+    try:
+        return parse_utc(directory.time_floor.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def _accepted_expiry(directory: DeviceDirectory) -> datetime | None:
+    """When the first of the metadata that this device has accepted expires."""
+    found: list[datetime] = []
+    for role in ("root", "timestamp", "snapshot", "targets"):
+        try:
+            found.append(Metadata[Any].from_bytes((directory.trust / f"{role}.json").read_bytes()).signed.expires)
+        except (OSError, RepositoryError, *_MALFORMED):
+            continue
+    return min(found, default=None)
+
+
+def _mend_floor(directory: DeviceDirectory) -> None:
+    """Write down a floor that lies beyond what was accepted as it is read: else later metadata would carry it along."""
+    noted, floor = _noted_floor(directory), read_floor(directory)
+    if noted is not None and floor is not None and floor < noted:
+        write_durably(directory.time_floor, floor.isoformat().encode())
+
+
+def _keep_floor(directory: DeviceDirectory, clock: Reading, seen: datetime) -> None:
+    floor = _noted_floor(directory)
+    if clock.is_trusted or (clock.is_confirmed and (floor is None or seen > floor)):
+        write_durably(directory.time_floor, seen.isoformat().encode())
+
+
+def _bootstrap(directory: DeviceDirectory) -> bytes:
+    try:
+        return directory.bootstrap_root.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{directory.bootstrap_root} is missing; provision the device again: fieldedge init --root root.json"
+        ) from None
+
+
+def _forget_interrupted(directory: DeviceDirectory) -> None:
+    """Remove what an update that was killed had begun to write. TUF's client names its own files `tmp...`."""
+    sweep_temporaries(directory.trust)
+    sweep_temporaries(directory.root, directory.trials.name)
+    for temporary in directory.trust.glob("tmp????????"):
+        temporary.unlink(missing_ok=True)
+
+
+def _not_there(url: str, status: int, location: str | None) -> str:
+    if 300 <= status < 400:
+        to = str(location)[:100]
+        return f"{url} answers {status} and points to {to!r}; redirects are not followed: name the address itself"
+    return f"{url} answers {status}"
+
+
+@contextmanager
+def _staging(path: Path) -> Iterator[Path]:
+    """An empty directory for the download: python-tuf writes targets in place, so never near a slot."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _reached(mirror_name: str, error: Exception) -> str:
+    """What failed, with a cause in any case."""
+    said = str(error) or (str(error.__cause__) if error.__cause__ else "") or type(error).__name__
+    return said if "cannot be reached" in said else f"{mirror_name} cannot be reached: {said}"

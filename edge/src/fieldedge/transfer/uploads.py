@@ -1,0 +1,116 @@
+"""Sending what was selected, until the gateway says that it holds it.
+
+Only an acknowledgement that names the SHA-256 of the bytes sent, and that the gateway signed for this device, frees a
+batch (`acknowledgements.py`). Any other answer keeps it in the outbox, and the next call sends the same bytes again.
+"""
+
+import logging
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import urllib3
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fieldedge.contract import Record
+from fieldedge.contract.batches import batch_id
+from fieldedge.storage.store import Store
+from fieldedge.system.errors import ConfigError, DataError, LinkError
+from fieldedge.system.http import Bounds, Patience, ask, json_value
+from fieldedge.system.keys import sign
+from fieldedge.transfer.acknowledgements import AcknowledgementError, Acknowledger
+from fieldedge.transfer.outbox import Outbox, Packer
+
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 30.0
+SYNC_WITHIN_S = 3600.0
+CREATED, KNOWN = 201, 200
+NOT_ACKNOWLEDGED = "not_acknowledged"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """Where to send, as whom, and who judges what it answers; how long all of it may take, and each batch."""
+
+    url: str
+    device_id: str
+    key: Ed25519PrivateKey
+    acknowledger: Acknowledger
+    bounds: Bounds = field(default_factory=Bounds)
+    patience: Patience = field(default_factory=Patience)
+
+    def post(self, body: bytes) -> None:
+        """Send one batch. Returns only when the gateway has acknowledged exactly these bytes.
+
+        Raises:
+            LinkError: no answer, or not provably the gateway's; try again later.
+            ConfigError: the gateway does not accept this device.
+            DataError: the gateway refuses the batch itself.
+        """
+        status, answer = self._request(body)
+        if status in (CREATED, KNOWN):
+            self.acknowledger.check(answer, self.device_id, batch_id(body))
+        elif status == 401:
+            raise ConfigError(
+                f"{self.url} does not accept {self.device_id} ({_reason(answer)}): register the device's public key"
+            )
+        elif status in (400, 413):
+            raise DataError(f"{self.url} refuses batch {batch_id(body)[:12]} ({_reason(answer)}); it stays here")
+        else:
+            raise LinkError(f"{self.url} answered {status} ({_reason(answer)}); the batch is kept, try again later")
+
+    def _request(self, body: bytes) -> tuple[int, Any]:
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Fieldloop-Device": self.device_id,
+            "Fieldloop-Signature": sign(self.key, body),
+        }
+        timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
+        try:
+            url = f"{self.url.rstrip('/')}/v1/batches"
+            answer = ask("POST", url, timeout, body, headers, self.bounds, self.patience)
+        except LinkError as error:
+            raise LinkError(f"{error}; the batch is kept, try again later") from error
+        return answer.status, json_value(answer.body)
+
+
+def sync(store: Store, outbox: Outbox, packer: Packer, gateway: Gateway) -> Record:
+    """Prepare what is due in every season, send all that waits, and report the latest season.
+
+    A batch that the gateway refuses does not hold up the others; it is reported at the end.
+
+    Raises:
+        LinkError: the link failed; all that is not acknowledged is kept.
+        ConfigError: the gateway does not accept this device.
+        DataError: the gateway refused a batch.
+    """
+    outbox.settle()
+    seasons = store.seasons()
+    for season in seasons:
+        packer.prepare(outbox, season)
+    refused: list[DataError] = []
+    for batch, data in outbox.waiting():
+        try:
+            gateway.post(data)
+        except DataError as error:
+            refused.append(error)
+            continue
+        except AcknowledgementError as error:
+            store.add_event(NOT_ACKNOWLEDGED, str(error), {"batch": batch.batch_id})
+            raise
+        outbox.acknowledged(batch.batch_id)
+        _log.info("acknowledged batch=%s bytes=%d", batch.batch_id[:12], batch.bytes)
+    if refused:
+        raise refused[0]
+    return sync_report(store, seasons[-1] if seasons else None)
+
+
+def sync_report(store: Store, season: int | None) -> Record:
+    """How much of a season was collected, selected and acknowledged, over all calls."""
+    totals = asdict(store.totals(season if season is not None else 0))
+    return {"season": season, **totals}
+
+
+def _reason(answer: Any) -> str:
+    return str(answer.get("error", "no reason given"))[:200] if isinstance(answer, dict) else "not the gateway's answer"

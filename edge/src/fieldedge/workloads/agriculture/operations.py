@@ -1,0 +1,167 @@
+"""What was done on a day: assumed, confirmed, or told otherwise; for the terminal and for the page alike.
+
+What is noted of a day is corrected in its place until it is on its way home; from then on each word is one more record
+of the day, and the last one counts.
+"""
+
+from datetime import date, timedelta
+
+from fieldedge.contract import Contract, Record
+from fieldedge.storage.store import Store
+from fieldedge.system.errors import DataError
+from fieldedge.workloads.agriculture.tables import MAX_SAID_AGAIN, record_id, said_again, said_last
+
+MAX_WHY_CHARACTERS = 300
+MAX_SEASON_DAYS = 400
+
+
+def field_of(store: Store, season: int | None = None) -> Record:
+    """The field of a season; of the latest one that has a field, if none is named.
+
+    Raises:
+        DataError: the device knows no such field.
+    """
+    for known in reversed(store.seasons() if season is None else [season]):
+        fields = store.records(known, "fields")
+        if fields:
+            return fields[-1]
+    if season is None:
+        raise DataError("no field is known yet; describe it first: fieldedge import --messages FILE")
+    known_seasons = ", ".join(str(known) for known in store.seasons()) or "none"
+    raise DataError(f"season {season} is not on this device; it has {known_seasons}")
+
+
+def confirm_day(store: Store, day: str, contract: Contract, today: date) -> tuple[Record, str]:
+    """Store that a day's action was done as it is noted or was recommended; the record, and what became of it.
+
+    Raises:
+        DataError: nothing is noted of that day and nothing was recommended, or it cannot have been done then.
+    """
+    field = field_of(store)
+    check_day(day, field, store.records(field["season"], "harvests"), today)
+    noted = next((row for row in said_last(store.records(field["season"], "operations")) if row["date"] == day), None)
+    said = noted or store.get(record_id(field["season"], field["field_id"], "recommendations", day))
+    if said is None or (noted is None and said["irrigation_mm"] == said["nitrogen_kg_ha"] == 0.0):
+        raise DataError(f"nothing is noted of {day} and nothing was recommended; say what was done: fieldedge override")
+    record = contract.table("operations").check(
+        {
+            **field,
+            "record_id": record_id(field["season"], field["field_id"], "operations", day),
+            "date": day,
+            "irrigation_mm": said["irrigation_mm"],
+            "nitrogen_kg_ha": said["nitrogen_kg_ha"],
+            "source": "recommendation" if noted is None else noted["source"],
+            "basis": "confirmed",
+        },
+        f"confirmation of {day}",
+    )
+    kept = {"why": noted["why"]} if noted is not None and "why" in noted else {}
+    _, outcome = put(store, {**record, **kept}, contract)
+    if outcome != "unchanged":
+        outcome = "confirmed"
+        store.add_event("confirmed", f"{day}: {amounts_as_text(record)}, confirmed", {"record_id": record["record_id"]})
+    return record, outcome
+
+
+def override_record(
+    field: Record, day: str, irrigation_mm: float, nitrogen_kg_ha: float, why: str, contract: Contract
+) -> Record:
+    """The row of table `operations`, with the reason beside it; what goes home are the table's columns.
+
+    Raises:
+        DataError: a value is none, or outside of its range.
+    """
+    reason = " ".join(why.split())
+    if not reason or len(reason) > MAX_WHY_CHARACTERS:
+        raise DataError(f"the reason has {len(reason)} characters; expected a reason of 1 to {MAX_WHY_CHARACTERS}")
+    record = {
+        "record_id": record_id(field["season"], field["field_id"], "operations", day),
+        "season": field["season"],
+        "region": field["region"],
+        "field_id": field["field_id"],
+        "date": day,
+        "irrigation_mm": irrigation_mm,
+        "nitrogen_kg_ha": nitrogen_kg_ha,
+        "source": "override",
+        "basis": "confirmed",
+    }
+    return {**contract.table("operations").check(record, f"override of {day}"), "why": reason}
+
+
+def override_day(
+    store: Store, field: Record, record: Record, contract: Contract, today: date
+) -> tuple[Record | None, str]:
+    """Store what was really done on a day; the former record, and what became of it.
+
+    Raises:
+        DataError: it cannot have been done then, or too much was said of that day already.
+    """
+    check_day(record["date"], field, store.records(field["season"], "harvests"), today)
+    former, outcome = put(store, record, contract)
+    if outcome != "unchanged":
+        store.add_event("override", sentence(record), {"record_id": record["record_id"]})
+    return former, outcome
+
+
+def check_day(day: str, field: Record, harvests: list[Record], today: date) -> None:
+    """See that something can have been done on that day.
+
+    Raises:
+        DataError: it is before planting, after the harvest, or still to come.
+    """
+    planting = date.fromisoformat(field["planting_date"])
+    done = date.fromisoformat(day)
+    if done > today:
+        raise DataError(f"{day} is still to come: today is {today} UTC; record what was done, not what is planned")
+    if not planting <= done <= planting + timedelta(days=MAX_SEASON_DAYS):
+        raise DataError(
+            f"{day} is not in season {field['season']} of {field['field_id']}, which was planted on {planting}"
+        )
+    for harvest in harvests:
+        if harvest["field_id"] == field["field_id"] and day > harvest["date"]:
+            raise DataError(f"{day} is after the harvest of {harvest['date']}: nothing is recorded of this season now")
+
+
+def put(store: Store, record: Record, contract: Contract) -> tuple[Record | None, str]:
+    """Store what was said of a day; the former record, and what was done.
+
+    What is noted of the day already is corrected with it. Once that went home it is a fact, and this becomes one more
+    record of the day, which counts from then on.
+
+    Raises:
+        DataError: too much was said of that day already.
+    """
+    identity, former = record["record_id"], None
+    for times in range(1, MAX_SAID_AGAIN + 1):
+        again = {**record, "record_id": said_again(identity, times)}
+        noted = store.get(again["record_id"])
+        if noted is None:
+            if former is not None and {**former, "record_id": identity} == record:
+                return former, "unchanged"
+            try:
+                store.add("operations", again)
+            except DataError:  # the service noted the recommendation as done in this very moment
+                noted = store.get(again["record_id"])
+            else:
+                return former, "recorded" if former is None else "corrected"
+        former = contract.current("operations", noted or again)
+        if store.state(again["record_id"]) == "stored":
+            if former == again:
+                return former, "unchanged"
+            store.replace("operations", again, record.get("why", "it was confirmed"))
+            return former, "corrected"
+    raise DataError(f"{record['date']} was corrected {MAX_SAID_AGAIN} times already; tell the office what was done")
+
+
+def sentence(record: Record) -> str:
+    """What was done on a day, and why."""
+    return f"{record['date']}: {amounts_as_text(record)} ({record['why']})"
+
+
+def amounts_as_text(record: Record) -> str:
+    """What was applied, with its units."""
+    if record["irrigation_mm"] == 0.0 and record["nitrogen_kg_ha"] == 0.0:
+        return "nothing was applied"
+    parts = [f"{record['irrigation_mm']:g} mm of water"] if record["irrigation_mm"] > 0.0 else []
+    parts += [f"{record['nitrogen_kg_ha']:g} kg/ha of nitrogen"] if record["nitrogen_kg_ha"] > 0.0 else []
+    return " and ".join(parts)

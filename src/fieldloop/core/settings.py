@@ -1,0 +1,331 @@
+"""Deployment facts (`FIELDLOOP_*`) and tunables (`params.yaml`): read once, frozen, passed down.
+
+A missing or broken value is a ConfigError that names it and says what to set. Nothing reads the environment at import.
+"""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fieldedge.system.errors import ConfigError
+
+USUAL_PAGES_PORT = 8000
+
+
+class Settings(BaseSettings):
+    """Where things are on this machine. Every field is set by `FIELDLOOP_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="FIELDLOOP_", frozen=True, extra="ignore")
+
+    root: Path = Field(default=Path(), description="the project's folder, with params.yaml and dvc.yaml")
+    home: Path = Field(default=Path(".fieldloop"), description="runs, models, devices and reports; relative to root")
+    edge_python: Path = Field(default=Path(".venv-edge/bin/python"), description="the device environment's Python")
+    workers: int = Field(default=0, ge=0, le=256, description="processes for simulation; 0: one per core")
+    mlflow_uri: str = Field(default="", description="MLflow's store or server, shared by workers; empty: SQLite")
+    mlflow_artifacts: str = Field(
+        default="", description="where MLflow keeps files beside such a database, a URI that every worker reaches"
+    )
+    is_deployment: bool = Field(
+        default=False, description="a deployment's clone: commit and tag data; a person promotes"
+    )
+    prefect_port: int = Field(default=0, ge=0, le=65535, description="`make ui`: Prefect; 0: 4200, or any that is free")
+    mlflow_port: int = Field(default=0, ge=0, le=65535, description="`make ui`: MLflow; 0: 5000, or any that is free")
+    pages_port: int = Field(
+        default=0, ge=0, le=65535, description="`make ui`: the report; 0: 8000, or any that is free"
+    )
+
+    @field_validator("root")
+    @classmethod
+    def _has_params(cls, value: Path) -> Path:
+        root = value.expanduser().resolve()
+        if not (root / "params.yaml").is_file():
+            raise ValueError(f"no params.yaml in {root}; set FIELDLOOP_ROOT to the folder of the clone")
+        return root
+
+    @cached_property
+    def home_dir(self) -> Path:
+        return self.home if self.home.is_absolute() else self.root / self.home
+
+    @cached_property
+    def data_dir(self) -> Path:
+        return self.root / "data"
+
+    @cached_property
+    def edge_python_path(self) -> Path:
+        return self.edge_python if self.edge_python.is_absolute() else self.root / self.edge_python
+
+    @cached_property
+    def worker_count(self) -> int:
+        return self.workers or max(1, len(os.sched_getaffinity(0)))
+
+    def page_url(self, path: Path) -> str:
+        """Where `make ui` shows a file below `home_dir`."""
+        return f"http://127.0.0.1:{self.pages_port or USUAL_PAGES_PORT}/{path.relative_to(self.home_dir).as_posix()}"
+
+    @cached_property
+    def tracking_uri(self) -> str:
+        return self.mlflow_uri or f"sqlite:///{self.home_dir}/mlflow/mlflow.db"
+
+    @cached_property
+    def artifact_location(self) -> str | None:
+        """Where a new experiment's files go; None: a tracking server says it."""
+        if self.mlflow_artifacts:
+            return self.mlflow_artifacts
+        is_server = self.tracking_uri.startswith(("http://", "https://"))
+        return None if is_server else (self.home_dir / "mlflow" / "artifacts").as_uri()
+
+
+class _Params(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def only(self, names: Sequence[str]) -> Self:
+        """These blocks and values (`model`, `gates.holdout_seasons`): reading any other is an AttributeError."""
+        inner: dict[str, list[str]] = {}
+        for name in names:
+            block, _, rest = name.partition(".")
+            inner.setdefault(block, []).extend([rest] if rest else [])
+        values = {block: getattr(self, block) for block in inner}
+        kept = {block: values[block].only(rest) if rest else values[block] for block, rest in inner.items()}
+        narrowed = self.model_construct(**kept)
+        for default in set(type(self).model_fields) - set(kept):
+            narrowed.__dict__.pop(default, None)
+        return narrowed
+
+    def values_of(self, names: Sequence[str]) -> dict[str, Any]:
+        """Each of these blocks and values as plain JSON, by name."""
+        found: dict[str, Any] = {}
+        for name in names:
+            value: Any = self
+            for part in name.split("."):
+                value = getattr(value, part)
+            found[name] = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+        return found
+
+
+class HistoryParams(_Params):
+    """Past field-seasons of the sample world."""
+
+    seed: int
+    fields_per_region: int = Field(ge=1, le=10_000)
+    regions: dict[str, tuple[int, int]] = Field(min_length=1, description="region: first and last harvest year")
+
+    @field_validator("regions")
+    @classmethod
+    def _run_forward(cls, value: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+        for region, (first, last) in value.items():
+            if first > last:
+                raise ValueError(f"{region} runs from {first} to {last}; name the first harvest year, then the last")
+        return value
+
+
+class LoopParams(_Params):
+    """The seasons that devices live through, in the history's world (its seed)."""
+
+    devices: int = Field(ge=1, le=10_000)
+    seasons: tuple[int, ...] = Field(min_length=1)
+    regions: tuple[str, ...] = Field(min_length=1)
+    upload_budget_bytes: int = Field(ge=1_000)
+
+
+class PracticeParams(_Params):
+    """The practices that Fieldloop is compared with."""
+
+    calendar_interval_d: int = Field(ge=1)
+    calendar_depth_mm: float = Field(gt=0)
+    threshold_depletion_fractions: tuple[float, float, float, float]
+    threshold_depth_mm: float = Field(gt=0)
+    nitrogen_kg_ha: float = Field(ge=0)
+    rainfed_nitrogen_kg_ha: float = Field(ge=0)
+
+
+class ModelParams(_Params):
+    """The student that ships, and how it is trained."""
+
+    hidden: tuple[int, ...] = Field(min_length=1)
+    dropout: float = Field(ge=0, lt=1)
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=16)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    seed: int
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+
+
+class WhatIfParams(_Params):
+    """What a model is taught by simulated what-if seasons: when to act, and what an action changes."""
+
+    generations: int = Field(ge=0, description="of the search for when to act, in closed loop")
+    generations_from_champion: int = Field(ge=0, description="the same, where a champion's weights are the start")
+    population: int = Field(ge=4)
+    seasons: int = Field(ge=8, description="what-if seasons that each candidate lives")
+    pairs: int = Field(ge=16, description="seasons lived twice, once with an action")
+
+
+class FloorParams(_Params):
+    """What a model must show where there is no champion to compare it with.
+
+    The profits are those of the same simulated fields; what a model may lose is asked of the lower end of the interval.
+    """
+
+    fields: int = Field(default=96, ge=2, description="simulated fields that all deciders live")
+    generations: int = Field(default=6, ge=0, description="of the search for thresholds of depletion")
+    population: int = Field(default=8, ge=4)
+    seasons: int = Field(default=64, ge=2, description="simulated fields that each candidate of thresholds lives")
+    max_loss_to_rule_usd_ha: float = Field(default=0.0, ge=0, description="against the device's FAO-56 rule")
+    max_loss_to_thresholds_usd_ha: float = Field(default=40.0, ge=0, description="against the tuned thresholds")
+    max_error_to_mean_pct: float = Field(
+        default=100.0,
+        gt=0,
+        description="what the held-out yield error may be, of the error that the mean harvest has",
+    )
+
+
+class GateParams(_Params):
+    """What a challenger must show."""
+
+    holdout_seasons: tuple[int, ...] = Field(min_length=1, description="never trained on")
+    bootstrap_draws: int = Field(ge=100)
+    max_error_increase_pct: float = Field(
+        ge=0, description="what the upper end of the interval of challenger against champion, and anchor, may be"
+    )
+    floor: FloorParams = FloorParams()
+
+
+class DeviceClassParams(_Params):
+    """Devices that compute alike: what their processor has, and how this machine can speak for it."""
+
+    machine: str = Field(default="any", description="as `uname -m` says it there; any: nothing is assumed")
+    weights: Literal["reduced", "unsigned", "signed"] | None = Field(
+        default=None, description="how 8-bit weights are stored for it; empty: it gets float32"
+    )
+    lacks: tuple[str, ...] = Field(default=(), description="CPU features that these devices do not have")
+    emulator: tuple[str, ...] = Field(default=(), description="runs the devices' Python as on such a processor")
+    python: str = Field(default="", description="a Python of that machine; empty: the devices' own; relative to root")
+
+
+class SearchParams(_Params):
+    """Which small models are made to choose from."""
+
+    keep: tuple[float, ...] = Field(default=(0.375,), description="shares of the neurons; all of them are always tried")
+    epochs: int = Field(default=8, ge=1, description="of fine-tuning after neurons were removed")
+    learning_rate: float = Field(default=0.003, gt=0)
+    batch_size: int = Field(default=256, ge=1)
+    teacher_share: float = Field(
+        default=0.9, ge=0, le=1, description="of the loss: the teacher's answers; else outcomes"
+    )
+    teacher_hidden: tuple[int, ...] = Field(default=(), description="of an ensemble; empty: the champion teaches")
+    teacher_members: int = Field(default=0, ge=0)
+    rows: int = Field(default=100_000, ge=64, description="training examples that are fine-tuned on")
+    autotune_trials: int = Field(default=2, ge=1, description="recipes of neural-compressor that are tried at most")
+    rounding_epochs: int = Field(default=2, ge=0, description="quantisation-aware, where rounding costs too much")
+
+    @field_validator("keep")
+    @classmethod
+    def _are_shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0.0 < share <= 1.0 for share in value):
+            raise ValueError("each is a share of the neurons, above 0 and at most 1")
+        return value
+
+
+class CompressionParams(_Params):
+    """What the small model must show to ship, and what is tried."""
+
+    calibration_rows: int = Field(ge=64)
+    candidates_per_decision: int = Field(ge=1)
+    max_error_increase_pct: float = Field(ge=0, description="of the held-out yield error, against float32")
+    max_latency_ratio: float = Field(gt=0, description="median time of a decision, against float32's")
+    max_p99_ratio: float = Field(default=1.5, gt=0, description="the slowest of a hundred calls, against float32's")
+    min_agreement_pct: float = Field(
+        default=99.0, ge=0, le=100, description="mornings with the same action, or little regret"
+    )
+    max_regret_pct: float = Field(default=0.5, ge=0, description="of a season's profit: what another action may cost")
+    max_profit_loss_pct: float = Field(default=0.5, ge=0, description="of the closed-loop profit, against float32's")
+    parity_sd: float = Field(default=0.05, gt=0, description="on golden vectors, in standard deviations of an output")
+    decision_rows: int = Field(default=1_000, ge=1)
+    closed_loop_fields: int = Field(default=32, ge=1)
+    timed_calls: int = Field(default=1_000, ge=50)
+    search: SearchParams = SearchParams()
+    device_classes: dict[str, DeviceClassParams] = Field(default={"any": DeviceClassParams()}, min_length=1)
+    fleet_class: str = Field(default="any", description="the class whose file goes into the bundle")
+
+    @model_validator(mode="after")
+    def _fleet_is_of_a_class(self) -> "CompressionParams":
+        if self.fleet_class not in self.device_classes:
+            raise ValueError(f"fleet_class {self.fleet_class!r} is none of device_classes {list(self.device_classes)}")
+        return self
+
+
+class WorkloadParams(_Params):
+    """One workload's block of params.yaml."""
+
+    history: HistoryParams
+    loop: LoopParams
+    practices: PracticeParams
+    what_if: WhatIfParams
+    model: ModelParams
+    gates: GateParams
+    compression: CompressionParams
+
+    @model_validator(mode="after")
+    def _seasons_are_apart(self) -> "WorkloadParams":
+        both = set(self.gates.holdout_seasons) & set(self.loop.seasons)
+        if both:
+            raise ValueError(f"seasons {sorted(both)} are both held out and lived through; choose other years")
+        return self
+
+    @model_validator(mode="after")
+    def _held_out_seasons_exist(self) -> "WorkloadParams":
+        spans = self.history.regions.values()
+        strange = [s for s in self.gates.holdout_seasons if not any(first <= s <= last for first, last in spans)]
+        if strange:
+            raise ValueError(f"held-out seasons {strange} are not in the history of any region; choose years within it")
+        return self
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of this machine.
+
+    Raises:
+        ConfigError: a setting is broken; the message names each and what to set.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise ConfigError(_told(error, lambda place: f"FIELDLOOP_{place.upper()}")) from None
+
+
+def load_params(root: Path, workload: str) -> WorkloadParams:
+    """One workload's tunables from params.yaml.
+
+    Raises:
+        ConfigError: the file or a value is missing or broken; the message names the place and what was expected.
+    """
+    path = root / "params.yaml"
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        why = " ".join(str(error).split())
+        raise ConfigError(f"{path} cannot be read: {why}. Restore it from git: git checkout params.yaml") from None
+    if not isinstance(document, dict) or workload not in document:
+        known = ", ".join(map(str, document)) if isinstance(document, dict) else "nothing"
+        raise ConfigError(f"{path} has no block {workload!r}; it has {known}. Add one, see CONTRIBUTING.md")
+    try:
+        return WorkloadParams.model_validate(document[workload])
+    except ValidationError as error:
+        raise ConfigError(_told(error, lambda place: f"{path}: {workload}.{place}")) from None
+
+
+def _told(error: ValidationError, name: Any) -> str:
+    lines = []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"]) or "(the whole block)"
+        found = "" if item["type"] == "missing" else f"; found {item['input']!r}"
+        message = item["msg"].removeprefix("Value error, ")
+        lines.append(f"{name(place)}: {message[0].lower() + message[1:]}{found if len(found) < 120 else ''}")
+    return "; ".join(lines)

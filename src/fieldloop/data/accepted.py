@@ -1,0 +1,366 @@
+"""Accepted rows on disk: `season=YYYY/region=R/<table>.parquet`.
+
+An accepted row is never changed and never lost. The same row again is nothing new; another row with the same
+identity is refused and goes to quarantine. A file is replaced as a whole, sorted by record_id, so the same rows
+give the same bytes in whatever order they came. Every file says of which contract its rows are, and `contract.json`
+that of the whole; rows of a former contract are read as today's, and written only by a migration (`migration.py`).
+Judging rows is `fieldloop.validation`'s work; versions of the whole are `versions.py`'s.
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from fieldedge.contract import Contract, Table
+from fieldedge.system.durable import write_durably
+from fieldedge.system.errors import DataError, StoreBusy
+from fieldloop.validation import quarantine_rows
+from fieldloop.validation.expectations import FIELDS_TABLE, NAME_PATTERN
+from fieldloop.validation.typed import arrow_schema, empty_frame, finished, to_arrow
+
+CONTRACT_NAME = "contract.json"
+CONFLICT = "conflicts with an accepted row of the same record_id"
+LOCK_TIMEOUT_S = 60.0
+_FILE_CONTRACT = b"fieldloop.contract_hash"
+_PLAIN_NAME = re.compile(NAME_PATTERN)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The outcome of a merge: all rows, how many were new and how many known, and the rows that were refused."""
+
+    rows: pd.DataFrame
+    added: int
+    known: int
+    conflicts: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What the store did with some rows of one table; `added + known + conflicts` is their number."""
+
+    added: int
+    known: int
+    conflicts: int
+    quarantine_file: Path | None = None
+
+
+def merge(table: Table, existing: pd.DataFrame, incoming: pd.DataFrame) -> Merged:
+    """Existing rows as they are, and those incoming ones whose record_id is not there yet, sorted by it.
+
+    Of incoming rows that contradict each other the first is taken. Both frames hold the table's columns and types.
+    """
+    columns = list(table.column_names)
+    first = incoming.drop_duplicates("record_id", keep="first")
+    reference = pd.concat([existing[columns], first[~first["record_id"].isin(existing["record_id"])][columns]])
+    reference = reference.set_index("record_id", drop=False)
+    held = reference.loc[incoming["record_id"], columns].set_axis(incoming.index)
+    same = ((held == incoming[columns]) | (held.isna() & incoming[columns].isna())).all(axis=1)
+    added = len(reference) - len(existing)
+    return Merged(
+        rows=reference.sort_index(kind="stable").reset_index(drop=True),
+        added=added,
+        known=int(same.sum()) - added,
+        conflicts=incoming[~same],
+    )
+
+
+def _rows(path: Path) -> int:
+    """How many rows a stored file has; one that cannot be read has some, and is named when it is read."""
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError):
+        return 1
+
+
+class SeasonStore:
+    """The partitions under one directory."""
+
+    def __init__(self, root: Path, contract: Contract, quarantine_dir: Path | None = None) -> None:
+        """Open the store at `root`; quarantine stands beside it unless said otherwise."""
+        self.root = root
+        self.contract = contract
+        self.quarantine_dir = quarantine_dir if quarantine_dir is not None else root.parent / "quarantine"
+
+    def accept(self, table_name: str, frame: pd.DataFrame, came_with: str) -> Accepted:
+        """Add validated rows, each to its season and region. Doing it again changes nothing.
+
+        Args:
+            table_name: a table of the contract.
+            frame: the table's columns; of others only `origin` counts, where a row came from, for refused ones.
+            came_with: the run or batch that brought the rows; names the folder of refused ones in quarantine.
+
+        Raises:
+            DataError: a region is not a plain name, a stored file is damaged, or the store is of another contract.
+            StoreBusy: another process holds the store.
+        """
+        table = self.contract.table(table_name)
+        rows = finished(table, frame).set_axis(frame.index)
+        added = known = 0
+        conflicts = [empty_frame(table)]
+        with self.alone():
+            self._begin_writing()
+            for _, part in rows.groupby(["season", "region"], sort=True):
+                path = self._path(table, int(part["season"].iloc[0]), str(part["region"].iloc[0]))
+                merged = merge(table, self._load(table, path), part)
+                if merged.added:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    write_durably(path, self._parquet_bytes(table, merged.rows))
+                added += merged.added
+                known += merged.known
+                conflicts.append(merged.conflicts)
+        refused = pd.concat(conflicts)
+        origin = frame["origin"].reindex(refused.index) if "origin" in frame else came_with
+        refused = refused.assign(expectation=CONFLICT, origin=origin)
+        file = quarantine_rows(self.quarantine_dir, came_with, table, refused)
+        return Accepted(added, known, len(refused), file)
+
+    def read(self, table_name: str, seasons: Collection[int] | None = None) -> pd.DataFrame:
+        """All rows of a table, or those of some seasons, sorted by season, region and record_id.
+
+        Raises:
+            DataError: a stored file is damaged, or of a contract that is not known here.
+        """
+        table = self.contract.table(table_name)
+        parts = [self._load(table, path) for season, path in self._files(table) if seasons is None or season in seasons]
+        return pd.concat([empty_frame(table), *parts], ignore_index=True) if parts else empty_frame(table)
+
+    def seasons(self) -> list[int]:
+        """The harvest years that have at least one accepted row."""
+        return sorted({season for table in self.contract.tables for season, path in self._files(table) if _rows(path)})
+
+    def withdraw(self, season: int, field_id: str, reason: str, came_with: str) -> int:
+        """Take what was accepted of a field in a season back into quarantine; how many rows. Repeatable.
+
+        The field's own row goes last, so that a crash in between leaves a field-season that can still be found.
+
+        Raises:
+            DataError: a stored file is damaged, or the store is of another contract.
+            StoreBusy: another process holds the store.
+        """
+        withdrawn = 0
+        with self.alone():
+            self._begin_writing()
+            for table in sorted(self.contract.tables, key=lambda table: table.name == FIELDS_TABLE):
+                for path in [path for year, path in self._files(table) if year == season]:
+                    rows = self._load(table, path)
+                    is_theirs = rows["field_id"] == field_id
+                    if not is_theirs.any():
+                        continue
+                    refused = rows[is_theirs].assign(expectation=reason, origin=came_with)
+                    quarantine_rows(self.quarantine_dir, came_with, table, refused)
+                    withdrawn += len(refused)
+                    write_durably(path, self._parquet_bytes(table, rows[~is_theirs].reset_index(drop=True)))
+        return withdrawn
+
+    def contract_hash(self) -> str | None:
+        """The contract that the accepted rows are of; None where nothing is accepted.
+
+        A store that does not say it is of the oldest contract that is known: it was made before stores said it.
+
+        Raises:
+            DataError: what the store says is not readable.
+        """
+        path = self.root / CONTRACT_NAME
+        try:
+            return str(json.loads(path.read_bytes())["contract_hash"])
+        except FileNotFoundError:
+            return self._oldest() if any(self.partitions()) else None
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} is damaged ({error!r}); nothing was changed. {self._bring_back()}") from error
+
+    def partitions(self) -> Iterator[tuple[Table, Path]]:
+        """Every stored file of a table of the contract."""
+        for table in self.contract.tables:
+            yield from ((table, path) for _, path in self._files(table))
+
+    def contract_of(self, path: Path) -> str:
+        """The contract that a stored file's rows are of.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        with self._damage_is_told(path):
+            metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
+        return metadata.get(_FILE_CONTRACT, self._oldest().encode()).decode(errors="replace")
+
+    def rewrite(self, table: Table, path: Path) -> None:
+        """Write a stored file as today's contract has its rows. For who holds the store alone.
+
+        Raises:
+            DataError: the file is damaged, or of a contract that is not known here.
+        """
+        write_durably(path, self._parquet_bytes(table, self._load(table, path)))
+
+    def say_contract(self) -> None:
+        """Write down that all rows are of today's contract. For who holds the store alone."""
+        said = {"workload": self.contract.workload, "contract_hash": self.contract.hash}
+        write_durably(self.root / CONTRACT_NAME, json.dumps(said, indent=1, sort_keys=True).encode() + b"\n")
+
+    def note_batch(
+        self, batch_id: str, note: dict[str, Any], records: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        """Keep, beside the rows, which batch brought them: `batches/<id>.json`. The first note stands.
+
+        Args:
+            batch_id: the batch.
+            note: what is known of it.
+            records: the record ids that it brought, by table, kept in `batches/<id>.records`.
+        """
+        path = self.root / "batches" / f"{batch_id}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if records is not None:
+            ids = {name: sorted(of_table) for name, of_table in records.items()}
+            content = json.dumps(ids, separators=(",", ":"), sort_keys=True).encode() + b"\n"
+            write_durably(path.with_suffix(".records"), content)
+        if not path.exists():
+            self._write_note(path, note)
+
+    def amend_note(self, batch_id: str, changes: Mapping[str, Any]) -> None:
+        """Add to a batch's note, or change what it says."""
+        path = self.root / "batches" / f"{batch_id}.json"
+        note = json.loads(path.read_bytes())
+        if (amended := note | dict(changes)) != note:
+            self._write_note(path, amended)
+
+    def noted_batches(self) -> dict[str, dict[str, Any]]:
+        """The note of every batch that was ingested into this store, by batch id.
+
+        Raises:
+            DataError: a note is damaged.
+        """
+        paths = sorted((self.root / "batches").glob("*.json"))
+        notes: dict[str, dict[str, Any]] = {path.stem: self._json(path) for path in paths}
+        return notes
+
+    def noted_records(self, batch_id: str) -> dict[str, list[str]] | None:
+        """The record ids that a batch brought, by table; None where its note is from before they were kept.
+
+        Raises:
+            DataError: they are damaged.
+        """
+        path = self.root / "batches" / f"{batch_id}.records"
+        if not path.exists():
+            return None
+        records: dict[str, list[str]] = self._json(path)
+        return records
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the store, so that no other process writes to it.
+
+        Raises:
+            StoreBusy: another process holds it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.root.parent / f".{self.root.name}.lock", timeout=LOCK_TIMEOUT_S)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise StoreBusy(
+                f"{self.root} is being written by another process for over {LOCK_TIMEOUT_S:.0f} s; try again later"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _begin_writing(self) -> None:
+        """See that the store is of today's contract, and that it says so before its first row is written."""
+        found = self.contract_hash()
+        if found is not None and found != self.contract.hash:
+            self.check_known(found, self.root)
+            raise DataError(
+                f"{self.root} holds rows of the former contract {found[:12]}…, and today's is "
+                f"{self.contract.hash[:12]}…; nothing was changed. Migrate it first: fieldloop migrate"
+            )
+        if not (self.root / CONTRACT_NAME).exists():
+            self.say_contract()
+
+    def _oldest(self) -> str:
+        return next(iter(self.contract.upgrades), self.contract.hash)
+
+    def check_known(self, contract_hash: str, where: Path) -> None:
+        """See that rows of a contract can be read here.
+
+        Raises:
+            DataError: it is not known; the message names `where` and says what to do.
+        """
+        if not self.contract.reads(contract_hash):
+            raise DataError(
+                f"{where} is of the contract {contract_hash[:12]}…, which this version of Fieldloop does not know: it "
+                "was written by a later one. Nothing was changed. Install that version again, or bring back a version "
+                f"of the data from before it: git log -- {self.root.name}.dvc in {self.root.parent}, then dvc checkout"
+            )
+
+    def _bring_back(self) -> str:
+        return f"Bring back the last version: dvc checkout {self.root.name}.dvc in {self.root.parent}"
+
+    @contextmanager
+    def _damage_is_told(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).split("\n", 1)[0]
+            raise DataError(f"{path} is damaged ({reason}); nothing was changed. {self._bring_back()}") from error
+
+    def _json(self, path: Path) -> Any:
+        try:
+            return json.loads(path.read_bytes())
+        except ValueError as error:
+            raise DataError(f"{path} is damaged ({error}); nothing was changed. {self._bring_back()}") from error
+
+    def _write_note(self, path: Path, note: Mapping[str, Any]) -> None:
+        write_durably(path, json.dumps(note, indent=1, sort_keys=True).encode() + b"\n")
+
+    def _path(self, table: Table, season: int, region: str) -> Path:
+        if not _PLAIN_NAME.fullmatch(region):
+            raise DataError(f"{table.name}: the region {region!r} cannot name a folder; expected a plain name")
+        return self.root / f"season={season}" / f"region={region}" / f"{table.name}.parquet"
+
+    def _files(self, table: Table) -> list[tuple[int, Path]]:
+        paths = sorted(self.root.glob(f"season=*/region=*/{table.name}.parquet"))
+        return [(int(path.parts[-3].removeprefix("season=")), path) for path in paths]
+
+    def _load(self, table: Table, path: Path) -> pd.DataFrame:
+        if not path.exists():
+            return empty_frame(table)
+        contract_hash = self.contract_of(path)
+        self.check_known(contract_hash, path)
+        with self._damage_is_told(path):
+            stored = pq.ParquetFile(path).read()
+        if contract_hash != self.contract.hash:
+            stored = self._upgraded(table, path, contract_hash, stored)
+        if missing := set(table.column_names) - set(stored.column_names):
+            raise DataError(
+                f"{path} has no column {', '.join(sorted(missing))}, and the contract {contract_hash[:12]}… that its "
+                "rows should be of has: other code wrote it, of a contract that is not known here. Nothing was "
+                f"changed. {self._bring_back()}, or install the version of Fieldloop that wrote it"
+            )
+        with self._damage_is_told(path):
+            return finished(table, stored.select(list(table.column_names)).to_pandas())
+
+    def _upgraded(self, table: Table, path: Path, contract_hash: str, stored: pa.Table) -> pa.Table:
+        try:
+            records = [self.contract.upgraded(contract_hash, table.name, record) for record in stored.to_pylist()]
+            return pa.Table.from_pylist(records, schema=arrow_schema(table))
+        except (DataError, pa.ArrowException) as error:
+            raise DataError(
+                f"{path} holds rows of the former contract {contract_hash[:12]}… that cannot be read as today's: "
+                f"{error}. Nothing was changed"
+            ) from error
+
+    def _parquet_bytes(self, table: Table, rows: pd.DataFrame) -> bytes:
+        marked = to_arrow(table, rows).replace_schema_metadata({_FILE_CONTRACT: self.contract.hash.encode()})
+        sink = pa.BufferOutputStream()
+        pq.write_table(marked, sink, compression="zstd")
+        return bytes(sink.getvalue())

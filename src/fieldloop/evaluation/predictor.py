@@ -1,0 +1,53 @@
+"""Answers of a model file exactly as the device gets them: the fused ONNX Runtime session, on one thread."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from fieldloop.evaluation.gate import Predict
+
+Array = npt.NDArray[np.float32]
+BLOCK = 4096
+
+
+def open_session(model: Path | bytes) -> ort.InferenceSession:
+    """A session with the device's options: one thread, CPU. A model is a file, or its bytes."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(
+        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def predictor(model: Path | bytes) -> Predict:
+    """Scaled features (N, F) to outputs (N, 5), in blocks."""
+    session = open_session(model)
+
+    def predict(features: Array) -> Array:
+        parts = [
+            session.run(["outputs"], {"features": np.ascontiguousarray(features[i : i + BLOCK], np.float32)})[0]
+            for i in range(0, len(features), BLOCK)
+        ]
+        return np.concatenate(parts)
+
+    return predict
+
+
+def latencies_us(paths: dict[str, Path], rows: Array, rounds: int = 30, repeats: int = 50) -> dict[str, float]:
+    """Median time of one call on `rows` (K, F) per file, in microseconds; the files take turns, so noise hits all."""
+    sessions = {name: open_session(path) for name, path in paths.items()}
+    feed = {"features": np.ascontiguousarray(rows, np.float32)}
+    times: dict[str, list[float]] = {name: [] for name in paths}
+    for _ in range(rounds):
+        for name, session in sessions.items():
+            session.run(["outputs"], feed)
+            started = time.perf_counter()
+            for _ in range(repeats):
+                session.run(["outputs"], feed)
+            times[name].append((time.perf_counter() - started) / repeats * 1e6)
+    return {name: float(np.median(values)) for name, values in times.items()}

@@ -1,0 +1,384 @@
+"""Batches from devices, from the gateway's inbox into the accepted data: each record exactly once.
+
+A batch is verified again here (`received.py`). Whose the field is, is judged first. Its good rows are stored durably,
+its bad rows are in quarantine with the reason, and only then does it leave the inbox; a batch of a contract that is not
+known here waits in it. Batches are opened one at a time and judged in groups of bounded size. Whatever a device sent,
+the others' batches get in. Every step can be repeated, so a crash anywhere is mended by running again. Receiving is the
+gateway's work, judging rows `fieldloop.validation`'s, looking for each record `reconcile.py`'s.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from fieldedge.contract import Contract, Table
+from fieldedge.system.errors import ConfigError, DataError, StoreBusy
+from fieldloop.data.accepted import Accepted, SeasonStore
+from fieldloop.gateway.devices import DeviceRegistry
+from fieldloop.gateway.inbox import Held, Inbox, read_envelope
+from fieldloop.gateway.owners import FieldOwners
+from fieldloop.ingest.received import Received, UnknownContractError, open_received
+from fieldloop.ingest.reconcile import Account, account_for
+from fieldloop.ingest.refusals import Refusals
+from fieldloop.validation import Checked, Ownership, check_frames, quarantine_rows
+from fieldloop.validation.expectations import BELONGS_TO_SENDER, FIELDS_TABLE
+from fieldloop.validation.typed import conform
+
+__all__ = ["Account", "IngestReport", "TableCounts", "account_for", "ingest_batches"]
+
+MAX_ROWS_AT_ONCE = 100_000
+LOCK_TIMEOUT_S = 60.0
+WITHDRAWN = "the field and season are registered for another device"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TableCounts:
+    """Records of one table; `received` is the sum of the other three."""
+
+    received: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """One ingestion. `duplicates` were accepted before, or came twice.
+
+    `refused` and `waiting` give the reason by batch, as `<device_id>/<sha256>`: what cannot be trusted is in
+    quarantine, what is of a contract that is not known here is still in the inbox.
+    """
+
+    batches: tuple[str, ...]
+    refused: Mapping[str, str]
+    tables: Mapping[str, TableCounts]
+    seasons: tuple[int, ...]
+    quarantine_files: tuple[Path, ...]
+    docs_index: Path | None
+    waiting: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def records_received(self) -> int:
+        return sum(counts.received for counts in self.tables.values())
+
+    @property
+    def records_accepted(self) -> int:
+        return sum(counts.accepted for counts in self.tables.values())
+
+    @property
+    def records_duplicate(self) -> int:
+        return sum(counts.duplicates for counts in self.tables.values())
+
+    @property
+    def records_quarantined(self) -> int:
+        return sum(counts.quarantined for counts in self.tables.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report for JSON."""
+        return {
+            "batches": list(self.batches),
+            "refused": dict(self.refused),
+            "waiting": dict(self.waiting),
+            "tables": {name: asdict(counts) for name, counts in self.tables.items()},
+            "seasons": list(self.seasons),
+            "records_received": self.records_received,
+            "records_accepted": self.records_accepted,
+            "records_duplicate": self.records_duplicate,
+            "records_quarantined": self.records_quarantined,
+            "quarantine_files": [str(path) for path in self.quarantine_files],
+            "docs_index": None if self.docs_index is None else str(self.docs_index),
+        }
+
+
+@dataclass(frozen=True)
+class _Ingestion:
+    """What one ingestion works with."""
+
+    inbox: Inbox
+    registry: DeviceRegistry
+    store: SeasonStore
+    quarantine_dir: Path
+    contract: Contract
+    today: date
+    docs_dir: Path | None
+    refusals: Refusals
+
+
+@dataclass
+class _Tally:
+    """What has come of the batches so far."""
+
+    batches: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    waiting: dict[str, str] = field(default_factory=dict)
+    tables: dict[str, TableCounts] = field(default_factory=dict)
+    seasons: set[int] = field(default_factory=set)
+    files: list[Path] = field(default_factory=list)
+    docs: list[Path] = field(default_factory=list)
+
+    def add(self, table: str, counts: TableCounts) -> None:
+        had = asdict(self.tables.get(table, TableCounts()))
+        self.tables[table] = TableCounts(**{name: had[name] + count for name, count in asdict(counts).items()})
+
+
+def ingest_batches(
+    inbox_dir: Path,
+    registry_path: Path,
+    store: SeasonStore,
+    quarantine_dir: Path,
+    contract: Contract,
+    today: date,
+    docs_dir: Path | None = None,
+) -> IngestReport:
+    """Bring every whole batch of the inbox into the store, or into quarantine.
+
+    Args:
+        inbox_dir: the gateway's inbox; ingested batches go to its `<device_id>/ingested/`.
+        registry_path: the devices' public keys; the registered owners of fields stand beside it.
+        store: gets the good rows.
+        quarantine_dir: gets bad rows, and whole batches that cannot be trusted in `batches/`.
+        contract: what the rows must be; rows of a former one are read as it says.
+        today: the day that no date may be after.
+        docs_dir: is replaced by this run's Data Docs; none are built without it.
+
+    Raises:
+        ConfigError: batches wait, and there is no registry to verify them with.
+        DataError: the accepted data is damaged, or of another contract.
+        StoreBusy: another process ingests, or holds the store.
+    """
+    inbox, registry = Inbox(inbox_dir), DeviceRegistry(registry_path)
+    work = _Ingestion(inbox, registry, store, quarantine_dir, contract, today, docs_dir, Refusals(quarantine_dir))
+    with _alone(inbox_dir):
+        inbox.finish_moves()
+        if (count := len(inbox.waiting())) and not registry_path.exists():
+            raise ConfigError(f"{count} batches wait, but the device registry {registry_path} is missing")
+        registered = FieldOwners.beside(registry_path).registered()
+        ownership = Ownership.of(registered, store.read(FIELDS_TABLE), registry.public_keys())
+        _give_back(work, ownership)
+        tally = _Tally()
+        for group in _groups(work, tally):
+            _ingest(work, group, ownership, tally)
+    return IngestReport(
+        batches=tuple(tally.batches),
+        refused=tally.refused,
+        tables=tally.tables,
+        seasons=tuple(sorted(tally.seasons)),
+        quarantine_files=tuple(tally.files),
+        docs_index=tally.docs[0] if tally.docs else None,
+        waiting=tally.waiting,
+    )
+
+
+@contextmanager
+def _alone(inbox_dir: Path) -> Iterator[None]:
+    lock = FileLock(inbox_dir / ".ingest.lock", timeout=LOCK_TIMEOUT_S)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise StoreBusy(
+            f"another process ingests {inbox_dir} for over {LOCK_TIMEOUT_S:.0f} s; try again later"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _give_back(work: _Ingestion, ownership: Ownership) -> None:
+    """Bring into effect what persons registered since: what a stranger was accepted for goes, the owner's comes again.
+
+    The owners' batches first, so that a crash in between leaves both to be done. A batch that the store does not know
+    (any more) comes again too: a version of the data from before it may have been brought back.
+    """
+    taken = {
+        (season, field_id): owner
+        for (season, field_id), holder in ownership.holders.items()
+        if (owner := ownership.registered_owner(season, field_id)) not in (None, holder)
+    }
+    notes = work.store.noted_batches()
+    for held in work.inbox.ingested():
+        note = notes.get(held.sha256)
+        if note is None or _has_more_to_say(held.device_id, note, ownership, taken):
+            work.inbox.move_to_waiting(held)
+    for season, field_id in taken:
+        if f"{season}/{field_id}" in ownership.registered:
+            _withdraw(work, season, field_id)
+            del ownership.holders[season, field_id]
+
+
+def _has_more_to_say(
+    device_id: str, note: Mapping[str, Any], ownership: Ownership, taken: Mapping[tuple[int, str], str | None]
+) -> bool:
+    """Whether rows of an ingested batch that were a stranger's then are the owner's now."""
+    if "foreign" not in note:  # from before ownership was judged
+        return any(owner == device_id and season == note["season"] for (season, _), owner in taken.items())
+    named = (name.partition("/") for name in note["foreign"])
+    return any(ownership.may_speak(device_id, int(season), field_id) for season, _, field_id in named)
+
+
+def _withdraw(work: _Ingestion, season: int, field_id: str) -> None:
+    count = work.store.withdraw(season, field_id, WITHDRAWN, f"withdrawn-{season}-{field_id}")
+    _log.warning("%d rows of %s/%s are in quarantine: %s", count, season, field_id, WITHDRAWN)
+
+
+def _groups(work: _Ingestion, tally: _Tally) -> Iterator[list[Received]]:
+    """The batches that can be trusted, in the order in which they came, in groups of bounded size."""
+    group: list[Received] = []
+    for held in sorted(work.inbox.waiting(), key=lambda held: (_received_utc(held), held.name)):
+        batch = _opened(work, held, tally)
+        if batch is None:
+            continue
+        if group and sum(one.rows for one in group) + batch.rows > MAX_ROWS_AT_ONCE:
+            yield group
+            group = []
+        group.append(batch)
+    if group:
+        yield group
+
+
+def _received_utc(held: Held) -> str:
+    try:
+        return read_envelope(held.envelope).received_utc
+    except DataError:
+        return ""
+
+
+def _opened(work: _Ingestion, held: Held, tally: _Tally) -> Received | None:
+    try:
+        return open_received(held, work.registry, work.contract)
+    except UnknownContractError as waits:
+        tally.waiting[held.name] = str(waits)
+    except DataError as error:
+        _refuse(work, held, str(error), tally)
+    return None
+
+
+def _refuse(work: _Ingestion, held: Held, reason: str, tally: _Tally) -> None:
+    work.refusals.keep(work.inbox, held, reason)
+    tally.refused[held.name] = reason
+
+
+def _ingest(work: _Ingestion, group: list[Received], ownership: Ownership, tally: _Tally) -> None:
+    for batches, checked, received, judged in _judged(work, group, ownership, tally):
+        for (season, field_id), holder in judged.holders.items():
+            if (before := ownership.holders.get((season, field_id))) not in (None, holder):
+                _log.info("%s/%s was accepted from %s, and is that of %s", season, field_id, before, holder)
+                _withdraw(work, season, field_id)
+        ownership.holders.update(judged.holders)
+        stored = _store(work, checked, batches, tally)
+        for name, counts in stored.items():
+            quarantined = checked.tables[name].quarantined + counts.conflicts
+            duplicates = received[name] - counts.added - quarantined
+            tally.add(name, TableCounts(received[name], counts.added, duplicates, quarantined))
+        foreign = _foreign(checked)
+        for batch in batches:
+            work.store.note_batch(batch.held.sha256, dict(batch.note), batch.records)
+            unnamed = batch.note["unnamed"]
+            work.store.amend_note(
+                batch.held.sha256, {"unnamed": unnamed, "foreign": foreign.get(batch.held.sha256, [])}
+            )
+            work.inbox.move_to_ingested(batch.held)
+            tally.batches.append(batch.held.sha256)
+            tally.seasons.add(batch.season)
+
+
+_Judged = tuple[list[Received], Checked, dict[str, int], Ownership]
+
+
+def _judged(work: _Ingestion, group: list[Received], ownership: Ownership, tally: _Tally) -> Iterator[_Judged]:
+    """The judgement over a group; where there can be none, over each of its batches alone.
+
+    Judging is made to raise for nothing that a device can send. Should it all the same, the batch that it raises for is
+    refused and holds up no other. What raises for every batch is no batch's fault, and stops the ingestion.
+    """
+    try:
+        yield _check(work, group, ownership, tally)
+        return
+    except (OSError, MemoryError, ImportError, ConfigError, StoreBusy):
+        raise
+    except Exception as error:  # noqa: BLE001 - the edge of a loop; which batch it is about is found out below
+        _log.warning("%d batches cannot be judged together", len(group), exc_info=True)
+        failure = error
+    judged: list[_Judged] = []
+    failed: list[tuple[Held, Exception]] = []
+    for batch in group:
+        try:
+            judged.append(_check(work, [batch], ownership, tally))
+        except (OSError, MemoryError, ImportError, ConfigError, StoreBusy):
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            _log.warning("the batch %s cannot be judged", batch.held.name, exc_info=True)
+            failed.append((batch.held, error))
+    if len(failed) == len(group) > 1:
+        raise failure
+    for held, reason in failed:
+        _refuse(work, held, f"the batch cannot be judged: {reason!r:.200}", tally)
+    yield from judged
+
+
+def _check(work: _Ingestion, batches: list[Received], ownership: Ownership, tally: _Tally) -> _Judged:
+    frames: dict[str, pd.DataFrame] = {}
+    received: dict[str, int] = {}
+    senders = {batch.held.sha256: str(batch.note["device_id"]) for batch in batches}
+    for table in work.contract.tables:
+        parts = [batch.frames[table.name] for batch in batches if table.name in batch.frames]
+        if parts:
+            rows = pd.concat(parts, ignore_index=True)
+            received[table.name] = len(rows)
+            frames[table.name] = _once(table, rows, senders)
+    seasons = {batch.season for batch in batches}
+    judged = replace(ownership, holders=dict(ownership.holders))
+    known = work.store.read(FIELDS_TABLE, seasons)
+    docs_dir = work.docs_dir
+    if docs_dir is not None and tally.docs:
+        docs_dir = docs_dir.with_name(f"{docs_dir.name}-{len(tally.docs) + 1}")
+    checked = check_frames(frames, work.contract, work.today, known, senders, judged, docs_dir)
+    return batches, checked, received, judged
+
+
+def _once(table: Table, rows: pd.DataFrame, senders: Mapping[str, str]) -> pd.DataFrame:
+    """The same row twice from one device is one row that came twice; nothing is wrong with it."""
+    content = rows[list(table.column_names)].map(ascii).assign(sender=rows["origin"].map(senders))
+    return rows[~content.duplicated()]
+
+
+def _store(work: _Ingestion, checked: Checked, batches: Sequence[Received], tally: _Tally) -> dict[str, Accepted]:
+    """Bad rows first: once the good ones are stored, a crash may not lose the others' reasons."""
+    for name, rows in checked.rejected.items():
+        _quarantine(work, work.contract.table(name), rows, tally)
+    for batch in batches:
+        for name, rows in batch.unreadable.items():
+            table = work.contract.table(name)
+            typed = conform(table, rows)[0]
+            _quarantine(work, table, typed.assign(origin=rows["origin"], expectation=rows["expectation"]), tally)
+            tally.add(name, TableCounts(received=len(rows), quarantined=len(rows)))
+    stored = {name: work.store.accept(name, rows, "sync") for name, rows in checked.accepted.items()}
+    tally.files += [outcome.quarantine_file for outcome in stored.values() if outcome.quarantine_file is not None]
+    if checked.docs_index is not None:
+        tally.docs.append(checked.docs_index)
+    return stored
+
+
+def _quarantine(work: _Ingestion, table: Table, rows: pd.DataFrame, tally: _Tally) -> None:
+    for batch_id, part in rows.groupby("origin"):
+        path = quarantine_rows(work.quarantine_dir, f"batch-{str(batch_id)[:16]}", table, part)
+        if path is not None:
+            tally.files.append(path)
+
+
+def _foreign(checked: Checked) -> dict[str, list[str]]:
+    """By batch, the field-seasons of which it has rows that were another device's."""
+    foreign: dict[str, set[str]] = {}
+    for rows in checked.rejected.values():
+        theirs = rows[rows["expectation"].str.contains(BELONGS_TO_SENDER, regex=False)]
+        for origin, season, field_id in zip(theirs["origin"], theirs["season"], theirs["field_id"], strict=True):
+            foreign.setdefault(str(origin), set()).add(f"{int(season)}/{field_id}")
+    return {origin: sorted(names) for origin, names in foreign.items()}

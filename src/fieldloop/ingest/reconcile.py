@@ -1,0 +1,148 @@
+"""Where the records of all batches that ever came are now, found by looking for each of them.
+
+What a batch brought stands in the note that its ingestion left; a batch is opened again only where that was before
+notes named the records, and then the note is completed. A refused batch is not home, and one of an unknown contract
+waits.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fieldedge.contract.batches import open_batch
+from fieldedge.system.errors import DataError
+from fieldloop.data.accepted import SeasonStore
+from fieldloop.gateway.inbox import Held, Inbox
+from fieldloop.ingest.received import named_records
+from fieldloop.ingest.refusals import Refusals, RefusedBatch
+
+_CAME_LATER = "it came after the last ingestion"
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where records are now. `received` is the sum of accepted, quarantined and missing ones.
+
+    `missing` names, one by one, what is neither in the store nor in quarantine: records by their id, others by their
+    batch; those of refused batches count until a person decides (`refused` names the batches). `waiting` gives the
+    reason by batch for those that were not ingested; their records are counted apart and are not lost.
+    """
+
+    received: int
+    accepted: int
+    quarantined: int
+    missing: tuple[str, ...]
+    refused: tuple[str, ...] = ()
+    waiting: Mapping[str, str] = field(default_factory=dict)
+    records_waiting: int = 0
+
+
+@dataclass(frozen=True)
+class _Quarantined:
+    """The record ids in quarantine, and per batch how many rows have none."""
+
+    record_ids: set[str]
+    unnamed: Mapping[str, int]
+
+
+def account_for(inbox_dir: Path, store: SeasonStore, quarantine_dir: Path, season: int | None = None) -> Account:
+    """Look for every record of every batch, of one season or of all, in the store and in quarantine.
+
+    A refused batch that does not say of which season it is counts in every one.
+
+    Raises:
+        DataError: a stored file or a note is damaged.
+    """
+    inbox = Inbox(inbox_dir)
+    quarantined = _in_quarantine(quarantine_dir)
+    tables: dict[str, str] = {}
+    nameless: list[str] = []
+    unnamed_quarantined = 0
+    for batch_id, note in _complete_notes(inbox, store).items():
+        if season is None or note["season"] == season:
+            records = store.noted_records(batch_id) or {}
+            tables |= {record_id: name for name, of_table in records.items() for record_id in of_table}
+            found = min(int(note["unnamed"]), quarantined.unnamed.get(batch_id, 0))
+            unnamed_quarantined += found
+            nameless += _without_id(batch_id, int(note["unnamed"]) - found)
+    refused = [batch for batch in Refusals(quarantine_dir).undecided() if _concerns(batch, season)]
+    refused_ids = {record_id for batch in refused for record_id in batch.record_ids}
+    nameless += [words for batch in refused for words in _without_id(f"refused {batch.name}", batch.unnamed)]
+    seasons = None if season is None else [season]
+    stored = [table.name for table in store.contract.tables]
+    accepted = {record_id for table in stored for record_id in store.read(table, seasons)["record_id"]}
+    ids = tables.keys() | refused_ids
+    missing = (*sorted(ids - accepted - quarantined.record_ids), *nameless)
+    waiting = dict(_waiting(inbox, store, season))
+    return Account(
+        received=len(ids) + unnamed_quarantined + len(nameless),
+        accepted=len(ids & accepted),
+        quarantined=len((ids & quarantined.record_ids) - accepted) + unnamed_quarantined,
+        missing=missing,
+        refused=tuple(batch.name for batch in refused),
+        waiting={name: reason for name, (reason, _) in waiting.items()},
+        records_waiting=sum(records for _, records in waiting.values()),
+    )
+
+
+def _concerns(batch: RefusedBatch, season: int | None) -> bool:
+    return season is None or batch.season in (None, season)
+
+
+def _without_id(batch: str, count: int) -> list[str]:
+    return [f"batch {batch}: record {number} without an id" for number in range(1, count + 1)]
+
+
+def _in_quarantine(quarantine_dir: Path) -> _Quarantined:
+    record_ids: set[str] = set()
+    unnamed: Counter[str] = Counter()
+    for path in sorted(quarantine_dir.glob("*/*.parquet")):
+        rows = pd.read_parquet(path, columns=["record_id", "origin"])
+        named = rows["record_id"].notna()
+        record_ids.update(rows.loc[named, "record_id"])
+        unnamed.update(rows.loc[~named, "origin"])
+    return _Quarantined(record_ids, unnamed)
+
+
+def _complete_notes(inbox: Inbox, store: SeasonStore) -> dict[str, dict[str, Any]]:
+    """The notes of all ingested batches; those from before notes named the records are completed once."""
+    notes = store.noted_batches()
+    for held in inbox.ingested():
+        note = notes.get(held.sha256)
+        if note is None or "unnamed" not in note:
+            notes[held.sha256] = _completed(held, store, note)
+    return {batch_id: note for batch_id, note in notes.items() if "unnamed" in note}
+
+
+def _completed(held: Held, store: SeasonStore, note: dict[str, Any] | None) -> dict[str, Any]:
+    try:
+        season, records, rows = named_records(held.batch.read_bytes())
+    except DataError:
+        season, records, rows = None, {}, 0
+    unnamed = rows - sum(len(of_table) for of_table in records.values())
+    if note is None:
+        note = {"device_id": held.device_id, "season": season, "records": {n: len(ids) for n, ids in records.items()}}
+    store.note_batch(held.sha256, note, {name: list(set(ids)) for name, ids in records.items()})
+    store.amend_note(held.sha256, {"unnamed": unnamed})
+    return {**note, "unnamed": unnamed}
+
+
+def _waiting(inbox: Inbox, store: SeasonStore, season: int | None) -> Iterator[tuple[str, tuple[str, int]]]:
+    for held in inbox.waiting():
+        try:
+            header, tables = open_batch(held.batch.read_bytes())
+        except (DataError, OSError):
+            yield held.name, (_CAME_LATER, 0)
+            continue
+        if season is not None and header.get("season") != season:
+            continue
+        contract_hash = header.get("contract_hash")
+        is_known = isinstance(contract_hash, str) and store.contract.reads(contract_hash)
+        reason = (
+            "it came after the last ingestion" if is_known else f"its contract {contract_hash!r:.14}… is not known here"
+        )
+        yield held.name, (reason, sum(len(rows.rows) for rows in tables.values()))

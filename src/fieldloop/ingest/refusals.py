@@ -1,0 +1,134 @@
+"""Batches that were refused whole: `quarantine/batches/<device_id>/<sha256>.batch`, with the reason beside each.
+
+Its sender was told that a batch is held, so a refused one is not home: it counts as missing until a person decides, who
+lets it be judged again (`release`) or sets it aside for good (`discard`). Nothing here is ever deleted.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fieldedge.system.durable import fsync_directory, write_durably
+from fieldedge.system.errors import DataError
+from fieldloop.gateway.inbox import UNKNOWN_SENDER, Held, Inbox, is_plain_name
+from fieldloop.ingest.received import named_records
+
+REFUSED_NAME = "batches"
+DISCARDED_NAME = "discarded"
+
+
+@dataclass(frozen=True)
+class RefusedBatch:
+    """A refused batch. `name` is `<device_id>/<sha256>`; season and record ids are what it says of itself."""
+
+    name: str
+    path: Path
+    reason: str
+    season: int | None
+    record_ids: tuple[str, ...]
+    unnamed: int
+    """Its records that cannot be looked for by an id; a batch that cannot be opened counts as one."""
+
+
+class Refusals:
+    """The refused batches below a quarantine."""
+
+    def __init__(self, quarantine_dir: Path) -> None:
+        self._directory = quarantine_dir / REFUSED_NAME
+        self._discarded = quarantine_dir / DISCARDED_NAME
+
+    def keep(self, inbox: Inbox, held: Held, reason: str) -> None:
+        """Take a batch out of the inbox. Copy, then delete: quarantine may stand on another disk."""
+        target = self._directory / held.device_id
+        target.mkdir(parents=True, exist_ok=True)
+        note = {"reason": reason, "envelope": held.envelope.read_text(encoding="utf-8", errors="replace")}
+        write_durably(target / held.batch.name, held.batch.read_bytes())
+        write_durably(target / held.envelope.name, json.dumps(note, indent=1, sort_keys=True).encode() + b"\n")
+        inbox.remove(held)
+
+    def undecided(self) -> Iterator[RefusedBatch]:
+        """The batches that wait for a person's decision, opened one at a time."""
+        for path in sorted([*self._directory.glob("*.batch"), *self._directory.glob("*/*.batch")]):
+            yield _refused(path)
+
+    def names(self) -> dict[str, Path]:
+        """The names of the batches that wait for a person's decision."""
+        paths = sorted([*self._directory.glob("*.batch"), *self._directory.glob("*/*.batch")])
+        return {f"{_device_of(path)}/{path.stem}": path for path in paths}
+
+    def find(self, name: str) -> str:
+        """The whole name of the one batch that `name` begins, with its device or without.
+
+        Raises:
+            DataError: there is none, or more than one.
+        """
+        found = [whole for whole in self.names() if whole.startswith(name) or whole.partition("/")[2].startswith(name)]
+        if not name or len(found) != 1:
+            raise DataError(
+                f"{len(found)} refused batches are called {name!r}; expected one: fieldloop quarantine list names them"
+            )
+        return found[0]
+
+    def release(self, name: str, inbox: Inbox) -> None:
+        """Let a batch be judged again by the next ingestion. Repeatable.
+
+        Raises:
+            DataError: there is no such batch.
+        """
+        path = self._path(name)
+        inbox.put_back(_device_of(path), path.stem, _note(path).get("envelope", "").encode(), path.read_bytes())
+        _remove(path)
+
+    def discard(self, name: str, decided_utc: str) -> Path:
+        """Set a batch aside for good: it is kept in `discarded/`, and nobody misses it any more. Repeatable.
+
+        Raises:
+            DataError: there is no such batch.
+        """
+        path = self._path(name)
+        target = self._discarded / _device_of(path)
+        target.mkdir(parents=True, exist_ok=True)
+        note = {**_note(path), "discarded_utc": decided_utc}
+        write_durably(target / path.name, path.read_bytes())
+        write_durably(target / f"{path.stem}.json", json.dumps(note, indent=1, sort_keys=True).encode() + b"\n")
+        _remove(path)
+        return target / path.name
+
+    def _path(self, name: str) -> Path:
+        return self.names()[self.find(name)]
+
+
+def _refused(path: Path) -> RefusedBatch:
+    name, reason = f"{_device_of(path)}/{path.stem}", str(_note(path).get("reason", "its reason was lost"))
+    try:
+        season, ids, rows = named_records(path.read_bytes())
+    except DataError:
+        return RefusedBatch(name, path, reason, None, (), 1)
+    named = [record_id for of_table in ids.values() for record_id in of_table]
+    return RefusedBatch(name, path, reason, season, tuple(sorted(set(named))), rows - len(named))
+
+
+def _device_of(path: Path) -> str:
+    if path.parent.name != REFUSED_NAME or path.parent.parent.name == REFUSED_NAME:
+        return path.parent.name
+    try:  # before batches were kept by device
+        device_id = json.loads(_note(path)["envelope"])["device_id"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return UNKNOWN_SENDER
+    return device_id if isinstance(device_id, str) and is_plain_name(device_id) else UNKNOWN_SENDER
+
+
+def _note(path: Path) -> dict[str, Any]:
+    try:
+        note = json.loads(path.with_suffix(".json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.with_suffix(".json").unlink(missing_ok=True)
+    fsync_directory(path.parent)

@@ -1,0 +1,549 @@
+"""The model registry: one MLflow registered model per workload, every version with its lineage.
+
+The registry is the source of truth: what a version is (its float32 file, its weights and what they belong to, the
+seasons it practised on, the bundles that were released of it) are artifacts of its run, and no file outside MLflow is
+needed to go on from it. The alias `champion` moves only when the gate or a person says so, and the verdict stands on
+the version either way; `anchor` is the champion with the lowest held-out error of its contract; `challenger` is the
+newest version. Stages are never used. Registering the same training run again changes nothing.
+"""
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow
+import mlflow.onnx
+import numpy as np
+import onnx
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import infer_signature
+from torch import nn
+
+from fieldedge.system.errors import ReleaseError
+from fieldloop.compression import Compressed
+from fieldloop.evaluation.gate import Absent, Predict, Rival, Scores, Verdict
+from fieldloop.evaluation.predictor import Array, predictor
+from fieldloop.training.trainer import CONFIG, NETWORK, WHAT_IFS, Trained, load_network
+from fieldloop.workloads.agriculture.dataset import Examples, load_examples
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+ANCHOR = "anchor"
+PROMOTED = "promoted"
+BY_A_PERSON = "promoted by a person"
+_NETWORK_ARTIFACTS = "network"
+_BUNDLE_ARTIFACTS = "bundles"
+BUNDLE, REPORT, PICTURE = "bundle.zip", "report.json", "front.png"
+_TAG = "fieldloop."
+_IN_REGISTRY = "## In the registry"
+_SHIPPING = "## What ships"
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One version in the registry."""
+
+    name: str
+    version: str
+    is_champion: bool
+    reason: str
+    contract_hash: str
+    data_hash: str
+    git_commit: str
+    mlflow_run_id: str
+    gate: str = ""
+    checkpoint: str = ""  # of a version from before its weights were an artifact
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version that devices should run, ready to answer."""
+
+    version: str
+    contract_hash: str
+    predict: Predict
+
+
+@dataclass(frozen=True)
+class StandingBundle:
+    """A bundle that was released of a version, and what was measured for it, as files."""
+
+    sha256: str
+    bundle: Path
+    report: Path
+    picture: Path | None
+
+
+class ModelRegistry:
+    """The registered model of one workload in one MLflow tracking store."""
+
+    def __init__(self, tracking_uri: str, workload: str) -> None:
+        mlflow.set_tracking_uri(tracking_uri)
+        self.name = workload
+        self.client = mlflow.MlflowClient(tracking_uri)
+
+    def champion_version(self) -> ModelVersion | None:
+        """The version behind the alias `champion`, or None."""
+        return self._version_by_alias(CHAMPION)
+
+    def anchor_version(self) -> ModelVersion | None:
+        """The version behind the alias `anchor`, or None."""
+        return self._version_by_alias(ANCHOR)
+
+    def champion(self, contract_hash: str, season: int, challenger_run_id: str) -> Champion | Absent:
+        """The champion as the device would run it, or why none can be compared with the challenger.
+
+        It must be of this contract, must not have learned from `season` or later, and must not be the challenger
+        itself: where a promotion was cut off and is made again, it is compared with what it was compared with before.
+
+        Raises:
+            ReleaseError: its file is not in the registry.
+        """
+        version = self.champion_version()
+        if version is None:
+            return self._no_champion()
+        if version.run_id == challenger_run_id:
+            before = version.tags.get(f"{_TAG}champion_before")
+            if not before:
+                return Absent(f"the champion, version {version.version}, is the challenger itself")
+            version = self.client.get_model_version(self.name, before)
+        which = f"the champion, version {version.version},"
+        lost = [name for name in ("contract_hash", "for_season") if f"{_TAG}{name}" not in version.tags]
+        if lost:
+            return Absent(f"{which} has lost its tags {' and '.join(lost)}", is_damage=True)
+        contract = version.tags[f"{_TAG}contract_hash"]
+        if contract != contract_hash:
+            return Absent(f"{which} is of contract {contract[:12]}, and the challenger of {contract_hash[:12]}")
+        learned_before = version.tags[f"{_TAG}for_season"]
+        if not learned_before.isdigit():
+            return Absent(f"{which} has a tag for_season that is no season: {learned_before!r}", is_damage=True)
+        if int(learned_before) > season:
+            why = f"{which} learned from seasons before {learned_before}, and the challenger from those before {season}"
+            return Absent(why, runnable=str(version.version))
+        return Champion(str(version.version), contract, self.predict(str(version.version)))
+
+    def anchor(self, contract_hash: str, season: int, challenger_run_id: str, champion_version: str) -> Rival | None:
+        """The champion of this contract with the lowest held-out error; None where it is the champion itself.
+
+        Where no version is called so, or the one that is cannot be compared, it is the best of those that can.
+
+        Raises:
+            ReleaseError: its file is not in the registry.
+        """
+        named = self.anchor_version()
+        if named is not None and named.run_id == challenger_run_id and named.tags.get(f"{_TAG}anchor_before"):
+            named = self.client.get_model_version(self.name, named.tags[f"{_TAG}anchor_before"])
+        able = {
+            str(one.version): one
+            for one in self._versions()
+            if _was_promoted(one)
+            and one.tags.get(f"{_TAG}contract_hash") == contract_hash
+            and _season_of(one) <= season
+            and one.run_id != challenger_run_id
+        }
+        if named is not None and str(named.version) in able:
+            version = str(named.version)
+        else:
+            by_error = sorted(able, key=lambda name: (self._held_out_error(able[name]), int(name)))
+            version = by_error[0] if by_error else champion_version
+        return None if version == champion_version else Rival(version, self.predict(version))
+
+    def predict(self, version: str) -> Predict:
+        """The answers of a version's float32 file.
+
+        Raises:
+            ReleaseError: the file is not in the registry.
+        """
+        try:
+            with TemporaryDirectory() as scratch:
+                folder = mlflow.artifacts.download_artifacts(f"models:/{self.name}/{version}", dst_path=scratch)
+                return predictor(Path(folder) / "model.onnx")
+        except Exception as error:  # each artifact store and onnxruntime have their own
+            raise self._gone(version, "its float32 file", error) from error
+
+    def network(self, version: str) -> nn.Module:
+        """The trained network of a version, from the registry alone.
+
+        Raises:
+            ReleaseError: it is not there, or holds more than tensors.
+        """
+        with TemporaryDirectory() as scratch:
+            folder = self._artifacts(version, _NETWORK_ARTIFACTS, Path(scratch))
+            return load_network(self._former_checkpoint(version) if folder is None else folder)
+
+    def practised_examples(self, version: str) -> Examples | None:
+        """The examples of a version's practice; None where it had none."""
+        with TemporaryDirectory() as scratch:
+            folder = self._artifacts(version, _NETWORK_ARTIFACTS, Path(scratch))
+            kept = (self._former_checkpoint(version).parent if folder is None else folder) / WHAT_IFS
+            return load_examples(kept) if kept.is_file() else None
+
+    def describe(self, version: str) -> Registered:
+        """What the registry knows of a version.
+
+        Raises:
+            ReleaseError: there is no such version, or it has lost its tags.
+        """
+        found = self._existing(version)
+        champion = self.champion_version()
+        tag = {name.removeprefix(_TAG): value for name, value in found.tags.items()}
+        needed = ("reason", "contract_hash", "data_hash", "git_commit")
+        lost = [name for name in needed if name not in tag]
+        if lost:
+            raise ReleaseError(
+                f"version {version} of {self.name} has lost its tags {', '.join(lost)}; set them again in MLflow, or "
+                f"promote another version: fieldloop promote {self.name} VERSION"
+            )
+        return Registered(
+            name=self.name,
+            version=str(version),
+            is_champion=champion is not None and str(champion.version) == str(version),
+            reason=tag["reason"],
+            contract_hash=tag["contract_hash"],
+            data_hash=tag["data_hash"],
+            git_commit=tag["git_commit"],
+            mlflow_run_id=str(found.run_id),
+            gate=tag.get("gate", ""),
+            checkpoint=tag.get("checkpoint", ""),
+        )
+
+    def register(
+        self,
+        trained: Trained,
+        onnx_path: Path,
+        example: Array,
+        verdict: Verdict,
+        contract_hash: str,
+        git_commit: str,
+        season: int,
+    ) -> Registered:
+        """Add the trained model as a version with its lineage, and move `champion` if the verdict says so."""
+        version = self._version_of_run(trained.mlflow_run_id)
+        if version is None:
+            version = self._log_version(trained, onnx_path, example)
+        known = self.client.get_model_version(self.name, version).tags
+        champion = self.champion_version()
+        is_champion = champion is not None and str(champion.version) == version
+        is_by_person = f"{_TAG}promoted_by" in known
+        # Making the step again takes back neither a person's word nor a promotion that devices have followed.
+        is_decided = is_by_person or (is_champion and not verdict.is_promoted)
+        tags = {
+            "contract_hash": contract_hash,
+            "data_hash": trained.data_hash,
+            "git_commit": git_commit,
+            "for_season": str(season),
+            "champion_before": verdict.champion_version or "",
+            "anchor_before": verdict.anchor_version or verdict.champion_version or "",
+            "held_out_yield_rmse_t_ha": repr(verdict.challenger.yield_rmse_t_ha),
+            **({} if is_decided else {"gate": verdict.gate, "reason": verdict.reason}),
+        }
+        for key, value in tags.items():
+            self._tag(version, key, value)
+        self._log_scores(trained.mlflow_run_id, verdict)
+        self.client.update_model_version(self.name, version, model_card(self.name, version, trained, verdict, tags))
+        self.client.set_registered_model_alias(self.name, CHALLENGER, version)
+        if verdict.is_promoted and not is_by_person:
+            self.client.set_registered_model_alias(self.name, CHAMPION, version)
+            anchor = version if _is_new_anchor(verdict) else tags["anchor_before"]
+            self.client.set_registered_model_alias(self.name, ANCHOR, anchor)
+        return self.describe(version)
+
+    def promote(
+        self, version: str, contract_hash: str, features: int, by: str, why: str, at: datetime, is_anchor: bool = False
+    ) -> Registered:
+        """Make a version the champion because a person says so; who, when and why stand on the version.
+
+        Args:
+            contract_hash: of the devices, with that many `features`: a model of another one would be refused by them.
+            is_anchor: later challengers are compared with this version, though a former one may have erred less.
+
+        Raises:
+            ReleaseError: there is no such version, it is of another contract, or it cannot answer.
+        """
+        found = self.describe(version)
+        if found.contract_hash != contract_hash:
+            raise ReleaseError(
+                f"version {version} of {self.name} is of contract {found.contract_hash[:12]}, and devices have "
+                f"{contract_hash[:12]}: they would refuse it. Train a model on this contract: retrain"
+            )
+        self.network(version)
+        if not np.isfinite(self.predict(version)(np.zeros((1, features), np.float32))).all():
+            raise ReleaseError(
+                f"the answers of version {version} of {self.name} are not numbers: choose another version"
+            )
+        tags = {
+            "gate": BY_A_PERSON,
+            "promoted_by": by,
+            "promoted_utc": at.astimezone(UTC).isoformat(timespec="seconds"),
+            "promoted_why": why,
+        }
+        for key, value in tags.items():
+            self._tag(version, key, value)
+        if not found.reason.startswith(BY_A_PERSON):
+            self._tag(version, "reason", f"{BY_A_PERSON}, {by}: {why}; the gate had said: {found.reason}")
+        self.client.set_registered_model_alias(self.name, CHAMPION, version)
+        anchor = self.anchor_version()
+        if is_anchor or anchor is None or anchor.tags.get(f"{_TAG}contract_hash") != contract_hash:
+            self.client.set_registered_model_alias(self.name, ANCHOR, version)
+        return self.describe(version)
+
+    def last_word(self) -> str:
+        """The last promotion by a person, as text that changes with each; empty where there was none."""
+        spoken = [one for one in self._versions() if f"{_TAG}promoted_by" in one.tags]
+        last = max(spoken, key=lambda one: one.tags.get(f"{_TAG}promoted_utc", ""), default=None)
+        return "" if last is None else f"{last.version} at {last.tags.get(f'{_TAG}promoted_utc', '')}"
+
+    def note_release(
+        self, version: str, key: str, bundle: Path, compressed: Mapping[str, Path], compression_data_hash: str
+    ) -> str:
+        """Keep a bundle before it is offered, so that what was once released of a version can be released again.
+
+        Args:
+            key: names the parameters and the code that compressed it.
+            compressed: what was measured, by file name.
+
+        Returns:
+            The bundle's SHA-256.
+        """
+        run_id = self._existing(version).run_id
+        sha256 = hashlib.sha256(bundle.read_bytes()).hexdigest()
+        with TemporaryDirectory() as scratch:
+            for name, path in {BUNDLE: bundle, **compressed}.items():
+                (Path(scratch) / name).write_bytes(path.read_bytes())
+            self.client.log_artifacts(run_id, scratch, f"{_BUNDLE_ARTIFACTS}/{key}")
+        noted = {"sha256": sha256, "compression_data_hash": compression_data_hash}
+        self._tag(version, f"bundle.{key}", json.dumps(noted))
+        self._tag(version, "bundle_sha256", sha256)
+        self._tag(version, "compression_data_hash", compression_data_hash)
+        return sha256
+
+    def standing_bundle(self, version: str, key: str, into: Path) -> StandingBundle | None:
+        """What was released of a version under this key, in a folder; None where nothing was, or it is not whole."""
+        noted = self._existing(version).tags.get(f"{_TAG}bundle.{key}")
+        folder = None if noted is None else self._artifacts(version, f"{_BUNDLE_ARTIFACTS}/{key}", into)
+        if noted is None or folder is None:
+            return None
+        bundle, report, picture = folder / BUNDLE, folder / REPORT, folder / PICTURE
+        sha256 = str(json.loads(noted)["sha256"])
+        if not report.is_file() or not bundle.is_file() or hashlib.sha256(bundle.read_bytes()).hexdigest() != sha256:
+            return None
+        self._tag(version, "bundle_sha256", sha256)
+        return StandingBundle(sha256, bundle, report, picture if picture.is_file() else None)
+
+    def note_compression(self, version: str, compressed: Compressed, report: Path | None = None) -> None:
+        """Write on the version, in its card and in its run what ships to each class of devices, and why.
+
+        Args:
+            report: everything that was measured, JSON.
+        """
+        for key in ("shipped", "bytes", "float32_bytes", "error_increase_pct"):
+            self.client.set_model_version_tag(self.name, version, f"{_TAG}{key}", str(compressed.as_dict()[key]))
+        self.client.set_model_version_tag(self.name, version, f"{_TAG}shipping_reason", compressed.reason)
+        run_id = self.client.get_model_version(self.name, version).run_id
+        for name in ("int8_bytes", "float32_bytes", "error_increase_pct", "int8_latency_us", "float32_latency_us"):
+            if np.isfinite(compressed.as_dict()[name]):
+                self.client.log_metric(run_id, name, float(compressed.as_dict()[name]))
+        for name, choice in compressed.by_class.items():
+            self.client.set_model_version_tag(self.name, version, f"{_TAG}ships.{name}", choice["ships"])
+            self.client.set_model_version_tag(self.name, version, f"{_TAG}ships_reason.{name}", choice["reason"])
+        for path in (report, Path(compressed.picture) if compressed.picture else None):
+            if path is not None:
+                self.client.log_artifact(run_id, str(path), "compression")
+        card = self.card(version).partition(_SHIPPING)[0].rstrip()
+        self.client.update_model_version(self.name, version, f"{card}\n\n{_SHIPPING}\n\n{shipping_card(compressed)}")
+
+    def card(self, version: str) -> str:
+        """The model card, Markdown."""
+        return str(self.client.get_model_version(self.name, version).description or "")
+
+    def bundle_card(self, version: str) -> str:
+        """The card as it goes into a bundle: without the run and without what was timed, which no two makings share."""
+        return self.card(version).partition(_IN_REGISTRY)[0].partition(_SHIPPING)[0].rstrip() + "\n"
+
+    def _version_by_alias(self, alias: str) -> ModelVersion | None:
+        try:
+            return self.client.get_model_version_by_alias(self.name, alias)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+    def _versions(self) -> list[ModelVersion]:
+        return list(self.client.search_model_versions(f"name='{self.name}'"))
+
+    def _no_champion(self) -> Absent:
+        """Why no version is called champion: there never was one, or its alias is gone."""
+        promoted = [int(one.version) for one in self._versions() if _was_promoted(one)]
+        if not promoted:
+            return Absent("there is no champion yet")
+        return Absent(f"the alias {CHAMPION} is gone, though version {max(promoted)} was promoted", is_damage=True)
+
+    def _existing(self, version: str) -> ModelVersion:
+        try:
+            return self.client.get_model_version(self.name, version)
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+        there = sorted(int(one.version) for one in self._versions())
+        known = f"there are {', '.join(map(str, there))}" if there else "it has no version yet"
+        raise ReleaseError(f"there is no version {version} of {self.name} in the registry; {known}")
+
+    def _artifacts(self, version: str, path: str, into: Path) -> Path | None:
+        """Fetch a folder of a version's run; None where there is none."""
+        run_id = self._existing(version).run_id
+        try:
+            if not self.client.list_artifacts(run_id, path):
+                return None
+            into.mkdir(parents=True, exist_ok=True)
+            return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path, dst_path=str(into)))
+        except Exception as error:  # each artifact store has its own
+            raise self._gone(version, f"its {path}", error) from error
+
+    def _former_checkpoint(self, version: str) -> Path:
+        """The checkpoint of a version from before its weights were an artifact."""
+        checkpoint = self.describe(version).checkpoint
+        if checkpoint and Path(checkpoint).is_file():
+            return Path(checkpoint)
+        where = f"; {checkpoint}, which its tag names, is not on this machine" if checkpoint else ""
+        raise ReleaseError(
+            f"the weights of version {version} of {self.name} are not in the registry{where}. Restore the artifacts of "
+            "its run from a backup, or train anew"
+        )
+
+    def _gone(self, version: str, what: str, error: Exception) -> ReleaseError:
+        why = " ".join(str(error).split())[:200]
+        return ReleaseError(
+            f"version {version} of {self.name} cannot be read from the registry: {what}: {why}. Restore the artifacts "
+            f"of its run from a backup, or promote another version: fieldloop promote {self.name} VERSION"
+        )
+
+    def _held_out_error(self, version: ModelVersion) -> float:
+        """What the version erred on held-out seasons when it was judged, t/ha."""
+        tag = version.tags.get(f"{_TAG}held_out_yield_rmse_t_ha")
+        metrics = {} if tag else self.client.get_run(version.run_id).data.metrics
+        return float(tag or metrics.get("held_out_yield_rmse_t_ha", np.inf))
+
+    def _tag(self, version: str, key: str, value: str) -> None:
+        self.client.set_model_version_tag(self.name, version, f"{_TAG}{key}", value)
+
+    def _version_of_run(self, run_id: str) -> str | None:
+        return next((str(v.version) for v in self._versions() if v.run_id == run_id), None)
+
+    def _log_version(self, trained: Trained, onnx_path: Path, example: Array) -> str:
+        outputs = predictor(onnx_path)(example)
+        folder = Path(trained.folder)
+        missing = [name for name in (NETWORK, CONFIG) if not (folder / name).is_file()]
+        if missing:
+            raise ReleaseError(f"{folder} has no {' and no '.join(missing)}: train the model again to register it")
+        with mlflow.start_run(run_id=trained.mlflow_run_id):
+            for name in (NETWORK, CONFIG, WHAT_IFS):
+                if (folder / name).is_file():
+                    mlflow.log_artifact(str(folder / name), _NETWORK_ARTIFACTS)
+            logged = mlflow.onnx.log_model(
+                onnx.load(onnx_path),
+                name="float32",
+                signature=infer_signature({"features": example}, {"outputs": outputs}),
+                pip_requirements=["onnxruntime==1.28.0", "numpy"],
+                onnx_execution_providers=["CPUExecutionProvider"],
+            )
+        self._ensure_registered_model()
+        made = self.client.create_model_version(
+            self.name, logged.model_uri, run_id=trained.mlflow_run_id, model_id=logged.model_id, await_creation_for=None
+        )
+        return str(made.version)
+
+    def _ensure_registered_model(self) -> None:
+        try:
+            self.client.create_registered_model(self.name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _log_scores(self, run_id: str, verdict: Verdict) -> None:
+        for name, value in vars(verdict.challenger).items():
+            if np.isfinite(value):
+                self.client.log_metric(run_id, f"held_out_{name}", float(value))
+
+
+def _was_promoted(version: ModelVersion) -> bool:
+    return version.tags.get(f"{_TAG}gate") in (PROMOTED, BY_A_PERSON)
+
+
+def _season_of(version: ModelVersion) -> float:
+    """The season that a version is for; of one that does not say, no season is late enough."""
+    season = version.tags.get(f"{_TAG}for_season", "")
+    return int(season) if season.isdigit() else np.inf
+
+
+def _is_new_anchor(verdict: Verdict) -> bool:
+    """Whether the promoted challenger errs less than the best champion before it, measured on the same seasons."""
+    best = verdict.anchor_yield_rmse_t_ha
+    if best is None and verdict.champion is not None:
+        best = verdict.champion.yield_rmse_t_ha
+    return best is None or verdict.challenger.yield_rmse_t_ha < best
+
+
+def model_card(name: str, version: str, trained: Trained, verdict: Verdict, tags: dict[str, Any]) -> str:
+    """The model card of a version, Markdown: what it is for, what it learned from, how good it is, what it is not."""
+    rows = [_score_row("this version", verdict.challenger)]
+    if verdict.champion is not None:
+        rows.append(_score_row(f"champion before (version {verdict.champion_version})", verdict.champion))
+    return "\n".join(
+        [
+            f"# {name}, version {version}",
+            "",
+            "Scores the day's irrigation and nitrogen actions of one maize field: final yield (p10, p50, p90), water "
+            "and nitrogen still to come. It advises within FAO-56 and nitrogen-balance bounds; it never decides alone.",
+            "",
+            f"Learned from {trained.field_seasons} field-seasons ({trained.examples} days), "
+            f"data `{tags['data_hash']}`, code `{tags['git_commit']}`, contract `{tags['contract_hash'][:12]}`.",
+            "",
+            "| held-out seasons | yield RMSE t/ha | bias t/ha | coverage of the 80 % interval | field-seasons |",
+            "| --- | --- | --- | --- | --- |",
+            *rows,
+            "",
+            f"Gate: {verdict.reason}.",
+            "",
+            "Limits: maize, soils and climates like those it learned from; sensors with faults as simulated. "
+            "Beyond them the device's guardrails hold and the FAO-56 rule stands in.",
+            "",
+            _IN_REGISTRY,
+            "",
+            f"MLflow run `{trained.mlflow_run_id}`.",
+        ]
+    )
+
+
+def shipping_card(compressed: Compressed) -> str:
+    """What ships to each class of devices and why, Markdown."""
+    if not compressed.by_class:
+        return compressed.reason
+    rows = [
+        f"| {name} | {choice['ships']} | {choice['bytes'] / 1000:.0f} kB | {choice['reason']} "
+        f"| {choice['parity_on']} | {choice['timed_on']} |"
+        for name, choice in compressed.by_class.items()
+    ]
+    head = "| devices | file | size | why | numbers compared on | timed on |"
+    on = f"Quantiser and rounding were chosen on {compressed.chosen_on}; files were judged on {compressed.judged_on}."
+    return "\n".join([f"In this bundle: {compressed.reason}.", "", head, "| --- " * 6 + "|", *rows, "", on])
+
+
+def _score_row(label: str, scores: Scores) -> str:
+    return (
+        f"| {label} | {scores.yield_rmse_t_ha:.2f} | {scores.yield_bias_t_ha:+.2f} "
+        f"| {scores.interval_coverage_pct:.0f} % | {scores.field_seasons} |"
+    )
+
+
+def git_commit(root: Path) -> str:
+    """The commit of the code that runs, with `-dirty` where files differ from it; `unknown` outside git."""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.strip() if done.returncode == 0 else "unknown"

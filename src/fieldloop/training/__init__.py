@@ -1,0 +1,1 @@
+"""Training: data in, a checkpoint and an MLflow run out."""

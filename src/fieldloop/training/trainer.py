@@ -1,0 +1,375 @@
+"""Fitting a workload's model on a data snapshot with Lightning, logged to MLflow, resumable after a kill.
+
+A training run lives in a folder named by what went into it; its `last.ckpt` is written after every epoch, and a run
+that finds one goes on from there, in the same MLflow run. That file is this machine's own. What a finished run hands
+on are `network.pt`, tensors and nothing else, and `network.json`, what they belong to: the registry keeps both. Nothing
+here is ever read as a pickle. Choosing what ships stands in evaluation.py.
+"""
+
+import io
+import json
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import MLFlowLogger
+from pydantic import ValidationError
+from torch import Tensor, nn
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
+
+from fieldedge.system.durable import write_durably
+from fieldedge.system.errors import ReleaseError
+from fieldloop.core.environment import hush
+from fieldloop.core.settings import ModelParams
+from fieldloop.workloads import WORKLOADS
+from fieldloop.workloads.agriculture.dataset import Examples, joined, load_examples, save_examples
+
+Practise = Callable[[nn.Module], Examples]
+
+EXPERIMENT = "fieldloop"
+WHAT_IFS = "what_ifs.npz"  # the examples of a run's practice
+LAST = "last"  # the checkpoint of the last whole epoch
+NETWORK, CONFIG = "network.pt", "network.json"
+CONFIG_FORMAT = 1
+VALIDATION_SHARE = 0.1  # of field-seasons, to see overfitting; the gate uses whole held-out seasons instead
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training run."""
+
+    workload: str
+    folder: str
+    checkpoint: str
+    mlflow_run_id: str
+    data_hash: str
+    examples: int
+    field_seasons: int
+    validation_loss: float
+
+
+class OtherNetworkError(ReleaseError):
+    """The weights are sound, and of a network that this version of the workload does not have."""
+
+
+class SeasonData(lightning.LightningDataModule):
+    """Examples held in memory as tensors; whole field-seasons are set aside for validation."""
+
+    def __init__(self, examples: Examples, batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.batch_size, self.seed = batch_size, seed
+        chosen = np.random.default_rng(seed).random(len(examples.groups)) < VALIDATION_SHARE
+        is_validation = torch.from_numpy(chosen[examples.group])
+        inputs, targets = torch.from_numpy(examples.model_inputs()), torch.from_numpy(examples.targets)
+        self.fit_set = TensorDataset(inputs[~is_validation], targets[~is_validation])
+        self.validation_set = TensorDataset(inputs[is_validation], targets[is_validation])
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        generator = torch.Generator().manual_seed(self.seed * 1000 + epoch)
+        order = RandomSampler(self.fit_set, generator=generator)
+        return DataLoader(self.fit_set, sampler=BatchSampler(order, self.batch_size, False), batch_size=None)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        order = BatchSampler(SequentialSampler(self.validation_set), 8192, False)
+        return DataLoader(self.validation_set, sampler=order, batch_size=None)
+
+
+class CropLearner(lightning.LightningModule):
+    """The workload's network and loss under AdamW with a cosine schedule."""
+
+    def __init__(self, workload: str, params: dict[str, Any]) -> None:
+        super().__init__()
+        self.save_hyperparameters("workload", "params")
+        self.params = ModelParams.model_validate(params)
+        self.workload = WORKLOADS[workload]
+        self.network = self.workload.network(self.params.hidden, self.params.dropout)
+        self._seen: list[tuple[Tensor, Tensor]] = []
+
+    def on_train_batch_start(self, _batch: tuple[Tensor, Tensor], _index: int) -> None:
+        """Dropout draws by step, so that a resumed run draws what an undisturbed one would have."""
+        torch.manual_seed(self.params.seed * 1_000_000 + self.global_step)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
+        loss = self.workload.loss(self.network(batch[0]), batch[1])
+        self.log("train_loss", loss, on_step=False, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
+        loss = self.workload.loss(self.network(batch[0]), batch[1])
+        self.log("validation_loss", loss, batch_size=len(batch[0]))
+        self._seen.append((self.network(batch[0]).detach(), batch[1]))
+
+    def on_validation_start(self) -> None:
+        """What is validated, and calibrated by, are the bare answers: the same however often it is done."""
+        self.workload.forget_calibration(self.network)
+
+    def on_validation_epoch_end(self) -> None:
+        """Calibrated after every epoch, so that every checkpoint is; the fit itself does not depend on it."""
+        outputs, targets = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
+        self._seen.clear()
+        self.workload.calibrate(self.network, outputs, targets)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=self.params.learning_rate, weight_decay=self.params.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.params.epochs)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+class _Progress(Callback):
+    """Tells an outside listener how far the training is."""
+
+    def __init__(self, on_progress: Callable[[int, int], None]) -> None:
+        self.on_progress = on_progress
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        self.on_progress(trainer.current_epoch + 1, trainer.max_epochs or 0)
+
+
+def train(
+    workload: str,
+    examples: Examples,
+    params: ModelParams,
+    folder: Path,
+    tracking_uri: str,
+    data_hash: str,
+    tags: dict[str, str],
+    on_progress: Callable[[int, int], None],
+    practise: Practise | None = None,
+    artifact_location: str | None = None,
+) -> Trained:
+    """Fit the workload's model; a finished run is returned as it is, a killed one goes on from its last epoch.
+
+    Args:
+        folder: the run's own folder, named by its inputs.
+        tags: lineage to write on the MLflow run.
+        practise: teaches the fresh network what no log can show, and returns more examples; done once for a folder.
+        artifact_location: where a new experiment's files go, a URI; None: beside an SQLite store, else as MLflow says.
+    """
+    finished = folder / "trained.json"
+    if finished.is_file():
+        return Trained(**json.loads(finished.read_text()))
+    folder.mkdir(parents=True, exist_ok=True)
+    hush()
+    lightning.seed_everything(params.seed, verbose=False)
+    learner = CropLearner(workload, params.model_dump(mode="json"))
+    if practise is not None:
+        examples = joined(examples, _practised(learner.network, practise, folder))
+    data = SeasonData(examples, params.batch_size, params.seed)
+    logger = _logger(folder, tracking_uri, {**tags, "data_hash": data_hash}, artifact_location)
+    last = folder / f"{LAST}.ckpt"
+    ctrl_c = _CtrlC()
+    trainer = _trainer(params, folder, logger, [_Progress(on_progress), ctrl_c])
+    with ctrl_c:
+        trainer.fit(learner, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+        if "validation_loss" not in trainer.callback_metrics:  # killed after its last epoch: nothing was left to fit
+            trainer.validate(learner, data, verbose=False)
+    save_network(learner.network, workload, params, folder)
+    trained = Trained(
+        workload=workload,
+        folder=str(folder),
+        checkpoint=str(last),
+        mlflow_run_id=str(logger.run_id),
+        data_hash=data_hash,
+        examples=len(examples),
+        field_seasons=len(examples.groups),
+        validation_loss=float(trainer.callback_metrics.get("validation_loss", float("nan"))),
+    )
+    write_durably(finished, json.dumps(asdict(trained), indent=1).encode())
+    return trained
+
+
+def _practised(network: nn.Module, practise: Practise, folder: Path) -> Examples:
+    """The examples of the practice, and what it taught the network; both kept, so that a killed run has them."""
+    taught, seasons = folder / "practised.pt", folder / WHAT_IFS
+    if not taught.is_file():
+        save_examples(practise(network), seasons)
+        sink = io.BytesIO()
+        torch.save(network.state_dict(), sink)
+        write_durably(taught, sink.getvalue())
+    network.load_state_dict(torch.load(taught, weights_only=True))
+    return load_examples(seasons)
+
+
+def practised_examples(folder: Path) -> Examples | None:
+    """The examples of a run's practice; None where it had none."""
+    seasons = folder / WHAT_IFS
+    return load_examples(seasons) if seasons.is_file() else None
+
+
+class _CtrlC(Callback):
+    """Ctrl-C ends the training between two batches, never within a write to MLflow; a second one ends it at once.
+
+    Used as a context around the fit. Lightning would make a KeyboardInterrupt a silent `sys.exit(1)` and turn the
+    signal off for good; here it stays one. Outside the main thread Python hears no signals, so nothing is done there.
+    """
+
+    def __init__(self) -> None:
+        self._is_pressed = False
+        self._before: Any = None
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._press)
+
+    def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+        is_interrupt = isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt)
+        if is_interrupt or (error is None and self._is_pressed):
+            raise KeyboardInterrupt from error
+
+    def _press(self, _number: int, _frame: Any) -> None:
+        if self._is_pressed:
+            raise KeyboardInterrupt
+        self._is_pressed = True
+
+    def on_train_batch_end(self, *_args: Any, **_kwargs: Any) -> None:
+        if self._is_pressed:
+            raise KeyboardInterrupt
+
+
+def _trainer(
+    params: ModelParams, folder: Path, logger: MLFlowLogger, callbacks: Sequence[Callback]
+) -> lightning.Trainer:
+    # Named and kept by itself: `save_last` alone would write only once, when the training has ended.
+    keep_last = ModelCheckpoint(folder, LAST, save_on_train_epoch_end=True, enable_version_counter=False)
+    return lightning.Trainer(
+        max_epochs=params.epochs,
+        accelerator="auto",
+        devices=1,
+        precision=params.precision,
+        logger=logger,
+        callbacks=[keep_last, *callbacks],
+        reload_dataloaders_every_n_epochs=1,
+        log_every_n_steps=0,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _logger(folder: Path, tracking_uri: str, tags: dict[str, str], artifact_location: str | None) -> MLFlowLogger:
+    """The run's logger; a resumed run keeps its MLflow run."""
+    run_file = folder / "mlflow_run_id"
+    run_id = run_file.read_text() if run_file.is_file() else None
+    if artifact_location is None and tracking_uri.startswith("sqlite:///"):
+        artifact_location = (Path(tracking_uri.removeprefix("sqlite:///")).parent / "artifacts").as_uri()
+    logger = MLFlowLogger(
+        experiment_name=EXPERIMENT,
+        run_name=folder.name,
+        tracking_uri=tracking_uri,
+        tags=tags,
+        artifact_location=artifact_location,
+        run_id=run_id,
+    )
+    if run_id is None:
+        write_durably(run_file, str(logger.run_id).encode())
+    return logger
+
+
+def save_network(network: nn.Module, workload: str, params: ModelParams, folder: Path) -> None:
+    """Write `network.pt`, the state dict on the CPU, and `network.json`, which says what to load it into."""
+    sink = io.BytesIO()
+    torch.save({name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}, sink)
+    config = {"format": CONFIG_FORMAT, "workload": workload, "model": params.model_dump(mode="json")}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_durably(folder / NETWORK, sink.getvalue())
+    write_durably(folder / CONFIG, json.dumps(config, indent=1).encode() + b"\n")
+
+
+def network_folder(trained: Trained) -> Path:
+    """The run's folder, with the network as tensors; of a run from before that, they are taken from its checkpoint.
+
+    Raises:
+        ReleaseError: the checkpoint is gone, damaged, or holds more than tensors.
+    """
+    folder = Path(trained.folder)
+    if not (folder / CONFIG).is_file():
+        checkpoint = Path(trained.checkpoint)
+        network, kept = load_network(checkpoint), tensors_only(checkpoint)["hyper_parameters"]["params"]
+        save_network(network, trained.workload, ModelParams.model_validate(kept), folder)
+    return folder
+
+
+def load_network(path: Path) -> nn.Module:
+    """A trained network on the CPU, ready to answer.
+
+    Args:
+        path: the folder that `save_network` wrote into, or a Lightning checkpoint of a former version.
+
+    Raises:
+        ReleaseError: a file is missing or damaged, holds more than tensors and plain values, or is for another network.
+    """
+    if path.is_dir():
+        config, state = _config(path / CONFIG), tensors_only(path / NETWORK)
+    else:
+        checkpoint = tensors_only(path)
+        kept = checkpoint.get("hyper_parameters")
+        config = {"workload": (kept or {}).get("workload"), "model": (kept or {}).get("params")}
+        state = {
+            name.removeprefix("network."): tensor
+            for name, tensor in (checkpoint.get("state_dict") or {}).items()
+            if name.startswith("network.")
+        }
+    workload = str(config.get("workload"))
+    if workload not in WORKLOADS:
+        raise ReleaseError(f"{path} holds a network of workload {workload!r}; there are {', '.join(WORKLOADS)}")
+    try:
+        params = ModelParams.model_validate(config.get("model"))
+        network = WORKLOADS[workload].network(params.hidden, params.dropout)
+        network.load_state_dict(state)
+    except (ValidationError, RuntimeError, TypeError, AttributeError) as error:
+        why = " ".join(str(error).split())[:300]
+        raise OtherNetworkError(
+            f"{path} does not fit the network of this version of {workload}: {why}. Train a model with this version, "
+            "or run the version that made it"
+        ) from error
+    return network.eval()
+
+
+def tensors_only(path: Path) -> dict[str, Any]:
+    """What torch saved in a file, read without running anything that it holds.
+
+    Raises:
+        ReleaseError: it cannot be read, or holds more than tensors and plain values.
+    """
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ReleaseError(f"the network {path} cannot be read: {error}. Restore it, or train anew") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise ReleaseError(
+            f"{path} holds more than tensors and plain values, or is damaged, and is not loaded: {why}. Somebody may "
+            "have put it there; train the model anew, or restore the file from a backup that you trust"
+        ) from error
+    if not isinstance(found, dict):
+        raise ReleaseError(f"{path} holds {type(found).__name__}; expected a state dict")
+    return found
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"{path}, which says what the network beside it is, cannot be read: {error}") from error
+    if not isinstance(found, dict) or found.get("format") != CONFIG_FORMAT:
+        raise ReleaseError(f"{path} is not of format {CONFIG_FORMAT}; update Fieldloop, or train anew")
+    return found
+
+
+def batches(rows: np.ndarray[Any, np.dtype[np.float32]], size: int) -> Iterator[Tensor]:
+    """The rows as tensors of at most `size`."""
+    for start in range(0, len(rows), size):
+        yield torch.from_numpy(rows[start : start + size])

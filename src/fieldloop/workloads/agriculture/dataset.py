@@ -1,0 +1,216 @@
+"""Training examples from accepted tables: what was known, what was done, and what came of it.
+
+The features are the device's own: `featurize` where all readings of a season are at hand, the row that the device
+itself computed where it sent only the days that teach most. Nothing is reimplemented here.
+"""
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from fieldedge.system.durable import write_durably
+from fieldedge.system.errors import DataError
+from fieldedge.workloads.agriculture import AGRICULTURE, Day
+from fieldedge.workloads.agriculture.features import FEATURES, days_between, set_actions
+
+Array = npt.NDArray[np.float32]
+TARGETS = ("yield_t_ha", "water_to_come_mm", "nitrogen_to_come_kg_ha")
+_FEATURE_COLUMNS = [f"x_{feature.name}" for feature in FEATURES]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """N days of decision. A group is one field-season; its days share one harvest."""
+
+    features: Array  # (N, F), physical units, after the day's action
+    targets: Array  # (N, 3): t/ha, mm, kg/ha
+    group: npt.NDArray[np.int32]  # (N,), index into `groups`
+    groups: tuple[str, ...]  # "season/field_id"
+
+    @property
+    def seasons(self) -> list[str]:
+        """What the field-seasons are of: the first part of their names, in order."""
+        return sorted({name.partition("/")[0] for name in self.groups})
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def model_inputs(self) -> Array:
+        """Scaled features, (N, F): what the model sees."""
+        return AGRICULTURE.scale(self.features)
+
+
+def joined(first: Examples, second: Examples) -> Examples:
+    """Both, one after the other."""
+    return Examples(
+        np.concatenate([first.features, second.features]),
+        np.concatenate([first.targets, second.targets]),
+        np.concatenate([first.group, second.group + np.int32(len(first.groups))]).astype(np.int32),
+        first.groups + second.groups,
+    )
+
+
+def chosen(examples: Examples, groups: Sequence[int]) -> Examples:
+    """The days of these field-seasons alone."""
+    renumbered = np.full(len(examples.groups), -1, np.int32)
+    renumbered[list(groups)] = np.arange(len(groups), dtype=np.int32)
+    is_in = renumbered[examples.group] >= 0
+    return Examples(
+        examples.features[is_in],
+        examples.targets[is_in],
+        renumbered[examples.group[is_in]],
+        tuple(examples.groups[i] for i in groups),
+    )
+
+
+def parted(examples: Examples, share: float) -> Examples:
+    """About that share of the field-seasons, by their names: the same ones however many others there are."""
+    marks = [int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 0x1_0000_0000 for name in examples.groups]
+    below = [i for i, mark in enumerate(marks) if mark < share]
+    return chosen(examples, below or [int(np.argmin(marks))])
+
+
+def save_examples(examples: Examples, path: Path) -> None:
+    """Keep examples as one .npz file, whole or not at all."""
+    sink = io.BytesIO()
+    np.savez(
+        sink,
+        features=examples.features,
+        targets=examples.targets,
+        group=examples.group,
+        groups=np.array(examples.groups, dtype=np.str_),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_durably(path, sink.getvalue())
+
+
+def load_examples(path: Path) -> Examples:
+    """What `save_examples` kept."""
+    with np.load(path, allow_pickle=False) as kept:
+        groups = tuple(str(name) for name in kept["groups"])
+        return Examples(kept["features"], kept["targets"], kept["group"], groups)
+
+
+@dataclass(frozen=True)
+class _FieldSeason:
+    record: dict[str, Any]
+    readings: pd.DataFrame
+    operations: pd.DataFrame
+    recommendations: pd.DataFrame
+    harvest_date: str
+    yield_t_ha: float
+
+
+def build_examples(tables: Mapping[str, pd.DataFrame]) -> Examples:
+    """Every harvested field-season of the tables as examples, in a stable order.
+
+    Raises:
+        DataError: there is not one harvested field-season, so nothing can be learned.
+    """
+    blocks: list[tuple[Array, Array]] = []
+    groups: list[str] = []
+    for name, season in _field_seasons(tables):
+        features, targets = _examples_of(season)
+        if len(features):
+            blocks.append((features, targets))
+            groups.append(name)
+    if not blocks:
+        raise DataError(
+            "no harvested field-season among the accepted tables: rows of `harvests` with their `fields` and "
+            "`readings` are needed to train; run the history step, or sync devices, first"
+        )
+    return Examples(
+        features=np.concatenate([f for f, _ in blocks]),
+        targets=np.concatenate([t for _, t in blocks]),
+        group=np.repeat(np.arange(len(blocks), dtype=np.int32), [len(f) for f, _ in blocks]),
+        groups=tuple(groups),
+    )
+
+
+def _field_seasons(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, _FieldSeason]]:
+    keys = ["season", "field_id"]
+    empty = {name: tables[name].iloc[:0] for name in ("readings", "operations", "recommendations")}
+    parts = {name: dict(iter(tables[name].groupby(keys))) if len(tables[name]) else {} for name in empty}
+    harvests = {(h["season"], h["field_id"]): h for h in tables["harvests"].to_dict("records")}
+    found = []
+    records: list[dict[str, Any]] = tables["fields"].sort_values("record_id").to_dict("records")  # type: ignore[assignment]  # columns are named
+    for record in records:
+        key = (record["season"], record["field_id"])
+        if key not in harvests:
+            continue
+        readings, operations, recommendations = (parts[n].get(key, empty[n]) for n in empty)
+        operations = operations.sort_values("record_id").drop_duplicates("date", keep="last")
+        harvest = harvests[key]
+        season = _FieldSeason(
+            record, readings, operations, recommendations, str(harvest["date"]), float(harvest["yield_t_ha"])
+        )
+        found.append((f"{key[0]}/{key[1]}", season))
+    return found
+
+
+def _examples_of(season: _FieldSeason) -> tuple[Array, Array]:
+    """Features (n, F) after the day's action and targets (n, 3) of one field-season.
+
+    A day whose action is only assumed is no example: nobody said what was done, so nothing is learned of what it did.
+    """
+    planting = str(season.record["planting_date"])
+    days_total = days_between(planting, season.harvest_date) + 1
+    irrigation, nitrogen = _applied_by_day(season.operations, planting, days_total)
+    dap, rows = _rows_of(season, planting, days_total, irrigation, nitrogen)
+    is_known = ~np.isin(dap, _assumed_days(season.operations, planting))
+    dap, rows = dap[is_known], rows[is_known]
+    if not len(rows):
+        return np.empty((0, len(FEATURES)), np.float32), np.empty((0, 3), np.float32)
+    rows = set_actions(rows, irrigation[dap], nitrogen[dap])
+    water_to_come = irrigation.sum() - np.cumsum(irrigation)
+    nitrogen_to_come = nitrogen.sum() - np.cumsum(nitrogen)
+    targets = np.stack([np.full(len(dap), season.yield_t_ha), water_to_come[dap], nitrogen_to_come[dap]], axis=1)
+    return rows, targets.astype(np.float32)
+
+
+def _rows_of(
+    season: _FieldSeason, planting: str, days_total: int, irrigation: Array, nitrogen: Array
+) -> tuple[npt.NDArray[np.int64], Array]:
+    """Days after planting (n,) and feature rows before action (n, F)."""
+    if len(season.recommendations):
+        rows = season.recommendations.sort_values("date")
+        dap = np.array([days_between(planting, str(d)) for d in rows["date"]])
+        known = (dap >= 0) & (dap < days_total)
+        return dap[known], rows[_FEATURE_COLUMNS].to_numpy(np.float32)[known]
+    readings: list[dict[str, Any]] = season.readings.to_dict("records")  # type: ignore[assignment]  # columns are named
+    by_day = {days_between(planting, str(r["date"])): r for r in readings}
+    history = [
+        Day("", _without_nan(by_day.get(d)), float(irrigation[d]), float(nitrogen[d])) for d in range(days_total - 1)
+    ]
+    return np.arange(days_total), AGRICULTURE.featurize(history, season.record)
+
+
+def _without_nan(reading: dict[str, Any] | None) -> dict[str, Any] | None:
+    if reading is None:
+        return None
+    return {name: None if value != value else value for name, value in reading.items()}
+
+
+def _assumed_days(operations: pd.DataFrame, planting: str) -> list[int]:
+    """Days after planting of the actions that nobody confirmed."""
+    return [days_between(planting, str(day)) for day in operations["date"][operations["basis"] == "assumed"]]
+
+
+def _applied_by_day(operations: pd.DataFrame, planting: str, days_total: int) -> tuple[Array, Array]:
+    irrigation = np.zeros(days_total, np.float32)
+    nitrogen = np.zeros(days_total, np.float32)
+    for day, water_mm, dose in zip(
+        operations["date"], operations["irrigation_mm"], operations["nitrogen_kg_ha"], strict=True
+    ):
+        dap = days_between(planting, str(day))
+        if 0 <= dap < days_total:
+            irrigation[dap] += water_mm
+            nitrogen[dap] += dose
+    return irrigation, nitrogen

@@ -1,0 +1,1 @@
+"""The crop model: as it is trained, and as a device's file has it."""

@@ -1,0 +1,283 @@
+"""The crop model: yield quantiles, water and nitrogen still to come, for a field's features and a candidate action.
+
+Two parts that add up. The *level* is a multilayer perceptron: what the season will bring when nothing is done today
+and the model is followed from then on. The *effects* are what an action changes, and their shape is agronomy's: water
+pays once the root zone's depletion passes a trigger, and less so the further below it; nitrogen pays up to the need.
+Where the trigger lies (by stage, price of water, allowance left, weather, soil) is learned in closed loop
+(policy_search.py); how much an action then changes is learned from paired what-if seasons. So the sign of an
+irrigation's gain, which decides, rests on few weights, and stays the same in int8. Output is in physical units.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fieldedge.workloads.agriculture.features import FEATURES, INDEX
+
+QUANTILES = (0.1, 0.5, 0.9)
+TARGET_CENTRE = (9.0, 120.0, 90.0)  # t/ha, mm, kg/ha
+TARGET_SPREAD = (4.0, 120.0, 90.0)
+REFERENCE_WATER_COST_KG_MM = 1000.0 / 180.0  # 1 USD/mm at 180 USD/t
+
+_STATE_COLUMNS = [i for i, feature in enumerate(FEATURES) if not feature.name.startswith("candidate_")]
+_STAGE_KNOTS_D = (0.0, 25.0, 40.0, 55.0, 70.0, 85.0, 100.0, 115.0)
+_PHASE_KNOTS_D = (25.0, 60.0, 95.0)
+_DROUGHT_KNOTS_D = (
+    30.0,
+    45.0,
+    58.0,
+    66.0,
+    80.0,
+    95.0,
+)  # finer about flowering: there water that is short must be spent
+_TYPICAL_NEED_KNOTS_D, _TYPICAL_NEED_MM = (0.0, 40.0, 55.0, 100.0, 115.0), (170.0, 165.0, 140.0, 45.0, 10.0)
+_CROP_NEED_KNOTS_D = (0.0, 40.0, 60.0, 80.0, 100.0, 120.0, 132.0)
+_CROP_NEED_MM = (560.0, 480.0, 370.0, 240.0, 110.0, 25.0, 0.0)  # evapotranspiration until maturity at 6 mm/day of ET0
+_USABLE_SHARE = 0.6  # of the water stored in the profile
+_RAIN_TO_COME_MM_D = 1.8
+_STORED_M = {  # the thickness that each wetness feature stands for
+    "wetness_15cm": 0.25,
+    "wetness_35cm": 0.30,
+    "wetness_75cm": 0.35,
+    "wetness_105cm": 0.30,
+    "wetness_deep": 1.10,
+}
+_LINEAR_TERMS = {  # feature: gain and offset that bring it to about one
+    "rain_1d_mm": (0.1, 0.0),
+    "rain_3d_mm": (0.05, -0.2),
+    "rain_7d_mm": (1 / 30, -0.4),
+    "et0_7d_mm": (1 / 42, -1.0),
+    "canopy_cover": (1.0, -0.8),
+    "surface_wetness": (-1.0, 0.4),
+    "wetness_deep": (-1.0, 0.7),
+    "relative_transpiration": (1.0, -1.0),
+    "field_capacity_m3_m3": (10.0, -2.5),
+}
+_FORECAST_COLUMNS = ("has_forecast", "forecast_rain_2d_mm", "forecast_rain_5d_mm")
+_FORECAST_GAINS = (1.0, 0.1, 0.05)
+_USUAL_ET0_MM_D = 6.0
+_DOSE_KNOTS_D = (26.0, 35.0, 45.0, 55.0)
+
+# name, what it is multiplied with: start weight and the size of a step when it is searched.
+TRIGGER_TERMS = (
+    *(
+        (f"depletion_on_day_{day:.0f}", start, 0.08)
+        for day, start in zip(_STAGE_KNOTS_D, (0.95, 0.85, 0.55, 0.55, 0.55, 0.60, 0.65, 0.85), strict=True)
+    ),
+    *((f"log_water_cost_around_day_{day:.0f}", 0.06, 0.04) for day in _PHASE_KNOTS_D),
+    *((f"scarcity_around_day_{day:.0f}", 0.05, 0.10) for day in _PHASE_KNOTS_D),
+    *((f"drought_scarcity_around_day_{day:.0f}", 0.05, 0.15) for day in _DROUGHT_KNOTS_D),
+    ("shortage", 0.0, 0.05),
+    *((name.removesuffix("_mm"), 0.0, 0.05) for name in _LINEAR_TERMS),
+    ("depth_share", 0.0, 0.05),
+)
+# Added where a forecast is at hand; they are searched apart, and nothing else moves by them.
+FORECAST_TERMS = (
+    *((f"forecast_around_day_{day:.0f}", 0.0, 0.04) for day in _PHASE_KNOTS_D),
+    *((f"forecast_rain_2d_around_day_{day:.0f}", 0.0, 0.08) for day in _PHASE_KNOTS_D),
+    *((f"forecast_rain_5d_around_day_{day:.0f}", 0.0, 0.08) for day in _PHASE_KNOTS_D),
+    ("forecast_rain_5d_in_scarcity", 0.0, 0.08),
+    ("forecast_demand", 0.0, 0.05),
+)
+DOSE_TERMS = (
+    ("share_at_planting", 0.25, 0.10),
+    *((f"share_on_day_{day:.0f}", start, 0.15) for day, start in zip(_DOSE_KNOTS_D, (0.3, 0.6, 1.0, 1.0), strict=True)),
+    ("nutrition", 0.0, 0.30),
+    ("log_nitrogen_cost", -0.05, 0.05),
+)
+
+
+class CropModel(nn.Module):
+    """Scaled features (B, F) to (B, 5): yield p10, p50, p90 t/ha; water mm and nitrogen kg/ha to come."""
+
+    def __init__(self, features: int, hidden: Sequence[int], dropout: float) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        width = len(_STATE_COLUMNS)
+        for size in hidden:
+            layers += [nn.Linear(width, size), nn.ReLU(), nn.Dropout(dropout)]
+            width = size
+        self.body = nn.Sequential(*layers, nn.Linear(width, 5))
+        centre_yield, centre_water, centre_nitrogen = TARGET_CENTRE
+        spread_yield, spread_water, spread_nitrogen = TARGET_SPREAD
+        self.register_buffer("centre", torch.tensor([centre_yield] * 3 + [centre_water, centre_nitrogen]))
+        self.register_buffer("spread", torch.tensor([spread_yield] * 3 + [spread_water, spread_nitrogen]))
+        self.register_buffer("low", torch.tensor([f.minimum for f in FEATURES], dtype=torch.float32))
+        self.register_buffer("half_span", torch.tensor([(f.maximum - f.minimum) / 2 for f in FEATURES]))
+        self.register_buffer("stretch", torch.ones(2))  # of the interval below and above the median
+        self.effects = Effects().requires_grad_(False)  # learned apart (practising.py)
+        if features != len(FEATURES):
+            raise ValueError(f"the contract has {features} features; the model is made for {len(FEATURES)}")
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.level(features) + self.effects((features + 1.0) * self.half_span + self.low)
+
+    def body_inputs(self, features: Tensor) -> Tensor:
+        """What the body sees of scaled features (B, F): all but the candidate action."""
+        return features[:, : len(_STATE_COLUMNS)]
+
+    def deployed(self) -> nn.Module:
+        """The same answers in fewer operations, for files that devices run; `body` is the same."""
+        from fieldloop.workloads.agriculture.network.deployed import DeployedCropModel
+
+        return DeployedCropModel(self)
+
+    def level(self, features: Tensor) -> Tensor:
+        """What comes without an action today (B, 5)."""
+        raw = self.body(self.body_inputs(features))
+        middle = raw[:, 1:2]
+        stretch = torch.ones_like(self.stretch) if self.training else self.stretch
+        low = middle - nn.functional.softplus(raw[:, 0:1]) * stretch[0]
+        high = middle + nn.functional.softplus(raw[:, 2:3]) * stretch[1]
+        outputs = torch.cat([low, middle, high, raw[:, 3:5]], dim=1)
+        return outputs * self.spread + self.centre
+
+
+class Effects(nn.Module):
+    """Features in physical units (B, F) to what the candidate action changes (B, 5), in the units of the outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trigger_weights = nn.Parameter(torch.tensor([start for _, start, _ in TRIGGER_TERMS]))
+        self.forecast_weights = nn.Parameter(torch.tensor([start for _, start, _ in FORECAST_TERMS]))
+        self.dose_weights = nn.Parameter(torch.tensor([start for _, start, _ in DOSE_TERMS]))
+        # Gain per mm and unit of depletion fraction beyond the trigger, kg/mm; share of the water saved later.
+        self.water_slope = nn.Parameter(torch.tensor(3.0))
+        self.water_saved = nn.Parameter(torch.zeros(len(_STAGE_KNOTS_D)))
+        self.dose_slope = nn.Parameter(torch.tensor(-2.0))
+        self.dose_saved = nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        depth, dose = rows[:, INDEX["candidate_irrigation_mm"]], rows[:, INDEX["candidate_nitrogen_kg_ha"]]
+        saved_mm = depth * torch.sigmoid(_hats(_columns(rows, ("dap",)), _STAGE_KNOTS_D) @ self.water_saved)
+        saved_kg = dose * torch.sigmoid(self.dose_saved)
+        gain_kg = self.irrigation_gain_kg(rows) + self.nitrogen_gain_kg(rows)
+        paid_kg = rows[:, INDEX["water_cost_kg_mm"]] * (depth - saved_mm)
+        paid_kg = paid_kg + rows[:, INDEX["nitrogen_cost_kg_kg"]] * (dose - saved_kg)
+        yields = (gain_kg + paid_kg) / 1000.0
+        return torch.stack([yields, yields, yields, -saved_mm, -saved_kg], dim=1)
+
+    def irrigation_gain_kg(self, rows: Tensor) -> Tensor:
+        """What the candidate irrigation earns beyond its own price, in kg/ha of grain (B,)."""
+        trigger = trigger_terms(rows) @ self.trigger_weights + forecast_terms(rows) @ self.forecast_weights
+        beyond = rows[:, INDEX["depletion_fraction"]] - trigger
+        return nn.functional.softplus(self.water_slope) * rows[:, INDEX["candidate_irrigation_mm"]] * beyond
+
+    def nitrogen_gain_kg(self, rows: Tensor) -> Tensor:
+        """What the candidate dose earns beyond its own price, in kg/ha of grain (B,): most at the dose that is due."""
+        dose = rows[:, INDEX["candidate_nitrogen_kg_ha"]]
+        due = due_dose_kg_ha(rows, self.dose_weights)
+        return nn.functional.softplus(self.dose_slope) * dose * (2.0 * due - dose) / 10.0
+
+
+def due_dose_kg_ha(rows: Tensor, weights: Tensor) -> Tensor:
+    """The dose that is due today (B,), kg/ha, by weights (K,) or one row of weights for each row (B, K)."""
+    share = (dose_terms(rows) * weights).sum(1).clamp(0.0, 1.2)
+    return rows[:, INDEX["nitrogen_need_kg_ha"]] * share
+
+
+def trigger_terms(rows: Tensor) -> Tensor:
+    """What the trigger is a weighted sum of: (B, F) physical units to (B, len(TRIGGER_TERMS))."""
+    dap = _columns(rows, ("dap",))
+    shortage_mm = _shortage_mm(rows, dap)
+    left_mm = _columns(rows, ("allowance_left_mm",))
+    need_mm = _at_day(dap, _TYPICAL_NEED_KNOTS_D, _TYPICAL_NEED_MM)
+    scarcity = (1.0 - left_mm / need_mm).clamp(0.0, 1.0)
+    in_drought = (1.0 - left_mm / shortage_mm.clamp(min=1.0)).clamp(0.0, 1.0)
+    log_cost = torch.log(_columns(rows, ("water_cost_kg_mm",)).clamp(1.0, 40.0) / REFERENCE_WATER_COST_KG_MM)
+    phase, drought = _hats(dap, _PHASE_KNOTS_D), _hats(dap, _DROUGHT_KNOTS_D)
+    by_phase = torch.cat([phase * log_cost, phase * scarcity, drought * in_drought], dim=1)
+    weather = _columns(rows, tuple(_LINEAR_TERMS)) * rows.new_tensor([gain for gain, _ in _LINEAR_TERMS.values()])
+    context = weather + rows.new_tensor([offset for _, offset in _LINEAR_TERMS.values()])
+    share = _columns(rows, ("irrigation_capacity_mm",)) / _columns(rows, ("taw_mm",)).clamp(20.0, 470.0) - 0.2
+    return torch.cat([_hats(dap, _STAGE_KNOTS_D), by_phase, shortage_mm / 100.0 - 1.0, context, share], dim=1)
+
+
+def forecast_terms(rows: Tensor) -> Tensor:
+    """What a forecast adds to the trigger is a weighted sum of: (B, len(FORECAST_TERMS)), 0 without a forecast."""
+    dap, foretold = _columns(rows, ("dap",)), _columns(rows, ("has_forecast",))
+    told = _columns(rows, _FORECAST_COLUMNS) * rows.new_tensor(_FORECAST_GAINS)
+    by_phase = (told[:, :, None] * _hats(dap, _PHASE_KNOTS_D)[:, None, :]).flatten(1)
+    lacking_mm = _shortage_mm(rows, dap).clamp(min=1.0)
+    scarcity = (1.0 - _columns(rows, ("allowance_left_mm",)) / lacking_mm).clamp(0.0, 1.0)
+    demand = _columns(rows, ("forecast_et0_5d_mm",)) * (1.0 / _USUAL_ET0_MM_D) - foretold
+    return torch.cat([by_phase, told[:, 2:] * scarcity, demand], dim=1)
+
+
+def dose_terms(rows: Tensor) -> Tensor:
+    """What the share of the need is a weighted sum of: (B, F) physical units to (B, len(DOSE_TERMS))."""
+    dap = _columns(rows, ("dap",))
+    at_planting = (1.0 - dap).clamp(0.0, 1.0)
+    log_cost = torch.log(_columns(rows, ("nitrogen_cost_kg_kg",)).clamp(1.0, 20.0) / REFERENCE_WATER_COST_KG_MM)
+    later = torch.cat([_hats(dap, _DOSE_KNOTS_D), _columns(rows, ("nni",)) - 1.0], dim=1) * (1.0 - at_planting)
+    return torch.cat([at_planting, later, log_cost], dim=1)
+
+
+def _shortage_mm(rows: Tensor, dap: Tensor) -> Tensor:
+    """Roughly what this season's crop will lack until maturity, mm (B, 1): its need less stored water, usual rain."""
+    demand = (_columns(rows, ("et0_7d_mm",)) / 42.0).clamp(0.7, 1.4)
+    wet_m = (_columns(rows, tuple(_STORED_M)).clamp(0.0, 1.0) * rows.new_tensor(list(_STORED_M.values()))).sum(1, True)
+    storage = _columns(rows, ("field_capacity_m3_m3",)) - _columns(rows, ("wilting_point_m3_m3",))
+    rain_mm = _RAIN_TO_COME_MM_D * (132.0 - dap).clamp(min=0.0)
+    return _at_day(dap, _CROP_NEED_KNOTS_D, _CROP_NEED_MM) * demand - _USABLE_SHARE * 1000.0 * wet_m * storage - rain_mm
+
+
+def _columns(rows: Tensor, names: Sequence[str]) -> Tensor:
+    """Some features by name, (B, len(names))."""
+    first, count = INDEX[names[0]], len(names)
+    if [INDEX[name] for name in names] == list(range(first, first + count)):
+        return rows[:, first : first + count]
+    return torch.index_select(rows, 1, torch.tensor([INDEX[name] for name in names]))
+
+
+def _ramps(days: Tensor, knots: Sequence[float]) -> Tensor:
+    """How far the days (B, 1) are on the way from each knot to the next, 0 to 1, (B, K - 1)."""
+    at = days.new_tensor(knots)
+    return ((days - at[:-1]) * (1.0 / (at[1:] - at[:-1]))).clamp(0.0, 1.0)
+
+
+def _hats(days: Tensor, knots: Sequence[float]) -> Tensor:
+    """Weights of linear interpolation between knots (B, K): flat outside the first and the last."""
+    count = len(knots)
+    steps = torch.eye(count)[1:] - torch.eye(count)[:-1]
+    return _ramps(days, knots) @ steps + torch.eye(count)[:1]
+
+
+def _at_day(days: Tensor, knots: Sequence[float], values: Sequence[float]) -> Tensor:
+    """Values at knots, interpolated (B, 1)."""
+    at = days.new_tensor(values)
+    return _ramps(days, knots) @ (at[1:] - at[:-1])[:, None] + at[0]
+
+
+def forget_calibration(network: nn.Module) -> None:
+    """Back to the bare quantiles that the fit found."""
+    if isinstance(network, CropModel):
+        network.stretch.fill_(1.0)
+
+
+def calibrate(network: nn.Module, outputs: Tensor, targets: Tensor) -> None:
+    """Conformalised quantiles: stretch both sides of the interval so that a tenth of `targets` lies beyond each.
+
+    `outputs` (B, 5) are the network's bare answers, `targets` (B, 3) what came, of seasons that it was not fitted on.
+    Source: Romano, Patterson & Candes 2019 (doi:10.48550/arXiv.1905.03222), in its multiplicative form.
+    """
+    if not isinstance(network, CropModel):
+        raise TypeError(f"a CropModel is calibrated, not a {type(network).__name__}")
+    truth, low, middle, high = targets[:, 0], outputs[:, 0], outputs[:, 1], outputs[:, 2]
+    below = torch.quantile((middle - truth) / (middle - low).clamp(min=1e-3), QUANTILES[2])
+    above = torch.quantile((truth - middle) / (high - middle).clamp(min=1e-3), QUANTILES[2])
+    network.stretch.copy_(torch.stack([below, above]).clamp(0.3, 4.0))
+
+
+def crop_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Pinball loss on the yield quantiles plus Huber loss on water and nitrogen, in units of their spread.
+
+    `outputs` (B, 5) and `targets` (B, 3) are in physical units.
+    """
+    spread = outputs.new_tensor(TARGET_SPREAD)
+    gap = (targets[:, 0:1] - outputs[:, :3]) / spread[0]
+    quantiles = outputs.new_tensor(QUANTILES)
+    pinball = torch.maximum(quantiles * gap, (quantiles - 1.0) * gap).mean()
+    to_come = nn.functional.smooth_l1_loss(outputs[:, 3:] / spread[1:], targets[:, 1:] / spread[1:], beta=0.5)
+    return 3.0 * pinball + to_come

@@ -1,0 +1,218 @@
+"""The fields and the weather that what-if seasons are made of: those that the accepted data know.
+
+A field's soil, equipment and planting come from the tables; a region's weather from what all its devices measured,
+day by day (the median over fields, so that one bad station or one unsent day changes nothing). Prices, allowances and
+what no one measured are drawn around what growers have. A season's weather may turn into another year's half-way, so
+that a rule cannot learn the few years by heart.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fieldedge.contract import Record
+from fieldedge.system.errors import DataError
+from fieldedge.workloads.agriculture.features import ADVISED, PROBE_COLUMNS, START_WATER_UNKNOWN
+from fieldloop.workloads.agriculture.pretraining.what_if import WhatIfs, no_forecast
+from fieldloop.workloads.agriculture.world.climate import MAX_SEASON_DAYS
+from fieldloop.workloads.agriculture.world.field_batch import WEATHER_COLUMNS, Plot
+from fieldloop.workloads.agriculture.world.forecasts import forecasts
+from fieldloop.workloads.agriculture.world.sensors import Sensors
+from fieldloop.workloads.agriculture.world.world import FieldSpec, World
+
+Floats = NDArray[np.float64]
+SPLICED_SHARE = 0.7
+YEARS_AHEAD, LAST_YEAR_OF_AIR = 20, 2030
+DROUGHT_SHARE = 0.25
+DROUGHT_RAIN, DROUGHT_ET0 = (0.3, 1.0), (1.0, 1.15)  # of what was measured
+ADVISED_SHARE = 0.5  # of what-if fields that are the fleet's own, once it has lived a season: it is for them
+FORECAST_SHARE = 0.4  # of fields that have a forecast at hand
+AMPLE_NITROGEN_SHARE = 0.4  # of fields whose grower fertilises by habit, so that only water is advised
+AMPLE_NITROGEN_KG_HA = 250.0
+UNLIMITED_MM = 3000.0
+_DAYS_TO_SHIFT = 7
+_FIRST_DAYS = 5
+
+
+@dataclass(frozen=True)
+class KnownField:
+    """One field-season that the tables know."""
+
+    record: Record
+    initial_water_pct: float
+
+
+@dataclass(frozen=True)
+class Weather:
+    """A region's season by day from `first` on: (days, 4) tmin_c, tmax_c, rain_mm, et0_mm."""
+
+    first: date
+    days: Floats
+
+    def since(self, planting: date) -> Floats:
+        """From planting day over the longest season; days beyond the record are like its last fortnight."""
+        start = max(0, (planting - self.first).days)
+        known = self.days[start : start + MAX_SEASON_DAYS + 1]
+        missing = MAX_SEASON_DAYS + 1 - len(known)
+        tail = self.days[-14:]
+        return np.concatenate([known, tail[np.arange(missing) % len(tail)]]) if missing > 0 else known
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What-if fields with what a profit needs, arrays (N,)."""
+
+    fields: WhatIfs
+    grain_price_usd_t: Floats
+    water_price_usd_mm: Floats
+    nitrogen_price_usd_kg: Floats
+    has_ample_nitrogen: NDArray[np.bool_]
+
+    def tiled(self, times: int) -> "Drawn":
+        """All fields over again, `times` times."""
+        rows = np.tile(np.arange(len(self.grain_price_usd_t)), times)
+        return Drawn(
+            self.fields.branch(rows),
+            self.grain_price_usd_t[rows],
+            self.water_price_usd_mm[rows],
+            self.nitrogen_price_usd_kg[rows],
+            self.has_ample_nitrogen[rows],
+        )
+
+
+class TrainingWorld:
+    """Draws what-if fields from known fields and weather."""
+
+    def __init__(self, fields: Sequence[KnownField], weather: Mapping[tuple[str, int], Weather]) -> None:
+        self.fields = [f for f in fields if (f.record["region"], f.record["season"]) in weather]
+        self.advised = [f for f in self.fields if f.record["practice"] == ADVISED]
+        self.weather = dict(weather)
+        if not self.fields:
+            raise DataError("no accepted field has weather: rows of `fields` and `readings` of a season are needed")
+
+    @classmethod
+    def of(cls, tables: Mapping[str, pd.DataFrame]) -> "TrainingWorld":
+        """From accepted tables of the contract."""
+        readings = tables["readings"]
+        first_days = readings.sort_values("date").groupby(["season", "field_id"]).head(_FIRST_DAYS)
+        wet = dict(first_days.groupby(["season", "field_id"])[list(PROBE_COLUMNS)].mean().mean(axis=1).items())
+        fields = []
+        for record in tables["fields"].sort_values("record_id").to_dict("records"):
+            named: Record = {str(name): value for name, value in record.items()}
+            theta = wet.get((named["season"], named["field_id"]), math.nan)
+            span = named["field_capacity_m3_m3"] - named["wilting_point_m3_m3"]
+            share = START_WATER_UNKNOWN if math.isnan(theta) else (theta - named["wilting_point_m3_m3"]) / span
+            fields.append(KnownField(named, min(max(100.0 * share, 30.0), 105.0)))
+        return cls(fields, _pooled_weather(readings))
+
+    def draw(
+        self, count: int, seed: int, ample_share: float = AMPLE_NITROGEN_SHARE, forecast_share: float = FORECAST_SHARE
+    ) -> Drawn:
+        """`count` fields on the morning of planting, the same for the same arguments.
+
+        Args:
+            ample_share: of fields whose nitrogen is plenty by habit and limits nothing.
+            forecast_share: of fields with a weather forecast at hand.
+        """
+        rng = np.random.default_rng(seed)
+        made = [self._field(rng, ample_share) for _ in range(count)]
+        plots, records, sensors = [m[0] for m in made], [m[1] for m in made], [m[2] for m in made]
+        prices = np.array([[record[name] for name in _PRICES] for record in records])
+        ample = np.array([not plot.is_nitrogen_limited for plot in plots])
+        foretold = np.stack([_forecasts(plot, rng, forecast_share) for plot in plots])
+        return Drawn(WhatIfs.of(plots, records, sensors, foretold), prices[:, 0], prices[:, 1], prices[:, 2], ample)
+
+    def _field(self, rng: np.random.Generator, ample_share: float) -> tuple[Plot, Record, Sensors]:
+        fields = self.advised if self.advised and rng.random() < ADVISED_SHARE else self.fields
+        known = fields[int(rng.integers(len(fields)))]
+        region, season = known.record["region"], known.record["season"]
+        planting = date.fromisoformat(str(known.record["planting_date"])[:10])
+        planting += timedelta(int(rng.integers(-_DAYS_TO_SHIFT, _DAYS_TO_SHIFT + 1)))
+        planting = max(planting, self.weather[region, season].first)
+        # The air of the years to come: a model is for seasons after those that it learned from.
+        in_year = min(planting.year + int(rng.integers(0, YEARS_AHEAD + 1)), LAST_YEAR_OF_AIR)
+        in_that_air = planting.replace(year=max(in_year, planting.year))
+        spec = _spec(known, in_that_air, rng)
+        record = {**known.record, **{name: getattr(spec, name) for name in _DRAWN}, "practice": ADVISED}
+        record["initial_water_pct"] = spec.initial_water_pct if rng.random() < 0.5 else None
+        plot = Plot(
+            weather=self._weather(region, season, planting, rng),
+            soil=spec.soil,
+            planting_date=in_that_air,
+            initial_water_pct=spec.initial_water_pct,
+            application_efficiency=spec.application_efficiency,
+            initial_nitrogen_kg_ha=spec.initial_nitrogen_kg_ha,
+            mineralised_at_20c_kg_ha_d=spec.mineralised_at_20c_kg_ha_d,
+            is_nitrogen_limited=bool(rng.random() >= ample_share),
+        )
+        return plot, record, Sensors(spec)
+
+    def _weather(self, region: str, season: int, planting: date, rng: np.random.Generator) -> Floats:
+        days = self._spliced(region, season, planting, rng)
+        if rng.random() < DROUGHT_SHARE:  # worse than the few years on record: those are when water is dearest
+            days = days * np.array([1.0, 1.0, rng.uniform(*DROUGHT_RAIN), rng.uniform(*DROUGHT_ET0)])
+        return days
+
+    def _spliced(self, region: str, season: int, planting: date, rng: np.random.Generator) -> Floats:
+        own = self.weather[region, season].since(planting)
+        others = [year for place, year in self.weather if place == region and year != season]
+        if not others or rng.random() >= SPLICED_SHARE:
+            return own
+        other = self.weather[region, others[int(rng.integers(len(others)))]]
+        same_day = other.first + timedelta((planting - self.weather[region, season].first).days)
+        cut = int(rng.integers(15, 115))
+        return np.concatenate([own[:cut], other.since(same_day)[cut:]])
+
+
+_PRICES = ("grain_price_usd_t", "water_price_usd_mm", "nitrogen_price_usd_kg")
+_DRAWN = (*_PRICES, "planting_date", "water_allowance_mm", "irrigation_capacity_mm", "application_efficiency")
+
+
+def _spec(known: KnownField, planting: date, rng: np.random.Generator) -> FieldSpec:
+    """The field as what-if seasons know it: its own land, and a grower's prices and water drawn anew."""
+    world, record = World(), known.record
+    is_scarce = rng.random() < 0.45
+    return FieldSpec(
+        season=record["season"],
+        region=record["region"],
+        field_id="what-if",
+        device_id=None,
+        practice=ADVISED,
+        seed=int(rng.integers(1 << 40)),
+        soil=record["soil"],
+        planting_date=planting.isoformat(),
+        initial_water_pct=float(np.clip(known.initial_water_pct + rng.normal(0.0, 6.0), 25.0, 105.0)),
+        initial_nitrogen_kg_ha=float(rng.uniform(*world.initial_nitrogen_kg_ha)),
+        mineralised_at_20c_kg_ha_d=float(rng.uniform(*world.mineralised_at_20c_kg_ha_d)),
+        application_efficiency=float(rng.choice(world.application_efficiencies)),
+        irrigation_capacity_mm=float(rng.choice(world.irrigation_capacities_mm)),
+        water_allowance_mm=float(rng.uniform(60.0, 400.0)) if is_scarce else UNLIMITED_MM,
+        grain_price_usd_t=float(rng.uniform(150.0, 210.0)),
+        water_price_usd_mm=float(np.exp(rng.uniform(np.log(0.4), np.log(4.0)))),
+        nitrogen_price_usd_kg=float(rng.uniform(0.7, 1.4)),
+        fixed_cost_usd_ha=world.fixed_cost_usd_ha,
+    )
+
+
+def _forecasts(plot: Plot, rng: np.random.Generator, share: float) -> Floats:
+    """A season's forecasts, or none for a field without a link."""
+    if rng.random() < share:
+        return forecasts(plot.weather, rng)
+    (nothing,) = no_forecast(1, len(plot.weather))
+    return np.asarray(nothing)
+
+
+def _pooled_weather(readings: pd.DataFrame) -> dict[tuple[str, int], Weather]:
+    """Every region-season's days from all its fields' readings; a day that no one sent is between its neighbours."""
+    days = readings.assign(date=pd.to_datetime(readings["date"]))
+    found: dict[tuple[str, int], Weather] = {}
+    for (region, season), season_days in days.groupby(["region", "season"]):
+        daily = season_days.groupby("date")[list(WEATHER_COLUMNS)].median().asfreq("D").interpolate()
+        if len(daily) > _FIRST_DAYS:
+            found[str(region), int(str(season))] = Weather(daily.index[0].date(), daily.to_numpy(np.float64))
+    return found
