@@ -14,8 +14,10 @@ from fieldloop.core import environment
 from fieldloop.core.console import say
 from fieldloop.core.paths import held
 from fieldloop.core.settings import load_params, load_settings
-from fieldloop.former_layout import note_former_turns
-from fieldloop.steps import Loop, SeasonRefs, finished_turn, new_loop
+from fieldloop.stages.context import Loop
+from fieldloop.stages.former_layout import note_former_turns
+from fieldloop.stages.refs import SeasonRefs
+from fieldloop.stages.turns import finished_turn
 from flows.local_server import start_local_server
 
 WORKLOAD = "agriculture"
@@ -37,6 +39,8 @@ def begin(workload: str, devices: int | None = None, seasons: Sequence[int] | No
         StoreBusy: another process turns this clone's loop.
     """
     environment.settle()  # for what is imported from here on, where a worker runs the flow
+    from fieldloop.stages.access import new_loop
+
     settings = load_settings()
     params = load_params(settings.root, workload)
     hold(settings.home_dir, _name_of_flow())

@@ -2,11 +2,11 @@
 
 from prefect import flow
 
-from fieldloop.steps import ReleasedRef, accepted_so_far, last_word, next_season
+from fieldloop.stages.refs import ReleasedRef
 from flows.beginning import begin
-from tasks.data import ingest_inbox, simulate_history, validate_history, version_data
+from tasks.data import accepted_so_far, ingest_inbox, next_season, simulate_history, validate_history, version_data
 from tasks.field import release_bundle
-from tasks.learning import compress_champion, evaluate_and_register, train_model
+from tasks.learning import compress_champion, evaluate_and_register, last_word, train_model
 
 
 @flow(name="retrain", validate_parameters=True)

@@ -7,12 +7,13 @@ import time
 
 from prefect import flow
 
-from fieldloop import steps
-from fieldloop.steps import AcceptedRef, ReportRef, SeasonRefs, SyncedRef, started_utc
+from fieldloop.stages.context import started_utc
+from fieldloop.stages.refs import AcceptedRef, ReportRef, SeasonRefs, SyncedRef
+from fieldloop.stages.turns import finish_turn
 from flows.beginning import begin, recall_turn, started_s
 from tasks.data import simulate_history, validate_history, version_data
-from tasks.field import compare_practices, live_season, release_bundle, sync
-from tasks.learning import compress_champion, evaluate_and_register, train_model
+from tasks.field import compare_practices, live_season, release_bundle, require_devices, sync
+from tasks.learning import compress_champion, evaluate_and_register, last_word, train_model
 from tasks.reporting import write_report
 
 
@@ -27,7 +28,7 @@ def season(workload: str = "agriculture", devices: int | None = None, seasons: l
     """
     started, clock = started_utc(), started_s()
     loop = begin(workload, devices, seasons)
-    steps.require_devices(loop)
+    require_devices(loop)
 
     history = simulate_history(loop)
     accepted: AcceptedRef | SyncedRef = validate_history(loop, history)
@@ -39,13 +40,13 @@ def season(workload: str = "agriculture", devices: int | None = None, seasons: l
             continue
         data = version_data(loop, accepted, year)
         trained = train_model(loop, data)
-        registered = evaluate_and_register(loop, data, trained, steps.last_word(loop))
+        registered = evaluate_and_register(loop, data, trained, last_word(loop))
         compressed = compress_champion(loop, data, registered)
         released = release_bundle(loop, data, compressed)
         lived = live_season(loop, released, year)
         compared = compare_practices(loop, year)
         accepted = synced = sync(loop, lived)
         refs = SeasonRefs(data, registered, compressed, released, lived, compared, synced)
-        turns.append(steps.finish_turn(loop, year, refs))
+        turns.append(finish_turn(loop, year, refs))
     data = version_data(loop, accepted, loop.params.loop.seasons[-1] + 1)
     return write_report(loop, turns, data, started, time.monotonic() - clock)

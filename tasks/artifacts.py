@@ -8,8 +8,8 @@ from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from fieldloop.compression.table import compression_rows
-from fieldloop.steps import AcceptedRef, CompressedRef, IngestedRef, Loop, RegisteredRef, SyncedRef
+from fieldloop.stages.context import Loop
+from fieldloop.stages.refs import AcceptedRef, CompressedRef, IngestedRef, RegisteredRef, SyncedRef
 
 
 def show_validation(loop: Loop, accepted: AcceptedRef) -> None:
@@ -51,6 +51,8 @@ def show_verdict(registered: RegisteredRef) -> None:
 
 def show_compression(compressed: CompressedRef) -> None:
     """Every file side by side, what ships to each class of devices, and the front as a picture."""
+    from fieldloop.compression.table import compression_rows
+
     report = json.loads(Path(compressed.report).read_text())
     on = f"chosen on {report.get('chosen_on', '')}, judged on {report.get('judged_on', '')}"
     create_table_artifact(table=compression_rows(report), key="compression", description=f"{compressed.reason}; {on}")

@@ -24,7 +24,8 @@ from prefect.utilities.annotations import NotSet
 from fieldedge.system.durable import write_durably
 from fieldloop.core.code_version import code_hash
 from fieldloop.core.console import say
-from fieldloop.steps import NOT_IN_KEY, Loop
+from fieldloop.stages.context import Loop
+from fieldloop.stages.refs import NOT_IN_KEY
 
 P = ParamSpec("P")
 R = TypeVar("R")

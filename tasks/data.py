@@ -1,8 +1,8 @@
 """Tasks on data: the past, what is accepted of it, and its versions."""
 
-from fieldloop import steps
 from fieldloop.core.console import relayed
-from fieldloop.steps import AcceptedRef, HistoryRef, IngestedRef, Loop, SnapshotRef, SyncedRef
+from fieldloop.stages.context import Loop
+from fieldloop.stages.refs import AcceptedRef, HistoryRef, IngestedRef, SnapshotRef, SyncedRef
 from tasks import artifacts
 from tasks.caching import step
 
@@ -16,8 +16,10 @@ from tasks.caching import step
 )
 def simulate_history(loop: Loop) -> HistoryRef:
     """Past field-seasons; DVC is the cache here."""
+    from fieldloop.stages import source
+
     with relayed("field-seasons simulated") as on_output:
-        return steps.simulate_history(loop, on_output)
+        return source.simulate_history(loop, on_output)
 
 
 @step(
@@ -27,7 +29,9 @@ def simulate_history(loop: Loop) -> HistoryRef:
 )
 def validate_history(loop: Loop, history: HistoryRef) -> AcceptedRef:
     """Great Expectations; a critical breach stops the flow."""
-    accepted = steps.validate_history(loop, history)
+    from fieldloop.stages import validate
+
+    accepted = validate.validate_history(loop, history)
     artifacts.show_validation(loop, accepted)
     return accepted
 
@@ -44,7 +48,9 @@ def validate_history(loop: Loop, history: HistoryRef) -> AcceptedRef:
 )
 def ingest_inbox(loop: Loop) -> IngestedRef:
     """What devices have sent since, out of the gateway's inbox, exactly once."""
-    ingested = steps.ingest_inbox(loop)
+    from fieldloop.stages import ingest
+
+    ingested = ingest.ingest_inbox(loop)
     artifacts.show_ingest(ingested)
     return ingested
 
@@ -58,4 +64,20 @@ def ingest_inbox(loop: Loop) -> IngestedRef:
 )
 def version_data(loop: Loop, accepted: AcceptedRef | SyncedRef, season: int) -> SnapshotRef:
     """A DVC snapshot; its hash travels with everything after it."""
-    return steps.version_data(loop, accepted, season)
+    from fieldloop.stages import version
+
+    return version.version_data(loop, accepted, season)
+
+
+def accepted_so_far(loop: Loop, accepted: AcceptedRef) -> AcceptedRef:
+    """The same validation, named by everything that is accepted by now."""
+    from fieldloop.stages import validate
+
+    return validate.accepted_so_far(loop, accepted)
+
+
+def next_season(loop: Loop) -> int:
+    """The harvest year after the last accepted one."""
+    from fieldloop.stages import version
+
+    return version.next_season(loop)

@@ -1,8 +1,8 @@
 """Tasks on the field: release, deliver, a season offline, and what comes home."""
 
-from fieldloop import steps
 from fieldloop.core.console import bar
-from fieldloop.steps import CompressedRef, LivedRef, Loop, ReleasedRef, SnapshotRef, SyncedRef
+from fieldloop.stages.context import Loop
+from fieldloop.stages.refs import CompressedRef, LivedRef, ReleasedRef, SnapshotRef, SyncedRef
 from tasks import artifacts
 from tasks.caching import step
 
@@ -16,7 +16,9 @@ from tasks.caching import step
 )
 def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> ReleasedRef:
     """A bundle, signed in the TUF repository."""
-    return steps.release_bundle(loop, data, compressed)
+    from fieldloop.stages import release
+
+    return release.release_bundle(loop, data, compressed)
 
 
 @step(
@@ -27,12 +29,14 @@ def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> 
 )
 def live_season(loop: Loop, released: ReleasedRef, season: int) -> LivedRef:
     """Over the air to every device, a season without a link, and back online."""
+    from fieldloop.stages import deliver, run
+
     with bar("devices updated") as on_progress:
-        steps.deliver(loop, released, on_progress)
+        deliver.deliver(loop, released, on_progress)
     with bar("devices through the season") as on_progress:
-        lived = steps.live_season(loop, released, season, on_progress)
+        lived = run.live_season(loop, released, season, on_progress)
     with bar("devices back online") as on_progress:
-        return steps.send_home(loop, lived, on_progress)
+        return run.send_home(loop, lived, on_progress)
 
 
 @step(
@@ -46,7 +50,9 @@ def live_season(loop: Loop, released: ReleasedRef, season: int) -> LivedRef:
 )
 def sync(loop: Loop, lived: LivedRef) -> SyncedRef:
     """Batches into the accepted data, exactly once."""
-    synced = steps.sync_season(loop, lived)
+    from fieldloop.stages import ingest
+
+    synced = ingest.sync_season(loop, lived)
     artifacts.show_sync(synced)
     return synced
 
@@ -59,5 +65,14 @@ def sync(loop: Loop, lived: LivedRef) -> SyncedRef:
 )
 def compare_practices(loop: Loop, season: int) -> str:
     """What the grower's other practices would have earned."""
+    from fieldloop.stages import run
+
     with bar("field-seasons of other practices") as on_progress:
-        return steps.compare_practices(loop, season, on_progress)
+        return run.compare_practices(loop, season, on_progress)
+
+
+def require_devices(loop: Loop) -> None:
+    """Make sure that devices can run here, before anything is spent on a model for them."""
+    from fieldloop.stages import devices
+
+    devices.require_devices(loop)

@@ -1,9 +1,9 @@
 """Tasks on models: train, judge, make small."""
 
-from fieldloop import steps
 from fieldloop.core.console import bar
-from fieldloop.steps import CompressedRef, Loop, RegisteredRef, SnapshotRef
-from fieldloop.training.trainer import Trained
+from fieldloop.stages.context import Loop
+from fieldloop.stages.refs import CompressedRef, RegisteredRef, SnapshotRef
+from fieldloop.training.trained import Trained
 from tasks import artifacts
 from tasks.caching import step
 
@@ -17,8 +17,10 @@ from tasks.caching import step
 )
 def train_model(loop: Loop, data: SnapshotRef) -> Trained:
     """Lightning; a killed run goes on from its last epoch."""
+    from fieldloop.stages import train
+
     with bar("epochs") as on_progress:
-        return steps.train_model(loop, data, on_progress)
+        return train.train_model(loop, data, on_progress)
 
 
 @step(
@@ -30,8 +32,10 @@ def train_model(loop: Loop, data: SnapshotRef) -> Trained:
 )
 def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained, last_word: str) -> RegisteredRef:
     """Challenger against champion; the alias moves only when the gate or a person says so (`last_word`)."""
+    from fieldloop.stages import evaluate
+
     del last_word  # a part of the key: what a person promoted since is judged anew
-    registered = steps.evaluate_and_register(loop, data, trained)
+    registered = evaluate.evaluate_and_register(loop, data, trained)
     artifacts.show_verdict(registered)
     return registered
 
@@ -45,6 +49,15 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained, last_
 )
 def compress_champion(loop: Loop, data: SnapshotRef, registered: RegisteredRef) -> CompressedRef:
     """INT8 if it is measured to be as good and as fast, otherwise float32."""
-    compressed = steps.compress_champion(loop, data, registered)
+    from fieldloop.stages import compress
+
+    compressed = compress.compress_champion(loop, data, registered)
     artifacts.show_compression(compressed)
     return compressed
+
+
+def last_word(loop: Loop) -> str:
+    """The last promotion by a person."""
+    from fieldloop.stages import evaluate
+
+    return evaluate.last_word(loop)

@@ -1,8 +1,7 @@
 """The task that tells the story: report.json, report.html, and the same pictures in Prefect's UI."""
 
-from fieldloop import steps
-from fieldloop.report import terminal_summary
-from fieldloop.steps import Loop, ReportRef, SeasonRefs, SnapshotRef
+from fieldloop.stages.context import Loop
+from fieldloop.stages.refs import ReportRef, SeasonRefs, SnapshotRef
 from tasks import artifacts
 from tasks.caching import step
 
@@ -12,7 +11,10 @@ def write_report(
     loop: Loop, seasons: list[SeasonRefs], after: SnapshotRef, started_utc: str, wall_s: float
 ) -> ReportRef:
     """Figures and pictures of every season, and where each number comes from."""
-    made = steps.write_season_report(loop, seasons, after, started_utc, wall_s)
+    from fieldloop.report import terminal_summary
+    from fieldloop.stages import report
+
+    made = report.write_season_report(loop, seasons, after, started_utc, wall_s)
     for season, markdown in made.season_markdown.items():
         artifacts.show_season(season, markdown)
     artifacts.show_pictures(loop, made.pictures, made.html)

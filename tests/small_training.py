@@ -13,7 +13,8 @@ import numpy as np
 
 from fieldedge.workloads import WORKLOADS
 from fieldloop.core.settings import ModelParams
-from fieldloop.training.trainer import Trained, train
+from fieldloop.training.trained import Trained
+from fieldloop.training.trainer import train
 from fieldloop.workloads.agriculture.dataset import Examples
 
 CONTRACT = WORKLOADS["agriculture"].contract

@@ -11,19 +11,16 @@ from fieldloop.core.code_version import code_hash, reached
 
 FILES = {
     "fieldloop/__init__.py": '"""The cloud side."""\n',
-    "fieldloop/steps.py": (
+    "fieldloop/stages/__init__.py": "",
+    "fieldloop/stages/train.py": (
         "from fieldloop import paths\n"
+        "from fieldloop.training import fit\n"
         "LIMIT = 3\n"
         "def train(loop):\n"
         '    """Fit."""\n'
-        "    from fieldloop.training.trainer import fit\n"
-        "    return fit(_rows(loop), LIMIT)\n"
-        "def _rows(loop):\n"
-        "    return paths.rows(loop)\n"
-        "def report(loop):\n"
-        "    from fieldloop.report import page\n"
-        "    return page(loop)\n"
+        "    return fit(paths.rows(loop), LIMIT)\n"
     ),
+    "fieldloop/stages/report.py": "from fieldloop.report import page\ndef report(loop):\n    return page(loop)\n",
     "fieldloop/paths.py": "def rows(loop):\n    return []\n",
     "fieldloop/training.py": "import numpy\nfrom fieldloop.nets import net\ndef fit(rows, limit):\n    return net()\n",
     "fieldloop/nets/__init__.py": "from fieldloop.nets.small import net\n",
@@ -32,14 +29,19 @@ FILES = {
     ),
     "fieldloop/nets/kernel.py": "FAST = True\n",
     "fieldloop/report.py": "def page(loop):\n    return ''\n",
-    "fieldloop/progress.py": "def say(text):\n    print(text)\n",
+    "fieldloop/core/__init__.py": "",
+    "fieldloop/core/console.py": "def say(text):\n    print(text)\n",
     "fieldedge/__init__.py": "",
     "tasks/__init__.py": "",
     "tasks/learning.py": (
-        "from fieldloop import steps\n"
         "from fieldloop.core.console import say\n"
-        "def train(loop):\n    say('trained')\n    return steps.train(loop)\n"
-        "def report(loop):\n    return steps.report(loop)\n"
+        "def train(loop):\n"
+        "    from fieldloop.stages import train\n"
+        "    say('trained')\n"
+        "    return train.train(loop)\n"
+        "def report(loop):\n"
+        "    from fieldloop.stages import report\n"
+        "    return report.report(loop)\n"
     ),
 }
 
@@ -70,9 +72,9 @@ def changed(roots: tuple[Path, ...], name: str, old: str, new: str) -> bool:
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
-        ("tasks/learning.py", "steps.train(loop)", "steps.train(loop, 1)"),
-        ("fieldloop/steps.py", "LIMIT = 3", "LIMIT = 4"),
-        ("fieldloop/steps.py", "paths.rows(loop)", "paths.rows(None)"),
+        ("tasks/learning.py", "train.train(loop)", "train.train(loop, 1)"),
+        ("fieldloop/stages/train.py", "LIMIT = 3", "LIMIT = 4"),
+        ("fieldloop/stages/train.py", "paths.rows(loop)", "paths.rows(None)"),
         ("fieldloop/paths.py", "[]", "[1]"),
         ("fieldloop/training.py", "net()", "net() + 1"),
         ("fieldloop/nets/__init__.py", "import net", "import net, TEXT"),
@@ -88,10 +90,10 @@ def test_code_that_a_step_reaches_counts(roots: tuple[Path, ...], name: str, old
     ("name", "old", "new"),
     [
         ("fieldloop/report.py", "''", "'another page'"),
-        ("fieldloop/steps.py", "return page(loop)", "return page(loop) + 'x'"),
-        ("fieldloop/progress.py", "print(text)", "print(text.upper())"),
+        ("fieldloop/stages/report.py", "return page(loop)", "return page(loop) + 'x'"),
+        ("fieldloop/core/console.py", "print(text)", "print(text.upper())"),
         ("fieldloop/training.py", "import numpy\n", "# a comment\nimport numpy\n"),
-        ("fieldloop/steps.py", '"""Fit."""', '"""Fit the model to what is accepted."""'),
+        ("fieldloop/stages/train.py", '"""Fit."""', '"""Fit the model to what is accepted."""'),
         ("fieldloop/__init__.py", '"""The cloud side."""\n', '"""The side in the cloud."""\n'),
         ("fieldloop/nets/small.py", "def net():\n    return 1\n", "def net():\n\n    return 1  # one\n"),
     ],
@@ -118,9 +120,9 @@ def test_our_own_steps_reach_what_they_run_and_not_what_shows_it() -> None:
     train = reached("tasks.learning:train_model")
     agriculture = "fieldloop.workloads.agriculture"
     assert {"fieldloop.training.trainer", "fieldedge.workloads.agriculture.features"} <= set(train)
-    assert "fieldloop.steps:_tables" in train
+    assert "fieldloop.stages.access" in train
     assert {f"{agriculture}.world.compiled.day", f"{agriculture}.pretraining.compiled_season"} <= set(train)
-    shown = ("fieldloop.report", "fieldloop.ui", "fieldloop.gateway", "fieldloop.fleet", "fieldloop.steps")
-    assert not [name for name in train if name == "fieldloop.steps" or name.startswith(shown[:-1])]
+    shown = ("fieldloop.report", "fieldloop.ui", "fieldloop.gateway", "fieldloop.fleet", "fieldloop.stages.report")
+    assert not [name for name in train if name.startswith(shown)]
     assert "fieldloop.validation.checks" in reached("tasks.data:validate_history")
     assert "fieldloop.training.trainer" not in reached("tasks.data:validate_history")

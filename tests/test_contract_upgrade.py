@@ -14,11 +14,13 @@ from fieldedge.contract import Contract, Record
 from fieldedge.contract.batches import batch_id, pack
 from fieldedge.system.keys import sign
 from fieldedge.workloads.agriculture.upgrades import REVISION_2
-from fieldloop import steps
 from fieldloop.core.paths import Workspace, workspace_of
 from fieldloop.core.settings import Settings, load_params
 from fieldloop.data import SeasonStore, restore
 from fieldloop.ingest.accept import account_for
+from fieldloop.stages.access import new_loop
+from fieldloop.stages.context import Loop
+from fieldloop.stages.ingest import ingest_inbox
 from tests.sample_season import CONTRACT, SEASON, Sender, field_row, frames, season_rows
 
 PROJECT = Path(__file__).parents[1]
@@ -56,8 +58,8 @@ class Deployment:
     def settings(self) -> Settings:
         return Settings(root=self.root, is_deployment=True)
 
-    def loop(self) -> steps.Loop:
-        return steps.new_loop(self.settings(), "agriculture", load_params(self.root, "agriculture"))
+    def loop(self) -> Loop:
+        return new_loop(self.settings(), "agriculture", load_params(self.root, "agriculture"))
 
     def git(self, *arguments: str) -> str:
         command = ["git", "-C", str(self.root), *arguments]
@@ -103,7 +105,7 @@ def test_data_devices_and_batches_of_the_contract_before_live_on_under_todays(de
     registered = deployment.space.device_registry.read_bytes()
 
     loop = deployment.loop()
-    ingested = steps.ingest_inbox(loop)
+    ingested = ingest_inbox(loop)
 
     assert (ingested.batches, ingested.accepted, ingested.quarantined, ingested.refused) == (1, 12, 0, 0)
     assert deployment.space.device_registry.read_bytes() == registered
@@ -126,5 +128,5 @@ def test_data_devices_and_batches_of_the_contract_before_live_on_under_todays(de
     assert deployment.content() == before
 
     # And forward once more: what came in between is ingested again, from the inbox.
-    assert steps.ingest_inbox(deployment.loop()).accepted == 12
+    assert ingest_inbox(deployment.loop()).accepted == 12
     assert len(store.read("readings")) == 9 + 9 + 8

@@ -26,8 +26,10 @@ from fieldloop.registry.model_registry import (
     model_card,
 )
 from fieldloop.release import ReleaseRepository
-from fieldloop.steps import Loop, _none_lost
-from fieldloop.training.trainer import NETWORK, WHAT_IFS, Trained, save_network, train
+from fieldloop.stages.context import Loop
+from fieldloop.stages.evaluate import _none_lost
+from fieldloop.training.trained import Trained
+from fieldloop.training.trainer import NETWORK, WHAT_IFS, save_network, train
 from fieldloop.workloads import WORKLOADS
 from fieldloop.workloads.agriculture.dataset import save_examples
 from tests.conftest import CONTRACT, BundleMaker, crop_model

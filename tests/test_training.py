@@ -10,7 +10,8 @@ import pytest
 import torch
 from lightning.pytorch.loggers import MLFlowLogger
 
-from fieldloop.training.trainer import SeasonData, Trained, load_network
+from fieldloop.training.trained import Trained
+from fieldloop.training.trainer import SeasonData, load_network
 from tests.edge.patience import PATIENCE_S
 from tests.small_training import PARAMS, small_examples, tracking_uri, train_in
 

@@ -6,7 +6,9 @@ from fieldloop.compression import Material
 from fieldloop.core import environment
 from fieldloop.core.settings import load_params, load_settings
 from fieldloop.registry.model_registry import ModelRegistry
-from fieldloop.steps import Loop, SnapshotRef, compression_material
+from fieldloop.stages.compress import compression_material
+from fieldloop.stages.context import Loop
+from fieldloop.stages.refs import SnapshotRef
 
 
 def champion() -> tuple[Loop, Material]:

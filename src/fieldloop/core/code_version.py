@@ -2,7 +2,7 @@
 the versions of the libraries that those import.
 
 Found by reading the source, never by importing it. Comments and docstrings do not count, since they change nothing that
-happens, and neither does what only shows it (`SHOWING`). In the modules that gather many steps (`GATHERING`) a step
+happens, and neither does what only shows it (`SHOWING`). Where many steps stand in one module (`GATHERING`) a step
 counts only the functions that it uses; elsewhere a module counts as a whole, together with the packages that it lies
 in, because importing it runs those as well.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 from fieldedge.system.errors import ConfigError
 
 PACKAGES = ("fieldedge", "fieldloop", "tasks")
-GATHERING = ("fieldloop.steps", "tasks")
+GATHERING = ("tasks",)
 SHOWING = ("tasks.artifacts", "tasks.caching", "fieldloop.core.console", "fieldloop.core.environment")
 _DIGITS = 12
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

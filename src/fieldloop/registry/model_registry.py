@@ -30,7 +30,8 @@ from fieldedge.system.errors import ReleaseError
 from fieldloop.compression import Compressed
 from fieldloop.evaluation.gate import Absent, Predict, Rival, Scores, Verdict
 from fieldloop.evaluation.predictor import Array, predictor
-from fieldloop.training.trainer import CONFIG, NETWORK, WHAT_IFS, Trained, load_network
+from fieldloop.training.trained import Trained
+from fieldloop.training.trainer import CONFIG, NETWORK, WHAT_IFS, load_network
 from fieldloop.workloads.agriculture.dataset import Examples, load_examples
 
 CHAMPION = "champion"

@@ -12,7 +12,7 @@ import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ReleaseError
 from fieldloop.core.environment import hush
 from fieldloop.core.settings import ModelParams
+from fieldloop.training.trained import Trained
 from fieldloop.workloads import WORKLOADS
 from fieldloop.workloads.agriculture.dataset import Examples, joined, load_examples, save_examples
 
@@ -40,20 +41,6 @@ LAST = "last"  # the checkpoint of the last whole epoch
 NETWORK, CONFIG = "network.pt", "network.json"
 CONFIG_FORMAT = 1
 VALIDATION_SHARE = 0.1  # of field-seasons, to see overfitting; the gate uses whole held-out seasons instead
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A finished training run."""
-
-    workload: str
-    folder: str
-    checkpoint: str
-    mlflow_run_id: str
-    data_hash: str
-    examples: int
-    field_seasons: int
-    validation_loss: float
 
 
 class OtherNetworkError(ReleaseError):

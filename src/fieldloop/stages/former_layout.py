@@ -8,18 +8,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fieldloop.steps import (
-    TURN,
+from fieldloop.stages.context import Loop
+from fieldloop.stages.refs import (
     CompressedRef,
     LivedRef,
-    Loop,
     RegisteredRef,
     ReleasedRef,
     SeasonRefs,
     SnapshotRef,
     SyncedRef,
-    finish_turn,
 )
+from fieldloop.stages.turns import TURN, finish_turn
 
 REPORTS = ("fleet.json", "practices.json", "sync.json")
 

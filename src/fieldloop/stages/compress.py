@@ -1,0 +1,70 @@
+"""Compress: the champion's small model, where it is measured to be as good and as fast."""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from fieldloop.compression import Bench, Material, compress, compression_key
+from fieldloop.evaluation.gate import Predict
+from fieldloop.registry.model_registry import ModelRegistry
+from fieldloop.stages.access import read_tables, training_seasons
+from fieldloop.stages.context import Loop, contract_of, metadata_of
+from fieldloop.stages.examples import held_out_examples, training_examples
+from fieldloop.stages.refs import CompressedRef, RegisteredRef, SnapshotRef, write_json
+from fieldloop.stages.released import standing_bundle
+from fieldloop.workloads import WORKLOADS
+from fieldloop.workloads.agriculture.dataset import joined, parted
+
+CHOOSING_SHARE = 0.25  # of the training field-seasons: they choose between quantisers, and judge no file
+
+
+def compress_champion(loop: Loop, data: SnapshotRef, registered: RegisteredRef) -> CompressedRef:
+    """The small model of the champion, if it is measured to be as good and as fast; otherwise float32.
+
+    What was released of a version stands: it is not compressed again unless parameters or code of compression changed.
+    """
+
+    registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
+    champion = registry.describe(registered.champion_version)
+    key = compression_key(loop.params.compression)
+    standing = standing_bundle(loop, registry, champion.version, key)
+    if standing is not None:
+        told = {**json.loads(standing.report.read_text()), "picture": str(standing.picture or "")}
+        report = write_json(standing.report, told)
+        return CompressedRef(champion.version, str(standing.bundle), told["shipped"], told["reason"], str(report), key)
+    folder = loop.workspace.runs / f"compressed-{champion.version}-{champion.mlflow_run_id[:12]}"
+    bench = Bench(loop.settings.edge_python_path, loop.settings.root, loop.workload)
+    material = compression_material(loop, data, champion.version)
+    made = compress(material, loop.params.compression, folder, bench)
+    report = write_json(folder / "report.json", made.as_dict())
+    registry.note_compression(champion.version, made, report)
+    return CompressedRef(champion.version, made.path, made.shipped, made.reason, str(report), key)
+
+
+def compression_material(loop: Loop, data: SnapshotRef, version: str) -> Material:
+    """What compression needs of a registered model: its network, what it learned from, and seasons to try it on."""
+    examples, params = training_examples(loop, data), loop.params.compression
+    count = min(len(examples), params.calibration_rows)
+    picks = np.sort(np.random.default_rng(0).choice(len(examples), count, replace=False))
+    registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
+    practised = registry.practised_examples(version)
+    tables = read_tables(loop, training_seasons(loop, data))
+
+    def profits(predict: Predict) -> np.ndarray[Any, np.dtype[np.float64]]:
+        workload = WORKLOADS[loop.workload]
+        return workload.closed_loop_profits_usd_ha(tables, predict, params.closed_loop_fields, loop.params.model.seed)
+
+    return Material(
+        workload=loop.workload,
+        network=registry.network(version),
+        features=contract_of(loop).features,
+        calibration=examples.model_inputs()[picks],
+        training=examples if practised is None else joined(examples, practised),
+        choosing=parted(examples, CHOOSING_SHARE),
+        held_out=held_out_examples(loop),
+        profits=profits,
+        profits_of=f"{data.learnable_hash} before {data.season}",
+        metadata=metadata_of(loop),
+        model=loop.params.model,
+    )

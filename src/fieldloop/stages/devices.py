@@ -1,0 +1,60 @@
+"""The sample world's devices, their fields, and the gateway that is up as long as they have a link."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fieldloop.fleet import Fleet
+from fieldloop.fleet.process import EdgeCommand
+from fieldloop.gateway.app import create_app
+from fieldloop.gateway.devices import DeviceRegistry
+from fieldloop.gateway.server import GatewayServer
+from fieldloop.release import ReleaseRepository
+from fieldloop.stages.context import Loop, device_ids
+from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
+
+
+def require_devices(loop: Loop) -> None:
+    """Make sure that devices can run here, before anything is spent on a model for them.
+
+    Raises:
+        ConfigError: the device environment is missing.
+    """
+
+    EdgeCommand(loop.settings.edge_python_path)
+
+
+def fleet_of(loop: Loop) -> Fleet:
+    ids = device_ids(loop)
+    fleet = Fleet(
+        loop.workspace.sample.devices,
+        loop.settings.edge_python_path,
+        ReleaseRepository(loop.workspace.tuf).trusted_root(),
+        DeviceRegistry(loop.workspace.device_registry),
+        loop.workload,
+        loop.params.loop.upload_budget_bytes,
+        ids,
+    )
+    if not fleet.is_provisioned():
+        fleet.provision(ids, loop.settings.worker_count)
+    return fleet
+
+
+@contextmanager
+def gateway_of(loop: Loop) -> Iterator[str]:
+    """The gateway, up only as long as the devices have a link."""
+    space = loop.workspace
+    with GatewayServer(create_app(space.tuf, space.inbox, space.device_registry)) as server:
+        yield server.url
+
+
+def season_fields(loop: Loop, season: int) -> list[FieldSpec]:
+    """The field of every device in a season, spread evenly over the regions."""
+    specs: list[FieldSpec] = []
+    ids, regions, prefix = device_ids(loop), loop.params.loop.regions, loop.workspace.sample.prefix
+    for i, region in enumerate(regions):
+        devices = ids[i :: len(regions)]
+        if devices:
+            specs += field_specs(
+                region, season, len(devices), loop.params.history.seed, "fieldloop", devices, prefix=prefix
+            )
+    return specs

@@ -1,0 +1,85 @@
+"""Evaluate and register: the challenger's version in the registry, and what the gate says of it."""
+
+from dataclasses import asdict
+
+from fieldedge.system.errors import ReleaseError
+from fieldloop.compression import export_float32
+from fieldloop.evaluation.gate import NO_CHAMPION_YET, Absent, judge
+from fieldloop.evaluation.predictor import predictor
+from fieldloop.registry.model_registry import Champion, ModelRegistry, git_commit
+from fieldloop.release import ReleaseRepository
+from fieldloop.stages.access import read_tables, training_seasons
+from fieldloop.stages.context import Loop, contract_of, metadata_of
+from fieldloop.stages.examples import held_out_examples
+from fieldloop.stages.refs import RegisteredRef, SnapshotRef, write_json
+from fieldloop.training.trained import Trained
+from fieldloop.training.trainer import load_network, network_folder
+from fieldloop.workloads import WORKLOADS
+from fieldloop.workloads.agriculture.floor import FloorProfits
+
+
+def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> RegisteredRef:
+    """Challenger against champion and anchor on the held-out seasons; `champion` moves only if the gate says so.
+
+    Raises:
+        ReleaseError: there is no version that devices may run; the message says why and what to do.
+    """
+
+    contract, folder = contract_of(loop), network_folder(trained)
+    path = export_float32(load_network(folder), len(contract.features), metadata_of(loop), folder / "challenger.onnx")
+    held_out = held_out_examples(loop)
+    registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
+    found = _none_lost(loop, registry, registry.champion(contract.hash, data.season, trained.mlflow_run_id))
+    champion = found if isinstance(found, Champion) else None
+    anchor = None
+    if champion is not None:
+        anchor = registry.anchor(contract.hash, data.season, trained.mlflow_run_id, champion.version)
+
+    def floor() -> FloorProfits:
+        seen, unseen = training_seasons(loop, data), loop.params.gates.holdout_seasons
+        tables = read_tables(loop, seen), read_tables(loop, unseen)
+        return WORKLOADS[loop.workload].floor_profits(*tables, predictor(path), loop.params.gates.floor)
+
+    verdict = judge(
+        predictor(path),
+        champion.predict if champion else None,
+        champion.version if champion else None,
+        held_out,
+        loop.params.gates,
+        anchor=anchor,
+        absent=NO_CHAMPION_YET if isinstance(found, Champion) else found,
+        floor=floor,
+        is_deployment=loop.settings.is_deployment,
+    )
+    example = held_out.model_inputs()[:4]
+    commit = git_commit(loop.settings.root)
+    registered = registry.register(trained, path, example, verdict, contract.hash, commit, data.season)
+    written = write_json(folder / "verdict.json", {**verdict.as_dict(), "registered": asdict(registered)})
+    former = found.version if isinstance(found, Champion) else found.runnable
+    serving = registered.version if registered.is_champion else former
+    if serving is None:
+        raise ReleaseError(
+            f"version {registered.version} of {loop.workload} cannot be released ({verdict.reason}), and there is no "
+            "other that devices can run; look at the run in MLflow (`make ui`), then change the model's block in "
+            f"params.yaml, or let a person release it: fieldloop promote {loop.workload} {registered.version}"
+        )
+    return RegisteredRef(registered.version, serving, registered.is_champion, registered.reason, str(written))
+
+
+def _none_lost(loop: Loop, registry: ModelRegistry, found: Champion | Absent) -> Champion | Absent:
+    """The same, unless devices have a release and the registry no champion: then its store was lost or exchanged."""
+    if not isinstance(found, Absent) or registry.champion_version() is not None or not loop.workspace.tuf.is_dir():
+        return found
+    released = ReleaseRepository(loop.workspace.tuf).current(loop.workload)
+    if found.is_damage or released is None:
+        return found
+    return Absent(
+        f"devices are offered version {released.version}, and the registry knows of no champion: its store was lost, "
+        "or is another one",
+        is_damage=True,
+    )
+
+
+def last_word(loop: Loop) -> str:
+    """The last promotion by a person: with another one, challengers are judged anew."""
+    return ModelRegistry(loop.settings.tracking_uri, loop.workload).last_word()

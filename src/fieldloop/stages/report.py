@@ -1,0 +1,69 @@
+"""Report: what the seasons brought, and where each number comes from."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from fieldloop.registry.model_registry import ModelRegistry, git_commit
+from fieldloop.report import (
+    SeasonStory,
+    build_report,
+    read_improvement,
+    season_markdown,
+    season_pictures,
+    season_trace,
+    write_report,
+)
+from fieldloop.stages.access import open_accepted
+from fieldloop.stages.context import Loop
+from fieldloop.stages.refs import ReportShown, SeasonRefs, SnapshotRef
+
+
+def write_season_report(
+    loop: Loop, seasons: Sequence[SeasonRefs], after: SnapshotRef, started: str, wall_s: float
+) -> ReportShown:
+    """report.json and report.html under `.fieldloop/`, from the steps' own reports."""
+    hashes = [refs.data.data_hash for refs in seasons[1:]] + [after.data_hash]
+    stories = [_story(loop, refs, data_hash) for refs, data_hash in zip(seasons, hashes, strict=True)]
+    environment = {
+        "started_utc": started,
+        "git_commit": git_commit(loop.settings.root),
+        "sample_world": loop.workspace.sample.number,
+        "processes": loop.settings.worker_count,
+    }
+    report = build_report(stories, wall_s, environment)
+    home = loop.workspace.home
+    links = {"Report": str(home / "report.html"), "Figures": str(home / "report.json")}
+    improvement = read_improvement(loop.settings.root)
+    written = write_report(report, stories, home, {"Data Docs": str(loop.workspace.data_docs)}, improvement)
+    return ReportShown(
+        written.html,
+        written.json,
+        report,
+        links,
+        season_pictures(report, stories),
+        {story.season: season_markdown(story, stories) for story in stories},
+    )
+
+
+def _story(loop: Loop, refs: SeasonRefs, data_hash_after: str) -> SeasonStory:
+    registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
+    verdict = json.loads(Path(refs.registered.verdict).read_text())
+    synced = json.loads(Path(refs.synced.report).read_text())
+    return SeasonStory(
+        fleet=json.loads(Path(refs.lived.report).read_text()),
+        baselines=json.loads(Path(refs.compared).read_text()),
+        ingest=synced["ingest"],
+        account=synced["account"],
+        registered=verdict.pop("registered"),
+        verdict=verdict,
+        compressed=json.loads(Path(refs.compressed.report).read_text()),
+        released=asdict(refs.released),
+        data_hash=refs.data.data_hash,
+        data_hash_after=data_hash_after,
+        validation=json.loads((loop.workspace.home / "validation" / "history.json").read_text()),
+        snapshot_note=refs.data.note,
+        deployed=asdict(registry.describe(refs.released.version)),
+        trace=season_trace(open_accepted(loop), refs.lived.season),
+    )

@@ -1,0 +1,66 @@
+"""Train: the workload's network on all that is accepted, and on practice."""
+
+import hashlib
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from torch import nn
+
+from fieldloop.core.code_version import code_hash
+from fieldloop.registry.model_registry import Champion, ModelRegistry, git_commit
+from fieldloop.stages.access import read_tables, training_seasons
+from fieldloop.stages.context import Loop, OnProgress, contract_of
+from fieldloop.stages.examples import training_examples
+from fieldloop.stages.refs import SnapshotRef
+from fieldloop.training.trained import Trained
+from fieldloop.training.trainer import OtherNetworkError, Practise, train
+from fieldloop.workloads import WORKLOADS
+from fieldloop.workloads.agriculture.dataset import Examples
+
+
+def train_model(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> Trained:
+    """Fit the workload's model on every accepted season before `data.season` that is not held out."""
+    folder = _run_folder(loop, data)
+    examples = training_examples(loop, data)
+    tags = {
+        "git_commit": git_commit(loop.settings.root),
+        "code_hash": code_hash("fieldloop.stages.train:train_model"),
+        "for_season": str(data.season),
+        "contract_hash": contract_of(loop).hash,
+    }
+    return train(
+        loop.workload,
+        examples,
+        loop.params.model,
+        folder,
+        loop.settings.tracking_uri,
+        data.data_hash,
+        tags,
+        on_progress,
+        _practise(loop, data, on_progress),
+        loop.settings.artifact_location,
+    )
+
+
+def _practise(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> Practise:
+    """Practice on what-if seasons made of what is accepted, from the champion's weights where it fits the contract."""
+
+    def practise(network: nn.Module) -> Examples:
+        registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
+        champion = registry.champion(contract_of(loop).hash, data.season, challenger_run_id="")
+        start = None
+        if isinstance(champion, Champion):
+            with suppress(OtherNetworkError):  # from before an upgrade: practice starts anew
+                start = registry.network(champion.version)
+        workload, params = WORKLOADS[loop.workload], loop.params
+        tables = read_tables(loop, training_seasons(loop, data))
+        return workload.practise(network, tables, params.what_if, start, params.model.seed, on_progress)
+
+    return practise
+
+
+def _run_folder(loop: Loop, data: SnapshotRef) -> Path:
+    params = [part.model_dump(mode="json") for part in (loop.params.model, loop.params.what_if)]
+    key = json.dumps([code_hash("fieldloop.stages.train:train_model"), data.learnable_hash, data.season, params])
+    return loop.workspace.runs / f"{data.season}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
