@@ -40,7 +40,6 @@ from fieldedge.transfer.selection import DayCandidate, season_seed, select
 from fieldedge.workloads.agriculture import AGRICULTURE, Day, Predict, SeasonState
 from fieldedge.workloads.agriculture.decision import recommend_from_state
 from fieldedge.workloads.agriculture.features import ADVISED, PROBE_COLUMNS
-from fieldedge.workloads.agriculture.tables import record_id
 from fieldloop.compression import export_float32
 from fieldloop.core.settings import ModelParams, WhatIfParams
 from fieldloop.training.trainer import load_network, train
@@ -131,7 +130,8 @@ class Device:
     def decide(self, today: str) -> tuple[float, float]:
         told = recommend_from_state(self.record, self.state, today, self.model.predict)
         season, region, name = (self.record[column] for column in ("season", "region", "field_id"))
-        self.said.append(told.as_record(season, region, name, self.model.version, CONTRACT.hash))
+        values = told.as_record(season, region, name, self.model.version, CONTRACT.hash)
+        self.said.append({"record_id": CONTRACT.record_id("recommendations", values), **values})
         return told.irrigation_mm, told.nitrogen_kg_ha
 
     def learn(self, day: Day) -> None:
@@ -321,7 +321,7 @@ def live(specs: Sequence[FieldSpec], deciders: Sequence[Decider]) -> list[FieldY
 
 
 def _identity(spec: FieldSpec, table: str, day: str) -> Record:
-    identity = record_id(spec.season, spec.field_id, table, day)
+    identity = CONTRACT.record_id(table, {"season": spec.season, "field_id": spec.field_id, "date": day})
     return {
         "record_id": identity,
         "season": spec.season,

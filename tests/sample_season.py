@@ -12,7 +12,6 @@ from fieldedge.contract import Contract, Record
 from fieldedge.contract.batches import batch_id, pack
 from fieldedge.system.keys import public_key_hex, sign
 from fieldedge.workloads import WORKLOADS
-from fieldedge.workloads.agriculture.tables import record_id
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Inbox
 
@@ -143,7 +142,7 @@ class Sender:
 
 def _dated(field: Record, table: str, day: str) -> Record:
     return {
-        "record_id": record_id(field["season"], field["field_id"], table, day),
+        "record_id": CONTRACT.record_id(table, {**field, "date": day}),
         "season": field["season"],
         "region": field["region"],
         "field_id": field["field_id"],

@@ -42,7 +42,6 @@ from fieldedge.storage.store import Entry, Store
 from fieldedge.system.keys import is_signed_by, load_key, load_or_create_key, sign
 from fieldedge.transfer.acknowledgements import statement
 from fieldedge.workloads import WORKLOADS
-from fieldedge.workloads.agriculture.tables import record_id
 
 SEASON, REGION, FIELD_ID, DEVICE_ID = 2006, "champion", "champion-00", "dev-00"
 PLANTING = date(2006, 5, 1)
@@ -337,7 +336,7 @@ def day_of(day: int, season: int = SEASON) -> str:
 
 def dated(table: str, day: int, season: int = SEASON, **values: Any) -> Record:
     date_ = day_of(day, season)
-    identity = record_id(season, FIELD_ID, table, date_)
+    identity = AGRICULTURE.contract.record_id(table, {"season": season, "field_id": FIELD_ID, "date": date_})
     return {
         "record_id": identity,
         "season": season,

@@ -293,8 +293,16 @@ def reading(day: int = 1, **changes: Any) -> Record:
         (reading(tmin_c=True), "reading 2006-05-02", "tmin_c is True"),
         (reading(date="2006-05-32"), "reading 2006-05-32", "expected a date"),
         (reading(date="20060502"), "reading 20060502", "expected a date"),
-        (reading(field_id="other"), "reading 2006-05-02", "this device is in season 2006 on 'champion-00'"),
-        (reading(season=2007), "reading 2006-05-02", "season and field_id are 2007"),
+        (
+            reading(field_id="other", record_id="2006/other/readings/2006-05-02"),
+            "reading 2006-05-02",
+            "this device is in season 2006 on 'champion-00'",
+        ),
+        (
+            reading(season=2007, record_id="2007/champion-00/readings/2006-05-02"),
+            "reading 2006-05-02",
+            "season and field_id are 2007",
+        ),
         (reading(record_id="x"), "reading 2006-05-02", "record_id is 'x'"),
         (reading(0, rain_mm=3.21), "reading 2006-05-01", "stored with other content"),
         ({"kind": "reading"}, "reading", "record is NoneType"),
@@ -304,7 +312,7 @@ def reading(day: int = 1, **changes: Any) -> Record:
         ({"kind": "decide", "date": "2036-05-01"}, "decide 2036-05-01", "not in the season"),
         ({"kind": "dance"}, "dance", "kind is 'dance'"),
         (a_field(device_id="dev-09"), "field", "the field is of device dev-09"),
-        (a_field(wilting_point_m3_m3=0.3), "field", "expected more than wilting_point_m3_m3"),
+        (a_field(wilting_point_m3_m3=0.3), "field", "field_capacity_m3_m3 is above wilting_point_m3_m3"),
         (operation(irrigation_mm=2000.0), "operation 2006-05-02", "irrigation_mm is 2000.0"),
     ],
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fieldedge.contract import Column, Contract, Record, Table
+from fieldedge.contract import Column, Contract, EpisodeKey, Ordered, Record, Table, amendments
 from fieldedge.system.errors import DataError
 from fieldedge.workloads import WORKLOADS
 from fieldedge.workloads.agriculture.upgrades import REVISION_2
@@ -107,3 +107,73 @@ def test_a_stored_record_of_a_former_contract_is_known_by_its_columns() -> None:
 
 
 SOURCES = ("recommendation", "override", "practice")
+
+
+MACHINES = Contract(
+    workload="machines",
+    revision=1,
+    tables=(
+        Table("bearings", (Column("record_id", "str"), Column("machine", "str")), ("record_id",), role="context"),
+        Table(
+            "windows",
+            (
+                Column("record_id", "str"),
+                Column("machine", "str"),
+                Column("at", "str"),
+                Column("low_g", "float", "g", is_nullable=True),
+                Column("high_g", "float", "g"),
+            ),
+            ("record_id",),
+            identity=("at",),
+            rules=(Ordered("low_g", "high_g"),),
+        ),
+        Table(
+            "stops",
+            (Column("record_id", "str"), Column("machine", "str"), Column("minutes", "int")),
+            ("record_id",),
+            role="action",
+            is_amendable=True,
+        ),
+    ),
+    features=(),
+    outputs=(),
+    episode=EpisodeKey(("machine",), ("machine",), "stops"),
+)
+WINDOW = {"machine": "m-1", "at": "08:00", "low_g": 0.1, "high_g": 0.4}
+
+
+def test_a_record_is_named_by_its_episode_its_table_and_what_tells_it_apart() -> None:
+    assert MACHINES.record("windows", WINDOW, "here")["record_id"] == "m-1/windows/08:00"
+    assert MACHINES.record("bearings", {"machine": "m-1"}, "here")["record_id"] == "m-1/bearings"
+    assert MACHINES.tables_of("action", "observation") == ("windows", "stops")
+
+
+def test_a_record_that_names_another_is_refused_and_one_that_is_said_again_is_not() -> None:
+    with pytest.raises(DataError, match=r"here: record_id is 'm-2/windows/08:00'; this row's is 'm-1/windows/08:00'"):
+        MACHINES.record("windows", {**WINDOW, "record_id": "m-2/windows/08:00"}, "here")
+    again = amendments("m-1/stops")
+    assert again[:2] == ("m-1/stops", "m-1/stops/2") and again[-1] == "m-1/stops/9"
+    for named in again:
+        record = MACHINES.record("stops", {"machine": "m-1", "minutes": 3, "record_id": named}, "here")
+        assert record["record_id"] == named
+    with pytest.raises(DataError, match="record_id is 'm-1/stops/10'"):
+        MACHINES.record("stops", {"machine": "m-1", "minutes": 3, "record_id": "m-1/stops/10"}, "here")
+    with pytest.raises(DataError, match="record_id"):
+        MACHINES.record("windows", {**WINDOW, "record_id": "m-1/windows/08:00/2"}, "here")
+
+
+def test_a_rule_between_columns_holds_where_both_are_there() -> None:
+    with pytest.raises(DataError, match=r"low_g is 0\.5; expected that high_g is not below low_g"):
+        MACHINES.record("windows", {**WINDOW, "low_g": 0.5}, "here")
+    assert MACHINES.record("windows", {**WINDOW, "low_g": None}, "here")["low_g"] is None
+    assert MACHINES.record("windows", {**WINDOW, "low_g": 0.4}, "here")["low_g"] == 0.4
+    assert not Ordered("low_g", "high_g", is_strict=True).holds({"low_g": 0.4, "high_g": 0.4})
+
+
+def test_what_the_loop_makes_of_a_table_is_no_part_of_the_hash() -> None:
+    plain = replace(
+        MACHINES,
+        tables=tuple(Table(table.name, table.columns, table.key) for table in MACHINES.tables),
+        episode=EpisodeKey(),
+    )
+    assert plain.hash == MACHINES.hash

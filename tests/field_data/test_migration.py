@@ -13,7 +13,7 @@ import pytest
 
 from fieldedge.contract import Column, Contract, Record, Table
 from fieldedge.system.errors import DataError
-from fieldloop.data import SeasonStore, migrate, open_store, season_store, snapshot
+from fieldloop.data import SeasonStore, accepted, migrate, open_store, snapshot
 from tests.field_data.empty_clone import empty_clone, git
 from tests.sample_season import CONTRACT, SEASON, field_row, frames
 
@@ -105,7 +105,7 @@ def test_a_migration_cut_off_after_any_file_is_continued(
     shutil.copytree(clone, uncut, symlinks=True)
     today(uncut)
     former = content(clone)
-    real, left = season_store.write_durably, [files_written]
+    real, left = accepted.write_durably, [files_written]
 
     def power_cut(path: Path, data: bytes) -> None:
         if left[0] == 0:
@@ -114,7 +114,7 @@ def test_a_migration_cut_off_after_any_file_is_continued(
         real(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(season_store, "write_durably", power_cut)
+        patch.setattr(accepted, "write_durably", power_cut)
         with pytest.raises(KeyboardInterrupt):
             today(clone)
     assert sum(content(clone)[name] != data for name, data in former.items()) == files_written

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fieldloop.ingest import accept
 from fieldloop.ingest.accept import IngestReport
-from fieldloop.ingest.accept import accept as ingest
 from fieldloop.validation import checks
 from tests.ingest.cloud import Cloud, outcome_of, season_of
 from tests.sample_season import CONTRACT, SEASON
@@ -177,7 +177,7 @@ def test_what_a_batch_brought_is_missed_when_it_is_gone_from_the_store(cloud: Cl
 
 
 def test_batches_are_judged_in_groups_of_bounded_size(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "MAX_ROWS_AT_ONCE", 5)
+    monkeypatch.setattr(accept, "MAX_ROWS_AT_ONCE", 5)
     sizes: list[int] = []
     real = checks._judge
 
@@ -197,14 +197,14 @@ def test_batches_are_judged_in_groups_of_bounded_size(cloud: Cloud, monkeypatch:
 def test_a_batch_that_judging_raises_for_is_refused_and_the_others_get_in(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = ingest.check_frames
+    real = accept.check_frames
 
     def check(frames: Any, *arguments: Any) -> Any:
         if "champion-01" in set(frames["fields"]["field_id"]):
             raise TypeError("unhashable type: 'list'")
         return real(frames, *arguments)
 
-    monkeypatch.setattr(ingest, "check_frames", check)
+    monkeypatch.setattr(accept, "check_frames", check)
     for number in range(3):
         sender = cloud.sender(f"dev-{number:02d}")
         sender.send(sender.batch(outcome_of(f"dev-{number:02d}", number)))
@@ -220,7 +220,7 @@ def test_what_raises_for_every_batch_refuses_none(cloud: Cloud, monkeypatch: pyt
     def check(*_: object) -> None:
         raise RuntimeError("the validation does not start")
 
-    monkeypatch.setattr(ingest, "check_frames", check)
+    monkeypatch.setattr(accept, "check_frames", check)
     for number in range(2):
         sender = cloud.sender(f"dev-{number:02d}")
         sender.send(sender.batch(outcome_of(f"dev-{number:02d}", number)))

@@ -127,7 +127,7 @@ def check_frames(
         for table in sorted(contract.tables, key=lambda table: table.name != FIELDS_TABLE):
             if table.name not in frames:
                 continue
-            judged = _judge(run, table, contract.workload, frames[table.name], today, fields, sent)
+            judged = _judge(run, table, contract, frames[table.name], today, fields, sent)
             accepted[table.name], rejected[table.name], reports[table.name], found = judged
             breaches.extend(found)
             if table.name == FIELDS_TABLE:
@@ -139,7 +139,7 @@ def check_frames(
 def _judge(
     run: SuiteRun,
     table: Table,
-    workload: str,
+    contract: Contract,
     frame: pd.DataFrame,
     today: date,
     fields: pd.DataFrame,
@@ -148,13 +148,13 @@ def _judge(
     frame = frame.reset_index(drop=True)
     typed, problems = conform(table, frame)
     typed["origin"] = frame["origin"].astype("str")
-    rules = rules_for(table, workload, is_sent=sent is not None)
+    rules = rules_for(table, is_sent=sent is not None)
     # A row with a cell of another type has its reason already; its other cells say nothing more.
     sound = typed[problems == ""]
     strangers = sent.strangers(sound) if sent is not None else []
     # What a stranger says about another's field says nothing about the owner's rows either.
     sound = sound.drop(index=strangers)
-    broken = run.check(table.name, rules, _with_derived(sound, table, workload, today, fields, sent))
+    broken = run.check(table.name, rules, _with_derived(sound, table, contract, today, fields, sent))
     by_words = {rules[number].words: labels for number, labels in broken.items() if labels}
     _spare_one_of_each_identical_pair(table, sound, by_words, sent)
     if sent is not None and table.name == FIELDS_TABLE:
@@ -175,12 +175,12 @@ def _judge(
 def _with_derived(
     frame: pd.DataFrame,
     table: Table,
-    workload: str,
+    contract: Contract,
     today: date,
     fields: pd.DataFrame,
     sent: _Sent | None,
 ) -> pd.DataFrame:
-    derived = derive(frame, table, workload, today)
+    derived = derive(frame, table, contract, today)
     sender = frame["origin"].map({} if sent is None else sent.senders)
     if sent is not None:
         derived[KEY_OF_SENDER] = _key_of_sender(table, frame, sender)

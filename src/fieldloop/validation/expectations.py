@@ -13,8 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from fieldedge.contract import Column, Table
-from fieldloop.validation.between_columns import ORDERED, SAID_AGAIN
+from fieldedge.contract import Column, Contract, Table
 
 FIELDS_TABLE = "fields"
 # These name folders and files, and stand in every record's identity.
@@ -38,7 +37,7 @@ class Rule:
     column: Column | None = None
 
 
-def rules_for(table: Table, workload: str, is_sent: bool) -> list[Rule]:
+def rules_for(table: Table, is_sent: bool) -> list[Rule]:
     """Every rule of the table. `is_sent` adds the rules for rows that a device sent."""
     import great_expectations.expectations as gxe
 
@@ -60,14 +59,14 @@ def rules_for(table: Table, workload: str, is_sent: bool) -> list[Rule]:
             ),
         )
     )
-    rules.extend(_ordered_rules(table, workload))
+    rules.extend(_ordered_rules(table))
     rules.extend(_belonging_rules(table, is_sent))
     return rules
 
 
-def derive(frame: pd.DataFrame, table: Table, workload: str, today: date) -> pd.DataFrame:
+def derive(frame: pd.DataFrame, table: Table, contract: Contract, today: date) -> pd.DataFrame:
     """The frame with the derived columns that its rules speak of; what depends on senders is added by the caller."""
-    derived: dict[str, pd.Series] = {EXPECTED_ID: _expected_record_id(frame, table, workload)}
+    derived: dict[str, pd.Series] = {EXPECTED_ID: _expected_record_id(frame, table, contract)}
     for column in table.columns:
         if column.kind == "date":
             derived.update(_date_columns(frame, column.name, today))
@@ -142,12 +141,20 @@ def _date_columns(frame: pd.DataFrame, name: str, today: date) -> dict[str, pd.S
     }
 
 
-def _expected_record_id(frame: pd.DataFrame, table: Table, workload: str) -> pd.Series:
-    season = frame["season"].map(lambda value: f"{value:.0f}", na_action="ignore").astype("str")
-    expected = season + "/" + frame["field_id"] + f"/{table.name}"
-    if "date" in table.column_names:
-        expected = expected + "/" + frame["date"]
-    if table.name in SAID_AGAIN.get(workload, ()):
+def _expected_record_id(frame: pd.DataFrame, table: Table, contract: Contract) -> pd.Series:
+    """`Contract.record_id` over a frame; missing where a part of it is."""
+    columns = {column.name: column for column in table.columns}
+    expected = pd.Series("", frame.index, dtype="str")
+    for number, part in enumerate((*contract.episode.columns, "", *table.identity)):
+        between = "/" if number else ""
+        if not part:
+            expected = expected + f"{between}{table.name}"
+        elif columns[part].kind == "int":
+            text = frame[part].map(lambda value: f"{value:.0f}", na_action="ignore").astype("str")
+            expected = expected + between + text
+        else:
+            expected = expected + between + frame[part]
+    if table.is_amendable:
         again = frame["record_id"].str.fullmatch(r".*/[2-9]", na=False)
         expected = expected.where(~again, expected + frame["record_id"].str[-2:])
     return expected
@@ -169,12 +176,12 @@ def unique_words(table: Table) -> str:
     return f"{' and '.join(table.key)} is unique"
 
 
-def _ordered_rules(table: Table, workload: str) -> Iterator[Rule]:
+def _ordered_rules(table: Table) -> Iterator[Rule]:
     import great_expectations.expectations as gxe
 
-    for pair in ORDERED.get(workload, {}).get(table.name, ()):
+    for pair in table.rules:
         yield Rule(
-            f"{pair.larger} is {'above' if pair.is_strict else 'not below'} {pair.smaller}",
+            pair.words,
             gxe.ExpectColumnPairValuesAToBeGreaterThanB(
                 column_A=pair.larger,
                 column_B=pair.smaller,

@@ -33,7 +33,8 @@ def device_season(tables: Tables, record: dict[str, Any]) -> tuple[list[Day], li
     for number in range(DAYS):
         today = (date.fromisoformat(record["planting_date"]) + timedelta(days=number)).isoformat()
         advice = AGRICULTURE.recommend(record, history, today, None)
-        told.append(advice.as_record(record["season"], record["region"], record["field_id"], "3", CONTRACT.hash))
+        values = advice.as_record(record["season"], record["region"], record["field_id"], "3", CONTRACT.hash)
+        told.append({"record_id": CONTRACT.record_id("recommendations", values), **values})
         reading = rows.get(today)
         reading = {name: None if value != value else value for name, value in reading.items()} if reading else None
         applied = done.loc[today] if today in done.index else {"irrigation_mm": 0.0, "nitrogen_kg_ha": 0.0}

@@ -1,5 +1,33 @@
 """What the cloud and the device agree on: tables, features, outputs, and the forms in which records travel."""
 
-from fieldedge.contract.contract import Column, Contract, Feature, Kind, Output, Record, Table, Upgrade
+from fieldedge.contract.contract import (
+    MAX_AMENDMENTS,
+    Column,
+    Contract,
+    EpisodeKey,
+    Feature,
+    Kind,
+    Ordered,
+    Output,
+    Record,
+    Role,
+    Table,
+    Upgrade,
+    amendments,
+)
 
-__all__ = ["Column", "Contract", "Feature", "Kind", "Output", "Record", "Table", "Upgrade"]
+__all__ = [
+    "MAX_AMENDMENTS",
+    "Column",
+    "Contract",
+    "EpisodeKey",
+    "Feature",
+    "Kind",
+    "Ordered",
+    "Output",
+    "Record",
+    "Role",
+    "Table",
+    "Upgrade",
+    "amendments",
+]

@@ -18,7 +18,11 @@ from typing import Any, Literal
 from fieldedge.system.errors import DataError
 
 Kind = Literal["float", "int", "str", "date"]
+# What a table's rows are to the loop. The loop asks for roles; which tables have them, a workload says.
+Role = Literal["context", "observation", "decision", "action", "outcome", "feedback"]
 Record = dict[str, Any]
+RECORD_ID = "record_id"
+MAX_AMENDMENTS = 9  # times that the same thing may be said, the first included
 # (name of the table, record of a former contract) -> the record as the contract after it has it
 Upgrade = Callable[[str, Record], Record]
 
@@ -42,13 +46,60 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Ordered:
+    """`larger` is never below `smaller`; with `is_strict`, always above it. A row that lacks either is passed over."""
+
+    smaller: str
+    larger: str
+    is_strict: bool = False
+
+    @property
+    def words(self) -> str:
+        """What must hold, for people."""
+        return f"{self.larger} is {'above' if self.is_strict else 'not below'} {self.smaller}"
+
+    def holds(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record keeps it."""
+        smaller, larger = record[self.smaller], record[self.larger]
+        if smaller is None or larger is None:
+            return True
+        return bool(larger > smaller or (larger == smaller and not self.is_strict))
+
+
+@dataclass(frozen=True)
+class EpisodeKey:
+    """What one episode is named by: a field's season, a bearing's life, a kiosk's shift.
+
+    `columns` stand in every table and begin every record's identity, in this order. Accepted data lies in folders by
+    `partition`. An episode is over with a row of the table `closes_on`. Without columns all is one episode.
+    """
+
+    columns: tuple[str, ...] = ()
+    partition: tuple[str, ...] = ()
+    closes_on: str | None = None
+
+    def of(self, record: Mapping[str, Any]) -> str:
+        """The episode that a record is of, as text."""
+        return "/".join(str(record[name]) for name in self.columns)
+
+
+@dataclass(frozen=True)
 class Table:
-    """A table of the contract. `key` names the columns that identify a row; no two rows share it."""
+    """A table of the contract. `key` names the columns that identify a row; no two rows share it.
+
+    `identity` names the columns that tell the rows of one episode apart; none where an episode has one row. `rules`
+    hold between the columns of a row. Where `is_amendable`, a row that was sent can be said again, under the next
+    identity: `…/2` to `…/9`; the last one counts.
+    """
 
     name: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     about: str = ""
+    role: Role = "observation"
+    identity: tuple[str, ...] = ()
+    rules: tuple[Ordered, ...] = ()
+    is_amendable: bool = False
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:
@@ -58,11 +109,17 @@ class Table:
         """The record with exactly this table's columns, or an error that names the first broken one.
 
         Raises:
-            DataError: a column is missing, of another type, or outside its range.
+            DataError: a column is missing, of another type or outside its range, or a rule between columns is broken.
         """
         checked: Record = {}
         for column in self.columns:
             checked[column.name] = _checked_value(column, record.get(column.name), f"{where}: {self.name}")
+        for rule in self.rules:
+            if not rule.holds(checked):
+                raise DataError(
+                    f"{where}: {self.name}: {rule.larger} is {checked[rule.larger]!r} and {rule.smaller} is "
+                    f"{checked[rule.smaller]!r}; expected that {rule.words}"
+                )
         return checked
 
 
@@ -91,7 +148,7 @@ class Contract:
 
     `upgrades` names the former contracts by hash, oldest first. Each upgrade leads to the contract named after it, the
     last one to this one: a new contract adds one line at the end and changes none. How former records are read is no
-    part of the hash.
+    part of the hash, nor is what the loop makes of a table (its role, identity and rules).
     """
 
     workload: str
@@ -99,6 +156,7 @@ class Contract:
     tables: tuple[Table, ...]
     features: tuple[Feature, ...]
     outputs: tuple[Output, ...]
+    episode: EpisodeKey = EpisodeKey()
     constants: Mapping[str, float] = field(default_factory=dict)
     upgrades: Mapping[str, Upgrade] = field(default_factory=dict)
 
@@ -140,6 +198,31 @@ class Contract:
                 return table
         known = ", ".join(table.name for table in self.tables)
         raise DataError(f"the contract of {self.workload} has no table {name!r}; it has {known}")
+
+    def tables_of(self, *roles: Role) -> tuple[str, ...]:
+        """The names of the tables of these roles, in the order in which the contract declares them."""
+        return tuple(table.name for table in self.tables if table.role in roles)
+
+    def record_id(self, table_name: str, record: Mapping[str, Any]) -> str:
+        """The identity of a record, the same wherever it is made: its episode, its table, and what tells it apart."""
+        apart = [str(record[name]) for name in self.table(table_name).identity]
+        return "/".join(part for part in (self.episode.of(record), table_name, *apart) if part)
+
+    def record(self, table_name: str, values: Mapping[str, Any], where: str) -> Record:
+        """The record of these values under its identity, checked: the only place where identities are made.
+
+        Values that name their identity must name this one, or, in a table that can be amended, a later one of it.
+
+        Raises:
+            DataError: a column is missing, of another type or outside its range, a rule between columns is broken, or
+                the identity is another record's.
+        """
+        table = self.table(table_name)
+        checked = table.check({RECORD_ID: "", **values}, where)
+        expected, said = self.record_id(table_name, checked), checked[RECORD_ID]
+        if said not in ("", expected) and not (table.is_amendable and said in amendments(expected)):
+            raise DataError(f"{where}: record_id is {said!r}; this row's is {expected!r}")
+        return {**checked, RECORD_ID: said or expected}
 
     def reads(self, contract_hash: str) -> bool:
         """Whether records of that contract can be read: it is this one, or a former one with an upgrade."""
@@ -187,6 +270,11 @@ class Contract:
                     f"{step[:12]}…: {error!r}"
                 ) from error
         return upgraded
+
+
+def amendments(identity: str) -> tuple[str, ...]:
+    """The identities under which the same thing is said again, in order; the first one is its own."""
+    return identity, *(f"{identity}/{times}" for times in range(2, MAX_AMENDMENTS + 1))
 
 
 def _checked_value(column: Column, value: Any, where: str) -> Any:

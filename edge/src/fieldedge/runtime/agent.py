@@ -26,7 +26,6 @@ from fieldedge.system.errors import DataError, FieldloopError, ReleaseError
 from fieldedge.transfer.summary import season_summary
 from fieldedge.workloads import Workload
 from fieldedge.workloads.agriculture import Day, Forecast, Recommendation
-from fieldedge.workloads.agriculture.tables import record_id
 
 MAX_SEASON_DAYS = 400
 MAX_LINE_CHARACTERS = 100_000
@@ -191,20 +190,16 @@ class Agent:
         started_ns = time.perf_counter_ns()
         field = self._current()
         season, field_id = field.identity
-        identity = record_id(season, field_id, "recommendations", today)
+        identity = self._identity(field.record, "recommendations", today)
         known = self._store.get(identity) or self._decided_in_another_season(field, today)
         if known is not None:
             return known
         recommendation = self._recommendation(field, today)
-        record = recommendation.as_record(
-            season,
-            field.record["region"],
-            field_id,
-            self.model_version,
-            self._workload.contract.hash,
-            self._bundle_sha256,
+        contract = self._workload.contract
+        values = recommendation.as_record(
+            season, field.record["region"], field_id, self.model_version, contract.hash, self._bundle_sha256
         )
-        self._workload.contract.table("recommendations").check(record, f"recommendation of {today}")
+        record = {**values, **contract.record("recommendations", values, f"recommendation of {today}")}
         record["latency_ms"] = round((time.perf_counter_ns() - started_ns) / 1e6, 3)
         try:
             self._store.add("recommendations", record)
@@ -218,10 +213,13 @@ class Agent:
             return None
         for season in self._store.seasons():
             for other in self._store.records(season, "fields"):
-                known = self._store.get(record_id(season, other["field_id"], "recommendations", today))
+                known = self._store.get(self._identity(other, "recommendations", today))
                 if known is not None:
                     return known
         return None
+
+    def _identity(self, field: Record, table: str, day: str) -> str:
+        return self._workload.contract.record_id(table, {**field, "date": day})
 
     def keep(self, table: str, record: Record, flags: Mapping[str, Any] | None = None) -> Record:
         """Check a dated record of the current field and store it; `flags` is what quality control said of it.
@@ -229,8 +227,16 @@ class Agent:
         Raises:
             DataError: the record breaks the contract, is of another field, or contradicts a stored one.
         """
+        checked = self._workload.contract.record(table, record, str(record.get("date"))[:40])
+        return self.store_checked(table, checked, flags)
+
+    def store_checked(self, table: str, checked: Record, flags: Mapping[str, Any] | None = None) -> Record:
+        """As `keep`, for what the contract made already.
+
+        Raises:
+            DataError: the record is of another field, or contradicts a stored one.
+        """
         season, field_id = self._current().identity
-        checked = self._workload.contract.table(table).check(record, str(record.get("date"))[:40])
         if (checked["season"], checked["field_id"]) != (season, field_id):
             if self._store.get(checked["record_id"]) == checked:
                 return checked  # after a crash a source brings again what is stored; the device may be a season on
@@ -238,7 +244,6 @@ class Agent:
                 f"season and field_id are {checked['season']} and {checked['field_id']!r}; "
                 f"this device is in season {season} on {field_id!r}"
             )
-        _check_identity(checked, record_id(season, field_id, table, checked["date"]))
         self._store.add(table, checked, flags)
         return checked
 
@@ -277,14 +282,8 @@ class Agent:
         return None
 
     def _take_field(self, record: Record) -> None:
-        checked = self._workload.contract.table("fields").check(record, f"season {record.get('season')}")
+        checked = self._workload.contract.record("fields", record, f"season {record.get('season')}")
         season, field_id = checked["season"], checked["field_id"]
-        _check_identity(checked, f"{season}/{field_id}/fields")
-        if checked["field_capacity_m3_m3"] <= checked["wilting_point_m3_m3"]:
-            raise DataError(
-                f"field_capacity_m3_m3 is {checked['field_capacity_m3_m3']}; "
-                f"expected more than wilting_point_m3_m3, {checked['wilting_point_m3_m3']}"
-            )
         if checked["device_id"] not in (None, self._config.device_id):
             raise DataError(f"the field is of device {checked['device_id']}; this is {self._config.device_id}")
         is_new = self._store.add("fields", checked)
@@ -384,8 +383,3 @@ def _day(message: Record) -> str:
         return date.fromisoformat(day).isoformat()
     except ValueError:
         raise DataError(f"date is {day!r}; expected a date like 2006-05-01") from None
-
-
-def _check_identity(record: Record, expected: str) -> None:
-    if record["record_id"] != expected:
-        raise DataError(f"record_id is {record['record_id']!r}; this field and season expect {expected!r}")

@@ -30,7 +30,6 @@ from fieldedge.system.errors import ConfigError, DataError, FieldloopError, Rele
 from fieldedge.system.scheduler import Step, Supervisor
 from fieldedge.system.watchdog import Watchdog
 from fieldedge.workloads import Workload
-from fieldedge.workloads.agriculture.tables import record_id
 
 if TYPE_CHECKING:
     from fieldedge.system.http import Patience
@@ -295,7 +294,7 @@ class Service:
         identity = summary.reading["record_id"]
         known = self.store.get(identity)
         if known is None:
-            self.agent.keep("readings", summary.reading, summary.flags)
+            self.agent.store_checked("readings", summary.reading, summary.flags)
         elif known != summary.reading and day in self.store.flags(field["season"], "readings"):
             self._correct(summary.reading, day)
 
@@ -318,7 +317,6 @@ class Service:
             self.agent.keep(
                 "operations",
                 {
-                    "record_id": record_id(season, field_id, "operations", day),
                     "season": season,
                     "region": field["region"],
                     "field_id": field_id,

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from fieldedge.contract import Contract, Record
+from fieldedge.contract import Record
 from fieldedge.contract.samples import FlaggedSample
 from fieldedge.device.config import Site
-from fieldedge.workloads.agriculture import agronomy, days, decision, features, probes, tables, upgrades
+from fieldedge.workloads.agriculture import days, decision, features
 from fieldedge.workloads.agriculture.channels import CHANNELS
+from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.days import DaySummary
 from fieldedge.workloads.agriculture.decision import Doubt, Predict, Recommendation
 from fieldedge.workloads.agriculture.features import Array, Day, Forecast, SeasonState
@@ -29,28 +30,7 @@ class Agriculture:
     """The agriculture workload as device and cloud see it. It holds nothing."""
 
     name = "agriculture"
-    contract = Contract(
-        workload="agriculture",
-        revision=3,
-        tables=(
-            tables.FIELDS,
-            tables.READINGS,
-            tables.OPERATIONS,
-            tables.HARVESTS,
-            tables.recommendations_table(features.FEATURES),
-        ),
-        features=features.FEATURES,
-        outputs=tables.OUTPUTS,
-        constants={
-            "days_to_maturity": agronomy.DAYS_TO_MATURITY,
-            "probe_bias_sd": probes.BIAS_SD,
-            "start_water_unknown": features.START_WATER_UNKNOWN,
-            "volatilised_fraction": agronomy.VOLATILISED_FRACTION,
-            "start_mineral_nitrogen_kg_ha": agronomy.START_MINERAL_NITROGEN_KG_HA,
-        },
-        upgrades=upgrades.UPGRADES,
-    )
-
+    contract = CONTRACT
     channels = CHANNELS
 
     def summarise_day(self, samples: Sequence[FlaggedSample], field: Record, day: str, site: Site) -> DaySummary:

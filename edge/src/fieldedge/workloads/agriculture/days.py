@@ -15,8 +15,8 @@ from fieldedge.contract.samples import FlaggedSample, day_of
 from fieldedge.device.config import Site
 from fieldedge.system.errors import DataError
 from fieldedge.workloads.agriculture.channels import CHANNELS, PROBE_CHANNELS
+from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.evapotranspiration import hargreaves_mm, penman_monteith_mm
-from fieldedge.workloads.agriculture.tables import READINGS, record_id
 
 DAY_H = 24.0
 SPEAKS_FOR_H = 3.0
@@ -79,12 +79,10 @@ def summarise_day(samples: Sequence[FlaggedSample], field: Record, day: str, sit
     temperatures_c = series["air_temperature_c"].values
     tmin_c, tmax_c = min(temperatures_c), max(temperatures_c)
     et0_mm, flags["et0"] = _et0_mm(series, tmin_c, tmax_c, site, date.fromisoformat(day).timetuple().tm_yday)
-    season, field_id = field["season"], field["field_id"]
     reading = {
-        "record_id": record_id(season, field_id, READINGS.name, day),
-        "season": season,
+        "season": field["season"],
         "region": field["region"],
-        "field_id": field_id,
+        "field_id": field["field_id"],
         "date": day,
         "tmin_c": round(tmin_c, 2),
         "tmax_c": round(tmax_c, 2),
@@ -94,7 +92,7 @@ def summarise_day(samples: Sequence[FlaggedSample], field: Record, day: str, sit
         **{name: round(series[name].values[-1], 3) for name in _FLIGHT_CHANNELS if name in series},
     }
     try:
-        return DaySummary(READINGS.check(reading, day), flags, None)
+        return DaySummary(CONTRACT.record("readings", reading, day), flags, None)
     except DataError as error:
         return DaySummary(None, flags, str(error))
 

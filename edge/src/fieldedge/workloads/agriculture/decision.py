@@ -23,7 +23,7 @@ from fieldedge.workloads.agriculture.features import (
     scale,
     with_actions,
 )
-from fieldedge.workloads.agriculture.tables import OUTPUTS, record_id
+from fieldedge.workloads.agriculture.tables import OUTPUTS
 
 Predict = Callable[[Array], Array]
 Doubt = Callable[[Array], str | None]
@@ -87,9 +87,8 @@ class Recommendation:
         contract_hash: str,
         bundle_sha256: str | None = None,
     ) -> Record:
-        """A row of table `recommendations`, with the reasons beside it."""
+        """The values of a row of table `recommendations`, with the reasons beside them."""
         record: dict[str, Any] = {
-            "record_id": record_id(season, field_id, "recommendations", self.date),
             "season": season,
             "region": region,
             "field_id": field_id,
@@ -162,6 +161,8 @@ def recommend_from_state(
     outputs = predict(scale(with_actions(row, depths, doses)))
     if not np.isfinite(outputs).all():
         return _agronomic(row, bounds, today, state, "the model's answer is not a number")
+    if (np.diff(outputs[:, [_YIELD_P10, _YIELD_P50, _YIELD_P90]], axis=1) < 0.0).any():
+        return _agronomic(row, bounds, today, state, "its quantiles of the yield are out of order")
     width = float(outputs[0, _YIELD_P90] - outputs[0, _YIELD_P10])
     if width > MAX_INTERVAL_T_HA:
         return _agronomic(row, bounds, today, state, f"its 80 % interval of the yield is {width:.1f} t/ha wide")

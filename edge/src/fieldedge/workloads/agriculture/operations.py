@@ -6,10 +6,10 @@ of the day, and the last one counts.
 
 from datetime import date, timedelta
 
-from fieldedge.contract import Contract, Record
+from fieldedge.contract import MAX_AMENDMENTS, Contract, Record, amendments
 from fieldedge.storage.store import Store
 from fieldedge.system.errors import DataError
-from fieldedge.workloads.agriculture.tables import MAX_SAID_AGAIN, record_id, said_again, said_last
+from fieldedge.workloads.agriculture.tables import said_last
 
 MAX_WHY_CHARACTERS = 300
 MAX_SEASON_DAYS = 400
@@ -40,13 +40,13 @@ def confirm_day(store: Store, day: str, contract: Contract, today: date) -> tupl
     field = field_of(store)
     check_day(day, field, store.records(field["season"], "harvests"), today)
     noted = next((row for row in said_last(store.records(field["season"], "operations")) if row["date"] == day), None)
-    said = noted or store.get(record_id(field["season"], field["field_id"], "recommendations", day))
+    said = noted or store.get(contract.record_id("recommendations", {**field, "date": day}))
     if said is None or (noted is None and said["irrigation_mm"] == said["nitrogen_kg_ha"] == 0.0):
         raise DataError(f"nothing is noted of {day} and nothing was recommended; say what was done: fieldedge override")
-    record = contract.table("operations").check(
+    record = contract.record(
+        "operations",
         {
-            **field,
-            "record_id": record_id(field["season"], field["field_id"], "operations", day),
+            **{name: field[name] for name in ("season", "region", "field_id")},
             "date": day,
             "irrigation_mm": said["irrigation_mm"],
             "nitrogen_kg_ha": said["nitrogen_kg_ha"],
@@ -75,7 +75,6 @@ def override_record(
     if not reason or len(reason) > MAX_WHY_CHARACTERS:
         raise DataError(f"the reason has {len(reason)} characters; expected a reason of 1 to {MAX_WHY_CHARACTERS}")
     record = {
-        "record_id": record_id(field["season"], field["field_id"], "operations", day),
         "season": field["season"],
         "region": field["region"],
         "field_id": field["field_id"],
@@ -85,7 +84,7 @@ def override_record(
         "source": "override",
         "basis": "confirmed",
     }
-    return {**contract.table("operations").check(record, f"override of {day}"), "why": reason}
+    return {**contract.record("operations", record, f"override of {day}"), "why": reason}
 
 
 def override_day(
@@ -132,8 +131,8 @@ def put(store: Store, record: Record, contract: Contract) -> tuple[Record | None
         DataError: too much was said of that day already.
     """
     identity, former = record["record_id"], None
-    for times in range(1, MAX_SAID_AGAIN + 1):
-        again = {**record, "record_id": said_again(identity, times)}
+    for named in amendments(identity):
+        again = {**record, "record_id": named}
         noted = store.get(again["record_id"])
         if noted is None:
             if former is not None and {**former, "record_id": identity} == record:
@@ -150,7 +149,7 @@ def put(store: Store, record: Record, contract: Contract) -> tuple[Record | None
                 return former, "unchanged"
             store.replace("operations", again, record.get("why", "it was confirmed"))
             return former, "corrected"
-    raise DataError(f"{record['date']} was corrected {MAX_SAID_AGAIN} times already; tell the office what was done")
+    raise DataError(f"{record['date']} was corrected {MAX_AMENDMENTS} times already; tell the office what was done")
 
 
 def sentence(record: Record) -> str:

@@ -6,7 +6,7 @@ and arrives at most once. Dates are UTC, `YYYY-MM-DD`; the season is named by it
 
 from collections.abc import Iterable
 
-from fieldedge.contract import Column, Feature, Output, Record, Table
+from fieldedge.contract import Column, EpisodeKey, Feature, Ordered, Output, Record, Table
 
 PROBE_DEPTHS_CM = (15, 35, 75, 105)
 DAY_DIGITS = 4  # significant, on the wire; finer than any sensor here
@@ -61,6 +61,11 @@ FIELDS = Table(
     ),
     key=("record_id",),
     about="one row per field and season",
+    role="context",
+    rules=(
+        Ordered("wilting_point_m3_m3", "field_capacity_m3_m3", is_strict=True),
+        Ordered("field_capacity_m3_m3", "saturation_m3_m3"),
+    ),
 )
 
 READINGS = Table(
@@ -80,6 +85,9 @@ READINGS = Table(
     ),
     key=("record_id",),
     about="one row per field and day, as the sensors saw it",
+    role="observation",
+    identity=("date",),
+    rules=(Ordered("tmin_c", "tmax_c"),),
 )
 
 OPERATIONS = Table(
@@ -94,6 +102,9 @@ OPERATIONS = Table(
     key=("record_id",),
     about="one row per field and day on which water or nitrogen was applied; what is said of a day after it went home "
     "is one more, `…/date/2` and so on, and the last one counts",
+    role="action",
+    identity=("date",),
+    is_amendable=True,
 )
 
 HARVESTS = Table(
@@ -101,7 +112,11 @@ HARVESTS = Table(
     (*_DATED, Column("yield_t_ha", "float", "t/ha dry grain", 0.0, 30.0, digits=OUTCOME_DIGITS)),
     key=("record_id",),
     about="one row per field and season",
+    role="outcome",
+    identity=("date",),
 )
+
+EPISODE = EpisodeKey(columns=("season", "field_id"), partition=("season", "region"), closes_on="harvests")
 
 OUTPUTS = (
     Output("yield_p10_t_ha", "t/ha"),
@@ -135,10 +150,10 @@ def recommendations_table(features: tuple[Feature, ...]) -> Table:
         ),
         key=("record_id",),
         about="one row per field and day that the device chose to send",
+        role="decision",
+        identity=("date",),
+        rules=(Ordered("yield_p10_t_ha", "yield_p50_t_ha"), Ordered("yield_p50_t_ha", "yield_p90_t_ha")),
     )
-
-
-MAX_SAID_AGAIN = 9
 
 
 def said_last(operations: Iterable[Record]) -> list[Record]:
@@ -147,13 +162,3 @@ def said_last(operations: Iterable[Record]) -> list[Record]:
     for record in sorted(operations, key=lambda record: str(record.get("record_id"))):
         last[str(record.get("date"))] = record
     return [last[day] for day in sorted(last)]
-
-
-def said_again(identity: str, times: int) -> str:
-    """The identity of what is said of a day for the `times`-th time."""
-    return identity if times == 1 else f"{identity}/{times}"
-
-
-def record_id(season: int, field_id: str, table: str, day: str) -> str:
-    """The identity of a record, the same wherever it is made."""
-    return f"{season}/{field_id}/{table}/{day}"

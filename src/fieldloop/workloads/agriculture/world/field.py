@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from fieldedge.contract import Record
 from fieldedge.system.errors import DataError
-from fieldedge.workloads.agriculture.tables import OPERATIONS, PROBE_DEPTHS_CM, record_id
+from fieldedge.workloads.agriculture.contract import CONTRACT
+from fieldedge.workloads.agriculture.tables import OPERATIONS, PROBE_DEPTHS_CM
 from fieldloop.workloads.agriculture.world.aquacrop_season import AquaCropSeason, CropDay
 from fieldloop.workloads.agriculture.world.climate import region_named, season_weather
 from fieldloop.workloads.agriculture.world.nitrogen import NitrogenBalance, NitrogenRates
@@ -188,7 +189,7 @@ class SimulatedField:
     def _row(self, table: str, day: str) -> Record:
         spec = self.spec
         return {
-            "record_id": record_id(spec.season, spec.field_id, table, day),
+            "record_id": CONTRACT.record_id(table, {"season": spec.season, "field_id": spec.field_id, "date": day}),
             "season": spec.season,
             "region": spec.region,
             "field_id": spec.field_id,
