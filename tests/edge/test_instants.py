@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldedge.instants import from_order, in_order, instant_utc, parse_instant, whole_second
 from fieldedge.system.clock import format_utc
+from fieldedge.system.instants import from_order, in_order, instant_utc, parse_instant, whole_second
 
 MOMENTS = st.datetimes(datetime(1000, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))
 # many that differ by little: in one second, and at the borders of seconds and days

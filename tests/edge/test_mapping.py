@@ -12,8 +12,8 @@ from fieldedge.acquisition.formats import FORMATS, RawSample
 from fieldedge.acquisition.mapping import UNITS, Mapper, known_unit, number
 from fieldedge.contract.samples import Sample
 from fieldedge.device.config import SOURCE_FORMATS
-from fieldedge.instants import instant_utc, parse_instant
 from fieldedge.system.errors import ConfigError, DataError
+from fieldedge.system.instants import instant_utc, parse_instant
 from fieldedge.workloads.agriculture.channels import CHANNELS
 
 MOMENT = "2026-05-01T12:15:00Z"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from fieldedge.acquisition.quality import PERSISTS_SAMPLES, Judgement, judge, spans
 from fieldedge.contract.samples import Channel, Flag, FlaggedSample, Sample
-from fieldedge.instants import instant_utc, parse_instant
 from fieldedge.system.errors import DataError
+from fieldedge.system.instants import instant_utc, parse_instant
 from fieldedge.workloads.agriculture.channels import CHANNELS
 
 START = datetime(2026, 5, 1, tzinfo=UTC)

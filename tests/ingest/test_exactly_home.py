@@ -19,8 +19,8 @@ from fieldedge.cli import main
 from fieldedge.contract import Column, Contract, Record, Table
 from fieldedge.contract.batches import open_batch, pack
 from fieldedge.device.config import DeviceConfig, DeviceDirectory, read_config, write_config
-from fieldedge.instants import instant_utc, parse_instant
 from fieldedge.storage.store import Store, _record_json
+from fieldedge.system.instants import instant_utc, parse_instant
 from fieldedge.system.keys import load_key
 from fieldedge.transfer.acknowledgements import Acknowledger
 from fieldedge.transfer.outbox import Outbox, Packer

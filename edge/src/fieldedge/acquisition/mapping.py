@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 from fieldedge.acquisition.formats.raw import RawSample, RawValue
 from fieldedge.contract.samples import Channel, Sample
-from fieldedge.instants import instant_utc
 from fieldedge.system.errors import ConfigError, DataError
+from fieldedge.system.instants import instant_utc
 
 FIRST_YEAR, LAST_YEAR = 1950, 2100
 MAX_UTC_OFFSET_H = 14.0

@@ -23,10 +23,10 @@ from fieldedge.acquisition.quality import Judgement, Span, judge, spans
 from fieldedge.acquisition.sources import Delivery, Source, open_source
 from fieldedge.contract.samples import Channel, FlaggedSample, Sample, day_of
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
-from fieldedge.instants import in_order, instant_utc
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock, parse_utc, system_time
 from fieldedge.system.errors import DataError, TransientError
+from fieldedge.system.instants import in_order, instant_utc
 
 BATCH_BYTES = 262_144  # about 3,000 samples: enough to make the disk's waiting small, and not felt in memory
 TAKE_BYTES = 524_288  # at once: a second or two of a small computer's time

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from fieldedge.contract.samples import Channel, Flag, FlaggedSample, Sample
-from fieldedge.instants import in_order, parse_instant
 from fieldedge.system.errors import DataError
+from fieldedge.system.instants import in_order, parse_instant
 
 NOISE_SPAN_H = 0.25  # moves within less than this count as if they had taken it: noise has no rate
 PERSISTS_SAMPLES = 3

@@ -22,11 +22,11 @@ from typing import Any, NamedTuple, Self
 
 from fieldedge.contract import Record
 from fieldedge.contract.samples import FlaggedSample, Sample
-from fieldedge.instants import from_order, in_order, whole_second
 from fieldedge.storage.files import StoreLock, beside, check_files, make_private, put_in_place
 from fieldedge.storage.schema import PAGE_BYTES, SCHEMA_VERSION, SEALED, form_of, prepare, seal
 from fieldedge.system.clock import Stamp, format_utc, read_boot_id, system_time
 from fieldedge.system.errors import DataError, StoreBusy, StoreDamaged, StoreFailed
+from fieldedge.system.instants import from_order, in_order, whole_second
 
 BUSY_TIMEOUT_S = 10.0
 LOG_KEPT_BYTES = 500_000  # what the log keeps of the disk when all of it is in the database
