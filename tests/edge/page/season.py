@@ -20,7 +20,7 @@ from fieldedge.device.config import DeviceConfig, DeviceDirectory, LinkConfig, P
 from fieldedge.inference.bundles import MANIFEST, MODEL
 from fieldedge.inference.loading import boot_model
 from fieldedge.inference.slots import Installed, Slots
-from fieldedge.page.facts import ServiceState
+from fieldedge.presentation.facts import ServiceState
 from fieldedge.runtime.agent import Agent
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Stamp, format_utc

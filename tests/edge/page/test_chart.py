@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldedge.page.chart import MAX_DAYS, PHONE, WIDE, Bars, Chart, Line, Mark, draw, fitted, legend, table
+from fieldedge.presentation.chart import MAX_DAYS, PHONE, WIDE, Bars, Chart, Line, Mark, draw, fitted, legend, table
 
 VALUE = st.one_of(st.none(), st.floats(), st.floats(0, 300))
 SERIES = st.lists(VALUE, max_size=40).map(tuple)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldedge.page.facts import Season
+from fieldedge.presentation.facts import Season
 from fieldedge.workloads.agriculture.presenter import PRESENTER
 from tests.edge.sample import dated, field_record
 

@@ -9,7 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fieldedge.contract.samples import FlaggedSample, Sample
-from fieldedge.page.facts import (
+from fieldedge.page.loggers import logger_health
+from fieldedge.page.render import STYLE, STYLE_HASH, render, render_failure
+from fieldedge.page.view import plain, read_view
+from fieldedge.presentation.facts import (
     ClockFacts,
     EventFacts,
     LinkFacts,
@@ -19,9 +22,6 @@ from fieldedge.page.facts import (
     StoreFacts,
     View,
 )
-from fieldedge.page.loggers import logger_health
-from fieldedge.page.render import STYLE, STYLE_HASH, render, render_failure
-from fieldedge.page.view import plain, read_view
 from fieldedge.workloads.agriculture.presenter import PRESENTER
 from tests.edge.page.season import seasoned_device, service_state
 from tests.edge.page.test_presenter import JUNK, RECORD, TODAY

@@ -12,8 +12,8 @@ import pytest
 
 from fieldedge.device.config import PageConfig
 from fieldedge.page import server as page_module
-from fieldedge.page.facts import ServiceState
 from fieldedge.page.server import MAX_CONNECTIONS, Pages, PageServer, page_server
+from fieldedge.presentation.facts import ServiceState
 from fieldedge.system.errors import ConfigError
 from tests.edge.page.season import SeasonedDevice, empty_device, seasoned_device, service_state
 from tests.edge.patience import PATIENCE_S

@@ -5,7 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldedge.page.text import age, as_date, as_number, as_time, escaped, number, short_date, short_time, size, span
+from fieldedge.presentation.text import (
+    age,
+    as_date,
+    as_number,
+    as_time,
+    escaped,
+    number,
+    short_date,
+    short_time,
+    size,
+    span,
+)
 
 ANYTHING = st.one_of(
     st.none(),

@@ -7,9 +7,9 @@ import pytest
 
 from fieldedge.contract.samples import FlaggedSample, Sample
 from fieldedge.device.config import StoreConfig
-from fieldedge.page.facts import ServiceState, View
 from fieldedge.page.loggers import LATEST_SAMPLES, MAX_LOGGERS, logger_health
 from fieldedge.page.view import plain, read_view
+from fieldedge.presentation.facts import ServiceState, View
 from fieldedge.workloads.agriculture.presenter import PRESENTER
 from tests.edge.page.season import SeasonedDevice, empty_device, live, seasoned_device, service_state
 from tests.edge.sample import AGRICULTURE

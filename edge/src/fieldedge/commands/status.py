@@ -10,14 +10,14 @@ from fieldedge.commands.answer import answer, is_for_program, say
 from fieldedge.contract import Record
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
 from fieldedge.inference.loading import read_device, usable
-from fieldedge.page.text import age, number, short_time, shortened, size, span
+from fieldedge.presentation.text import age, number, short_time, shortened, size, span
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock
 from fieldedge.system.locks import holder, is_held
 from fieldedge.workloads import Workload
 
 if TYPE_CHECKING:
-    from fieldedge.page.facts import ServiceState, View
+    from fieldedge.presentation.facts import ServiceState, View
 
 EVENTS_SHOWN = 6
 LINE_CHARACTERS = 110

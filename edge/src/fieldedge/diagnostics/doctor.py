@@ -22,7 +22,7 @@ from fieldedge.device.config import DeviceConfig, DeviceDirectory, SourceConfig,
 from fieldedge.inference.loading import known_workload
 from fieldedge.inference.selftest import run_canary
 from fieldedge.inference.slots import Slots
-from fieldedge.page.text import age, size, span
+from fieldedge.presentation.text import age, size, span
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock, format_utc
 from fieldedge.system.errors import ConfigError, FieldloopError, LinkError, ReleaseError, TransientError

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 
 from fieldedge.contract import Record
 from fieldedge.contract.samples import FlaggedSample, Sample
-from fieldedge.page.facts import ChannelHealth, LoggerHealth, Presenter, Season
-from fieldedge.page.text import as_number, as_time
+from fieldedge.presentation.facts import ChannelHealth, LoggerHealth, Presenter, Season
+from fieldedge.presentation.text import as_number, as_time
 from fieldedge.storage.store import Store
 from fieldedge.workloads import Workload
 

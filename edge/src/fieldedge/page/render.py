@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-from fieldedge.page import chart
-from fieldedge.page.facts import (
+from fieldedge.presentation import chart
+from fieldedge.presentation.facts import (
     Advice,
     Amount,
     ChannelHealth,
@@ -23,7 +23,7 @@ from fieldedge.page.facts import (
     StepState,
     View,
 )
-from fieldedge.page.text import (
+from fieldedge.presentation.text import (
     NOTHING,
     age,
     as_number,

@@ -35,9 +35,9 @@ from fieldedge.page.answers import (
     parse_form,
     store_answer,
 )
-from fieldedge.page.facts import ServiceState, View
 from fieldedge.page.render import STYLE_HASH, render, render_failure, render_refusal
 from fieldedge.page.view import plain, read_view
+from fieldedge.presentation.facts import ServiceState, View
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Stamp, system_time
 from fieldedge.system.errors import ConfigError, FieldloopError, PermanentError

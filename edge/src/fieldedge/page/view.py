@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from fieldedge.contract import Contract, Record
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
 from fieldedge.inference.loading import usable
-from fieldedge.page.facts import (
+from fieldedge.page.loggers import NO_LOGGERS, read_loggers
+from fieldedge.presentation.facts import (
     ClockFacts,
     EventFacts,
     LinkFacts,
@@ -26,8 +27,7 @@ from fieldedge.page.facts import (
     StoreFacts,
     View,
 )
-from fieldedge.page.loggers import NO_LOGGERS, read_loggers
-from fieldedge.page.text import as_number, shortened, size, span
+from fieldedge.presentation.text import as_number, shortened, size, span
 from fieldedge.storage.store import PreparedBatch, Store
 from fieldedge.system.clock import format_utc
 from fieldedge.system.errors import FieldloopError

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
 
 from fieldedge.contract import Record
-from fieldedge.page.chart import MAX_DAYS, Bars, Chart, Line, Mark, Values
-from fieldedge.page.facts import Advice, Amount, Figure, Gauge, PastDay, Presenter, Question, Range, Season
-from fieldedge.page.text import as_date, as_number, capitalised, number, short_date
+from fieldedge.presentation.chart import MAX_DAYS, Bars, Chart, Line, Mark, Values
+from fieldedge.presentation.facts import Advice, Amount, Figure, Gauge, PastDay, Presenter, Question, Range, Season
+from fieldedge.presentation.text import as_date, as_number, capitalised, number, short_date
 
 SHORTEST_CHART_DAYS = 30
 ALREADY_NOTHING_MM = 0.05

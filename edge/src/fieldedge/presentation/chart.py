@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from fieldedge.page.text import as_date, as_number, escaped, month, number, short_date
+from fieldedge.presentation.text import as_date, as_number, escaped, month, number, short_date
 
 LineRole = Literal["level", "limit", "end"]
 BarRole = Literal["given", "fallen", "advised"]

@@ -10,7 +10,7 @@ from datetime import date
 from typing import Literal, Protocol, TypedDict
 
 from fieldedge.contract import Record
-from fieldedge.page.chart import Chart
+from fieldedge.presentation.chart import Chart
 
 Level = Literal["bad", "warn", "note"]
 
