@@ -40,6 +40,7 @@ check: setup ## linters, types, the import arrow
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/house.py --check
 
 setup: $(VENV)/.ready $(EDGE)/.ready ## both environments; nothing to do the second time
 

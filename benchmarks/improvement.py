@@ -45,8 +45,9 @@ from fieldloop.core.settings import ModelParams, WhatIfParams
 from fieldloop.training.trainer import load_network, train
 from fieldloop.workloads import WORKLOADS
 from fieldloop.workloads.agriculture.dataset import Examples, build_examples, joined
-from fieldloop.workloads.agriculture.world.field_batch import field_batch, plot_of
+from fieldloop.workloads.agriculture.world.field_batch import field_batch
 from fieldloop.workloads.agriculture.world.history import simulate_history
+from fieldloop.workloads.agriculture.world.plots import plot_of
 from fieldloop.workloads.agriculture.world.practices import Practice, Threshold
 from fieldloop.workloads.agriculture.world.sensor_rows import SensorRows
 from fieldloop.workloads.agriculture.world.sensors import Sensors

@@ -103,7 +103,7 @@ contents() {
 name=$(contents | sha256sum | cut -c1-12)
 environment=$program/venvs/$name
 
-canary() {
+selftest() {
     said=$("$environment/bin/python" -I -m fieldedge.inference.selftest 2>&1) && code=0 || code=$?
     [ "$code" = 0 ] && "$environment/bin/python" -I -m fieldedge --help >/dev/null && return 0
     rm -rf "$environment"
@@ -126,7 +126,7 @@ else
         rm -rf "$environment"
         fail "pip could not install; nothing was changed. The whole log is $log"
     fi
-    canary
+    selftest
     "$environment/bin/python" -I -m pip uninstall --yes --quiet pip setuptools >/dev/null 2>&1 || true
     touch "$environment/.passed"
     rm -f "$log"

@@ -73,6 +73,23 @@ def test_importing_every_module_changes_neither_environment_nor_warnings_nor_log
     assert int(done.stdout) > 150
 
 
+HEAVY = ("great_expectations", "lightning", "mlflow", "onnxruntime", "pandas", "pyarrow", "torch")
+LARGEST_FLOW_MB = 200
+
+
+def test_reading_a_flow_loads_no_heavy_library() -> None:
+    program = f"""
+import resource, sys
+import flows.season, flows.retrain
+print(*(name for name in {HEAVY!r} if name in sys.modules))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded, resident_mb = done.stdout.splitlines()
+    assert not loaded
+    assert int(resident_mb) <= LARGEST_FLOW_MB
+
+
 def test_a_run_by_a_worker_gets_the_same_quiet_environment_from_its_deployment() -> None:
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     assert deployments

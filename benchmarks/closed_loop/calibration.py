@@ -21,7 +21,7 @@ from benchmarks.closed_loop.sites import CHEAP_WATER, SCENARIOS, Array, Scenario
 from benchmarks.closed_loop.table import RESAMPLES
 from fieldloop.evaluation.predictor import predictor
 from fieldloop.workloads.agriculture.network.model import QUANTILES
-from fieldloop.workloads.agriculture.world.field_batch import Plot
+from fieldloop.workloads.agriculture.world.plots import Plot
 
 SPAN_DAYS = 10
 LAST_DAY = 130  # later, few seasons are still growing

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from benchmarks.closed_loop.harness import Outcomes, Row
 from benchmarks.closed_loop.sites import DOSE_MM, Array, Scenario, Site
-from fieldloop.workloads.agriculture.world.field_batch import FieldBatch, Plot, field_batch
+from fieldloop.workloads.agriculture.world.field_batch import FieldBatch, field_batch
+from fieldloop.workloads.agriculture.world.plots import Plot
 
 Schedule = NDArray[np.bool_]  # by day after planting
 FORESIGHT = "perfect foresight"

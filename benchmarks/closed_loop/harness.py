@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.closed_loop.sites import DOSE_MM, Array, Scenario
-from fieldloop.workloads.agriculture.world.field_batch import FieldBatch, Plot, field_batch
+from fieldloop.workloads.agriculture.world.field_batch import FieldBatch, field_batch
+from fieldloop.workloads.agriculture.world.plots import Plot
 
 Decisions = NDArray[np.bool_]
 

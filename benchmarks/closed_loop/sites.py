@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldloop.workloads.agriculture.world.climate import Region, region_named, season_weather
-from fieldloop.workloads.agriculture.world.field_batch import Plot
+from fieldloop.workloads.agriculture.world.plots import Plot
 
 Array = NDArray[np.float64]
 DOSE_MM = 25.0  # a day has this much irrigation or none

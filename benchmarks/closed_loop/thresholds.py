@@ -16,7 +16,8 @@ from benchmarks.closed_loop.sites import Array, Scenario, Site
 from fieldedge.workloads.agriculture.agronomy import crop_coefficient, depletion_fraction
 from fieldloop.workloads.agriculture.world.aquacrop_season import soil_water
 from fieldloop.workloads.agriculture.world.climate import MAX_SEASON_DAYS
-from fieldloop.workloads.agriculture.world.field_batch import WEATHER_COLUMNS, FieldBatch
+from fieldloop.workloads.agriculture.world.field_batch import FieldBatch
+from fieldloop.workloads.agriculture.world.plots import WEATHER_COLUMNS
 
 RAINFED, FAO56_TRUE = "rainfed", "FAO-56 rule, true state"
 TUNED_TRUE, TUNED_NOISY = "thresholds tuned, true state", "thresholds tuned, noisy sensors"

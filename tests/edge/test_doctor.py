@@ -22,7 +22,8 @@ from fieldedge.cli import main
 from fieldedge.contract.samples import FlaggedSample, Sample
 from fieldedge.device.config import DeviceDirectory
 from fieldedge.diagnostics.doctor import Finding, examine
-from fieldedge.inference.selftest import CANARY_MODEL, run_canary
+from fieldedge.inference.onnxruntime_check import SMALLEST_MODEL
+from fieldedge.inference.selftest import run_selftest
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock, format_utc
 from fieldedge.system.durable import write_durably
@@ -35,14 +36,14 @@ IS_ROOT = os.geteuid() == 0
 
 
 @pytest.fixture(autouse=True)
-def quick_canary(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_selftest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that imports the runtime takes half a second: most tests do without."""
-    if "slow" not in request.keywords and "real_canary" not in request.fixturenames:
-        monkeypatch.setattr(fieldedge.diagnostics.doctor, "run_canary", lambda *_: (0, {"onnxruntime": "1.28.0"}))
+    if "slow" not in request.keywords and "real_selftest" not in request.fixturenames:
+        monkeypatch.setattr(fieldedge.diagnostics.doctor, "run_selftest", lambda *_: (0, {"onnxruntime": "1.28.0"}))
 
 
 @pytest.fixture
-def real_canary() -> None:
+def real_selftest() -> None:
     """Asked for by a test that tries the runtime itself."""
 
 
@@ -173,7 +174,7 @@ def test_a_root_of_trust_that_ends_soon_is_told(device: DeviceDirectory) -> None
 
 
 def test_a_sound_model_repeats_its_golden_vectors_in_a_process_of_its_own(
-    device: DeviceDirectory, repository: Repository, gateway: GatewaySimulator, real_canary: None
+    device: DeviceDirectory, repository: Repository, gateway: GatewaySimulator, real_selftest: None
 ) -> None:
     good_release(repository, "7")
     update(device, AGRICULTURE.contract, gateway.url)
@@ -197,7 +198,7 @@ def test_a_damaged_model_fails_and_what_stands_in_is_named(
 
 
 def test_a_model_that_forgot_its_golden_vectors_fails(
-    device: DeviceDirectory, repository: Repository, gateway: GatewaySimulator, real_canary: None
+    device: DeviceDirectory, repository: Repository, gateway: GatewaySimulator, real_selftest: None
 ) -> None:
     good_release(repository)
     update(device, AGRICULTURE.contract, gateway.url)
@@ -207,15 +208,15 @@ def test_a_model_that_forgot_its_golden_vectors_fails(
     assert (found.state, "misses its golden vectors" in found.found) == ("fail", True)
 
 
-def test_the_canary_model_is_what_it_says() -> None:
-    model = onnx.load_from_string(CANARY_MODEL)
+def test_the_selftest_model_is_what_it_says() -> None:
+    model = onnx.load_from_string(SMALLEST_MODEL)
     onnx.checker.check_model(model)
     assert [node.op_type for node in model.graph.node] == ["MatMul", "Tanh"]
-    assert base64.b64encode(CANARY_MODEL).decode().startswith("CAg6")
+    assert base64.b64encode(SMALLEST_MODEL).decode().startswith("CAg6")
 
 
 def test_an_illegal_instruction_ends_the_child_alone(
-    device: DeviceDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_canary: None
+    device: DeviceDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_selftest: None
 ) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nkill -ILL $$\n")
@@ -228,7 +229,7 @@ def test_an_illegal_instruction_ends_the_child_alone(
 
 
 def test_a_runtime_that_cannot_be_imported_is_told_with_its_own_words(
-    device: DeviceDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_canary: None
+    device: DeviceDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_selftest: None
 ) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho 'ImportError: no such thing' >&2\nexit 1\n")
@@ -237,8 +238,8 @@ def test_a_runtime_that_cannot_be_imported_is_told_with_its_own_words(
     assert "ImportError: no such thing" in found_in(device)["runtime"].found
 
 
-def test_the_canary_of_an_installation_needs_no_device(real_canary: None) -> None:
-    rc, said = run_canary(sys.executable, None)
+def test_the_selftest_of_an_installation_needs_no_device(real_selftest: None) -> None:
+    rc, said = run_selftest(sys.executable, None)
     assert (rc, list(said)) == (0, ["onnxruntime"])
 
 

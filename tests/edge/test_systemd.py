@@ -320,13 +320,13 @@ def wheel_in(folder: Path) -> Path:
     return wheel
 
 
-def with_canary(wheel: Path, folder: Path, canary: str) -> Path:
-    """The same wheel, in which the canary does something else."""
+def with_selftest(wheel: Path, folder: Path, text: str) -> Path:
+    """The same wheel, in which the selftest does something else."""
     folder.mkdir()
     changed = folder / wheel.name
     with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(changed, "w") as new:
         for name in old.namelist():
-            new.writestr(name, canary if name == "fieldedge/inference/selftest.py" else old.read(name))
+            new.writestr(name, text if name == "fieldedge/inference/selftest.py" else old.read(name))
     return changed
 
 
@@ -368,7 +368,7 @@ def _upgrades_and_failures(
     tmp_path: Path, root: Path, wheel: Path, wheelhouse: Path, first: str, offline: dict[str, str]
 ) -> None:
     """A version that does not run here changes nothing; one that does takes over, and the former one is kept."""
-    illegal = with_canary(wheel, tmp_path / "illegal", "import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n")
+    illegal = with_selftest(wheel, tmp_path / "illegal", "import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n")
     ended = install(root, "--wheel", str(illegal), "--wheels", str(wheelhouse), **offline)
     assert ended.returncode == 1
     assert "illegal instruction" in ended.stderr and "nothing was changed" in ended.stderr
@@ -377,7 +377,7 @@ def _upgrades_and_failures(
 
     names = [first]
     for number in (1, 2):
-        good = with_canary(wheel, tmp_path / f"good{number}", f"# {number}\n")
+        good = with_selftest(wheel, tmp_path / f"good{number}", f"# {number}\n")
         ended = install(root, "--wheel", str(good), "--wheels", str(wheelhouse), **offline)
         assert ended.returncode == 0, ended.stderr
         names.append(installed_name(root))

@@ -16,7 +16,8 @@ from fieldloop.workloads.agriculture.world.aquacrop_season import AquaCropSeason
 from fieldloop.workloads.agriculture.world.climate import MAX_SEASON_DAYS, REGIONS, region_named, season_weather
 from fieldloop.workloads.agriculture.world.compiled import store, translation
 from fieldloop.workloads.agriculture.world.field import SimulatedField
-from fieldloop.workloads.agriculture.world.field_batch import FieldBatch, PackageBatch, Plot, field_batch, plot_of
+from fieldloop.workloads.agriculture.world.field_batch import FieldBatch, PackageBatch, field_batch
+from fieldloop.workloads.agriculture.world.plots import Plot, plot_of
 from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
 
 Array = NDArray[np.float64]

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from fieldedge.workloads.agriculture import layout as at
 from fieldloop.workloads.agriculture.pretraining.many_fields import ManyFields
-from fieldloop.workloads.agriculture.world.field_batch import FieldBatch, field_batch, plot_of
+from fieldloop.workloads.agriculture.world.field_batch import FieldBatch, field_batch
+from fieldloop.workloads.agriculture.world.plots import plot_of
 from fieldloop.workloads.agriculture.world.sensor_rows import SensorRows
 from fieldloop.workloads.agriculture.world.sensors import Sensors
 from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs

@@ -12,7 +12,7 @@ from fieldedge.workloads.agriculture.decision import (
 from fieldedge.workloads.agriculture.features import FEATURES, INDEX, scale
 from fieldloop.workloads.agriculture.pretraining.what_if import Decide, Floats, Lived, Rows, WhatIfs, live, no_forecast
 from fieldloop.workloads.agriculture.world.climate import MAX_SEASON_DAYS
-from fieldloop.workloads.agriculture.world.field_batch import plot_of
+from fieldloop.workloads.agriculture.world.plots import plot_of
 from fieldloop.workloads.agriculture.world.sensors import Sensors
 from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
 

@@ -12,10 +12,10 @@ from fieldedge.device.config import (
     read_config,
     write_config,
 )
-from fieldedge.inference.loading import known_workload
 from fieldedge.storage.store import Store
 from fieldedge.system.durable import sweep_temporaries, write_durably
 from fieldedge.system.errors import ConfigError
+from fieldedge.workloads import known_workload
 
 
 def add(commands: Any, shared: argparse.ArgumentParser) -> None:

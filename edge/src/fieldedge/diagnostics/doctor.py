@@ -19,15 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fieldedge.device.config import DeviceConfig, DeviceDirectory, SourceConfig, read_config
-from fieldedge.inference.loading import known_workload
-from fieldedge.inference.selftest import run_canary
+from fieldedge.inference.selftest import run_selftest
 from fieldedge.inference.slots import Slots
 from fieldedge.presentation.text import age, size, span
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock, format_utc
 from fieldedge.system.errors import ConfigError, FieldloopError, LinkError, ReleaseError, TransientError
 from fieldedge.system.locks import is_held
-from fieldedge.workloads import Workload
+from fieldedge.workloads import Workload, known_workload
 
 if TYPE_CHECKING:
     from fieldedge.acquisition.sources.mqtt import MqttSettings
@@ -231,7 +230,7 @@ def _model(patient: Patient) -> Iterator[Finding]:
 
 def _runtime(patient: Patient) -> Iterator[Finding]:
     """onnxruntime 1.21 ended on a Raspberry Pi 4 with an illegal instruction (microsoft/onnxruntime#23957)."""
-    rc, said = run_canary(sys.executable, patient.directory.root if patient.config is not None else None)
+    rc, said = run_selftest(sys.executable, patient.directory.root if patient.config is not None else None)
     if rc != 0:
         yield Finding(
             "runtime",

@@ -21,8 +21,8 @@ from fieldedge.inference.bundles import (
 from fieldedge.inference.model import Model
 from fieldedge.inference.slots import Installed, Slots
 from fieldedge.inference.trial import Trials, try_model
-from fieldedge.system.errors import ConfigError, ReleaseError, TrialUnfinished
-from fieldedge.workloads import WORKLOADS, Workload
+from fieldedge.system.errors import ReleaseError, TrialUnfinished
+from fieldedge.workloads import Workload, known_workload
 
 NO_MODEL = "none"
 
@@ -46,17 +46,6 @@ def read_device(directory: DeviceDirectory) -> tuple[DeviceConfig, Workload]:
     """
     config = read_config(directory.settings)
     return config, known_workload(config.workload)
-
-
-def known_workload(name: str) -> Workload:
-    """The workload of that name.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if name not in WORKLOADS:
-        raise ConfigError(f"workload is {name!r}; this fieldedge knows {', '.join(sorted(WORKLOADS))}")
-    return WORKLOADS[name]
 
 
 def boot_model(directory: DeviceDirectory, workload: Workload) -> Booted | None:

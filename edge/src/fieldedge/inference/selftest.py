@@ -6,61 +6,37 @@ JSON, or ends as the runtime ends; with a device's directory it also tries the a
 within the limits of every trial (`trial.py`).
 """
 
-import base64
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 from fieldedge.contract import Record
 from fieldedge.device.config import DeviceDirectory, read_config
-from fieldedge.inference.loading import known_workload
+from fieldedge.inference.onnxruntime_check import load_runtime
 from fieldedge.inference.slots import Slots
 from fieldedge.inference.trial import repeats_golden
 from fieldedge.system.confinement import confine, end_with_parent
 from fieldedge.system.errors import FieldloopError
+from fieldedge.workloads import known_workload
 
-CANARY_TIMEOUT_S = 120.0
-
-# y = tanh(x w), 4 values to 2: enough to load the runtime and multiply with it.
-CANARY_MODEL = base64.b64decode(
-    "CAg6ggEKEQoBeAoBdxIBbSIGTWF0TXVsCgwKAW0SAXkiBFRhbmgSBmNhbmFyeSorCAQIAhABQgF3SiAAAAA+AACAPgAAwD4AAAA/AAAgPwAAQD8A"
-    "AGA/AACAP1oUCgF4Eg8KDQgBEgkKAxIBbgoCCARiFAoBeRIPCg0IARIJCgMSAW4KAggCQgQKABAR"
-)
+SELFTEST_TIMEOUT_S = 120.0
 
 
-def run_canary(python: str, device: Path | None) -> tuple[int, Record]:
+def run_selftest(python: str, device: Path | None) -> tuple[int, Record]:
     """Try the runtime, and a device's model, in a child process: how it ended, and what it said."""
     command = [python, "-I", "-m", "fieldedge.inference.selftest", *([] if device is None else [str(device)])]
     try:
-        child = subprocess.run(command, capture_output=True, timeout=CANARY_TIMEOUT_S, check=False)  # noqa: S603
+        child = subprocess.run(command, capture_output=True, timeout=SELFTEST_TIMEOUT_S, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
-        return 1, {"error": f"no answer in {CANARY_TIMEOUT_S:.0f} s"}
+        return 1, {"error": f"no answer in {SELFTEST_TIMEOUT_S:.0f} s"}
     lines = (child.stdout if child.returncode == 0 else child.stderr).decode(errors="replace").splitlines()
     if child.returncode != 0:
         return child.returncode, {"error": lines[-1][:300] if lines else ""}
     return 0, json.loads(lines[-1])
 
 
-def load_runtime() -> str:
-    """Load the runtime and use it; its version.
-
-    Raises:
-        SystemExit: it computes something else.
-    """
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it counts only before the import
-    import numpy as np
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(CANARY_MODEL, providers=["CPUExecutionProvider"])
-    (result,) = session.run(None, {"x": np.ones((3, 4), np.float32)})
-    if not np.allclose(result, np.tanh([[2.0, 2.5]] * 3), atol=1e-5):
-        raise SystemExit(f"tanh(x w) is {result.tolist()}")
-    return str(onnxruntime.__version__)
-
-
-def canary(device: str | None) -> Record:
+def selftest(device: str | None) -> Record:
     """What runs in the child: load the runtime and use it; then the active model, against its golden vectors."""
     end_with_parent()
     said: Record = {"onnxruntime": load_runtime()}
@@ -82,4 +58,4 @@ def canary(device: str | None) -> Record:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(canary(sys.argv[1] if len(sys.argv) > 1 else None)) + "\n")
+    sys.stdout.write(json.dumps(selftest(sys.argv[1] if len(sys.argv) > 1 else None)) + "\n")

@@ -97,7 +97,7 @@ def _judge(code: int, lines: list[str]) -> None:
 def main(folder: Path, workload: str) -> Record:
     """Try the model, confined: why it is refused, or None."""
     end_with_parent()
-    from fieldedge.inference.selftest import load_runtime
+    from fieldedge.inference.onnxruntime_check import load_runtime
     from fieldedge.workloads import WORKLOADS
 
     load_runtime()

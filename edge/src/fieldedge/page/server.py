@@ -24,7 +24,6 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
-from fieldedge.inference.loading import known_workload
 from fieldedge.page.answers import (
     FORM_TYPE,
     MAX_FORM_BYTES,
@@ -41,6 +40,7 @@ from fieldedge.presentation.facts import ServiceState, View
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Stamp, system_time
 from fieldedge.system.errors import ConfigError, FieldloopError, PermanentError
+from fieldedge.workloads import known_workload
 
 MAX_CONNECTIONS = 8
 MAX_HEAD_BYTES = 16_384

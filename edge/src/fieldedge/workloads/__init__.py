@@ -9,6 +9,7 @@ import numpy.typing as npt
 from fieldedge.contract import Contract, Record
 from fieldedge.contract.samples import Channel, FlaggedSample
 from fieldedge.device.config import Site
+from fieldedge.system.errors import ConfigError
 from fieldedge.workloads.agriculture import AGRICULTURE, Day, DaySummary, Doubt, Forecast, Predict, Recommendation
 
 
@@ -51,3 +52,14 @@ class Workload(Protocol):
 
 
 WORKLOADS: dict[str, Workload] = {"agriculture": AGRICULTURE}
+
+
+def known_workload(name: str) -> Workload:
+    """The workload of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in WORKLOADS:
+        raise ConfigError(f"workload is {name!r}; this fieldedge knows {', '.join(sorted(WORKLOADS))}")
+    return WORKLOADS[name]

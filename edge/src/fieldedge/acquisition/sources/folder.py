@@ -25,8 +25,8 @@ from typing import IO
 
 from fieldedge.acquisition.formats import LoggerFormat
 from fieldedge.acquisition.formats.raw import MAX_LINE_BYTES
-from fieldedge.acquisition.sources import Delivery, Tell
 from fieldedge.acquisition.sources.headers import cut
+from fieldedge.acquisition.sources.source import Delivery, Tell
 from fieldedge.device.config import Table
 from fieldedge.system.durable import write_durably
 from fieldedge.system.scheduler import back_off_s

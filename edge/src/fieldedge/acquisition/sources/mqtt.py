@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fieldedge.acquisition.sources import Delivery, Tell
+from fieldedge.acquisition.sources.source import Delivery, Tell
 from fieldedge.device.config import Table
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ConfigError

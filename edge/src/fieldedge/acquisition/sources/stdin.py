@@ -11,8 +11,8 @@ from functools import partial
 
 from fieldedge.acquisition.formats import LoggerFormat
 from fieldedge.acquisition.formats.raw import MAX_LINE_BYTES
-from fieldedge.acquisition.sources import Delivery
 from fieldedge.acquisition.sources.headers import cut
+from fieldedge.acquisition.sources.source import Delivery
 
 SHOWN_BYTES = 1_000  # of a line that is too long
 

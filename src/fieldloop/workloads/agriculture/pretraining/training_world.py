@@ -20,8 +20,8 @@ from fieldedge.system.errors import DataError
 from fieldedge.workloads.agriculture.features import ADVISED, PROBE_COLUMNS, START_WATER_UNKNOWN
 from fieldloop.workloads.agriculture.pretraining.what_if import WhatIfs, no_forecast
 from fieldloop.workloads.agriculture.world.climate import MAX_SEASON_DAYS
-from fieldloop.workloads.agriculture.world.field_batch import WEATHER_COLUMNS, Plot
 from fieldloop.workloads.agriculture.world.forecasts import forecasts
+from fieldloop.workloads.agriculture.world.plots import WEATHER_COLUMNS, Plot
 from fieldloop.workloads.agriculture.world.sensors import Sensors
 from fieldloop.workloads.agriculture.world.world import FieldSpec, World
 

@@ -15,7 +15,8 @@ from fieldedge.contract import Record
 from fieldedge.workloads.agriculture import layout
 from fieldedge.workloads.agriculture.features import FORECAST_VALUES
 from fieldloop.workloads.agriculture.pretraining.many_fields import ManyFields
-from fieldloop.workloads.agriculture.world.field_batch import FieldBatch, Plot, field_batch
+from fieldloop.workloads.agriculture.world.field_batch import FieldBatch, field_batch
+from fieldloop.workloads.agriculture.world.plots import Plot
 from fieldloop.workloads.agriculture.world.sensor_rows import SensorRows
 from fieldloop.workloads.agriculture.world.sensors import Sensors
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from fieldedge.system.errors import DataError
 from fieldloop.workloads.agriculture.world.compiled.extraction import Array, Row, maize_of, soil_class
 from fieldloop.workloads.agriculture.world.compiled.store import Core, core
-from fieldloop.workloads.agriculture.world.field_batch import Plot, check_future, checked_amounts
 from fieldloop.workloads.agriculture.world.nitrogen import NitrogenRates
+from fieldloop.workloads.agriculture.world.plots import Plot, check_future, checked_amounts
 
 Indices = NDArray[np.int64]
 _ROWS_A_THREAD = 64  # fewer are done before another thread has started
