@@ -13,7 +13,7 @@ from typing import Any, cast
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.attacks import Outcome, attack
-from benchmarks.attacks.ingestion import DAYS, OWNER, SEASON, Cloud, Tables, season
+from benchmarks.attacks.ingestion import DAYS, FIELD, OWNER, SEASON, Cloud, Tables, row_of, season
 from fieldedge.contract import Column, Contract, Record
 from fieldedge.device.config import DeviceConfig
 from fieldedge.inference.loading import Booted
@@ -23,6 +23,7 @@ from fieldedge.runtime.agent import Agent
 from fieldedge.storage.store import Store
 from fieldedge.system.keys import public_key_hex
 from fieldedge.transfer.outbox import Outbox, Packer
+from fieldedge.workloads import Workload
 from fieldedge.workloads.agriculture import Agriculture
 from fieldloop.data import SeasonStore
 from fieldloop.ingest.accept import ingest_batches
@@ -58,7 +59,7 @@ def awkward_floats(scratch: Path) -> Outcome:
     for workload in (Exact(), AGRICULTURE):
         folder = scratch / type(workload).__name__
         tables = {name: [_awkward(row, workload.contract, n) for n, row in enumerate(rows)] for name, rows in _told()}
-        home = _sent_home(folder, cast("Agriculture", workload), tables)
+        home = _sent_home(folder, workload, tables)
         for name, rows in tables.items():
             floats = [column for column in workload.contract.table(name).columns if column.kind == "float"]
             for row in rows:
@@ -73,8 +74,8 @@ def slow_machine(scratch: Path) -> Outcome:
     """The same bytes are sent, and accepted data is the same to the last byte, so that its hash is."""
     stores = {name: scratch / name / "store.db" for name in ("fast", "slow")}
     latencies = [_lived(path, is_slow=name == "slow") for name, path in stores.items()]
-    if any(a == b for a, b in zip(*latencies, strict=True)):
-        raise RuntimeError("a decision took the same time on both machines: nothing could differ")
+    if latencies[0] == latencies[1]:
+        raise RuntimeError("the decisions took the same time on both machines: nothing could differ")
     key = Ed25519PrivateKey.generate()
     batches, accepted = [], []
     for name, path in stores.items():
@@ -96,13 +97,8 @@ def slow_machine(scratch: Path) -> Outcome:
 
 
 def _told() -> Iterator[tuple[str, list[Record]]]:
-    tables: Tables = season(OWNER)
-    yield from tables.items()
-    operations = [dict(row) for row in tables["harvests"]]
-    for row, day in zip(operations, DAYS, strict=False):
-        row |= {"record_id": f"{row['record_id'].replace('/harvests/', '/operations/').rsplit('/', 1)[0]}/{day}"}
-        row |= {"date": day, "irrigation_mm": 20.0, "nitrogen_kg_ha": 30.0, "source": "override", "basis": "confirmed"}
-    yield "operations", operations
+    yield from season(OWNER).items()
+    yield "operations", [row_of("operations", OWNER, FIELD, DAYS[0])]
 
 
 def _awkward(row: Record, contract: Contract, number: int) -> Record:
@@ -117,7 +113,7 @@ def _awkward(row: Record, contract: Contract, number: int) -> Record:
     return row | awkward
 
 
-def _sent_home(folder: Path, workload: Agriculture, tables: Tables) -> dict[str, Record]:
+def _sent_home(folder: Path, workload: Workload, tables: Tables) -> dict[str, Record]:
     """Store, pack, keep, ingest; what is accepted, by identity."""
     folder.mkdir()
     config = DeviceConfig(OWNER, workload.name, upload_budget_bytes=1_000_000)
