@@ -5,12 +5,14 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fieldedge.storage.schema import APPLICATION, SCHEMA_VERSION, prepare
+from fieldedge.contract.samples import FlaggedSample, Sample
+from fieldedge.storage.schema import APPLICATION, CUT_FORM, SCHEMA_VERSION, prepare
 from fieldedge.storage.store import Store
 from fieldedge.system.errors import DataError, StoreBusy, StoreDamaged
 from tests.edge.sample import SEASON, dated, field_record, reading_record
@@ -154,7 +156,7 @@ def test_a_migration_that_is_killed_anywhere_leaves_the_old_form_or_the_new_one(
         def migrate(trace: Callable[[str], None], path: Path = path) -> None:
             connection = sqlite3.connect(path, isolation_level=None)
             connection.set_trace_callback(trace)
-            prepare(connection, str(path))
+            prepare(connection, str(path), lambda: "2026-05-01T00:00:00Z")
 
         was_killed = ended_at_statement(number, migrate)
         forms.add(form_on_disk(path))
@@ -163,6 +165,37 @@ def test_a_migration_that_is_killed_anywhere_leaves_the_old_form_or_the_new_one(
         if not was_killed:
             break
     assert number > 30 and forms == {1, SCHEMA_VERSION}
+
+
+def test_a_store_whose_times_were_cut_is_carried_over_whole_or_not_yet_wherever_it_is_killed(tmp_path: Path) -> None:
+    cut = Sample("station", "2006-05-01T12:15:00Z", {"rain_mm": 0.2})
+    told = replace(cut, time_utc="2006-05-01T12:15:00.25Z")
+    with Store(tmp_path / "old.db") as store:
+        store.add_samples([FlaggedSample(cut, {"rain_mm": "good"})])
+        assert store.as_stored(told) == told, "of today's agent, the two are two"
+        store._connection.execute(f"PRAGMA user_version = {CUT_FORM}")
+        store._connection.execute(f"PRAGMA application_id = {APPLICATION + CUT_FORM}")
+    forms = set()
+    for number in range(1, 1000):
+        path = tmp_path / str(number) / "store.db"
+        path.parent.mkdir()
+        shutil.copy(tmp_path / "old.db", path)
+
+        def migrate(trace: Callable[[str], None], path: Path = path) -> None:
+            connection = sqlite3.connect(path, isolation_level=None)
+            connection.set_trace_callback(trace)
+            prepare(connection, str(path), lambda: "2026-05-01T00:00:00Z")
+
+        was_killed = ended_at_statement(number, migrate)
+        forms.add(form_on_disk(path))
+        with Store(path) as store:
+            store.check()
+            assert [flagged.sample for flagged in store.samples("", "9")] == [cut]
+            assert store.as_stored(told) == cut
+            assert len(store.events(kind="migrated")) == 1
+        if not was_killed:
+            break
+    assert number > 5 and forms == {CUT_FORM, SCHEMA_VERSION}
 
 
 def test_a_store_of_a_newer_agent_is_refused_by_name_and_not_touched(tmp_path: Path) -> None:

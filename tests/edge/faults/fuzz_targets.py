@@ -43,8 +43,9 @@ from fieldedge.inference.slots import Slots
 from fieldedge.inference.trial import Trials
 from fieldedge.runtime.agent import Agent
 from fieldedge.storage.store import Store
-from fieldedge.system.clock import Clock, parse_utc
+from fieldedge.system.clock import Clock
 from fieldedge.system.errors import ConfigError, DataError, FieldloopError, LinkError, ReleaseError
+from fieldedge.system.instants import instant_utc, parse_instant
 from fieldedge.system.keys import load_key, load_or_create_key, public_key_hex, sign
 from fieldedge.transfer.acknowledgements import Acknowledger
 from fieldedge.transfer.outbox import Outbox
@@ -132,7 +133,7 @@ def _logger(name: str) -> Callable[[Path], Take]:
                     with refused(DataError):
                         sample = mapper.sample(parsed, "station")
                         json.dumps(dict(sample.values), allow_nan=False)
-                        parse_utc(sample.time_utc)
+                        assert instant_utc(parse_instant(sample.time_utc)) == sample.time_utc
 
         return take
 

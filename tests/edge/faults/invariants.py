@@ -17,6 +17,7 @@ from fieldedge.contract.samples import FlaggedSample
 from fieldedge.inference.loading import NO_MODEL
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import format_utc, parse_utc
+from fieldedge.system.instants import in_order
 from tests.edge.faults.forks import Ended
 from tests.edge.faults.life import Job, World
 
@@ -160,7 +161,7 @@ def check_done(world: World, samples: Mapping[str, FlaggedSample]) -> None:
     marks_file = world.device.sources / "station.json"
     if not marks_file.exists():
         return
-    newest = max((one.sample.time_utc for one in samples.values()), default="")
+    newest = max((one.sample.time_utc for one in samples.values()), default="", key=in_order)
     kept_from = format_utc(parse_utc(newest) - KEPT) if newest else ""
     for name, mark in json.loads(marks_file.read_bytes()).items():
         done = (world.outside / "inbox" / name).read_bytes()[: mark["offset"]]

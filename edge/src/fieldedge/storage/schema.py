@@ -10,12 +10,13 @@ samples to whole seconds; form 3 has the same tables, and keeps those times as `
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from fieldedge.system.errors import DataError, StoreDamaged
 
 SCHEMA_VERSION = 3
 CUT_FORM = 2  # its samples' times are cut to whole seconds
+MIGRATED, LAST_CUT_SAMPLE = "migrated", "last_cut_sample"  # an event, and in it which sample was the last of those
 APPLICATION = 0x46450000  # "FE", and the form in the lower half
 PAGE_BYTES = 4096
 STATES = ("stored", "selected", "acknowledged")
@@ -136,8 +137,11 @@ def seal(table: str, values: Iterable[object]) -> int:
     return zlib.crc32(f"{table}\x1e{said}".encode(errors="surrogatepass"))
 
 
-def prepare(connection: sqlite3.Connection, name: str) -> int:
-    """Bring a store to this form, from nothing or from an older one. The form that it had, 0 for nothing.
+def prepare(connection: sqlite3.Connection, name: str, utc: Callable[[], str]) -> int:
+    """Bring a store to this form, from nothing or from an older one, and keep an event of it at `utc`.
+
+    Returns:
+        The form that it had, 0 for nothing.
 
     Raises:
         DataError: the store is of a newer form.
@@ -149,13 +153,13 @@ def prepare(connection: sqlite3.Connection, name: str) -> int:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # these two only count before the first table
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     if found != SCHEMA_VERSION:
-        found = _migrate(connection, name)
+        found = _migrate(connection, name, utc)
     if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != 2:
         _make_shrinkable(connection)
     return found
 
 
-def _migrate(connection: sqlite3.Connection, name: str) -> int:
+def _migrate(connection: sqlite3.Connection, name: str, utc: Callable[[], str]) -> int:
     connection.execute("BEGIN IMMEDIATE")
     try:
         found = form_of(connection, name)  # another process may have been faster
@@ -167,6 +171,9 @@ def _migrate(connection: sqlite3.Connection, name: str) -> int:
                 connection.execute(statement)
             if found == 1:
                 _carry_over_1(connection)
+            if found:
+                text = f"the store was brought from form {found} to form {SCHEMA_VERSION}; nothing was left behind"
+                note_migration(connection, utc(), text)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             connection.execute(f"PRAGMA application_id = {APPLICATION + SCHEMA_VERSION}")
         connection.execute("COMMIT")
@@ -175,6 +182,16 @@ def _migrate(connection: sqlite3.Connection, name: str) -> int:
             connection.execute("ROLLBACK")
         raise
     return found
+
+
+def note_migration(connection: sqlite3.Connection, utc: str, text: str) -> None:
+    """Keep an event of a store that was brought to this form: its samples up to now are of an older agent."""
+    (last,) = connection.execute("SELECT coalesce(max(sequence), 0) FROM samples").fetchone()
+    event = (MIGRATED, text, json.dumps({LAST_CUT_SAMPLE: last}), None, utc, utc, 1)
+    connection.execute(
+        "INSERT INTO events (kind, text, body, boot, time_utc, last_utc, times, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (*event, seal("events", event)),
+    )
 
 
 def form_of(connection: sqlite3.Connection, name: str) -> int:

@@ -23,7 +23,16 @@ from typing import Any, NamedTuple, Self
 from fieldedge.contract import Record
 from fieldedge.contract.samples import FlaggedSample, Sample
 from fieldedge.storage.files import StoreLock, beside, check_files, make_private, put_in_place
-from fieldedge.storage.schema import PAGE_BYTES, SCHEMA_VERSION, SEALED, form_of, prepare, seal
+from fieldedge.storage.schema import (
+    LAST_CUT_SAMPLE,
+    MIGRATED,
+    PAGE_BYTES,
+    SCHEMA_VERSION,
+    SEALED,
+    form_of,
+    prepare,
+    seal,
+)
 from fieldedge.system.clock import Stamp, format_utc, read_boot_id, system_time
 from fieldedge.system.errors import DataError, StoreBusy, StoreDamaged, StoreFailed
 from fieldedge.system.instants import from_order, in_order, whole_second
@@ -32,7 +41,6 @@ BUSY_TIMEOUT_S = 10.0
 LOG_KEPT_BYTES = 500_000  # what the log keeps of the disk when all of it is in the database
 LOG_MAX_BYTES = 8_000_000  # where nobody calls `checkpoint`, the commit that reaches this does it
 SHRINK_PAGES = 250
-MIGRATED, LAST_CUT_SAMPLE = "migrated", "last_cut_sample"  # the event, and which sample came last before it
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _UNREADABLE = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
@@ -129,18 +137,12 @@ class Store:
     def _open(self) -> None:
         execute = self._connection.execute
         execute("PRAGMA synchronous = FULL")
-        former = prepare(self._connection, str(self.path))
+        prepare(self._connection, str(self.path), lambda: self._stamp().utc)
         if execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise StoreFailed(f"{self.path} lies where SQLite cannot keep a log; use a local disk")
         execute(f"PRAGMA journal_size_limit = {LOG_KEPT_BYTES}")
         execute(f"PRAGMA wal_autocheckpoint = {LOG_MAX_BYTES // PAGE_BYTES}")
         execute("PRAGMA temp_store = MEMORY")  # a full disk must not keep room from being made
-        if former not in (0, SCHEMA_VERSION):
-            self.add_event(
-                MIGRATED,
-                f"the store was brought from form {former} to form {SCHEMA_VERSION}; nothing was left behind",
-                {LAST_CUT_SAMPLE: self._one("SELECT coalesce(max(sequence), 0) FROM samples")[0]},
-            )
         self._last_cut_sample = max((event.get(LAST_CUT_SAMPLE, 0) for event in self.events(kind=MIGRATED)), default=0)
 
     def close(self) -> None:

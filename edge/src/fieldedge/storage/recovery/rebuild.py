@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from fieldedge.storage.files import (
     BESIDE,
@@ -28,8 +27,8 @@ from fieldedge.storage.files import (
 )
 from fieldedge.storage.recovery.salvage import Salvage, restore_batches, return_records
 from fieldedge.storage.recovery.sqlite_pages import Pages, rows
-from fieldedge.storage.schema import CUT_FORM, SCHEMA_VERSION, prepare, seal
-from fieldedge.storage.store import BUSY_TIMEOUT_S, LAST_CUT_SAMPLE, MIGRATED, Store, check_database, system_stamp
+from fieldedge.storage.schema import CUT_FORM, SCHEMA_VERSION, note_migration, prepare, seal
+from fieldedge.storage.store import BUSY_TIMEOUT_S, Store, check_database, system_stamp
 from fieldedge.system.clock import Stamp
 from fieldedge.system.durable import fsync_directory
 from fieldedge.system.errors import DataError, StoreDamaged, StoreFailed
@@ -161,7 +160,7 @@ def _fill(connection: sqlite3.Connection, pages: Pages, outbox: Path, utc: str, 
     """Fill the new store, in one transaction, and say what came of it."""
     connection.execute("PRAGMA journal_mode = OFF")  # a half-done file is thrown away
     connection.execute("PRAGMA synchronous = OFF")
-    prepare(connection, aside)
+    prepare(connection, aside, lambda: utc)
     connection.execute("BEGIN")
     salvage = Salvage(connection)
     for row in rows(pages):
@@ -174,20 +173,15 @@ def _fill(connection: sqlite3.Connection, pages: Pages, outbox: Path, utc: str, 
         aside, salvage.saved(), lost_rows, lost, salvage.damaged_rows, pages.broken_frames, returned, batches
     )
     if pages.form() == CUT_FORM:
-        last = connection.execute("SELECT coalesce(max(sequence), 0) FROM samples").fetchone()[0]
         text = f"the store was brought from form {CUT_FORM} to form {SCHEMA_VERSION} while it was rebuilt"
-        _add_event(connection, utc, MIGRATED, text, {LAST_CUT_SAMPLE: last})
-    _add_event(connection, utc, "rebuilt", report.text(), asdict(report))
-    connection.execute("COMMIT")
-    return report
-
-
-def _add_event(connection: sqlite3.Connection, utc: str, kind: str, text: str, values: Mapping[str, Any]) -> None:
-    event = (kind, text, json.dumps(values), None, utc, utc, 1)
+        note_migration(connection, utc, text)
+    event = ("rebuilt", report.text(), json.dumps(asdict(report)), None, utc, utc, 1)
     connection.execute(
         "INSERT INTO events (kind, text, body, boot, time_utc, last_utc, times, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (*event, seal("events", event)),
     )
+    connection.execute("COMMIT")
+    return report
 
 
 def _sync(path: Path) -> None:
