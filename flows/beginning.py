@@ -47,7 +47,7 @@ def begin(workload: str, devices: int | None = None, seasons: Sequence[int] | No
     changes = {"devices": devices, "seasons": tuple(seasons) if seasons else None}
     given = {name: value for name, value in changes.items() if value is not None}
     if given:
-        params = params.model_copy(update={"loop": params.loop.model_copy(update=given)})
+        params = params.with_loop(**given)
     loop = new_loop(settings, workload, params)
     note_former_turns(loop)
     return loop

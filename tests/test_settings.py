@@ -125,6 +125,8 @@ def test_a_parameter_of_the_wrong_kind_is_named_with_its_place(clone: Path, plac
     [
         ("loop.devices", 0, "agriculture.loop.devices: input should be greater than or equal to 1; found 0"),
         ("loop.seasons", [], "agriculture.loop.seasons: tuple should have at least 1 item"),
+        ("loop.seasons", [2006, 2006], "agriculture.loop.seasons: a season is lived once, and after those before it"),
+        ("loop.seasons", [2007, 2006], "and after those before it; write [2006, 2007]; found [2007, 2006]"),
         ("model.dropout", 1.0, "agriculture.model.dropout: input should be less than 1; found 1.0"),
         ("model.hiden", [8], "agriculture.model.hiden: extra inputs are not permitted"),
         ("model.precision", "int3", "agriculture.model.precision: input should be '32-true' or 'bf16-mixed'"),
@@ -136,6 +138,18 @@ def test_a_parameter_of_the_wrong_kind_is_named_with_its_place(clone: Path, plac
 )
 def test_a_broken_parameter_says_what_to_write(clone: Path, place: str, value: Any, expected: str) -> None:
     assert expected in refusal(with_param(clone, place, value))
+
+
+def test_what_a_flow_is_given_is_checked_as_params_are() -> None:
+    params = load_params(PROJECT, "agriculture")
+    assert params.with_loop(devices=2, seasons=(2007,)).loop.seasons == (2007,)
+    for broken, told in (
+        ({"seasons": (2007, 2006)}, r"the flow's parameters: loop\.seasons: a season is lived once"),
+        ({"devices": 0}, r"loop\.devices: input should be greater than or equal to 1"),
+        ({"seasons": params.gates.holdout_seasons}, "are both held out and lived through"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            params.with_loop(**broken)
 
 
 def test_an_unknown_workload_says_which_are_there(clone: Path) -> None:

@@ -132,6 +132,15 @@ class LoopParams(_Params):
     regions: tuple[str, ...] = Field(min_length=1)
     upload_budget_bytes: int = Field(ge=1_000)
 
+    @field_validator("seasons")
+    @classmethod
+    def _run_forward(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        """A season is lived once, and what a later one taught cannot be unlearned for an earlier one."""
+        if list(value) != sorted(set(value)):
+            forward = ", ".join(map(str, sorted(set(value))))
+            raise ValueError(f"a season is lived once, and after those before it; write [{forward}]")
+        return value
+
 
 class PracticeParams(_Params):
     """The practices that Fieldloop is compared with."""
@@ -286,6 +295,18 @@ class WorkloadParams(_Params):
         if strange:
             raise ValueError(f"held-out seasons {strange} are not in the history of any region; choose years within it")
         return self
+
+    def with_loop(self, **changes: Any) -> "WorkloadParams":
+        """The same with other values of the block `loop`, as strictly checked as those of params.yaml.
+
+        Raises:
+            ConfigError: a value is broken, or does not go with the other blocks.
+        """
+        document = self.model_dump()
+        try:
+            return WorkloadParams.model_validate({**document, "loop": {**document["loop"], **changes}})
+        except ValidationError as error:
+            raise ConfigError(_told(error, lambda place: f"the flow's parameters: {place}")) from None
 
 
 def load_settings(**overrides: Any) -> Settings:
