@@ -1,18 +1,22 @@
 """Versions of the accepted data, in real clones with real DVC."""
 
+import hashlib
 import json
 import os
 import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
 from fieldedge.system.errors import ConfigError, DataError, StoreBusy
-from fieldloop.data import SeasonStore, locks, missing_from_last_version, reproduce, restore, snapshot
+from fieldloop.data import SeasonStore, check_last_version, is_kept, locks, reproduce, restore, snapshot
 from fieldloop.data.site_cache import SITE_CACHE
 from tests.field_data.empty_clone import empty_clone, git
 from tests.sample_season import CONTRACT, SEASON, field_row, frames
@@ -177,25 +181,142 @@ def test_a_version_that_lacks_accepted_files_of_the_last_one_is_not_made(clone: 
     gone.unlink()
     name = str(gone.relative_to(clone / SEASONS))
 
-    assert missing_from_last_version(clone, clone / SEASONS) == [name]
-    with pytest.raises(DataError, match=rf"lacks 1 files .*{name}.* dvc checkout data/seasons\.dvc"):
+    told = rf"lacks 1 files .*{name}.* dvc checkout data/seasons\.dvc"
+    with pytest.raises(DataError, match=told):
+        check_last_version(clone, clone / SEASONS)
+    with pytest.raises(DataError, match=told):
         snapshot(clone, SEASONS, "data", is_deployment=True, season=SEASON)
 
     assert (git(clone, "rev-parse", "HEAD"), (clone / "data/seasons.dvc").read_text()) == (head, pointer)
     add_field(clone, 0)
     add_field(clone, 1)  # more than before is what a version is for
-    assert missing_from_last_version(clone, clone / SEASONS) == []
+    check_last_version(clone, clone / SEASONS)
     assert snapshot(clone, SEASONS, "data", is_deployment=True, season=SEASON).committed
 
 
 def test_without_a_version_nothing_is_missing(clone: Path) -> None:
-    assert missing_from_last_version(clone, clone / SEASONS) == []
+    check_last_version(clone, clone / SEASONS)
 
 
 def test_a_pointer_that_is_none_is_told_with_how_to_mend_it(clone: Path) -> None:
     (clone / "data/seasons.dvc").write_text("outs: 3\n")
     with pytest.raises(DataError, match=r"data/seasons\.dvc is not a pointer of DVC .* git checkout"):
-        missing_from_last_version(clone, clone / SEASONS)
+        check_last_version(clone, clone / SEASONS)
+
+
+def delete_rows(path: Path) -> None:
+    table = pq.ParquetFile(path).read()
+    pq.write_table(table.slice(0, 1), path)
+
+
+def change_a_value(path: Path) -> None:
+    table = pq.ParquetFile(path).read()
+    column = table.schema.get_field_index("record_id")
+    names = pa.array([*table["record_id"].to_pylist()[:-1], "another"])
+    pq.write_table(table.set_column(column, table.schema.field(column), names), path)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [delete_rows, change_a_value, empty])
+def test_a_version_in_which_an_accepted_row_is_gone_or_changed_is_not_made(
+    clone: Path, harm: Callable[[Path], None]
+) -> None:
+    snapshot(clone, SEASONS, "data", is_deployment=True, season=SEASON)
+    pointer = (clone / "data/seasons.dvc").read_text()
+    (path,) = (clone / SEASONS).rglob("readings.parquet")
+    kept = path.read_bytes()
+    harm(path)
+    told = r"season=2006/region=champion/readings\.parquet .* dvc checkout --force data/seasons\.dvc"
+    with pytest.raises(DataError, match=told):
+        check_last_version(clone, clone / SEASONS)
+    with pytest.raises(DataError, match=told):
+        snapshot(clone, SEASONS, "data", is_deployment=True, season=SEASON)
+    assert (clone / "data/seasons.dvc").read_text() == pointer
+    path.write_bytes(kept)
+    add_field(clone, 1)  # more rows in the same files
+    check_last_version(clone, clone / SEASONS)
+    assert snapshot(clone, SEASONS, "data", is_deployment=True, season=SEASON).committed
+
+
+def test_a_batchs_note_may_be_added_to_and_not_emptied(clone: Path) -> None:
+    store = SeasonStore(clone / SEASONS, CONTRACT)
+    store.note_batch("ab", {"device_id": "dev-00"}, {"readings": ["r1"]})
+    snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    store.amend_note("ab", {"unnamed": 0})
+    check_last_version(clone, clone / SEASONS)
+    empty(clone / SEASONS / "batches" / "ab.records")
+    with pytest.raises(DataError, match=r"batches/ab\.records"):
+        check_last_version(clone, clone / SEASONS)
+
+
+def test_rows_that_were_withdrawn_into_quarantine_are_not_lost(clone: Path) -> None:
+    snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    store = SeasonStore(clone / SEASONS, CONTRACT)
+    assert store.withdraw(SEASON, "champion-00", "another's", f"withdrawn-{SEASON}-champion-00") > 0
+    assert snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON).data_hash
+
+
+def test_rows_that_were_withdrawn_and_are_not_in_quarantine_are_lost(clone: Path) -> None:
+    snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    store = SeasonStore(clone / SEASONS, CONTRACT)
+    store.withdraw(SEASON, "champion-00", "another's", f"withdrawn-{SEASON}-champion-00")
+    shutil.rmtree(store.quarantine_dir)
+    with pytest.raises(DataError, match="rows of its last version"):
+        snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+
+
+def test_where_the_cache_is_gone_the_same_content_is_kept_again_and_another_is_refused(clone: Path) -> None:
+    version = snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    shutil.rmtree(clone / ".dvc/cache")
+    assert not is_kept(clone, clone / SEASONS, version.data_hash)
+    check_last_version(clone, clone / SEASONS)
+    assert is_kept(clone, clone / SEASONS, version.data_hash)
+    shutil.rmtree(clone / SEASONS)
+    assert restore(clone, clone / SEASONS)
+
+    shutil.rmtree(clone / ".dvc/cache")
+    (gone,) = (clone / SEASONS).rglob("harvests.parquet")
+    gone.unlink()
+    told = rf"cannot be compared with its last version, {version.data_hash}, .* dvc pull data/seasons\.dvc"
+    with pytest.raises(DataError, match=told):
+        check_last_version(clone, clone / SEASONS)
+    with pytest.raises(DataError, match=told):
+        snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", str(SEASONS)], cwd=clone, check=True)
+    check_last_version(clone, clone / SEASONS)  # a person said that this is all
+
+
+def test_one_file_that_the_cache_lost_is_kept_again_where_it_is_unchanged(clone: Path) -> None:
+    version = snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    (path,) = (clone / SEASONS).rglob("readings.parquet")
+    digest = hashlib.md5(path.read_bytes()).hexdigest()  # noqa: S324 - as DVC names content
+    cached = clone / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
+    cached.chmod(0o644)
+    cached.unlink()
+    assert not is_kept(clone, clone / SEASONS, version.data_hash)
+    check_last_version(clone, clone / SEASONS)
+    assert is_kept(clone, clone / SEASONS, version.data_hash)
+    cached.chmod(0o644)
+    cached.unlink()
+    delete_rows(path)
+    with pytest.raises(DataError, match=r"readings\.parquet .* cannot be compared"):
+        check_last_version(clone, clone / SEASONS)
+
+
+def test_a_version_is_kept_while_the_pointer_names_it_and_the_cache_has_it(clone: Path) -> None:
+    version = snapshot(clone, SEASONS, "data", is_deployment=True, season=SEASON)
+    pointer = clone / "data/seasons.dvc"
+    assert is_kept(clone, clone / SEASONS, version.data_hash, is_committed=True)
+    assert not is_kept(clone, clone / SEASONS, "0" * 32 + ".dir")
+    text = pointer.read_text()
+    pointer.unlink()
+    assert not is_kept(clone, clone / SEASONS, version.data_hash)
+    pointer.write_text(text + "# changed\n")
+    assert is_kept(clone, clone / SEASONS, version.data_hash)
+    assert not is_kept(clone, clone / SEASONS, version.data_hash, is_committed=True)
 
 
 def site_cache_by_hand(clone: Path) -> Path:

@@ -218,7 +218,7 @@ def test_accepted_data_that_is_gone_stops_the_run_and_nothing_is_learned_without
     finally:
         gone.write_bytes(kept)
     assert ended.code == 1
-    assert "1 files of accepted data that data/seasons.dvc names are gone" in ended.stderr
+    assert "lacks 1 files that its last version has, season=2006/region=champion/harvests.parquet among" in ended.stderr
     assert "dvc checkout data/seasons.dvc" in ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
     assert deployment.tags() == tags

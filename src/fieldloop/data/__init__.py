@@ -3,7 +3,7 @@
 from fieldloop.data.accepted import Accepted, Merged, SeasonStore, merge
 from fieldloop.data.migration import Migrated, migrate, open_store
 from fieldloop.data.pipeline import reproduce
-from fieldloop.data.versions import Snapshot, missing_from_last_version, restore, snapshot
+from fieldloop.data.versions import Snapshot, check_last_version, is_kept, restore, snapshot
 
 __all__ = [
     "Accepted",
@@ -11,9 +11,10 @@ __all__ = [
     "Migrated",
     "SeasonStore",
     "Snapshot",
+    "check_last_version",
+    "is_kept",
     "merge",
     "migrate",
-    "missing_from_last_version",
     "open_store",
     "reproduce",
     "restore",

@@ -82,6 +82,12 @@ def _rows(path: Path) -> int:
         return 1
 
 
+def contract_mark(schema: pa.Schema) -> bytes | None:
+    """What a stored file says of the contract of its rows; None of one from before files said it."""
+    metadata: dict[bytes, bytes] = schema.metadata or {}
+    return metadata.get(_FILE_CONTRACT)
+
+
 class SeasonStore:
     """The partitions under one directory."""
 
@@ -190,8 +196,8 @@ class SeasonStore:
             DataError: the file is damaged.
         """
         with self._damage_is_told(path):
-            metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
-        return metadata.get(_FILE_CONTRACT, self._oldest().encode()).decode(errors="replace")
+            mark = contract_mark(pq.read_schema(path))
+        return (self._oldest().encode() if mark is None else mark).decode(errors="replace")
 
     def rewrite(self, table: Table, path: Path) -> None:
         """Write a stored file as today's contract has its rows. For who holds the store alone.

@@ -4,6 +4,7 @@ The data hash is the content's: the same rows have the same hash on every machin
 uncommitted, as a person decides what goes into a commit; in a deployment's clone it is committed and tagged.
 """
 
+import hashlib
 import json
 import subprocess
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 import yaml
 
 from fieldedge.system.errors import ConfigError, DataError
+from fieldloop.data.growth import lost_from, withdrawn_records
 from fieldloop.data.locks import dvc_repository
 
 
@@ -38,7 +40,7 @@ def snapshot(repo_root: Path, path: Path, message: str, is_deployment: bool, sea
         season: the harvest year that the version completes.
 
     Raises:
-        DataError: there is no data, less of it than in the last version, or DVC or git failed.
+        DataError: there is no data, something of the last version is gone or changed, or DVC or git failed.
         ConfigError: the clone is not one, or git does not know who commits.
         StoreBusy: another process works on the versions.
     """
@@ -46,11 +48,7 @@ def snapshot(repo_root: Path, path: Path, message: str, is_deployment: bool, sea
     if not any((repo_root / target).rglob("*.parquet")):
         raise DataError(f"{repo_root / target} holds no accepted data yet; validate some first, then version it")
     with dvc_repository(repo_root) as repository:
-        if missing := _missing(repository, repo_root, target):
-            raise DataError(
-                f"{repo_root / target} lacks {len(missing)} files that its last version has, {missing[0]} among them; "
-                f"a version without them is not made. Bring them back: dvc checkout {_pointer(target)}"
-            )
+        _check_growth(repository, repo_root, target)
         (stage,) = repository.add(str(repo_root.resolve() / target))
         data_hash = str(stage.outs[0].hash_info.value)
     pointer = _pointer(target)
@@ -77,33 +75,110 @@ def restore(repo_root: Path, path: Path) -> bool:
     return True
 
 
-def missing_from_last_version(repo_root: Path, path: Path) -> list[str]:
-    """The files of the last version of `path` that are not there any more, relative to it. Accepted data only grows.
+def check_last_version(repo_root: Path, path: Path) -> None:
+    """See that `path` still has all that its last version has, and that the version's content is kept.
+
+    Content that DVC's cache lost is put into it again where it is still there unchanged.
 
     Raises:
+        DataError: something of the last version is gone or changed, or nobody can tell; the message names the file, and
+            how to bring it back.
         StoreBusy: another process works on the versions.
     """
     target = path.resolve().relative_to(repo_root.resolve())
     if not (repo_root / _pointer(target)).is_file():
-        return []
+        return
     with dvc_repository(repo_root) as repository:
-        return _missing(repository, repo_root, target)
+        _check_growth(repository, repo_root, target)
 
 
-def _missing(repository: Any, repo_root: Path, target: Path) -> list[str]:
-    """As DVC's cache has the last version; where the cache does not, nothing can be said."""
+def is_kept(repo_root: Path, path: Path, data_hash: str, is_committed: bool = False) -> bool:
+    """Whether the pointer names this version, DVC's cache has all of it and, where that is asked, git the pointer.
+
+    Raises:
+        DataError: the pointer is none.
+        StoreBusy: another process works on the versions.
+    """
+    target = path.resolve().relative_to(repo_root.resolve())
+    if not (repo_root / _pointer(target)).is_file():
+        return False
+    with dvc_repository(repo_root) as repository:
+        if _pointed(repo_root, target) != data_hash or not _is_cached(repository, data_hash):
+            return False
+    return not is_committed or not _git(repo_root, "status", "--porcelain", "--", str(_pointer(target)))
+
+
+def _check_growth(repository: Any, repo_root: Path, target: Path) -> None:
+    """The former rows are all there. Where the cache has not what they were, only the same content passes."""
+    pointer = repo_root / _pointer(target)
+    if not pointer.is_file():
+        return
+    data_hash = _pointed(repo_root, target)
+    (out,) = repository.stage.load_one(str(pointer.resolve())).outs
+    if (repo_root / target).exists() and not out.changed_checksum():
+        if not _is_cached(repository, data_hash):
+            repository.add(str(repo_root.resolve() / target))
+        return
+    listing = _listing(repository, data_hash)
+    if listing is None:
+        raise DataError(
+            f"{repo_root / target} cannot be compared with its last version, {data_hash}, which {_pointer(target)} "
+            "names: it is not the same, and DVC's cache has lost the version, so that nobody can tell whether accepted "
+            f"rows are gone. Bring the cache back: dvc pull {_pointer(target)} from a remote, or .dvc/cache from a "
+            f"backup. If you know that {target} is whole, say so: dvc add {target}"
+        )
+    folder = repo_root / target
+    missing = sorted(name for name in listing if not (folder / name).exists())
+    if missing:
+        raise DataError(
+            f"{folder} lacks {len(missing)} files that its last version has, {missing[0]} among them; nothing is "
+            f"learned, and no version is made, without them. Bring them back: dvc checkout {_pointer(target)}"
+        )
+    withdrawn = withdrawn_records(folder.with_name("quarantine"))
+    for name, md5 in listing.items():
+        path, former = folder / name, Path(repository.cache.local.oid_to_path(md5))
+        if hashlib.md5(path.read_bytes()).hexdigest() == md5:  # noqa: S324 - as DVC names content
+            continue
+        if not former.is_file():
+            raise DataError(
+                f"{path} has changed and cannot be compared with what the last version has of it: DVC's cache has lost "
+                f"{md5}. Bring that back: dvc pull {_pointer(target)} from a remote, or .dvc/cache from a backup. If "
+                f"you know that the file is whole, say so: dvc add {target}"
+            )
+        if lost := lost_from(path, former, withdrawn):
+            raise DataError(
+                f"{path} {lost} its last version: accepted data only grows, so nothing is learned from it and no "
+                f"version is made. Bring the last version back: dvc checkout --force {_pointer(target)}; what devices "
+                "have sent since is then ingested again from the inbox"
+            )
+
+
+def _pointed(repo_root: Path, target: Path) -> str:
+    """The hash of the version that the pointer names."""
     try:
         pointer = yaml.safe_load((repo_root / _pointer(target)).read_text(encoding="utf-8"))
-        listing = Path(repository.cache.local.oid_to_path(str(pointer["outs"][0]["md5"])))
-        names = [str(entry["relpath"]) for entry in json.loads(listing.read_bytes())]
-    except FileNotFoundError:
-        return []
-    except (ValueError, KeyError, TypeError, IndexError, yaml.YAMLError) as error:
+        return str(pointer["outs"][0]["md5"])
+    except (OSError, ValueError, KeyError, TypeError, IndexError, yaml.YAMLError) as error:
         raise DataError(
             f"{repo_root / _pointer(target)} is not a pointer of DVC ({error!r}); restore it: git checkout "
             f"{_pointer(target)}, or take the last one that `dvc add` wrote"
         ) from error
-    return sorted(name for name in names if not (repo_root / target / name).exists())
+
+
+def _listing(repository: Any, data_hash: str) -> dict[str, str] | None:
+    """The files of a version and the names of their content; None where DVC's cache does not have it."""
+    try:
+        listing = Path(repository.cache.local.oid_to_path(data_hash))
+        return {str(entry["relpath"]): str(entry["md5"]) for entry in json.loads(listing.read_bytes())}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_cached(repository: Any, data_hash: str) -> bool:
+    listing = _listing(repository, data_hash)
+    if listing is None:
+        return False
+    return all(Path(repository.cache.local.oid_to_path(md5)).is_file() for md5 in listing.values())
 
 
 def _pointer(target: Path) -> Path:

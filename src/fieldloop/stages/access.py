@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fieldedge.system.errors import DataError
 from fieldloop.core.settings import Settings, WorkloadParams
-from fieldloop.data import SeasonStore, missing_from_last_version, open_store, restore
+from fieldloop.data import SeasonStore, check_last_version, open_store, restore
 from fieldloop.stages.context import Loop, contract_of
 from fieldloop.stages.refs import SnapshotRef
 
@@ -27,12 +26,8 @@ def new_loop(settings: Settings, workload: str, params: WorkloadParams) -> Loop:
     space.prepare()
     if not space.seasons.exists():
         restore(settings.root, space.seasons)
-    elif missing := missing_from_last_version(settings.root, space.seasons):
-        pointer = space.seasons.with_name(f"{space.seasons.name}.dvc").relative_to(settings.root)
-        raise DataError(
-            f"{len(missing)} files of accepted data that {pointer} names are gone from {space.seasons}, "
-            f"{missing[0]} among them; nothing is learned without them. Bring them back: dvc checkout {pointer}"
-        )
+    else:
+        check_last_version(settings.root, space.seasons)
     open_accepted(loop)  # data of a former contract is migrated before anything is named by its content
     return loop
 
