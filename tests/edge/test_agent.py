@@ -269,6 +269,47 @@ def test_another_record_of_a_former_season_is_rejected_all_the_same(path: Path) 
         assert answer is not None and answer["kind"] == "rejected"
 
 
+@pytest.mark.parametrize("table", ["readings", "operations", "harvests"])
+@pytest.mark.parametrize("day", [-365, -1, 401])
+def test_a_record_of_a_day_outside_its_season_is_refused_with_the_days_that_it_could_have(
+    path: Path, table: str, day: int
+) -> None:
+    agent = agent_on(path)
+    tell(agent, season_messages(3, harvest_t_ha=None))
+    (answer, _) = tell(agent, [dated_message(table, day)])
+    assert answer["kind"] == "rejected"
+    said = f"{table}: date is {day_of(day)}, which is not in 2006/champion-00; expected a day from planting_date on"
+    assert said in answer["error"]
+    with Store(path) as store:
+        assert day_of(day) not in {record["date"] for record in store.records(SEASON, table)}
+
+
+@pytest.mark.parametrize("table", ["readings", "operations", "harvests"])
+def test_the_first_and_the_last_day_that_a_season_can_have_are_taken(path: Path, table: str) -> None:
+    agent = agent_on(path)
+    tell(agent, [a_field()])
+    for day in (0, 400) if table != "harvests" else (400,):
+        assert all(answer["kind"] != "rejected" for answer in tell(agent, [dated_message(table, day)]))
+
+
+def test_what_a_former_version_stored_of_a_day_outside_the_season_can_be_told_again(path: Path) -> None:
+    agent = agent_on(path)
+    tell(agent, [a_field()])
+    with Store(path) as store:
+        store.add("harvests", dated("harvests", -120, yield_t_ha=11.0))
+    (answer, _) = tell(agent, [dated_message("harvests", -120)])
+    assert answer["kind"] == "stored"
+
+
+def dated_message(table: str, day: int) -> Record:
+    values: Record = {
+        "readings": reading_record(1),
+        "operations": dated("operations", 1, irrigation_mm=20.0, nitrogen_kg_ha=0.0, source="override"),
+        "harvests": dated("harvests", 1, yield_t_ha=11.0),
+    }[table]
+    return {"kind": table.removesuffix("s"), "record": {**values, **dated(table, day)}}
+
+
 def operation(**changes: Any) -> Record:
     done = {"irrigation_mm": 20.0, "nitrogen_kg_ha": 0.0, "source": "override", **changes}
     return {"kind": "operation", "record": dated("operations", 1, **done)}

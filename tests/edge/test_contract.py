@@ -170,6 +170,39 @@ def test_a_rule_between_columns_holds_where_both_are_there() -> None:
     assert not Ordered("low_g", "high_g", is_strict=True).holds({"low_g": 0.4, "high_g": 0.4})
 
 
+FLIGHTS = Contract(
+    "flights",
+    1,
+    (
+        Table("planes", (Column("record_id", "str"), Column("plane", "str"), Column("built", "date")), ()),
+        Table("checks", (Column("record_id", "str"), Column("plane", "str"), Column("on", "date", is_nullable=True)), ()),
+    ),
+    (),
+    (),
+    EpisodeKey(("plane",), ("plane",), opens_with="built", max_days=30),
+)
+PLANE = {"record_id": "p-1/planes", "plane": "p-1", "built": "2006-02-27"}
+
+
+@pytest.mark.parametrize("day", ["2006-02-27", "2006-03-29", None])
+def test_a_dated_row_lies_in_its_episode_from_the_first_day_to_the_last(day: str | None) -> None:
+    FLIGHTS.check_days("checks", {"plane": "p-1", "on": day}, PLANE, "here")
+
+
+@pytest.mark.parametrize("day", ["2006-02-26", "2006-03-30", "2005-03-01", "2016-03-01"])
+def test_a_dated_row_outside_its_episode_is_named_with_the_days_that_it_could_have(day: str) -> None:
+    said = rf"here: checks: on is {day}, which is not in p-1; .* from built on 2006-02-27 on, at most 30 days later"
+    with pytest.raises(DataError, match=said):
+        FLIGHTS.check_days("checks", {"plane": "p-1", "on": day}, PLANE, "here")
+
+
+def test_an_episode_without_a_first_day_has_every_day_and_one_without_a_length_every_later_one() -> None:
+    assert EpisodeKey(("plane",)).has_day("1999-01-01", PLANE)
+    endless = EpisodeKey(("plane",), opens_with="built")
+    assert endless.has_day("2099-01-01", PLANE) and not endless.has_day("2006-02-26", PLANE)
+    assert endless.window_words(PLANE) == "a day from built on 2006-02-27 on"
+
+
 def test_what_the_loop_makes_of_a_table_is_no_part_of_the_hash() -> None:
     plain = replace(
         MACHINES,
@@ -177,3 +210,4 @@ def test_what_the_loop_makes_of_a_table_is_no_part_of_the_hash() -> None:
         episode=EpisodeKey(),
     )
     assert plain.hash == MACHINES.hash
+    assert replace(FLIGHTS, episode=EpisodeKey()).hash == FLIGHTS.hash

@@ -71,16 +71,38 @@ class EpisodeKey:
     """What one episode is named by: a field's season, a bearing's life, a kiosk's shift.
 
     `columns` stand in every table and begin every record's identity, in this order. Accepted data lies in folders by
-    `partition`. An episode is over with a row of the table `closes_on`. Without columns all is one episode.
+    `partition`. An episode begins on the day that its context's column `opens_with` names and lasts `max_days` at most:
+    no dated row of it lies outside. It is over with a row of the table `closes_on`. Without columns all is one episode.
     """
 
     columns: tuple[str, ...] = ()
     partition: tuple[str, ...] = ()
     closes_on: str | None = None
+    opens_with: str | None = None
+    max_days: int | None = None
 
     def of(self, record: Mapping[str, Any]) -> str:
         """The episode that a record is of, as text."""
         return "/".join(str(record[name]) for name in self.columns)
+
+    def days_into(self, day: str, context: Mapping[str, Any]) -> int:
+        """How many days after its episode's first day a day is; negative before it."""
+        return (date.fromisoformat(day) - self._first_day(context)).days
+
+    def has_day(self, day: str, context: Mapping[str, Any]) -> bool:
+        """Whether a day can be of the episode that this row of the context opens."""
+        if self.opens_with is None:
+            return True
+        days = self.days_into(day, context)
+        return days >= 0 and (self.max_days is None or days <= self.max_days)
+
+    def window_words(self, context: Mapping[str, Any]) -> str:
+        """The days that an episode can have, for people."""
+        latest = "" if self.max_days is None else f", at most {self.max_days} days later"
+        return f"a day from {self.opens_with} on {self._first_day(context)} on{latest}"
+
+    def _first_day(self, context: Mapping[str, Any]) -> date:
+        return date.fromisoformat(str(context[self.opens_with or ""]))
 
 
 @dataclass(frozen=True)
@@ -104,6 +126,11 @@ class Table:
     @cached_property
     def column_names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    @property
+    def date_columns(self) -> tuple[Column, ...]:
+        """The columns that name a day."""
+        return tuple(column for column in self.columns if column.kind == "date")
 
     def check(self, record: Mapping[str, Any], where: str) -> Record:
         """The record with exactly this table's columns, or an error that names the first broken one.
@@ -148,7 +175,7 @@ class Contract:
 
     `upgrades` names the former contracts by hash, oldest first. Each upgrade leads to the contract named after it, the
     last one to this one: a new contract adds one line at the end and changes none. How former records are read is no
-    part of the hash, nor is what the loop makes of a table (its role, identity and rules).
+    part of the hash, nor is what the loop makes of a table (its role, identity and rules) and of an episode.
     """
 
     workload: str
@@ -223,6 +250,20 @@ class Contract:
         if said not in ("", expected) and not (table.is_amendable and said in amendments(expected)):
             raise DataError(f"{where}: record_id is {said!r}; this row's is {expected!r}")
         return {**checked, RECORD_ID: said or expected}
+
+    def check_days(self, table_name: str, record: Mapping[str, Any], context: Mapping[str, Any], where: str) -> None:
+        """See that a record's dates lie in the episode that this row of the context opens.
+
+        Raises:
+            DataError: one is before the episode's first day, or later than any episode lasts.
+        """
+        for column in self.table(table_name).date_columns:
+            day = record[column.name]
+            if day is not None and not self.episode.has_day(day, context):
+                raise DataError(
+                    f"{where}: {table_name}: {column.name} is {day}, which is not in {self.episode.of(context)}; "
+                    f"expected {self.episode.window_words(context)}. Is the year right?"
+                )
 
     def reads(self, contract_hash: str) -> bool:
         """Whether records of that contract can be read: it is this one, or a former one with an upgrade."""

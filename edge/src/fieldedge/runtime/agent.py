@@ -27,7 +27,6 @@ from fieldedge.transfer.summary import season_summary
 from fieldedge.workloads import Workload
 from fieldedge.workloads.agriculture import Day, Forecast, Recommendation
 
-MAX_SEASON_DAYS = 400
 MAX_LINE_CHARACTERS = 100_000
 FAULTY_WINDOW_D, USABLE_DAYS_MIN = 7, 4  # of the last week at least so many days must have had a usable reading
 SEASON_TABLES = ("fields", "readings", "operations")
@@ -42,6 +41,7 @@ class FieldSeason:
     def __init__(self, record: Record, workload: Workload) -> None:
         self.record = record
         self._workload = workload
+        self._episode = workload.contract.episode
         self._planting = date.fromisoformat(record["planting_date"])
         self._readings: dict[str, Record] = {}
         self._done: dict[str, tuple[float, float]] = {}
@@ -62,7 +62,7 @@ class FieldSeason:
 
     def has(self, today: str) -> bool:
         """Whether the day is in this season: from planting on, and not far beyond any season."""
-        return 0 <= (date.fromisoformat(today) - self._planting).days <= MAX_SEASON_DAYS
+        return self._episode.has_day(today, self.record)
 
     def state_on(self, today: str) -> Any:
         """What is known on the morning of `today`. Folds in only the days since the last call.
@@ -73,8 +73,8 @@ class FieldSeason:
         morning = date.fromisoformat(today)
         if not self.has(today):
             raise DataError(
-                f"{today} is not in the season: expected a day from planting on {self._planting}, "
-                f"at most {MAX_SEASON_DAYS} days later"
+                f"{today} is not in the season {self._episode.of(self.record)}; expected "
+                f"{self._episode.window_words(self.record)}"
             )
         if self._state is None or self._state_date > morning:
             self._state, self._state_date = self._workload.start(self.record), self._planting
@@ -225,7 +225,8 @@ class Agent:
         """Check a dated record of the current field and store it; `flags` is what quality control said of it.
 
         Raises:
-            DataError: the record breaks the contract, is of another field, or contradicts a stored one.
+            DataError: the record breaks the contract, is of another field or of a day outside its season, or contradicts
+                a stored one.
         """
         checked = self._workload.contract.record(table, record, str(record.get("date"))[:40])
         return self.store_checked(table, checked, flags)
@@ -234,18 +235,26 @@ class Agent:
         """As `keep`, for what the contract made already.
 
         Raises:
-            DataError: the record is of another field, or contradicts a stored one.
+            DataError: the record is of another field or of a day outside its season, or contradicts a stored one.
         """
-        season, field_id = self._current().identity
-        if (checked["season"], checked["field_id"]) != (season, field_id):
+        field = self._current()
+        try:
+            self._check_is_of(field, table, checked)
+        except DataError:
             if self._store.get(checked["record_id"]) == checked:
                 return checked  # after a crash a source brings again what is stored; the device may be a season on
+            raise
+        self._store.add(table, checked, flags)
+        return checked
+
+    def _check_is_of(self, field: FieldSeason, table: str, checked: Record) -> None:
+        season, field_id = field.identity
+        if (checked["season"], checked["field_id"]) != (season, field_id):
             raise DataError(
                 f"season and field_id are {checked['season']} and {checked['field_id']!r}; "
                 f"this device is in season {season} on {field_id!r}"
             )
-        self._store.add(table, checked, flags)
-        return checked
+        self._workload.contract.check_days(table, checked, field.record, str(checked.get("date")))
 
     def _recommendation(self, field: FieldSeason, today: str) -> Recommendation:
         state = field.state_on(today)

@@ -4,15 +4,14 @@ What is noted of a day is corrected in its place until it is on its way home; fr
 of the day, and the last one counts.
 """
 
-from datetime import date, timedelta
+from datetime import date
 
 from fieldedge.contract import MAX_AMENDMENTS, Contract, Record, amendments
 from fieldedge.storage.store import Store
 from fieldedge.system.errors import DataError
-from fieldedge.workloads.agriculture.tables import said_last
+from fieldedge.workloads.agriculture.tables import EPISODE, said_last
 
 MAX_WHY_CHARACTERS = 300
-MAX_SEASON_DAYS = 400
 
 
 def field_of(store: Store, season: int | None = None) -> Record:
@@ -108,13 +107,13 @@ def check_day(day: str, field: Record, harvests: list[Record], today: date) -> N
     Raises:
         DataError: it is before planting, after the harvest, or still to come.
     """
-    planting = date.fromisoformat(field["planting_date"])
     done = date.fromisoformat(day)
     if done > today:
         raise DataError(f"{day} is still to come: today is {today} UTC; record what was done, not what is planned")
-    if not planting <= done <= planting + timedelta(days=MAX_SEASON_DAYS):
+    if not EPISODE.has_day(day, field):
         raise DataError(
-            f"{day} is not in season {field['season']} of {field['field_id']}, which was planted on {planting}"
+            f"{day} is not in season {field['season']} of {field['field_id']}, which was planted on "
+            f"{field['planting_date']}"
         )
     for harvest in harvests:
         if harvest["field_id"] == field["field_id"] and day > harvest["date"]:

@@ -116,7 +116,13 @@ HARVESTS = Table(
     identity=("date",),
 )
 
-EPISODE = EpisodeKey(columns=("season", "field_id"), partition=("season", "region"), closes_on="harvests")
+EPISODE = EpisodeKey(
+    columns=("season", "field_id"),
+    partition=("season", "region"),
+    closes_on="harvests",
+    opens_with="planting_date",
+    max_days=400,
+)
 
 OUTPUTS = (
     Output("yield_p10_t_ha", "t/ha"),
