@@ -174,8 +174,8 @@ FLIGHTS = Contract(
     "flights",
     1,
     (
-        Table("planes", (Column("record_id", "str"), Column("plane", "str"), Column("built", "date")), ()),
-        Table("checks", (Column("record_id", "str"), Column("plane", "str"), Column("on", "date", is_nullable=True)), ()),
+        Table("planes", (Column("plane", "str"), Column("built", "date")), ()),
+        Table("checks", (Column("plane", "str"), Column("on", "date", is_nullable=True)), ()),
     ),
     (),
     (),

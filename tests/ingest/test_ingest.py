@@ -169,6 +169,41 @@ def test_a_record_that_contradicts_an_accepted_one_is_quarantined_and_the_old_on
     pd.testing.assert_frame_equal(cloud.store.read("harvests"), before)
 
 
+@pytest.mark.parametrize(
+    ("table", "day", "planting"),
+    [
+        ("harvests", "2005-10-10", "2006-05-01"),
+        ("readings", "2006-04-30", "2006-05-01"),
+        ("operations", "2006-12-31", "2005-11-25"),  # 401 days after planting
+    ],
+)
+def test_a_row_of_a_day_outside_its_season_is_quarantined_in_plain_words(
+    cloud: Cloud, table: str, day: str, planting: str
+) -> None:
+    sender, tables = cloud.sender(), season_of()
+    sender.send(sender.batch({"fields": [tables["fields"][0] | {"planting_date": planting}]}))
+    cloud.ingest()
+    row = tables[table][0]
+    row = row | {"record_id": row["record_id"].replace(row["date"], day), "date": day}
+    sender.send(sender.batch({table: [row]}))
+    report = cloud.ingest()
+    assert (report.records_accepted, report.records_quarantined) == (0, 1)
+    assert cloud.quarantined()[row["record_id"]] == (
+        "date is not before planting_date of the row's season and field_id, and at most 400 days after it"
+    )
+
+
+def test_a_row_of_the_first_or_the_last_day_of_its_season_is_accepted(cloud: Cloud) -> None:
+    sender, tables = cloud.sender(), season_of()
+    first = tables["operations"][0]
+    last = first | {"record_id": first["record_id"].replace("2006-05-01", "2006-06-05"), "date": "2006-06-05"}
+    early = first | {"record_id": first["record_id"].replace("2006-05-01", "2005-05-01"), "date": "2005-05-01"}
+    sender.send(
+        sender.batch({"fields": [tables["fields"][0] | {"planting_date": "2005-05-01"}], "operations": [last, early]})
+    )
+    assert cloud.ingest().records_accepted == 3
+
+
 def test_a_device_speaks_for_its_own_fields_only(cloud: Cloud) -> None:
     sender, other = cloud.sender(), cloud.sender("dev-01")
     sender.send(sender.batch(outcome_of()))

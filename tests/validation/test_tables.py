@@ -12,6 +12,8 @@ from fieldedge.system.errors import DataError
 from fieldloop.validation import ValidationReport, validate_tables
 from tests.sample_season import CONTRACT, TODAY, Tables, field_row, frames, write_partition
 
+OUTSIDE = "date is not before planting_date of the row's season and field_id, and at most 400 days after it"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -43,6 +45,7 @@ def spoil(tables: Tables) -> None:
     readings.loc[reading_id("2006-05-06"), ["date", "record_id"]] = ["2031-05-06", reading_id("2031-05-06")]
     readings.loc[reading_id("2006-05-07"), "tmin_c"] = -math.inf
     readings.loc[reading_id("2006-05-08"), "date"] = "2006-05-09"
+    readings.loc[reading_id("2006-05-13"), ["date", "record_id"]] = ["2005-05-13", reading_id("2005-05-13")]
     same = readings.loc[[reading_id("2006-05-10")]]
     other = readings.loc[[reading_id("2006-05-11")]].assign(rain_mm=7.0)
     orphan = readings.loc[[reading_id("2006-05-12")]].assign(
@@ -77,6 +80,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         (reading_id("2006-05-07"), "tmin_c is between -45 and 40 degC"),
         (reading_id("2006-05-08"), "record_id says the row's season, field, table and date"),
         (reading_id("2006-05-12", "champion-77"), "the row's field has an accepted row in fields"),
+        (reading_id("2005-05-13"), OUTSIDE),
     ],
 )
 def test_a_bad_reading_is_quarantined_with_the_expectation_that_it_broke(run: Run, record_id: str, reason: str) -> None:

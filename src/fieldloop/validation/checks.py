@@ -24,6 +24,7 @@ from fieldloop.validation.expectations import (
     IS_SENDERS_FIELD,
     KEY_OF_SENDER,
     Rule,
+    days_into_episode,
     derive,
     rules_for,
     unique_words,
@@ -148,7 +149,7 @@ def _judge(
     frame = frame.reset_index(drop=True)
     typed, problems = conform(table, frame)
     typed["origin"] = frame["origin"].astype("str")
-    rules = rules_for(table, is_sent=sent is not None)
+    rules = rules_for(table, sent is not None, contract.episode)
     # A row with a cell of another type has its reason already; its other cells say nothing more.
     sound = typed[problems == ""]
     strangers = sent.strangers(sound) if sent is not None else []
@@ -189,6 +190,7 @@ def _with_derived(
         known = pd.MultiIndex.from_frame(fields[columns].astype({"season": "float64"}))
         rows = pd.MultiIndex.from_frame(frame.assign(device_id=sender)[columns])
         derived[HAS_FIELD_ROW] = rows.isin(known)
+        derived = derived.join(days_into_episode(frame, table, contract.episode, fields))
     elif sent is not None:
         derived[IS_SENDERS_FIELD] = (frame["device_id"] == sender).fillna(False)
         derived[IS_SAME_REGION] = _is_same_region(frame, fields)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from fieldedge.contract import Column, Contract, Table
+from fieldedge.contract import Column, Contract, EpisodeKey, Table
 
 FIELDS_TABLE = "fields"
 # These name folders and files, and stand in every record's identity.
@@ -37,7 +37,7 @@ class Rule:
     column: Column | None = None
 
 
-def rules_for(table: Table, is_sent: bool) -> list[Rule]:
+def rules_for(table: Table, is_sent: bool, episode: EpisodeKey) -> list[Rule]:
     """Every rule of the table. `is_sent` adds the rules for rows that a device sent."""
     import great_expectations.expectations as gxe
 
@@ -61,6 +61,7 @@ def rules_for(table: Table, is_sent: bool) -> list[Rule]:
     )
     rules.extend(_ordered_rules(table))
     rules.extend(_belonging_rules(table, is_sent))
+    rules.extend(_window_rules(table, episode))
     return rules
 
 
@@ -131,14 +132,49 @@ def _date_rules(name: str) -> Iterator[Rule]:
 
 
 def _date_columns(frame: pd.DataFrame, name: str, today: date) -> dict[str, pd.Series]:
-    text = frame[name]
-    shaped = text.where(text.str.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", na=False))
-    days = pd.to_datetime(shaped, format="%Y-%m-%d", errors="coerce")
+    days = _days(frame[name])
     return {
-        f"{name}_is_calendar_date": days.notna() | text.isna(),
+        f"{name}_is_calendar_date": days.notna() | frame[name].isna(),
         f"{name}_days_ago": (pd.Timestamp(today) - days).dt.days,
         f"{name}_years_before_harvest_year": frame["season"] - days.dt.year,
     }
+
+
+def _days(text: pd.Series) -> pd.Series:
+    """Dates; missing where a text is none."""
+    shaped = text.where(text.str.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", na=False))
+    return pd.to_datetime(shaped, format="%Y-%m-%d", errors="coerce")
+
+
+def days_into_episode(frame: pd.DataFrame, table: Table, episode: EpisodeKey, context: pd.DataFrame) -> pd.DataFrame:
+    """Per column that names a day, how many days after its episode began that is; missing where nobody can tell.
+
+    `context` holds the accepted rows that open episodes; of two for one episode the first counts.
+    """
+    names = [column.name for column in table.date_columns]
+    if episode.opens_with is None or episode.opens_with in table.column_names or not names:
+        return pd.DataFrame(index=frame.index)
+    keys = list(episode.columns)
+    opening = context.drop_duplicates(keys)
+    first_days = {tuple(row[:-1]): row[-1] for row in opening[[*keys, episode.opens_with]].itertuples(index=False)}
+    began = [first_days.get(tuple(row)) for row in frame[keys].itertuples(index=False)]
+    first = _days(pd.Series(began, frame.index, dtype="str"))
+    return pd.DataFrame({f"{name}_days_into_episode": (_days(frame[name]) - first).dt.days for name in names})
+
+
+def _window_rules(table: Table, episode: EpisodeKey) -> Iterator[Rule]:
+    import great_expectations.expectations as gxe
+
+    if episode.opens_with is None or episode.opens_with in table.column_names:
+        return
+    latest = "" if episode.max_days is None else f", and at most {episode.max_days} days after it"
+    for column in table.date_columns:
+        yield Rule(
+            f"{column.name} is not before {episode.opens_with} of the row's {' and '.join(episode.columns)}{latest}",
+            gxe.ExpectColumnValuesToBeBetween(
+                column=f"{column.name}_days_into_episode", min_value=0, max_value=episode.max_days
+            ),
+        )
 
 
 def _expected_record_id(frame: pd.DataFrame, table: Table, contract: Contract) -> pd.Series:

@@ -225,8 +225,8 @@ class Agent:
         """Check a dated record of the current field and store it; `flags` is what quality control said of it.
 
         Raises:
-            DataError: the record breaks the contract, is of another field or of a day outside its season, or contradicts
-                a stored one.
+            DataError: the record breaks the contract, is of another field, is of a day outside its season, or
+                contradicts a stored one.
         """
         checked = self._workload.contract.record(table, record, str(record.get("date"))[:40])
         return self.store_checked(table, checked, flags)
