@@ -301,6 +301,24 @@ def test_what_a_former_version_stored_of_a_day_outside_the_season_can_be_told_ag
     assert answer["kind"] == "stored"
 
 
+def test_a_second_harvest_of_a_season_is_refused_and_the_same_one_told_again_is_one(path: Path) -> None:
+    agent = agent_on(path)
+    tell(agent, season_messages(3, harvest_t_ha=11.0))
+    again = {"kind": "harvest", "record": dated("harvests", 3, yield_t_ha=11.0)}
+    another = {"kind": "harvest", "record": dated("harvests", 4, yield_t_ha=2.0)}
+    answers = tell(agent, [again, another])[:2]
+    assert [answer["kind"] for answer in answers] == ["stored", "rejected"]
+    assert f"2006/champion-00 has 2006/champion-00/harvests/{day_of(3)} already" in answers[1]["error"]
+    with Store(path) as store:
+        assert [record["yield_t_ha"] for record in store.records(SEASON, "harvests")] == [11.0]
+
+
+def test_the_next_season_has_a_harvest_of_its_own(path: Path) -> None:
+    agent = agent_on(path)
+    answers = tell(agent, season_messages(3) + season_messages(3, SEASON + 1))
+    assert "rejected" not in {answer["kind"] for answer in answers}
+
+
 def dated_message(table: str, day: int) -> Record:
     values: Record = {
         "readings": reading_record(1),

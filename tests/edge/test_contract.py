@@ -210,4 +210,6 @@ def test_what_the_loop_makes_of_a_table_is_no_part_of_the_hash() -> None:
         episode=EpisodeKey(),
     )
     assert plain.hash == MACHINES.hash
+    once = tuple(replace(table, is_once_an_episode=True) for table in FLIGHTS.tables)
+    assert replace(FLIGHTS, tables=once).hash == FLIGHTS.hash
     assert replace(FLIGHTS, episode=EpisodeKey()).hash == FLIGHTS.hash

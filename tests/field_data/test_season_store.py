@@ -140,7 +140,7 @@ def test_merging_keeps_the_first_row_of_each_identity_and_accounts_for_every_oth
     held = NOTHING
     first: dict[int, float | None] = {}
     for rows in arrivals:
-        merged = merge(HARVESTS, held, harvests(rows))
+        merged = merge(HARVESTS, held, harvests(rows), CONTRACT.episode)
         new = {number for number, _ in rows} - first.keys()
         for number, yield_t_ha in rows:
             first.setdefault(number, yield_t_ha)
@@ -152,13 +152,39 @@ def test_merging_keeps_the_first_row_of_each_identity_and_accounts_for_every_oth
     pd.testing.assert_frame_equal(held, expected, check_dtype=False)
 
 
+def on(day: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """The same rows of another day."""
+    return rows.assign(record_id=rows["record_id"].str.replace("2006-10-10", day), date=day)
+
+
+def test_of_two_harvests_of_one_season_the_first_accepted_stands_and_the_other_is_told() -> None:
+    first, second = harvests([(0, 1.0), (1, 1.0)]), on("2006-09-09", harvests([(0, 2.0)]))
+    held = merge(HARVESTS, NOTHING, first, CONTRACT.episode).rows
+    merged = merge(HARVESTS, held, second, CONTRACT.episode)
+    pd.testing.assert_frame_equal(merged.rows, held)
+    assert (merged.added, merged.known) == (0, 0)
+    assert list(merged.conflicts["expectation"]) == [
+        "another row of this season and field_id is accepted, and there is one for each"
+    ]
+    at_once = merge(HARVESTS, NOTHING, pd.concat([first, second], ignore_index=True), CONTRACT.episode)
+    pd.testing.assert_frame_equal(at_once.rows, held)
+    assert (at_once.added, at_once.known, len(at_once.conflicts)) == (2, 0, 1)
+
+
+def test_two_harvests_that_were_accepted_before_are_both_known_and_neither_is_lost() -> None:
+    both = pd.concat([harvests([(0, 1.0)]), on("2006-10-11", harvests([(0, 2.0)]))], ignore_index=True)
+    merged = merge(HARVESTS, both, both, CONTRACT.episode)
+    pd.testing.assert_frame_equal(merged.rows, both)
+    assert (merged.added, merged.known, len(merged.conflicts)) == (0, 2, 0)
+
+
 def test_merging_rows_without_conflict_is_the_same_in_every_order() -> None:
     parts = [harvests([(0, 1.0), (1, None)]), harvests([(2, 2.0)]), harvests([(1, None), (3, 1.0)])]
     outcomes = []
     for order in itertools.permutations(parts):
         held = NOTHING
         for part in order:
-            held = merge(HARVESTS, held, part).rows
+            held = merge(HARVESTS, held, part, CONTRACT.episode).rows
         outcomes.append(held)
     for outcome in outcomes[1:]:
         pd.testing.assert_frame_equal(outcome, outcomes[0])

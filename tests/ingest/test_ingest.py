@@ -204,6 +204,24 @@ def test_a_row_of_the_first_or_the_last_day_of_its_season_is_accepted(cloud: Clo
     assert cloud.ingest().records_accepted == 3
 
 
+@pytest.mark.parametrize("is_in_one_batch", [True, False])
+def test_a_second_harvest_of_a_season_is_quarantined_and_the_first_stands(cloud: Cloud, is_in_one_batch: bool) -> None:
+    sender, tables = cloud.sender(), outcome_of()
+    (first,) = tables["harvests"]
+    second = first | {"record_id": "2006/champion-00/harvests/2006-09-09", "date": "2006-09-09", "yield_t_ha": 2.0}
+    sender.send(sender.batch({**tables, "harvests": [first, second] if is_in_one_batch else [first]}))
+    report = cloud.ingest()
+    if not is_in_one_batch:
+        sender.send(sender.batch({"harvests": [second]}))
+        report = cloud.ingest()
+    assert report.records_quarantined == 1
+    assert list(cloud.store.read("harvests")["yield_t_ha"]) == [11.5]
+    said = "another row of this season and field_id is accepted, and there is one for each"
+    assert cloud.quarantined() == {second["record_id"]: said}
+    account = cloud.account(SEASON)
+    assert (account.received, account.accepted, account.quarantined, account.missing) == (3, 2, 1, ())
+
+
 def test_a_device_speaks_for_its_own_fields_only(cloud: Cloud) -> None:
     sender, other = cloud.sender(), cloud.sender("dev-01")
     sender.send(sender.batch(outcome_of()))

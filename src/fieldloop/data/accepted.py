@@ -1,9 +1,10 @@
 """Accepted rows on disk: `season=YYYY/region=R/<table>.parquet`.
 
 An accepted row is never changed and never lost. The same row again is nothing new; another row with the same
-identity is refused and goes to quarantine. A file is replaced as a whole, sorted by record_id, so the same rows
-give the same bytes in whatever order they came. Every file says of which contract its rows are, and `contract.json`
-that of the whole; rows of a former contract are read as today's, and written only by a migration (`migration.py`).
+identity is refused and goes to quarantine, and so does a second one where an episode has one. A file is replaced as a
+whole, sorted by record_id, so the same rows give the same bytes in whatever order they came. Every file says of which
+contract its rows are, and `contract.json` that of the whole; rows of a former contract are read as today's, and written
+only by a migration (`migration.py`).
 Judging rows is `fieldloop.validation`'s work; versions of the whole are `versions.py`'s.
 """
 
@@ -20,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from fieldedge.contract import Contract, Table
+from fieldedge.contract import Contract, EpisodeKey, Table
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import DataError, StoreBusy
 from fieldloop.validation import quarantine_rows
@@ -29,6 +30,7 @@ from fieldloop.validation.typed import arrow_schema, empty_frame, finished, to_a
 
 CONTRACT_NAME = "contract.json"
 CONFLICT = "conflicts with an accepted row of the same record_id"
+SECOND = "another row of this {episode} is accepted, and there is one for each"
 LOCK_TIMEOUT_S = 60.0
 _FILE_CONTRACT = b"fieldloop.contract_hash"
 _PLAIN_NAME = re.compile(NAME_PATTERN)
@@ -36,7 +38,10 @@ _PLAIN_NAME = re.compile(NAME_PATTERN)
 
 @dataclass(frozen=True)
 class Merged:
-    """The outcome of a merge: all rows, how many were new and how many known, and the rows that were refused."""
+    """The outcome of a merge: all rows, how many were new and how many known, and the rows that were refused.
+
+    Refused ones carry `expectation`: which accepted row they contradict, in plain words.
+    """
 
     rows: pd.DataFrame
     added: int
@@ -54,23 +59,45 @@ class Accepted:
     quarantine_file: Path | None = None
 
 
-def merge(table: Table, existing: pd.DataFrame, incoming: pd.DataFrame) -> Merged:
+def merge(table: Table, existing: pd.DataFrame, incoming: pd.DataFrame, episode: EpisodeKey) -> Merged:
     """Existing rows as they are, and those incoming ones whose record_id is not there yet, sorted by it.
 
-    Of incoming rows that contradict each other the first is taken. Both frames hold the table's columns and types.
+    Of incoming rows that contradict each other the first is taken; in a table that has one row an episode, two of an
+    episode contradict each other too. Both frames hold the table's columns and types.
     """
     columns = list(table.column_names)
-    first = incoming.drop_duplicates("record_id", keep="first")
+    is_second = _is_second(table, existing, incoming, episode)
+    seconds, others = incoming[is_second], incoming[~is_second]
+    first = others.drop_duplicates("record_id", keep="first")
     reference = pd.concat([existing[columns], first[~first["record_id"].isin(existing["record_id"])][columns]])
     reference = reference.set_index("record_id", drop=False)
-    held = reference.loc[incoming["record_id"], columns].set_axis(incoming.index)
-    same = ((held == incoming[columns]) | (held.isna() & incoming[columns].isna())).all(axis=1)
+    held = reference.loc[others["record_id"], columns].set_axis(others.index)
+    same = ((held == others[columns]) | (held.isna() & others[columns].isna())).all(axis=1)
     added = len(reference) - len(existing)
+    words = SECOND.format(episode=" and ".join(episode.columns) or "table")
     return Merged(
         rows=reference.sort_index(kind="stable").reset_index(drop=True),
         added=added,
         known=int(same.sum()) - added,
-        conflicts=incoming[~same],
+        conflicts=pd.concat([others[~same].assign(expectation=CONFLICT), seconds.assign(expectation=words)]),
+    )
+
+
+def _is_second(table: Table, existing: pd.DataFrame, incoming: pd.DataFrame, episode: EpisodeKey) -> pd.Series:
+    """Which incoming rows are a second one of an episode that has one row of this table.
+
+    What was accepted before this was judged stays as it is: each of two rows is known when it comes again.
+    """
+    if not table.is_once_an_episode:
+        return pd.Series(False, incoming.index, dtype=bool)
+    names = ["record_id", *episode.columns]
+    known = {row[0] for row in existing[names].itertuples(index=False)}
+    stands = {tuple(row[1:]): row[0] for row in existing[names].itertuples(index=False)}
+    rows = list(incoming[names].itertuples(index=False))
+    return pd.Series(
+        [row[0] not in known and stands.setdefault(tuple(row[1:]), row[0]) != row[0] for row in rows],
+        incoming.index,
+        dtype=bool,
     )
 
 
@@ -117,7 +144,7 @@ class SeasonStore:
             self._begin_writing()
             for _, part in rows.groupby(["season", "region"], sort=True):
                 path = self._path(table, int(part["season"].iloc[0]), str(part["region"].iloc[0]))
-                merged = merge(table, self._load(table, path), part)
+                merged = merge(table, self._load(table, path), part, self.contract.episode)
                 if merged.added:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     write_durably(path, self._parquet_bytes(table, merged.rows))
@@ -126,7 +153,7 @@ class SeasonStore:
                 conflicts.append(merged.conflicts)
         refused = pd.concat(conflicts)
         origin = frame["origin"].reindex(refused.index) if "origin" in frame else came_with
-        refused = refused.assign(expectation=CONFLICT, origin=origin)
+        refused = refused.assign(origin=origin)
         file = quarantine_rows(self.quarantine_dir, came_with, table, refused)
         return Accepted(added, known, len(refused), file)
 

@@ -9,7 +9,7 @@ accepted under a former one stays of use.
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from functools import cached_property
@@ -111,7 +111,8 @@ class Table:
 
     `identity` names the columns that tell the rows of one episode apart; none where an episode has one row. `rules`
     hold between the columns of a row. Where `is_amendable`, a row that was sent can be said again, under the next
-    identity: `…/2` to `…/9`; the last one counts.
+    identity: `…/2` to `…/9`; the last one counts. Where `is_once_an_episode`, an episode has one row, whatever its
+    identity: another one contradicts it.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Table:
     identity: tuple[str, ...] = ()
     rules: tuple[Ordered, ...] = ()
     is_amendable: bool = False
+    is_once_an_episode: bool = False
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:
@@ -263,6 +265,21 @@ class Contract:
                 raise DataError(
                     f"{where}: {table_name}: {column.name} is {day}, which is not in {self.episode.of(context)}; "
                     f"expected {self.episode.window_words(context)}. Is the year right?"
+                )
+
+    def check_is_only_one(self, table_name: str, record: Record, stored: Iterable[Record], where: str) -> None:
+        """See that a record is the only one of its episode, in a table that has one row an episode.
+
+        Raises:
+            DataError: another one is among those that are stored; the same one told again is one.
+        """
+        if not self.table(table_name).is_once_an_episode:
+            return
+        for other in stored:
+            if other[RECORD_ID] != record[RECORD_ID] and self.episode.of(other) == self.episode.of(record):
+                raise DataError(
+                    f"{where}: {table_name}: {self.episode.of(record)} has {other[RECORD_ID]} already; expected one "
+                    "row an episode. The stored one stays; if it is wrong, tell the office which one is true"
                 )
 
     def reads(self, contract_hash: str) -> bool:

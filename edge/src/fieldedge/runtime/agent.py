@@ -235,7 +235,8 @@ class Agent:
         """As `keep`, for what the contract made already.
 
         Raises:
-            DataError: the record is of another field or of a day outside its season, or contradicts a stored one.
+            DataError: the record is of another field or of a day outside its season, or contradicts a stored one, also
+                by being a second one of what a season has once.
         """
         field = self._current()
         try:
@@ -254,7 +255,10 @@ class Agent:
                 f"season and field_id are {checked['season']} and {checked['field_id']!r}; "
                 f"this device is in season {season} on {field_id!r}"
             )
-        self._workload.contract.check_days(table, checked, field.record, str(checked.get("date")))
+        contract, where = self._workload.contract, str(checked.get("date"))
+        contract.check_days(table, checked, field.record, where)
+        if contract.table(table).is_once_an_episode:
+            contract.check_is_only_one(table, checked, self._store.records(season, table), where)
 
     def _recommendation(self, field: FieldSeason, today: str) -> Recommendation:
         state = field.state_on(today)

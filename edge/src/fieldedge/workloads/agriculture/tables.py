@@ -114,6 +114,7 @@ HARVESTS = Table(
     about="one row per field and season",
     role="outcome",
     identity=("date",),
+    is_once_an_episode=True,
 )
 
 EPISODE = EpisodeKey(
