@@ -10,7 +10,11 @@ from tasks.caching import step
 
 @step(
     "train",
-    lambda ref: f"{ref.examples} days of {ref.field_seasons} field-seasons, MLflow run {ref.mlflow_run_id[:8]}",
+    lambda ref: (
+        f"{ref.examples} days of {ref.field_seasons} field-seasons, "
+        + (f"{len(ref.left_out)} left out (see the log), " if ref.left_out else "")
+        + f"MLflow run {ref.mlflow_run_id[:8]}"
+    ),
     params=("model", "what_if", "gates.holdout_seasons"),
     settings=("mlflow_uri",),
     timeout_s=7200,

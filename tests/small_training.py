@@ -35,7 +35,8 @@ def small_examples(field_seasons: int = 40, days: int = 25, seed: int = 1, seaso
     targets = np.stack([yields, 100.0 + 50.0 * scaled[:, 0], 60.0 - 30.0 * scaled[:, 21]], axis=1)
     names = tuple(f"{season}/champion-{i:02d}" for i in range(field_seasons))
     group = np.repeat(np.arange(field_seasons, dtype=np.int32), days)
-    return Examples(rows, targets.astype(np.float32), group, names)
+    left_out = {f"{season}/champion-99": "it has 2 harvests"}
+    return Examples(rows, targets.astype(np.float32), group, names, left_out)
 
 
 def tracking_uri(folder: Path) -> str:

@@ -494,6 +494,15 @@ def test_the_model_card_says_what_it_learned_from_how_good_it_is_and_what_the_ga
     assert "champion before" not in model_card("agriculture", "1", trained, PROMOTED, tags)
 
 
+def test_the_model_card_names_what_nothing_was_learned_from_and_why() -> None:
+    left_out = {f"2006/champion-0{number}": f"reason {number}" for number in range(7)}
+    trained = Trained("agriculture", "f", "f/last.ckpt", "run-7", "d" * 32, 9000, 80, 0.5, left_out)
+    tags = {"data_hash": "d" * 32, "git_commit": COMMIT, "contract_hash": CONTRACT.hash}
+    card = model_card("agriculture", "2", trained, PROMOTED, tags)
+    assert "(9000 days), without 7 that cannot be learned from: 2006/champion-00 (reason 0); " in card
+    assert "2006/champion-04 (reason 4) and 2 more, data" in card
+
+
 def test_the_commit_says_where_files_differ_from_it_and_where_there_is_no_git(tmp_path: Path) -> None:
     assert git_commit(tmp_path / "nowhere") == "unknown"
     (tmp_path / "a.py").write_text("x = 1\n")

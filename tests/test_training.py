@@ -70,6 +70,9 @@ def assert_one_run_in_mlflow(trained: Trained) -> None:
     assert (run.data.tags["data_hash"], run.data.tags["git_commit"]) == (trained.data_hash, "c" * 40)
     epochs = client.get_metric_history(run.info.run_id, "epoch")
     assert {int(metric.value) for metric in epochs} == set(range(PARAMS.epochs))
+    assert run.data.metrics["field_seasons_left_out"] == len(trained.left_out) == 1
+    said = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/left_out.json")
+    assert said == trained.left_out == {"2003/champion-99": "it has 2 harvests"}
 
 
 @pytest.mark.slow

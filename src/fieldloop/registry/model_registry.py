@@ -39,6 +39,7 @@ CHALLENGER = "challenger"
 ANCHOR = "anchor"
 PROMOTED = "promoted"
 BY_A_PERSON = "promoted by a person"
+MAX_NAMED = 5  # field-seasons that a model card names, of those that nothing was learned from
 _NETWORK_ARTIFACTS = "network"
 _BUNDLE_ARTIFACTS = "bundles"
 BUNDLE, REPORT, PICTURE = "bundle.zip", "report.json", "front.png"
@@ -503,7 +504,7 @@ def model_card(name: str, version: str, trained: Trained, verdict: Verdict, tags
             "Scores the day's irrigation and nitrogen actions of one maize field: final yield (p10, p50, p90), water "
             "and nitrogen still to come. It advises within FAO-56 and nitrogen-balance bounds; it never decides alone.",
             "",
-            f"Learned from {trained.field_seasons} field-seasons ({trained.examples} days), "
+            f"Learned from {trained.field_seasons} field-seasons ({trained.examples} days){_left_out(trained)}, "
             f"data `{tags['data_hash']}`, code `{tags['git_commit']}`, contract `{tags['contract_hash'][:12]}`.",
             "",
             "| held-out seasons | yield RMSE t/ha | bias t/ha | coverage of the 80 % interval | field-seasons |",
@@ -520,6 +521,14 @@ def model_card(name: str, version: str, trained: Trained, verdict: Verdict, tags
             f"MLflow run `{trained.mlflow_run_id}`.",
         ]
     )
+
+
+def _left_out(trained: Trained) -> str:
+    if not trained.left_out:
+        return ""
+    named = [f"{name} ({reason})" for name, reason in list(trained.left_out.items())[:MAX_NAMED]]
+    more = f" and {len(trained.left_out) - MAX_NAMED} more" if len(trained.left_out) > MAX_NAMED else ""
+    return f", without {len(trained.left_out)} that cannot be learned from: {'; '.join(named)}{more}"
 
 
 def shipping_card(compressed: Compressed) -> str:

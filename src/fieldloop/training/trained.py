@@ -1,6 +1,7 @@
 """What a training leaves behind: plain facts, for whoever hands them on."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -15,3 +16,5 @@ class Trained:
     examples: int
     field_seasons: int
     validation_loss: float
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Harvested field-seasons that nothing was learned from, and why."""

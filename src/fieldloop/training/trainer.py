@@ -37,6 +37,7 @@ Practise = Callable[[nn.Module], Examples]
 
 EXPERIMENT = "fieldloop"
 WHAT_IFS = "what_ifs.npz"  # the examples of a run's practice
+LEFT_OUT = "left_out.json"  # in the MLflow run: field-seasons that nothing was learned from, and why
 LAST = "last"  # the checkpoint of the last whole epoch
 NETWORK, CONFIG = "network.pt", "network.json"
 CONFIG_FORMAT = 1
@@ -171,9 +172,20 @@ def train(
         examples=len(examples),
         field_seasons=len(examples.groups),
         validation_loss=float(trainer.callback_metrics.get("validation_loss", float("nan"))),
+        left_out=dict(examples.left_out),
     )
+    _tell_left_out(logger, trained)
     write_durably(finished, json.dumps(asdict(trained), indent=1).encode())
     return trained
+
+
+def _tell_left_out(logger: MLFlowLogger, trained: Trained) -> None:
+    """What nothing was learned from, beside the run's other figures."""
+    run_id = trained.mlflow_run_id
+    logger.experiment.log_metric(run_id, "field_seasons", float(trained.field_seasons))
+    logger.experiment.log_metric(run_id, "field_seasons_left_out", float(len(trained.left_out)))
+    if trained.left_out:
+        logger.experiment.log_dict(run_id, dict(trained.left_out), LEFT_OUT)
 
 
 def _practised(network: nn.Module, practise: Practise, folder: Path) -> Examples:

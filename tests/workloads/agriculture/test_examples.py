@@ -130,6 +130,59 @@ def test_what_was_said_last_of_a_day_counts() -> None:
     np.testing.assert_array_equal(more.features, instead.features)
 
 
+def redated(rows: pd.DataFrame, day: str) -> pd.DataFrame:
+    """The same rows about another day."""
+    said = [identity.replace(date_, day) for identity, date_ in zip(rows["record_id"], rows["date"], strict=True)]
+    return rows.assign(record_id=said, date=day)
+
+
+@pytest.mark.parametrize("day", ["2005-10-10", "2006-04-30", "2016-10-10"])
+def test_a_harvest_outside_its_season_leaves_out_that_field_season_alone_and_says_so(
+    caplog: pytest.LogCaptureFixture, day: str
+) -> None:
+    tables = frames(field_row(0), field_row(1), days=DAYS)
+    harvests = tables["harvests"]
+    wrong = pd.concat([redated(harvests.iloc[:1], day), harvests.iloc[1:]])
+    examples = build_examples(whole({**tables, "harvests": wrong}))
+    assert examples.groups == ("2006/champion-01",)
+    assert list(examples.left_out) == ["2006/champion-00"]
+    assert f"date is {day}, which is not in 2006/champion-00" in examples.left_out["2006/champion-00"]
+    assert "nothing is learned from 2006/champion-00" in caplog.text
+
+
+def test_of_two_harvests_none_is_chosen_and_the_field_season_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    tables = frames(field_row(0), field_row(1), days=DAYS)
+    second = redated(tables["harvests"].iloc[:1], "2006-10-11").assign(yield_t_ha=2.0)
+    examples = build_examples(whole({**tables, "harvests": pd.concat([tables["harvests"], second])}))
+    assert (examples.groups, set(examples.targets[:, 0])) == (("2006/champion-01",), {np.float32(11.5)})
+    assert "2 harvests, 11.5 t/ha on 2006-10-10 and 2 t/ha on 2006-10-11" in examples.left_out["2006/champion-00"]
+    assert "nothing is learned from 2006/champion-00" in caplog.text
+
+
+def test_what_nobody_foresaw_of_one_field_season_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    tables = frames(field_row(0), field_row(1), days=DAYS)
+    tables["readings"].loc[3, "date"] = "someday"
+    examples = build_examples(whole(tables))
+    assert examples.groups == ("2006/champion-01",)
+    assert "it cannot be built: ValueError" in examples.left_out["2006/champion-00"]
+    assert "Traceback" in caplog.text
+
+
+def test_a_field_season_with_a_value_that_is_not_finite_spoils_no_training() -> None:
+    tables = frames(field_row(0), field_row(1), days=DAYS)
+    tables["harvests"].loc[0, "yield_t_ha"] = np.nan
+    examples = build_examples(whole(tables))
+    assert examples.groups == ("2006/champion-01",)
+    assert "not finite" in examples.left_out["2006/champion-00"]
+
+
+def test_where_every_field_season_is_left_out_it_says_why() -> None:
+    tables = frames(field_row(), days=5)
+    tables["harvests"] = redated(tables["harvests"], "2005-10-10")
+    with pytest.raises(DataError, match=r"no harvested field-season .* 2006/champion-00 is left out: .* 2005-10-10"):
+        build_examples(whole(tables))
+
+
 def test_without_one_harvest_it_says_what_is_missing() -> None:
     tables = frames(field_row(), days=5)
     with pytest.raises(DataError, match=r"no harvested field-season .* rows of `harvests`"):
@@ -137,10 +190,13 @@ def test_without_one_harvest_it_says_what_is_missing() -> None:
 
 
 def test_kept_examples_come_back_as_they_were(tmp_path: Path) -> None:
-    examples = build_examples(whole(frames(field_row(), days=DAYS)))
+    tables = frames(field_row(0), field_row(1), days=DAYS)
+    tables["harvests"].loc[0, "yield_t_ha"] = np.nan
+    examples = build_examples(whole(tables))
     save_examples(examples, tmp_path / "examples" / "x.npz")
     again = load_examples(tmp_path / "examples" / "x.npz")
     assert again.groups == examples.groups
+    assert again.left_out == examples.left_out and len(again.left_out) == 1
     for name in ("features", "targets", "group"):
         found, kept = getattr(again, name), getattr(examples, name)
         assert found.dtype == kept.dtype

@@ -6,8 +6,10 @@ itself computed where it sent only the days that teach most. Nothing is reimplem
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from fieldedge.workloads.agriculture.features import FEATURES, days_between, set
 
 Array = npt.NDArray[np.float32]
 TARGETS = ("yield_t_ha", "water_to_come_mm", "nitrogen_to_come_kg_ha")
+_log = logging.getLogger(__name__)
 _FEATURE_COLUMNS = [f"x_{feature.name}" for feature in FEATURES]
 
 
@@ -33,6 +36,7 @@ class Examples:
     targets: Array  # (N, 3): t/ha, mm, kg/ha
     group: npt.NDArray[np.int32]  # (N,), index into `groups`
     groups: tuple[str, ...]  # "season/field_id"
+    left_out: Mapping[str, str] = field(default_factory=dict)  # harvested field-seasons that teach nothing, and why
 
     @property
     def seasons(self) -> list[str]:
@@ -54,6 +58,7 @@ def joined(first: Examples, second: Examples) -> Examples:
         np.concatenate([first.targets, second.targets]),
         np.concatenate([first.group, second.group + np.int32(len(first.groups))]).astype(np.int32),
         first.groups + second.groups,
+        {**first.left_out, **second.left_out},
     )
 
 
@@ -67,6 +72,7 @@ def chosen(examples: Examples, groups: Sequence[int]) -> Examples:
         examples.targets[is_in],
         renumbered[examples.group[is_in]],
         tuple(examples.groups[i] for i in groups),
+        examples.left_out,
     )
 
 
@@ -86,6 +92,7 @@ def save_examples(examples: Examples, path: Path) -> None:
         targets=examples.targets,
         group=examples.group,
         groups=np.array(examples.groups, dtype=np.str_),
+        left_out=np.array(json.dumps(dict(examples.left_out)), dtype=np.str_),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_durably(path, sink.getvalue())
@@ -95,7 +102,8 @@ def load_examples(path: Path) -> Examples:
     """What `save_examples` kept."""
     with np.load(path, allow_pickle=False) as kept:
         groups = tuple(str(name) for name in kept["groups"])
-        return Examples(kept["features"], kept["targets"], kept["group"], groups)
+        left_out = json.loads(str(kept["left_out"])) if "left_out" in kept else {}  # a practice has none
+        return Examples(kept["features"], kept["targets"], kept["group"], groups, left_out)
 
 
 @dataclass(frozen=True)
@@ -109,50 +117,77 @@ class _FieldSeason:
 
 
 def build_examples(tables: Mapping[str, pd.DataFrame]) -> Examples:
-    """Every harvested field-season of the tables as examples, in a stable order.
+    """Every harvested field-season of the tables as examples, in a stable order; `left_out` names those that are not.
 
     Raises:
-        DataError: there is not one harvested field-season, so nothing can be learned.
+        DataError: there is not one harvested field-season that can be built, so nothing can be learned.
     """
     blocks: list[tuple[Array, Array]] = []
     groups: list[str] = []
-    for name, season in _field_seasons(tables):
-        features, targets = _examples_of(season)
-        if len(features):
-            blocks.append((features, targets))
-            groups.append(name)
+    left_out: dict[str, str] = {}
+    for name, record, rows in _harvested(tables):
+        try:
+            features, targets = _examples_of(_field_season(record, rows))
+        except DataError as error:
+            left_out[name] = str(error)
+        except Exception as error:  # noqa: BLE001 - a loop's edge: whatever is wrong with one stops no other
+            _log.warning("%s cannot be built into examples", name, exc_info=True)
+            left_out[name] = f"it cannot be built: {error!r:.200}"
+        else:
+            if len(features):
+                blocks.append((features, targets))
+                groups.append(name)
+    for name, reason in left_out.items():
+        _log.warning("nothing is learned from %s: %s", name, reason)
     if not blocks:
+        why = "".join(f"; {name} is left out: {reason}" for name, reason in list(left_out.items())[:3])
         raise DataError(
             "no harvested field-season among the accepted tables: rows of `harvests` with their `fields` and "
-            "`readings` are needed to train; run the history step, or sync devices, first"
+            f"`readings` are needed to train; run the history step, or sync devices, first{why}"
         )
     return Examples(
         features=np.concatenate([f for f, _ in blocks]),
         targets=np.concatenate([t for _, t in blocks]),
         group=np.repeat(np.arange(len(blocks), dtype=np.int32), [len(f) for f, _ in blocks]),
         groups=tuple(groups),
+        left_out=left_out,
     )
 
 
-def _field_seasons(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, _FieldSeason]]:
+def _harvested(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, dict[str, Any], dict[str, pd.DataFrame]]]:
+    """The field-seasons that have a harvest: their name, the field's row, and their rows of every other table."""
     keys = ["season", "field_id"]
-    empty = {name: tables[name].iloc[:0] for name in ("readings", "operations", "recommendations")}
-    parts = {name: dict(iter(tables[name].groupby(keys))) if len(tables[name]) else {} for name in empty}
-    harvests = {(h["season"], h["field_id"]): h for h in tables["harvests"].to_dict("records")}
-    found = []
+    names = ("readings", "operations", "recommendations", "harvests")
+    parts = {name: dict(iter(tables[name].groupby(keys))) if len(tables[name]) else {} for name in names}
     records: list[dict[str, Any]] = tables["fields"].sort_values("record_id").to_dict("records")  # type: ignore[assignment]  # columns are named
     for record in records:
         key = (record["season"], record["field_id"])
-        if key not in harvests:
-            continue
-        readings, operations, recommendations = (parts[n].get(key, empty[n]) for n in empty)
-        operations = operations.sort_values("record_id").drop_duplicates("date", keep="last")
-        harvest = harvests[key]
-        season = _FieldSeason(
-            record, readings, operations, recommendations, str(harvest["date"]), float(harvest["yield_t_ha"])
-        )
-        found.append((f"{key[0]}/{key[1]}", season))
-    return found
+        if key in parts["harvests"]:
+            yield f"{key[0]}/{key[1]}", record, {name: parts[name].get(key, tables[name].iloc[:0]) for name in names}
+
+
+def _field_season(record: dict[str, Any], rows: Mapping[str, pd.DataFrame]) -> _FieldSeason:
+    """One field-season, with the one harvest that it has.
+
+    Raises:
+        DataError: it has more harvests than one, or one that is not in its season.
+    """
+    contract = AGRICULTURE.contract
+    harvests: list[dict[str, Any]] = rows["harvests"].to_dict("records")  # type: ignore[assignment]  # columns are named
+    if len(harvests) > 1:
+        said = " and ".join(f"{h['yield_t_ha']:g} t/ha on {h['date']}" for h in harvests)
+        raise DataError(f"it has {len(harvests)} harvests, {said}, and nobody said which is true; expected one")
+    (harvest,) = harvests
+    contract.check_days("harvests", harvest, record, "accepted before days were judged")
+    operations = rows["operations"].sort_values("record_id").drop_duplicates("date", keep="last")
+    return _FieldSeason(
+        record,
+        rows["readings"],
+        operations,
+        rows["recommendations"],
+        str(harvest["date"]),
+        float(harvest["yield_t_ha"]),
+    )
 
 
 def _examples_of(season: _FieldSeason) -> tuple[Array, Array]:
@@ -172,6 +207,8 @@ def _examples_of(season: _FieldSeason) -> tuple[Array, Array]:
     water_to_come = irrigation.sum() - np.cumsum(irrigation)
     nitrogen_to_come = nitrogen.sum() - np.cumsum(nitrogen)
     targets = np.stack([np.full(len(dap), season.yield_t_ha), water_to_come[dap], nitrogen_to_come[dap]], axis=1)
+    if not (np.isfinite(rows).all() and np.isfinite(targets).all()):
+        raise DataError("a feature or a target is not finite, and one such value spoils a whole training")
     return rows, targets.astype(np.float32)
 
 
