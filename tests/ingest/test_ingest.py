@@ -222,6 +222,43 @@ def test_a_second_harvest_of_a_season_is_quarantined_and_the_first_stands(cloud:
     assert (account.received, account.accepted, account.quarantined, account.missing) == (3, 2, 1, ())
 
 
+@pytest.mark.parametrize("table", ["fields", "harvests"])
+def test_records_are_accounted_for_in_their_own_season_whatever_their_batch_says(cloud: Cloud, table: str) -> None:
+    sender = cloud.sender()
+    sender.send(sender.batch({"fields": outcome_of()["fields"]}))
+    cloud.ingest()
+    sender.send(sender.batch(outcome_of() | {table: []}, season=SEASON - 2))
+    report = cloud.ingest()
+    assert report.seasons == (SEASON,)
+    assert report.records_quarantined == 0
+    other, own = cloud.account(SEASON - 2), cloud.account(SEASON)
+    assert (other.received, other.accepted, other.missing) == (0, 0, ())
+    assert (own.received, own.accepted, own.missing) == (len(cloud.store.read("harvests")) + 1,) * 2 + ((),)
+    assert cloud.account() == own
+
+
+def test_a_batch_that_was_refused_or_waits_counts_in_the_season_of_its_records(cloud: Cloud) -> None:
+    sender, stranger = cloud.sender(), Sender(cloud.directory / "elsewhere", "dev-05")
+    stranger.inbox_dir = cloud.inbox_dir
+    refused = stranger.send(stranger.batch(outcome_of("dev-05", 5), season=SEASON - 2))
+    cloud.ingest()
+    waits = sender.send(sender.batch(outcome_of(), season=SEASON - 2))
+    own = cloud.account(SEASON)
+    assert (own.refused, len(own.missing)) == ((f"dev-05/{refused}",), 2)
+    assert (list(own.waiting), own.records_waiting) == ([f"dev-00/{waits}"], 2)
+    assert (cloud.account(SEASON - 2).missing, cloud.account(SEASON - 2).records_waiting) == ((), 0)
+    assert cloud.account(SEASON - 1).refused == ()
+
+
+def test_a_field_keeps_its_region_whatever_season_a_batch_says(cloud: Cloud) -> None:
+    sender, tables = cloud.sender(), outcome_of()
+    sender.send(sender.batch(tables))
+    cloud.ingest()
+    moved = {name: [row | {"region": "plateau"} for row in rows] for name, rows in tables.items()}
+    sender.send(sender.batch(moved, season=SEASON - 2))
+    assert cloud.ingest().records_accepted == 0
+
+
 def test_a_device_speaks_for_its_own_fields_only(cloud: Cloud) -> None:
     sender, other = cloud.sender(), cloud.sender("dev-01")
     sender.send(sender.batch(outcome_of()))

@@ -287,7 +287,7 @@ def _ingest(work: _Ingestion, group: list[Received], ownership: Ownership, tally
             )
             work.inbox.move_to_ingested(batch.held)
             tally.batches.append(batch.held.sha256)
-            tally.seasons.add(batch.season)
+            tally.seasons |= batch.seasons
 
 
 _Judged = tuple[list[Received], Checked, dict[str, int], Ownership]
@@ -334,7 +334,7 @@ def _check(work: _Ingestion, batches: list[Received], ownership: Ownership, tall
             rows = pd.concat(parts, ignore_index=True)
             received[table.name] = len(rows)
             frames[table.name] = _once(table, rows, senders)
-    seasons = {batch.season for batch in batches}
+    seasons = {season for batch in batches for season in batch.seasons}
     judged = replace(ownership, holders=dict(ownership.holders))
     known = work.store.read(FIELDS_TABLE, seasons)
     docs_dir = work.docs_dir

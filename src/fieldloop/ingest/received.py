@@ -46,8 +46,14 @@ class Received:
     """The record ids, by table, of rows that have one."""
 
     @property
-    def season(self) -> int:
-        return int(self.note["season"])
+    def seasons(self) -> set[int]:
+        """The seasons that its rows say they are of; the header's word decides nothing."""
+        return {
+            int(value)
+            for frame in self.frames.values()
+            for value in frame["season"]
+            if isinstance(value, int | float) and not isinstance(value, bool) and _SEASONS[0] <= value <= _SEASONS[-1]
+        }
 
     @property
     def rows(self) -> int:

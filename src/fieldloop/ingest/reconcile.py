@@ -5,21 +5,24 @@ notes named the records, and then the note is completed. A refused batch is not 
 waits.
 """
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from fieldedge.contract import EpisodeKey
 from fieldedge.contract.batches import open_batch
 from fieldedge.system.errors import DataError
 from fieldloop.data.accepted import SeasonStore
 from fieldloop.gateway.inbox import Held, Inbox
 from fieldloop.ingest.received import named_records
-from fieldloop.ingest.refusals import Refusals, RefusedBatch
+from fieldloop.ingest.refusals import Refusals
 
+_SEASON = re.compile(r"[1-9][0-9]{3}")
 _CAME_LATER = "it came after the last ingestion"
 
 
@@ -59,38 +62,65 @@ def account_for(inbox_dir: Path, store: SeasonStore, quarantine_dir: Path, seaso
     """
     inbox = Inbox(inbox_dir)
     quarantined = _in_quarantine(quarantine_dir)
-    tables: dict[str, str] = {}
+    counts = _Counts(store.contract.episode, season)
+    ids: set[str] = set()
     nameless: list[str] = []
     unnamed_quarantined = 0
     for batch_id, note in _complete_notes(inbox, store).items():
-        if season is None or note["season"] == season:
-            records = store.noted_records(batch_id) or {}
-            tables |= {record_id: name for name, of_table in records.items() for record_id in of_table}
+        records = store.noted_records(batch_id) or {}
+        ids.update(counts.of(note["season"], (record_id for of_table in records.values() for record_id in of_table)))
+        if counts.has(note["season"]):
             found = min(int(note["unnamed"]), quarantined.unnamed.get(batch_id, 0))
             unnamed_quarantined += found
             nameless += _without_id(batch_id, int(note["unnamed"]) - found)
-    refused = [batch for batch in Refusals(quarantine_dir).undecided() if _concerns(batch, season)]
-    refused_ids = {record_id for batch in refused for record_id in batch.record_ids}
-    nameless += [words for batch in refused for words in _without_id(f"refused {batch.name}", batch.unnamed)]
+    refused: list[str] = []
+    for batch in Refusals(quarantine_dir).undecided():
+        concerned = counts.of(batch.season, batch.record_ids)
+        ids.update(concerned)
+        is_of_season = counts.has(batch.season)
+        if is_of_season:
+            nameless += _without_id(f"refused {batch.name}", batch.unnamed)
+        if is_of_season or concerned:
+            refused.append(batch.name)
     seasons = None if season is None else [season]
     stored = [table.name for table in store.contract.tables]
     accepted = {record_id for table in stored for record_id in store.read(table, seasons)["record_id"]}
-    ids = tables.keys() | refused_ids
     missing = (*sorted(ids - accepted - quarantined.record_ids), *nameless)
-    waiting = dict(_waiting(inbox, store, season))
+    waiting = dict(_waiting(inbox, store, counts))
     return Account(
         received=len(ids) + unnamed_quarantined + len(nameless),
         accepted=len(ids & accepted),
         quarantined=len((ids & quarantined.record_ids) - accepted) + unnamed_quarantined,
         missing=missing,
-        refused=tuple(batch.name for batch in refused),
+        refused=tuple(refused),
         waiting={name: reason for name, (reason, _) in waiting.items()},
         records_waiting=sum(records for _, records in waiting.values()),
     )
 
 
-def _concerns(batch: RefusedBatch, season: int | None) -> bool:
-    return season is None or batch.season in (None, season)
+@dataclass(frozen=True)
+class _Counts:
+    """Which records an account is about: those of one season, or all.
+
+    A record is of the season that its id says, whatever the header of its batch says; that is taken at its word only
+    for what has no id, or one that says no season. A season that is None is every one.
+    """
+
+    episode: EpisodeKey
+    season: int | None
+
+    def has(self, season: int | None) -> bool:
+        return self.season is None or season in (None, self.season)
+
+    def of(self, batch_season: int | None, record_ids: Iterable[str]) -> list[str]:
+        return [record_id for record_id in record_ids if self.has(self._said(record_id) or batch_season)]
+
+    def _said(self, record_id: str) -> int | None:
+        if "season" not in self.episode.columns:
+            return None
+        parts = record_id.split("/")[: len(self.episode.columns)]
+        said = dict(zip(self.episode.columns, parts, strict=False)).get("season", "")
+        return int(said) if _SEASON.fullmatch(said) else None
 
 
 def _without_id(batch: str, count: int) -> list[str]:
@@ -131,18 +161,19 @@ def _completed(held: Held, store: SeasonStore, note: dict[str, Any] | None) -> d
     return {**note, "unnamed": unnamed}
 
 
-def _waiting(inbox: Inbox, store: SeasonStore, season: int | None) -> Iterator[tuple[str, tuple[str, int]]]:
+def _waiting(inbox: Inbox, store: SeasonStore, counts: _Counts) -> Iterator[tuple[str, tuple[str, int]]]:
     for held in inbox.waiting():
         try:
-            header, tables = open_batch(held.batch.read_bytes())
+            data = held.batch.read_bytes()
+            season, ids, rows = named_records(data)
+            contract_hash = open_batch(data)[0].get("contract_hash")
         except (DataError, OSError):
             yield held.name, (_CAME_LATER, 0)
             continue
-        if season is not None and header.get("season") != season:
+        named = [record_id for of_table in ids.values() for record_id in of_table]
+        concerned = len(counts.of(season, named)) + (rows - len(named) if counts.has(season) else 0)
+        if not concerned and not counts.has(season):
             continue
-        contract_hash = header.get("contract_hash")
         is_known = isinstance(contract_hash, str) and store.contract.reads(contract_hash)
-        reason = (
-            "it came after the last ingestion" if is_known else f"its contract {contract_hash!r:.14}… is not known here"
-        )
-        yield held.name, (reason, sum(len(rows.rows) for rows in tables.values()))
+        reason = _CAME_LATER if is_known else f"its contract {contract_hash!r:.14}… is not known here"
+        yield held.name, (reason, concerned)
