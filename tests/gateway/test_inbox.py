@@ -47,7 +47,15 @@ def test_a_former_inbox_is_sorted_by_device_waiting_and_ingested(tmp_path: Path)
     assert not list((tmp_path / "ingested").iterdir())
 
 
-@pytest.mark.parametrize("envelope", ["{", "[]", '{"device_id": "../x", "signature": "", "received_utc": ""}'])
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        "{",
+        "[]",
+        '{"device_id": "../x", "signature": "", "received_utc": ""}',
+        '{"device_id": "a", "device_id": "b", "signature": "", "received_utc": ""}',
+    ],
+)
 def test_a_former_batch_that_says_no_sender_is_kept_for_the_ingestion_to_refuse(tmp_path: Path, envelope: str) -> None:
     name = former(tmp_path)
     (tmp_path / f"{name}.json").write_text(envelope)

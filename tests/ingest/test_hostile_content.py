@@ -48,6 +48,20 @@ def packed(content: Any) -> bytes:
     return lzma.compress(json.dumps(content).encode(errors="surrogatepass"), preset=0)
 
 
+def test_a_batch_that_names_a_table_or_its_season_twice_is_refused_and_not_home(cloud: Cloud) -> None:
+    text = json.dumps(content_of("dev-00", as_rows(outcome_of())))
+    for twice in (
+        text[:-1] + ', "season": 2005}',
+        text.replace('"harvests": {', '"fields": {"columns": [], "rows": []}, "harvests": {'),
+    ):
+        sender = cloud.sender()
+        batch = sender.send(lzma.compress(twice.encode()))
+        report = cloud.ingest()
+        assert "more than once" in report.refused[f"dev-00/{batch}"]
+        assert report.records_received == 0
+    assert len(cloud.account(SEASON).missing) == 2
+
+
 def with_good_neighbour(cloud: Cloud, *hostile: bytes) -> IngestReport:
     """Ingest the hostile batches, each of a device of its own, together with a good one that comes last."""
     for number, data in enumerate(hostile, start=1):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from fieldedge.system import strict_json
 from fieldedge.system.durable import fsync_directory, write_durably
 from fieldedge.system.errors import DataError, StoreBusy
 
@@ -72,7 +73,7 @@ def read_envelope(path: Path) -> Envelope:
     """
     try:
         with path.open("rb") as file:
-            values = json.loads(file.read(MAX_ENVELOPE_BYTES))
+            values = strict_json.loads(file.read(MAX_ENVELOPE_BYTES))
         return Envelope(str(values["device_id"]), str(values["signature"]), str(values["received_utc"]))
     except FileNotFoundError as error:
         raise DataError(f"the batch's envelope {path.name} is missing") from error

@@ -6,13 +6,13 @@ repository, after the batches are durable. What the stick itself says (its manif
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from fieldedge.system import strict_json
 from fieldedge.system.errors import DataError, LinkError
 from fieldedge.transfer.usb import MANIFEST, Stick
 from fieldloop.gateway.app import MAX_UPLOAD_BYTES
@@ -93,7 +93,7 @@ def _take(path: Path, inbox: Inbox, registry: DeviceRegistry, now: datetime, tak
 
 def _envelope(path: Path) -> tuple[str, str]:
     try:
-        envelope = json.loads(_read(path, MAX_ENVELOPE_BYTES))
+        envelope = strict_json.loads(_read(path, MAX_ENVELOPE_BYTES))
         return str(envelope["device_id"]), str(envelope["signature"])
     except FileNotFoundError:
         raise DataError(f"its envelope {path.name} is missing; export it again") from None
@@ -119,7 +119,7 @@ def _missing(manifest: Path) -> Iterator[str]:
 
 def _named(manifest: Path) -> Mapping[str, Any]:
     try:
-        files = json.loads(_read(manifest, MAX_UPLOAD_BYTES))["files"]
+        files = strict_json.loads(_read(manifest, MAX_UPLOAD_BYTES))["files"]
     except (ValueError, KeyError, TypeError, RecursionError, DataError):
         return {}
     return files if isinstance(files, dict) else {}

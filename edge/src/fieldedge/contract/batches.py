@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fieldedge.contract import Contract, Record, Table
+from fieldedge.system import strict_json
 from fieldedge.system.errors import DataError
 
 FORMAT = 1
@@ -133,7 +134,7 @@ def _rows(name: str, table: Any) -> Rows:
 def _decompressed_json(data: bytes, max_bytes: int) -> Any:
     text = _decompressed(data, max_bytes)
     try:
-        return json.loads(text)
+        return strict_json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"the batch is not readable JSON: {error}") from error
 

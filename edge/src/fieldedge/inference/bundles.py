@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fieldedge.contract import Contract
 from fieldedge.inference.model_file import MAX_MODEL_BYTES
+from fieldedge.system import strict_json
 from fieldedge.system.errors import ReleaseError
 
 FORMAT = 1
@@ -259,7 +260,7 @@ def _array(data: bytes, name: str) -> NDArray[np.float32]:
 
 def _json_object(data: bytes, name: str) -> dict[str, Any]:
     try:
-        values = json.loads(data)
+        values = strict_json.loads(data)
     except (ValueError, RecursionError) as error:
         raise ReleaseError(f"{name} is not readable JSON: {str(error)[:200]}; release it again") from error
     if not isinstance(values, dict):

@@ -22,6 +22,7 @@ from fieldedge.device.config import DeviceConfig
 from fieldedge.inference.loading import NO_MODEL, Booted
 from fieldedge.inference.ood import Familiarity
 from fieldedge.storage.store import Store
+from fieldedge.system import strict_json
 from fieldedge.system.errors import DataError, FieldloopError, ReleaseError
 from fieldedge.transfer.summary import season_summary
 from fieldedge.workloads import Workload
@@ -358,7 +359,7 @@ def _parsed(line: str) -> Record:
     if len(line) > MAX_LINE_CHARACTERS:
         raise DataError(f"the line has {len(line)} characters; at most {MAX_LINE_CHARACTERS} are read")
     try:
-        message = json.loads(line, parse_float=_finite, parse_constant=_finite)
+        message = strict_json.loads(line, parse_float=_finite, parse_constant=_finite)
         json.dumps(message, ensure_ascii=False).encode()  # half a surrogate pair is JSON, but cannot be stored
     except (ValueError, RecursionError) as error:
         raise DataError(f"the line is not readable JSON: {error}") from error

@@ -6,7 +6,6 @@ what has come: a slow link takes its time, a server that sends a byte a second d
 and no encoding is undone; what an answer says of its own length is not believed.
 """
 
-import json
 import queue
 import threading
 import time
@@ -21,6 +20,7 @@ from urllib.request import getproxies, proxy_bypass
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from fieldedge.system import strict_json
 from fieldedge.system.errors import LinkError
 
 MAX_ANSWER_BYTES = 65_536
@@ -133,9 +133,9 @@ def exchange(
 
 
 def json_value(body: bytes) -> Any:
-    """What an answer says, or None where it is no JSON that can be read: cut, or nested beyond all use."""
+    """What an answer says, or None where it is no JSON that can be read: cut, nested, or with one name twice."""
     try:
-        return json.loads(body)
+        return strict_json.loads(body)
     except (ValueError, RecursionError):
         return None
 

@@ -25,6 +25,7 @@ from tuf.ngclient import FetcherInterface
 
 from fieldedge.contract import Contract
 from fieldedge.device.config import DeviceDirectory
+from fieldedge.system import strict_json
 from fieldedge.system.durable import fsync_directory, write_durably
 from fieldedge.system.errors import LinkError, ReleaseError
 from fieldedge.system.keys import public_key_hex, sign
@@ -199,7 +200,7 @@ def read_acknowledgement(data: bytes, device_id: str) -> frozenset[str]:
         ReleaseError: it is damaged, or of another device.
     """
     try:
-        values = json.loads(data)
+        values = strict_json.loads(data)
         found, batches = values["device_id"], frozenset(values["batches"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ReleaseError(f"the acknowledgement of {device_id} is not readable: {error!r}; write it again") from error

@@ -6,10 +6,11 @@ Units and times stay as the logger wrote them; they are `mapping.py`'s.
 """
 
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from fieldedge.system import strict_json
 
 MAX_LINE_BYTES = 100_000
 MAX_FIELDS = 1_000
@@ -106,10 +107,10 @@ def read_json(text: str) -> Any:
     """The JSON value of a text.
 
     Raises:
-        ValueError: it is none, or nested too deeply for any logger.
+        ValueError: it is none, says one name twice, or is nested too deeply for any logger.
     """
     try:
-        return json.loads(text)
+        return strict_json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
