@@ -49,12 +49,12 @@ def packed(content: Any) -> bytes:
 
 
 def test_a_batch_that_names_a_table_or_its_season_twice_is_refused_and_not_home(cloud: Cloud) -> None:
+    sender = cloud.sender()
     text = json.dumps(content_of("dev-00", as_rows(outcome_of())))
     for twice in (
         text[:-1] + ', "season": 2005}',
         text.replace('"harvests": {', '"fields": {"columns": [], "rows": []}, "harvests": {'),
     ):
-        sender = cloud.sender()
         batch = sender.send(lzma.compress(twice.encode()))
         report = cloud.ingest()
         assert "more than once" in report.refused[f"dev-00/{batch}"]
