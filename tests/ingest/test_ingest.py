@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from fieldedge.contract import Record
-from fieldedge.system.errors import ConfigError
+from fieldedge.system.errors import ConfigError, DataError
 from fieldloop.ingest.accept import IngestReport, account_for
 from tests.ingest.cloud import Cloud, outcome_of, season_of
 from tests.sample_season import SEASON, Sender, recommendation_row
@@ -257,6 +257,24 @@ def test_a_field_keeps_its_region_whatever_season_a_batch_says(cloud: Cloud) -> 
     moved = {name: [row | {"region": "plateau"} for row in rows] for name, rows in tables.items()}
     sender.send(sender.batch(moved, season=SEASON - 2))
     assert cloud.ingest().records_accepted == 0
+
+
+@pytest.mark.parametrize("suffix", ["json", "records"])
+@pytest.mark.parametrize("content", ["[]", "{"])
+def test_a_damaged_note_is_named_and_never_read_as_nothing_received(cloud: Cloud, suffix: str, content: str) -> None:
+    batch = "b" * 64
+    cloud.store.note_batch(batch, {"season": SEASON, "unnamed": 0}, {"fields": ["2006/champion-00/fields"]})
+    (cloud.store.root / "batches" / f"{batch}.{suffix}").write_text(content)
+    with pytest.raises(DataError, match=rf"{batch}\.{suffix} is damaged .* dvc checkout"):
+        cloud.account()
+
+
+def test_a_damaged_file_in_quarantine_is_named(cloud: Cloud) -> None:
+    path = cloud.quarantine_dir / "sync" / "fields-1.parquet"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"rubbish")
+    with pytest.raises(DataError, match=r"fields-1\.parquet cannot be read .* backup"):
+        cloud.account()
 
 
 def test_a_device_speaks_for_its_own_fields_only(cloud: Cloud) -> None:

@@ -272,8 +272,7 @@ class SeasonStore:
             DataError: a note is damaged.
         """
         paths = sorted((self.root / "batches").glob("*.json"))
-        notes: dict[str, dict[str, Any]] = {path.stem: self._json(path) for path in paths}
-        return notes
+        return {path.stem: self._object(path) for path in paths}
 
     def noted_records(self, batch_id: str) -> dict[str, list[str]] | None:
         """The record ids that a batch brought, by table; None where its note is from before they were kept.
@@ -284,7 +283,11 @@ class SeasonStore:
         path = self.root / "batches" / f"{batch_id}.records"
         if not path.exists():
             return None
-        records: dict[str, list[str]] = self._json(path)
+        records = self._object(path)
+        if not all(isinstance(ids, list) for ids in records.values()):
+            raise DataError(
+                f"{path} is damaged (it holds no lists of record ids); nothing was changed. {self._bring_back()}"
+            )
         return records
 
     @contextmanager
@@ -346,11 +349,14 @@ class SeasonStore:
             reason = str(error).split("\n", 1)[0]
             raise DataError(f"{path} is damaged ({reason}); nothing was changed. {self._bring_back()}") from error
 
-    def _json(self, path: Path) -> Any:
+    def _object(self, path: Path) -> dict[str, Any]:
         try:
-            return json.loads(path.read_bytes())
-        except ValueError as error:
+            found = json.loads(path.read_bytes())
+            if not isinstance(found, dict):
+                raise ValueError(f"it holds a {type(found).__name__}; expected an object")
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path} is damaged ({error}); nothing was changed. {self._bring_back()}") from error
+        return found
 
     def _write_note(self, path: Path, note: Mapping[str, Any]) -> None:
         write_durably(path, json.dumps(note, indent=1, sort_keys=True).encode() + b"\n")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from fieldedge.contract import EpisodeKey
 from fieldedge.contract.batches import open_batch
@@ -131,7 +132,14 @@ def _in_quarantine(quarantine_dir: Path) -> _Quarantined:
     record_ids: set[str] = set()
     unnamed: Counter[str] = Counter()
     for path in sorted(quarantine_dir.glob("*/*.parquet")):
-        rows = pd.read_parquet(path, columns=["record_id", "origin"])
+        try:
+            rows = pd.read_parquet(path, columns=["record_id", "origin"])
+        except (pa.ArrowException, OSError, ValueError) as error:
+            reason = str(error).split("\n", 1)[0]
+            raise DataError(
+                f"the quarantined rows in {path} cannot be read ({reason}), so nobody can say whether all records are "
+                "home. Bring the file back from a backup, or move it away: its records are missing then"
+            ) from error
         named = rows["record_id"].notna()
         record_ids.update(rows.loc[named, "record_id"])
         unnamed.update(rows.loc[~named, "origin"])
