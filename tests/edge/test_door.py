@@ -1,7 +1,7 @@
 """Readings come in whole, once, judged, and never at the cost of others."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -96,6 +96,7 @@ class Moving:
 
     def __init__(self) -> None:
         self.wall, self.monotonic_s, self.is_synchronised = NOW, 0.0, True
+        self.true_ahead = timedelta(0)  # what the true time is ahead of the system clock
 
 
 @pytest.fixture
@@ -326,6 +327,135 @@ def test_loggers_go_on_through_a_winter_in_which_the_device_had_no_time(device: 
         device.put("station", line(120 * 1440.0 + minutes))
         device.take()
     assert timedelta(0) <= NOW + timedelta(days=120, hours=1) - device.clock.now() < timedelta(hours=1)
+
+
+LOGGERS = [f"logger-{number}" for number in range(9)]
+A_QUARTER = timedelta(minutes=15)
+
+
+def off_and_on(device: Device, hands: Moving, off: timedelta, boot_id: str = "later boot") -> Device:
+    """The device after a while without power, with nothing that keeps its clock: time was confirmed when it went."""
+    device.clock.now()
+    device.clock.keep()
+    hands.is_synchronised = False
+    clock = Clock(
+        device.root / "clock.json",
+        wall=lambda: hands.wall,
+        monotonic=lambda: hands.monotonic_s,
+        boot_id=boot_id,
+        is_synchronised=lambda: hands.is_synchronised,
+    )
+    hands.true_ahead = off
+    device.clock = device.door._clock = clock
+    return device
+
+
+def quarter_hours(
+    device: Device, hands: Moving, count: int, ahead: Mapping[str, Callable[[int], timedelta]], apart: bool = False
+) -> Taken:
+    """So many times each logger sends a line of its own time: the true one and what its clock is ahead by."""
+    taken = Taken()
+    for step in range(count):
+        hands.wall += A_QUARTER
+        hands.monotonic_s += A_QUARTER.total_seconds()
+        lines = [
+            line(start=hands.wall + hands.true_ahead + by(step), air_temperature_c=20.0 + step % 10, origin=origin)
+            for origin, by in ahead.items()
+        ]
+        for piece in lines if apart else [b"".join(lines)]:
+            device.put("station", piece)
+            taken += device.take()
+        device.clock.keep()
+    return taken
+
+
+def honest(_step: int) -> timedelta:
+    return timedelta(0)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("apart", [True, False])
+def test_one_logger_of_ten_whose_clock_is_ahead_moves_nothing(
+    device: Device, hands: Moving, is_first: bool, apart: bool
+) -> None:
+    device = off_and_on(device, hands, timedelta(0))
+    liar = {"liar": lambda _step: timedelta(days=300)}
+    others = dict.fromkeys(LOGGERS, honest)
+    taken = quarter_hours(device, hands, 12, liar | others if is_first else others | liar, apart)
+    assert abs(device.clock.now() - hands.wall) < timedelta(minutes=1)
+    assert (taken.samples, taken.rejected) == (9 * 12, 12)
+    reading = device.clock.reading()
+    assert reading.is_confirmed and reading.sure == reading.now
+
+
+def test_a_logger_that_runs_ahead_again_and_again_makes_no_honest_sample_old(device: Device, hands: Moving) -> None:
+    device = off_and_on(device, hands, timedelta(0))
+    ahead = {"liar": lambda step: timedelta(days=390 * (1 + step // 5)), **dict.fromkeys(LOGGERS, honest)}
+    taken = quarter_hours(device, hands, 40, ahead)
+    assert taken.samples == 9 * 40
+    assert abs(device.clock.now() - hands.wall) < timedelta(minutes=1)
+
+
+def test_a_logger_alone_that_runs_ahead_again_and_again_is_not_followed_without_bound(
+    device: Device, hands: Moving
+) -> None:
+    device = off_and_on(device, hands, timedelta(0))
+    quarter_hours(device, hands, 60, {"liar": lambda step: timedelta(days=390 * (1 + step // 6))})
+    assert device.clock.now() - hands.wall < timedelta(days=401)
+    taken = quarter_hours(device, hands, 12, {"honest": honest})
+    assert (taken.samples, taken.rejected) == (12, 0), device.errors()[-1:]
+
+
+def test_samples_of_honest_loggers_are_taken_and_mend_a_time_that_a_lone_one_carried_ahead(
+    device: Device, hands: Moving
+) -> None:
+    device = off_and_on(device, hands, timedelta(0))
+    quarter_hours(device, hands, 8, {"liar": lambda _step: timedelta(days=390)})
+    assert device.clock.now() - hands.wall > timedelta(days=389)
+    liar_too = {"liar": lambda _step: timedelta(days=390), **dict.fromkeys(LOGGERS, honest)}
+    taken = quarter_hours(device, hands, 20, liar_too)
+    assert taken.samples >= 9 * 20
+    assert abs(device.clock.now() - hands.wall) < timedelta(minutes=1)
+
+
+def test_loggers_under_one_name_are_not_all_as_far_ahead_as_the_furthest(device: Device, hands: Moving) -> None:
+    device = off_and_on(device, hands, timedelta(0))
+    for step in range(12):
+        hands.wall += A_QUARTER
+        hands.monotonic_s += A_QUARTER.total_seconds()
+        near = b"".join(line(start=hands.wall, minutes=-number / 60.0) for number in range(9))
+        device.put("station", near + line(start=hands.wall + timedelta(days=300 + step)))
+        device.take()
+    assert abs(device.clock.now() - hands.wall) < timedelta(minutes=1)
+
+
+def test_once_a_logger_kept_pace_with_the_time_no_lone_one_moves_it(device: Device, hands: Moving) -> None:
+    device = off_and_on(device, hands, timedelta(0))
+    quarter_hours(device, hands, 8, {"honest": honest})
+    hands.wall += timedelta(days=2)  # the honest one is silent
+    hands.monotonic_s += 2 * 86_400.0
+    quarter_hours(device, hands, 8, {"liar": lambda _step: timedelta(days=300)})
+    assert abs(device.clock.now() - hands.wall) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_after_a_winter_without_power_the_loggers_files_set_the_time(device: Device, hands: Moving, count: int) -> None:
+    device = off_and_on(device, hands, timedelta(days=150))
+    for start in range(0, 150, 10):
+        device.put(
+            "station",
+            b"".join(
+                line((start * 24.0 + hour) * 60.0, origin=origin) for origin in LOGGERS[:count] for hour in range(240)
+            ),
+        )
+        device.put("station")
+    taken = Taken()
+    while (more := device.take()).has_more or more.samples:
+        taken += more
+    taken += quarter_hours(device, hands, 12, dict.fromkeys(LOGGERS[:count], honest))
+    assert abs(device.clock.now() - (hands.wall + timedelta(days=150))) < timedelta(minutes=30)
+    assert (taken.rejected, taken.conflicting) == (0, 0)
+    assert (device.clock.reading().sure == device.clock.now()) == (count > 1), "two that agree confirm it"
 
 
 def test_a_single_time_from_the_future_is_rejected_even_where_nobody_knows_the_time(

@@ -24,7 +24,7 @@ from fieldedge.acquisition.sources import Delivery, Source, open_source
 from fieldedge.contract.samples import Channel, FlaggedSample, Sample, day_of
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
 from fieldedge.storage.store import Store
-from fieldedge.system.clock import Clock, parse_utc, system_time
+from fieldedge.system.clock import EARLIEST, Clock, parse_utc, system_time
 from fieldedge.system.errors import DataError, TransientError
 from fieldedge.system.instants import in_order, instant_utc
 
@@ -224,13 +224,16 @@ class Door:
                 batch.reject(parsed.where, str(error), _body(parsed))
 
     def _plausible(self, batch: _Batch, now: datetime) -> list[Sample]:
-        """The samples whose time can be true; the others become rejects. The clock hears of the newest."""
+        """The samples whose time can be true; the others become rejects. The clock hears each logger."""
         if not batch.samples:
             return []
         before = self._clock.now()
-        self._clock.witness(parse_utc(max((sample.time_utc for sample, _ in batch.samples), key=in_order)))
+        for origin, times in _times_by_origin(batch).items():
+            self._clock.witness(_newest_of_most(times, before), origin)
         now += self._clock.now() - before  # a clock that nobody had set may just have been
-        first, last = in_order(instant_utc(now - MAX_AGE)), in_order(instant_utc(now + MAX_AHEAD))
+        unconfirmed = self._clock.now() - self._clock.confirmed()
+        oldest = max(now - unconfirmed, EARLIEST + MAX_AGE) - MAX_AGE
+        first, last = in_order(instant_utc(oldest)), in_order(instant_utc(now + MAX_AHEAD))
         newest: dict[str, str | None] = {}
         plausible = []
         for told, raw in batch.samples:
@@ -297,6 +300,28 @@ class Door:
                 _log.warning("an event of source %s could not be kept: %s", name, error)
 
         return tell
+
+
+def _times_by_origin(batch: _Batch) -> dict[str, list[datetime]]:
+    times: dict[str, list[datetime]] = {}
+    for sample, _ in batch.samples:
+        times.setdefault(sample.origin, []).append(parse_utc(sample.time_utc))
+    return times
+
+
+def _newest_of_most(times: list[datetime], now: datetime) -> datetime:
+    """What a logger says of the time: the newest of its samples, where they follow one another.
+
+    Several loggers may come under one name. Of groups that lie more than a day apart the largest speaks, of equal ones
+    the one nearest to `now`: so that a single one whose clock is set ahead does not speak for all.
+    """
+    times = sorted(times)
+    groups = [[times[0]]]
+    for time_ in times[1:]:
+        if time_ - groups[-1][-1] > MAX_AHEAD:
+            groups.append([])
+        groups[-1].append(time_)
+    return max(groups, key=lambda group: (len(group), -abs(group[-1] - now)))[-1]
 
 
 def _time_fault(sample: Sample, now: datetime) -> str:

@@ -6,9 +6,10 @@ one boot) or where the kernel says that it is synchronised. A start far beyond t
 moves the floor only once something confirms it: a year too far today must not keep out the right time tomorrow.
 
 A trusted time corrects what was believed before, in either direction. Where there is none, loggers are the witnesses:
-several readings in a row confirm a time, carry it forward, or take back what nobody confirmed, but never to before the
-floor. Every correction is told. What order things happened in does not depend on any of it: that is the store's
-sequence.
+several readings in a row of each, and of most that speak, confirm a time, carry it forward, or take back what nobody
+confirmed, but never to before the floor. One alone is followed only where it contradicts nobody, and never further than
+`MAX_OFF` beyond what was confirmed. Every correction is told. What order things happened in does not depend on any of
+it: that is the store's sequence.
 
 Beside that time runs the one without the loggers' word alone (`reading().sure`): whether a release has expired is
 judged by it, so that no logger can make one expire. Processes of one boot go on from the same note, by its seconds.
@@ -35,6 +36,7 @@ TOLERANCE = timedelta(minutes=5)  # smaller corrections are not worth telling
 KEEP_EVERY = timedelta(minutes=10)
 WITNESSES = 4  # readings in a row that must agree before they count
 MAX_WITNESSES = 100
+SPEAKS_S = 86_400.0  # who was heard within a day has a voice
 MAX_UNTOLD = 100
 AGREEMENT = timedelta(days=1)  # between a logger's time and ours
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -98,27 +100,50 @@ class Correction:
 
 @dataclass
 class _Witness:
-    """What one logger has said of the time: its last readings, with our seconds, and how many agreed in a row."""
+    """What one logger has said of the time, with our seconds: its last readings and some of before; how many agreed.
 
+    `marks` are readings a quarter of `LIVE_S` apart or more, so many that they reach back as far as that.
+    """
+
+    heard_s: float
     seen: list[tuple[datetime, float]] = field(default_factory=list)
+    marks: list[tuple[datetime, float]] = field(default_factory=list)
     agreeing: int = 0
 
     def add(self, seen: datetime, at_s: float) -> None:
+        self.heard_s = at_s
         self.seen = [*self.seen, (seen, at_s)][-WITNESSES:]
+        if not self.marks or at_s - self.marks[-1][1] >= LIVE_S / 4:
+            self.marks = [*self.marks, (seen, at_s)][-5:]
+
+    def forget(self) -> None:
+        """What it said was of another time than ours is now. That it speaks stays known."""
+        self.seen, self.marks, self.agreeing = [], [], 0
+
+    def says(self, time_: datetime, at_s: float) -> bool:
+        """Whether its last reading, run on to that second, is that time."""
+        if not self.seen:
+            return False
+        seen, seen_s = self.seen[-1]
+        return abs((seen - time_).total_seconds() + at_s - seen_s) <= AGREEMENT.total_seconds()
 
     @property
     def is_steady(self) -> bool:
         """Whether enough readings came one after the other, and none ran ahead by more than a day."""
+        if len(self.seen) < WITNESSES:
+            return False
         times, (first, first_s), (last, last_s) = [seen for seen, _ in self.seen], self.seen[0], self.seen[-1]
         ran_s = (last - first).total_seconds() - (last_s - first_s)
-        return len(times) == WITNESSES and times == sorted(times) and ran_s < AGREEMENT.total_seconds()
+        return times == sorted(times) and ran_s < AGREEMENT.total_seconds()
 
     @property
     def is_live(self) -> bool:
         """Whether they came as they were measured, and not from a memory."""
-        (first, first_s), (last, last_s) = self.seen[0], self.seen[-1]
+        if not self.is_steady:
+            return False
+        (first, first_s), (last, last_s) = self.marks[0], self.seen[-1]
         took_s = last_s - first_s
-        return self.is_steady and took_s >= LIVE_S and abs((last - first).total_seconds() - took_s) < LIVE_STEP_S
+        return took_s >= LIVE_S and abs((last - first).total_seconds() - took_s) < LIVE_STEP_S
 
 
 class Clock:
@@ -147,6 +172,7 @@ class Clock:
         self._untold: deque[str] = deque(maxlen=MAX_UNTOLD)
         self._witnesses: dict[str, _Witness] = {}
         self._carried_by: str | None = None
+        self._is_vouched_for = False  # a logger that did not carry it here kept pace with it in this process
         self._is_trusted = False
         self._refused: str | None = None
         note = _read_note(path)
@@ -200,6 +226,17 @@ class Clock:
             is_confirmed = self._is_confirmed if sure >= now else self._is_sure_confirmed
             return Reading(now, min(now, sure), is_confirmed, self._is_trusted)
 
+    def confirmed(self) -> datetime:
+        """The time that someone confirmed, run on: it is later, or now. Where nobody ever did, there is no such time.
+
+        What is too old is judged by it: a time that was only believed makes nothing old.
+        """
+        reading = self.reading()
+        with self._mutex:
+            if not self._is_grounded:
+                return EARLIEST
+            return min(reading.now, reading.sure if self._is_sure_confirmed else self._sure_floor)
+
     def correct(self, trusted: datetime, why: str) -> None:
         """Take over a trusted time, and tell where it differs from what was believed."""
         with self._mutex:
@@ -216,15 +253,16 @@ class Clock:
         """A logger's own time, of a reading that came just now. Where nobody confirmed ours, loggers are believed."""
         now = self.now()
         with self._mutex:
-            if self._is_trusted or (origin not in self._witnesses and len(self._witnesses) >= MAX_WITNESSES):
+            if self._is_trusted:
                 return
-            witness = self._witnesses.setdefault(origin, _Witness())
-            witness.add(seen, self._monotonic())
+            at_s = self._monotonic()
+            witness = self._witness(origin, at_s)
+            if witness is None:
+                return
+            witness.add(seen, at_s)
             witness.agreeing = witness.agreeing + 1 if abs(seen - now) <= AGREEMENT else 0
-            if witness.agreeing >= WITNESSES and not (self._is_grounded and origin == self._carried_by):
-                self._is_confirmed = self._is_grounded = True  # who carried it here cannot confirm it as well
             if witness.agreeing >= WITNESSES:
-                self._confirm_sure(now)
+                self._confirm(now, witness, origin, at_s)
             if self._is_believed(witness, seen, now):
                 self._follow(seen, now, origin)
 
@@ -238,24 +276,62 @@ class Clock:
             self.tell(self._untold[0])
             self._untold.popleft()
 
+    def _witness(self, origin: str, at_s: float) -> _Witness | None:
+        """Who speaks by that name; None where as many speak as are listened to."""
+        if origin not in self._witnesses and len(self._witnesses) >= MAX_WITNESSES:
+            self._witnesses = {name: one for name, one in self._witnesses.items() if at_s - one.heard_s <= SPEAKS_S}
+            if len(self._witnesses) >= MAX_WITNESSES:
+                return None
+        return self._witnesses.setdefault(origin, _Witness(at_s))
+
+    def _is_most(self, count: int, at_s: float) -> bool:
+        """Whether so many are more than half of those that speak."""
+        return 2 * count > sum(at_s - witness.heard_s <= SPEAKS_S for witness in self._witnesses.values())
+
     def _is_believed(self, witness: _Witness, seen: datetime, now: datetime) -> bool:
         """Whether a logger's time takes the place of ours: ahead of it, or behind where only the system clock led."""
         if seen > now + AGREEMENT:
             is_ahead = all(time_ > now + AGREEMENT for time_, _ in witness.seen)
-            return is_ahead and witness.is_steady and seen <= self._latest_after(now)
-        return seen < now - AGREEMENT and not self._is_confirmed and seen >= self._floor and witness.is_live
+            if not (is_ahead and witness.is_steady and seen <= self._latest_after(self._confirmed_or_now(now))):
+                return False
+            said = self._count_saying(seen, lambda other: other.is_steady)
+            return self._is_most(said, self._monotonic()) and (said > 1 or not self._is_vouched_for)
+        if seen >= now - AGREEMENT or self._is_confirmed or seen < self._floor or not witness.is_live:
+            return False
+        return self._is_most(self._count_saying(seen, lambda other: other.is_live), self._monotonic())
 
-    def _confirm_sure(self, now: datetime) -> None:
+    def _count_saying(self, time_: datetime, is_heeded: Callable[[_Witness], bool]) -> int:
+        at_s = self._monotonic()
+        return sum(is_heeded(witness) and witness.says(time_, at_s) for witness in self._witnesses.values())
+
+    def _confirmed_or_now(self, now: datetime) -> datetime:
+        """From where loggers may carry the time: each from what was confirmed, and not from where another left it."""
+        if not self._is_grounded:
+            return now
+        return min(now, self._ran(self._sure) if self._is_sure_confirmed else self._sure_floor)
+
+    def _confirm(self, now: datetime, witness: _Witness, origin: str, at_s: float) -> None:
+        """One that agrees with our time confirms it, unless it carried it here or most of those that speak disagree."""
+        agreeing = sum(one.agreeing >= WITNESSES and at_s - one.heard_s <= SPEAKS_S for one in self._witnesses.values())
+        if not self._is_most(agreeing, at_s):
+            return
+        if not (self._is_grounded and origin == self._carried_by):
+            self._is_confirmed = self._is_grounded = True
+            self._is_vouched_for = self._is_vouched_for or witness.is_live
+        self._confirm_sure(now, agreeing)
+
+    def _confirm_sure(self, now: datetime, agreeing: int) -> None:
         """Two that agree confirm a time: a logger and the system clock, or two loggers. One alone never does."""
         if abs(now - self._ran(self._sure)) <= AGREEMENT:
             self._is_sure_confirmed = True
-        elif sum(witness.agreeing >= WITNESSES for witness in self._witnesses.values()) > 1:
+        elif agreeing > 1:
             self._sure, self._is_sure_confirmed = self._anchor, True
 
     def _follow(self, seen: datetime, now: datetime, origin: str) -> None:
         """Take over a logger's time. It moves the floor only if it is near, or once another logger agrees."""
         self._set(seen)
-        self._witnesses.clear()
+        for witness in self._witnesses.values():
+            witness.forget()
         self._carried_by = origin
         without = self._ran(self._sure) if self._is_sure_confirmed else self._sure_floor
         self._is_confirmed = seen - without <= MAX_STEP
