@@ -241,6 +241,11 @@ def manifest_of(**values: Any) -> Callable[[], Files]:
     return make
 
 
+def yields_of(bias: float) -> Callable[[], Files]:
+    """A model that repeats its golden vectors well, in another unit."""
+    return lambda: bundle_files(onnx_model(CONTRACT, bias=bias), "2")
+
+
 def reference_of(value: Any) -> Callable[[], Files]:
     def make() -> Files:
         files = bundle_files(_GOOD, "2")
@@ -275,6 +280,8 @@ HOSTILE: dict[str, tuple[Callable[[], Files | bytes], str]] = {
     "a tolerance beyond all floats": (manifest_of(golden_tolerance=10**400), "golden_tolerance"),
     "a version that cannot be said": (manifest_of(version="2\ud800"), "can be printed"),
     "a version of a megabyte": (manifest_of(version="2" * 90_000), "can be printed"),
+    "yields of a thousand tons": (yields_of(1000.0), "golden vectors lie outside the contract"),
+    "yields below nothing": (yields_of(-500.0), "golden vectors lie outside the contract"),
     "a mean beyond all floats": (reference_of(10**400), "expected a finite number"),
 }
 """By what they are: how they are made, and what is said of them."""

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnx import helper
 
 from fieldedge.contract import Record
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
@@ -104,6 +106,47 @@ def test_a_model_that_fails_in_the_field_hands_over_to_the_balance(path: Path) -
     given = [answer for answer in answers if answer["kind"] == "recommendation"]
     assert [answer["source"] for answer in given] == ["fao56"] * 3
     assert given[0]["reasons"][0].startswith("The model abstains: the model gave outputs that are not finite.")
+
+
+def with_bias(bias: float) -> Booted:
+    model = Model(onnx_model(AGRICULTURE.contract, bias=bias), AGRICULTURE.contract)
+    return replace(booted(), model=model)
+
+
+@pytest.mark.parametrize("bias", [1000.0, 1e30, -500.0])
+def test_where_the_model_answers_outside_the_contract_the_balance_decides_and_says_why(path: Path, bias: float) -> None:
+    answers = tell(agent_on(path, with_bias(bias)), season_messages(10))
+    given = [answer for answer in answers if answer["kind"] == "recommendation"]
+    assert [answer["source"] for answer in given] == ["fao56"] * 10
+    assert "it says that yield_p10_t_ha is" in given[0]["reasons"][0]
+    assert "expected -5 to 35 t/ha. The FAO-56 balance decides." in given[0]["reasons"][0]
+
+
+def test_a_decision_that_the_contract_refuses_is_made_anew_without_the_model(path: Path) -> None:
+    class Careless:
+        """A workload that takes every answer."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(AGRICULTURE, name)
+
+        def recommend_from_state(self, *given: Any) -> Any:
+            made = AGRICULTURE.recommend_from_state(*given)
+            return replace(made, yield_p90_t_ha=99.0) if made.source == "model" else made
+
+    agent = Agent(CONFIG, Careless(), Store(path), booted())
+    given = [answer for answer in tell(agent, season_messages(3)) if answer["kind"] == "recommendation"]
+    assert [answer["source"] for answer in given] == ["fao56"] * 3
+    assert "yield_p90_t_ha is 99.0" in given[0]["reasons"][0]
+
+
+def test_a_model_that_answers_for_fewer_actions_than_it_was_asked_hands_over_to_the_balance(path: Path) -> None:
+    model = onnx.load_from_string(onnx_model(AGRICULTURE.contract))
+    model.graph.node[0].output[0] = "all"
+    model.graph.node.append(helper.make_node("ReduceMean", ["all"], ["outputs"], axes=[0], keepdims=1))
+    one = replace(booted(), model=Model(model.SerializeToString(), AGRICULTURE.contract))
+    given = [answer for answer in tell(agent_on(path, one), season_messages(3)) if answer["kind"] == "recommendation"]
+    assert "fao56" in {answer["source"] for answer in given} and len(given) == 3
+    assert any("the model answered (1, 5)" in answer["reasons"][0] for answer in given)
 
 
 def test_what_the_agent_folds_day_by_day_is_what_featurize_says_of_the_whole_season(path: Path) -> None:

@@ -232,6 +232,25 @@ class Contract:
         """The names of the tables of these roles, in the order in which the contract declares them."""
         return tuple(table.name for table in self.tables if table.role in roles)
 
+    @cached_property
+    def output_ranges(self) -> tuple[tuple[float, float], ...]:
+        """What each output can be: the range of the decisions' column of its name, and no bound where there is none."""
+        columns = {column.name: column for table in self.tables if table.role == "decision" for column in table.columns}
+        ranges = []
+        for name in self.output_names:
+            low, high = (columns[name].minimum, columns[name].maximum) if name in columns else (None, None)
+            ranges.append((-math.inf if low is None else low, math.inf if high is None else high))
+        return tuple(ranges)
+
+    def output_fault(self, smallest: Sequence[float], largest: Sequence[float]) -> str | None:
+        """Which output leaves its range, of answers that lie between these of each; None where none does."""
+        for output, bounds, *found in zip(self.outputs, self.output_ranges, smallest, largest, strict=True):
+            for value in found:
+                if not bounds[0] <= value <= bounds[1]:
+                    expected = f"expected {bounds[0]:g} to {bounds[1]:g} {output.unit}"
+                    return f"{output.name} is {value:.6g} {output.unit}; {expected}"
+        return None
+
     def record_id(self, table_name: str, record: Mapping[str, Any]) -> str:
         """The identity of a record, the same wherever it is made: its episode, its table, and what tells it apart."""
         apart = [str(record[name]) for name in self.table(table_name).identity]

@@ -40,18 +40,21 @@ class Model:
         except self._failures as error:
             raise ReleaseError(f"the model does not load: {_first_line(error)}") from error
         self._check_fits(contract)
+        self._contract, self._outputs = contract, len(contract.outputs)
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Outputs (K, outputs) for scaled features (K, F).
 
         Raises:
-            ReleaseError: the runtime failed or an output is not finite.
+            ReleaseError: the runtime failed, or an output is missing or not finite.
         """
         try:
             (outputs,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(features, dtype=np.float32)})
         except self._failures as error:
             raise ReleaseError(f"the model does not run: {_first_line(error)}") from error
         result: NDArray[np.float32] = outputs
+        if result.shape != (len(features), self._outputs):
+            raise ReleaseError(f"the model answered {result.shape}; expected ({len(features)}, {self._outputs})")
         if not np.isfinite(result).all():
             raise ReleaseError("the model gave outputs that are not finite")
         return result
@@ -60,9 +63,14 @@ class Model:
         """The largest error on the golden vectors, in standard deviations of each golden output.
 
         Raises:
-            ReleaseError: the error is above `tolerance`, an output is not finite, or all answers are the same.
+            ReleaseError: the error is above `tolerance`, an output is not finite or outside the contract's range, or
+                all answers are the same.
         """
         outputs = self.predict(golden.features)
+        both = np.concatenate([golden.outputs, outputs])
+        fault = self._contract.output_fault(both.min(axis=0).tolist(), both.max(axis=0).tolist())
+        if fault is not None:
+            raise ReleaseError(f"the answers to its golden vectors lie outside the contract: {fault}; train it anew")
         if len(outputs) > 1 and float(np.ptp(outputs, axis=0).max()) < CONSTANT:
             raise ReleaseError("the model gives one and the same answer to every golden vector: it has not learned")
         error = largest_error_sd(golden.outputs, outputs)

@@ -190,23 +190,35 @@ class Agent:
         """
         started_ns = time.perf_counter_ns()
         field = self._current()
-        season, field_id = field.identity
         identity = self._identity(field.record, "recommendations", today)
         known = self._store.get(identity) or self._decided_in_another_season(field, today)
         if known is not None:
             return known
         recommendation = self._recommendation(field, today)
-        contract = self._workload.contract
-        values = recommendation.as_record(
-            season, field.record["region"], field_id, self.model_version, contract.hash, self._bundle_sha256
-        )
-        record = {**values, **contract.record("recommendations", values, f"recommendation of {today}")}
+        try:
+            record = self._recorded(field, recommendation)
+        except DataError as error:
+            if recommendation.source != "model":
+                raise
+            record = self._recorded(field, self._without_model(field, today, str(error)))
         record["latency_ms"] = round((time.perf_counter_ns() - started_ns) / 1e6, 3)
         try:
             self._store.add("recommendations", record)
         except DataError:  # another process decided this day in the meantime; its answer was given, so it stands
             return self._store.get(identity) or record
         return record
+
+    def _recorded(self, field: FieldSeason, recommendation: Recommendation) -> Record:
+        """A recommendation as it is stored.
+
+        Raises:
+            DataError: it breaks the contract.
+        """
+        contract, (season, field_id) = self._workload.contract, field.identity
+        values = recommendation.as_record(
+            season, field.record["region"], field_id, self.model_version, contract.hash, self._bundle_sha256
+        )
+        return {**values, **contract.record("recommendations", values, f"recommendation of {recommendation.date}")}
 
     def _decided_in_another_season(self, field: FieldSeason, today: str) -> Record | None:
         """The recommendation of a day that is not of this season, which a source asks for again after a crash."""
@@ -275,9 +287,14 @@ class Agent:
         try:
             return self._workload.recommend_from_state(field.record, state, today, predict, forecast, doubt)
         except ReleaseError as error:
-            _log.error("the model abstains on %s: %s", today, error)
-            why = str(error)
-            return self._workload.recommend_from_state(field.record, state, today, predict, forecast, lambda _: why)
+            return self._without_model(field, today, str(error))
+
+    def _without_model(self, field: FieldSeason, today: str, why: str) -> Recommendation:
+        """What the balance recommends, where the model failed."""
+        _log.error("the model abstains on %s: %s", today, why)
+        predict = None if self._model is None else self._model.predict
+        state, forecast = field.state_on(today), self._forecast(today)
+        return self._workload.recommend_from_state(field.record, state, today, predict, forecast, lambda _: why)
 
     def _take_forecast(self, message: Record) -> None:
         """Keep a weather forecast for the days from `date` on, until a later one comes."""

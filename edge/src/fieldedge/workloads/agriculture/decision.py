@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fieldedge.contract import Record
+from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.features import (
     FEATURES,
     INDEX,
@@ -161,6 +162,9 @@ def recommend_from_state(
     outputs = predict(scale(with_actions(row, depths, doses)))
     if not np.isfinite(outputs).all():
         return _agronomic(row, bounds, today, state, "the model's answer is not a number")
+    fault = CONTRACT.output_fault(outputs.min(axis=0).tolist(), outputs.max(axis=0).tolist())
+    if fault is not None:
+        return _agronomic(row, bounds, today, state, f"it says that {fault}")
     if (np.diff(outputs[:, [_YIELD_P10, _YIELD_P50, _YIELD_P90]], axis=1) < 0.0).any():
         return _agronomic(row, bounds, today, state, "its quantiles of the yield are out of order")
     width = float(outputs[0, _YIELD_P90] - outputs[0, _YIELD_P10])
