@@ -278,6 +278,7 @@ HOSTILE: dict[str, tuple[Callable[[], Files | bytes], str]] = {
     "a deep manifest": (deep(MANIFEST), "manifest.json is not readable JSON"),
     "a deep reference": (deep(REFERENCE), "reference.json is not readable JSON"),
     "a tolerance beyond all floats": (manifest_of(golden_tolerance=10**400), "golden_tolerance"),
+    "a tolerance of everything": (manifest_of(golden_tolerance=1e30), "golden_tolerance is 1e\\+30; expected more"),
     "a version that cannot be said": (manifest_of(version="2\ud800"), "can be printed"),
     "a version of a megabyte": (manifest_of(version="2" * 90_000), "can be printed"),
     "yields of a thousand tons": (yields_of(1000.0), "golden vectors lie outside the contract"),

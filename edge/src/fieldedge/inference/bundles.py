@@ -30,6 +30,7 @@ REFERENCE = "reference.json"
 CARD = "model_card.md"
 FILES = (MANIFEST, MODEL, GOLDEN, REFERENCE, CARD)
 MAX_FILE_BYTES = {MANIFEST: 100_000, MODEL: MAX_MODEL_BYTES, GOLDEN: 4_000_000, REFERENCE: 1_000_000, CARD: 1_000_000}
+MAX_GOLDEN_TOLERANCE = 0.1  # standard deviations: twice what rounding on other processors needs
 MAX_TEXT_CHARACTERS = 200  # of a value in the manifest
 GOLDEN_ARRAYS = ("features", "outputs")
 REFERENCE_STATISTICS = ("mean", "std", "p01", "p99")
@@ -153,8 +154,10 @@ def parse_manifest(data: bytes) -> Manifest:
             raise ReleaseError(f"{MANIFEST}: {field.name} is {shown(value)}; expected {expected}")
     manifest = Manifest(**{field.name: values[field.name] for field in fields(Manifest) if field.name in values})
     tolerance = as_finite(manifest.golden_tolerance)
-    if tolerance is None or tolerance <= 0.0:
-        raise ReleaseError(f"{MANIFEST}: golden_tolerance is {shown(values['golden_tolerance'])}; expected more than 0")
+    if tolerance is None or not 0.0 < tolerance <= MAX_GOLDEN_TOLERANCE:
+        found = shown(values["golden_tolerance"])
+        expected = f"expected more than 0 and at most {MAX_GOLDEN_TOLERANCE:g} standard deviations"
+        raise ReleaseError(f"{MANIFEST}: golden_tolerance is {found}; {expected}")
     return replace(manifest, golden_tolerance=tolerance)
 
 
