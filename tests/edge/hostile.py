@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import json
 import zipfile
 from collections.abc import Callable
@@ -241,6 +242,73 @@ def manifest_of(**values: Any) -> Callable[[], Files]:
     return make
 
 
+def with_extra(nodes: list[onnx.NodeProto], constants: dict[str, Any], golden_rows: int = 16) -> Files:
+    """A good model to whose answer nothing is added, by way of something large; few golden vectors to show it."""
+    model = good()
+    model.graph.node[0].output[0] = "plain"
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()
+    )
+    model.graph.node.extend([*nodes, helper.make_node("Add", ["plain", "extra"], ["outputs"])])
+    files = with_model(model)
+    with np.load(io.BytesIO(files[GOLDEN])) as whole:
+        few = {name: whole[name][:golden_rows] for name in whole}
+    golden = io.BytesIO()
+    np.savez(golden, **few)
+    return {**files, GOLDEN: golden.getvalue()}
+
+
+def doubled(last: str, times: int, axis: int) -> tuple[list[onnx.NodeProto], str]:
+    names = [last, *(f"double{turn}" for turn in range(times))]
+    pairs = itertools.pairwise(names)
+    return [helper.make_node("Concat", [one, one], [two], axis=axis) for one, two in pairs], names[-1]
+
+
+def large_with_every_row() -> Files:
+    """Small with the one golden vector, and sixteen times as large with a decision's candidates."""
+    nodes, last = doubled("features", 14, axis=1)
+    nodes.append(helper.make_node("ReduceMax", [last], ["most"], axes=[1], keepdims=1))
+    nodes.append(helper.make_node("Mul", ["most", "nothing"], ["extra"]))
+    return with_extra(nodes, {"nothing": np.float32(0.0)}, golden_rows=1)
+
+
+def shaped_by_values(operation: str) -> Callable[[], Files]:
+    """Large once a feature passes what no golden vector reaches: a slice, or a shape, that is computed."""
+
+    def make() -> Files:
+        nodes = [
+            helper.make_node("ReduceMax", ["features"], ["most"], keepdims=0),
+            helper.make_node("Greater", ["most", "threshold"], ["is_far"]),
+            helper.make_node("Cast", ["is_far"], ["far"], to=TensorProto.INT64),
+            helper.make_node("Mul", ["far", "size"], ["end"]),
+            helper.make_node("Reshape", ["end", "one"], ["ends"]),
+        ]
+        inputs = {
+            "Slice": ["blob", "zero", "ends"],
+            "Reshape": ["blob", "ends"],
+            "TopK": ["blob", "ends"],
+            "Split": ["blob", "ends"],
+        }[operation]
+        outputs = ["part", "places"] if operation == "TopK" else ["part"]
+        nodes.append(helper.make_node(operation, inputs, outputs))
+        more, last = doubled("part", 11, axis=0)
+        nodes += [*more, helper.make_node("ReduceSum", [last], ["sum"], keepdims=0)]
+        nodes.append(helper.make_node("Mul", ["sum", "nothing"], ["extra"]))
+        return with_extra(
+            nodes,
+            {
+                "threshold": np.float32(0.9999),
+                "size": np.int64(200_000),
+                "blob": np.zeros(200_000, np.float32),
+                "zero": np.array([0], np.int64),
+                "one": np.array([1], np.int64),
+                "nothing": np.float32(0.0),
+            },
+        )
+
+    return make
+
+
 def yields_of(bias: float) -> Callable[[], Files]:
     """A model that repeats its golden vectors well, in another unit."""
     return lambda: bundle_files(onnx_model(CONTRACT, bias=bias), "2")
@@ -281,6 +349,11 @@ HOSTILE: dict[str, tuple[Callable[[], Files | bytes], str]] = {
     "a tolerance of everything": (manifest_of(golden_tolerance=1e30), "golden_tolerance is 1e\\+30; expected more"),
     "a version that cannot be said": (manifest_of(version="2\ud800"), "can be printed"),
     "a version of a megabyte": (manifest_of(version="2" * 90_000), "can be printed"),
+    "large with every row": (large_with_every_row, "the model"),
+    "a slice by a feature": (shaped_by_values("Slice"), "computes the shape of what 'Slice' gives"),
+    "a shape by a feature": (shaped_by_values("Reshape"), "computes the shape of what 'Reshape' gives"),
+    "the most by a feature": (shaped_by_values("TopK"), "computes the shape of what 'TopK' gives"),
+    "a split by a feature": (shaped_by_values("Split"), "computes the shape of what 'Split' gives"),
     "yields of a thousand tons": (yields_of(1000.0), "golden vectors lie outside the contract"),
     "yields below nothing": (yields_of(-500.0), "golden vectors lie outside the contract"),
     "a mean beyond all floats": (reference_of(10**400), "expected a finite number"),

@@ -110,6 +110,7 @@ def try_bundle(data: bytes, contract: Contract) -> Manifest:
     """
     bundle = open_bundle(data, contract)
     model = Model(bundle.files[MODEL], contract)
+    model.answer_the_most()
     model.self_test(parse_golden(bundle.files[GOLDEN], contract), bundle.manifest.golden_tolerance)
     return bundle.manifest
 

@@ -2,6 +2,7 @@
 
 from fieldedge.contract.contract import (
     MAX_AMENDMENTS,
+    MAX_CANDIDATES,
     Column,
     Contract,
     EpisodeKey,
@@ -18,6 +19,7 @@ from fieldedge.contract.contract import (
 
 __all__ = [
     "MAX_AMENDMENTS",
+    "MAX_CANDIDATES",
     "Column",
     "Contract",
     "EpisodeKey",

@@ -14,7 +14,7 @@ from fieldedge.system.errors import ReleaseError
 MAX_MODEL_BYTES = 16_000_000
 MAX_CONSTANT_BYTES = 32_000_000  # all constants together, as they lie in memory
 MAX_DIMENSIONS = 16
-MAX_PARTS = 200_000  # fields that are looked at
+MAX_PARTS = 500_000  # fields that are looked at
 
 _ARITHMETIC = (
     "Abs Add And Cast Ceil Clip Cos Div Equal Erf Exp Floor Greater GreaterOrEqual Identity IsInf IsNaN Less "
@@ -48,6 +48,27 @@ ALLOWED_OPERATIONS = {
 }
 """By domain. No control flow (If, Loop, Scan), no randomness, nothing whose result grows with the values that it is
 given, reads a file or speaks of text. A new kind of model may need more: here, and in a release of this software."""
+
+SHAPING_INPUTS: dict[str, tuple[int, ...]] = {
+    "CenterCropPad": (1,),
+    "ConstantOfShape": (0,),
+    "Expand": (1,),
+    "OneHot": (1,),
+    "Pad": (1, 3),
+    "Range": (0, 1, 2),
+    **dict.fromkeys([name for name in _REDUCTIONS.split() if name.startswith("Reduce")], (1,)),
+    "Reshape": (1,),
+    "Resize": (1, 2, 3),
+    "Slice": (1, 2, 3, 4),
+    "Split": (1,),
+    "Squeeze": (1,),
+    "Tile": (1,),
+    "TopK": (1,),
+    "Unsqueeze": (1,),
+    "Upsample": (1,),
+}
+"""By operation, the inputs whose values decide the shape of what comes out: constants, so that all shapes depend on the
+number of rows alone, and a trial with the most rows sees the most memory. (Of `Gather` the indices' shape does.)"""
 
 _BYTES_PER_VALUE = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}  # by data_type
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -90,6 +111,7 @@ class _Reading:
             raise _unreadable(f"it holds {graphs} graphs")
 
     def _graph(self, data: memoryview) -> None:
+        self._shapes_by_constants(data)
         for number, value in self._fields(data):
             if number == 15:
                 raise ReleaseError("the model holds sparse constants; release it with dense ones")
@@ -97,6 +119,35 @@ class _Reading:
                 self._node(value)
             elif number == 5 and isinstance(value, memoryview):
                 self._constant(value)
+
+    def _shapes_by_constants(self, data: memoryview) -> None:
+        """Refuse operations whose result has a shape that is computed from what the model is given."""
+        constants: set[bytes] = set()
+        given: set[bytes] = set()
+        shaping: list[tuple[str, bytes]] = []
+        for number, value in self._fields(data):
+            if not isinstance(value, memoryview) or number not in (1, 5, 11):
+                continue
+            if number == 11:
+                given |= set(self._texts(value, 1))
+            elif number == 5:
+                constants |= set(self._texts(value, 8)[-1:])
+            else:
+                operation = (self._texts(value, 4) or [b""])[-1].decode(errors="backslashreplace")
+                if operation == "Constant":
+                    constants |= set(self._texts(value, 2))
+                inputs = self._texts(value, 1)
+                shaping += [(operation, inputs[at]) for at in SHAPING_INPUTS.get(operation, ()) if at < len(inputs)]
+        for operation, name in shaping:
+            if name and (name not in constants or name in given):
+                raise ReleaseError(
+                    f"the model computes the shape of what {operation!r} gives; release it with constant shapes"
+                )
+
+    def _texts(self, data: memoryview, wanted: int) -> list[bytes]:
+        return [
+            bytes(value) for number, value in self._fields(data) if number == wanted and isinstance(value, memoryview)
+        ]
 
     def _node(self, data: memoryview) -> None:
         operations, domains, attributes = [b""], [b""], []

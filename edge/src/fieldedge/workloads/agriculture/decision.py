@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fieldedge.contract import Record
+from fieldedge.contract import MAX_CANDIDATES, Record
 from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.features import (
     FEATURES,
@@ -159,6 +159,8 @@ def recommend_from_state(
         return _agronomic(row, bounds, today, state, why_not)
     depths = np.repeat(bounds.irrigation_mm, len(bounds.nitrogen_kg_ha)).astype(np.float32)
     doses = np.tile(bounds.nitrogen_kg_ha, len(bounds.irrigation_mm)).astype(np.float32)
+    if len(depths) > MAX_CANDIDATES:  # a model was tried with no more
+        raise ValueError(f"{len(depths)} actions are weighed; at most {MAX_CANDIDATES} may be")
     outputs = predict(scale(with_actions(row, depths, doses)))
     if not np.isfinite(outputs).all():
         return _agronomic(row, bounds, today, state, "the model's answer is not a number")
