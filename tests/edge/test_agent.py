@@ -1,6 +1,8 @@
 """The device through a season: it decides, keeps everything, and finds itself where it was after any end."""
 
+import io
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from fieldedge.inference.bundles import Reference
 from fieldedge.inference.loading import Booted
 from fieldedge.inference.model import Model
 from fieldedge.inference.slots import Installed
-from fieldedge.runtime.agent import Agent
+from fieldedge.runtime.agent import MAX_LINE_CHARACTERS, Agent, bounded_lines
 from fieldedge.storage.store import Store
 from fieldedge.system.errors import ReleaseError
 from fieldedge.transfer.updates import update
@@ -519,3 +521,26 @@ def test_what_was_answered_survives_kill_9_and_a_replay_continues(
     assert answers[: len(answered)] == answered
     assert (answers[-1]["kind"], answers[-1]["recommendations"]) == ("summary", 12)
     assert answers[-1]["records_collected"] == 1 + 12 + 12 + 2 + 1
+
+
+def test_a_line_without_end_is_read_past_and_never_held_whole() -> None:
+    asked: list[int] = []
+
+    class Watched(io.StringIO):
+        def readline(self, size: int | None = -1) -> str:  # type: ignore[override]  # as text streams are asked
+            asked.append(-1 if size is None else size)
+            return super().readline(-1 if size is None else size)
+
+    stream = Watched("one\n" + "x" * (5 * MAX_LINE_CHARACTERS) + "\ntwo\n" + "y" * (2 * MAX_LINE_CHARACTERS))
+    lines = list(bounded_lines(stream))
+    assert [line[:3] for line in lines] == ["one", "xxx", "two", "yyy"]
+    assert max(map(len, lines)) == max(asked) == MAX_LINE_CHARACTERS + 1
+
+
+@pytest.mark.parametrize("closed", [0, 1])
+def test_a_stream_that_is_closed_is_as_one_with_nothing(device: DeviceDirectory, closed: int) -> None:
+    command = [sys.executable, "-m", "fieldedge", "run", "--dir", str(device.root)]
+    sign = {0: "<&-", 1: "</dev/null >&-"}[closed]
+    done = subprocess.run(["/bin/sh", "-c", f"{shlex.join(command)} {sign}"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (json.loads(done.stdout)["kind"] == "summary") if closed == 0 else done.stdout == ""

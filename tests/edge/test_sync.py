@@ -621,3 +621,12 @@ def test_whichever_release_advised_the_same_days_are_chosen(
         chosen.append([row["date"] for row in tables["recommendations"]])
         assert len(gateway.posts[-1]) <= BUDGET_BYTES
     assert all(dates == chosen[0] for dates in chosen)
+
+
+def test_a_folder_beside_the_batches_is_left_alone_and_holds_nothing_up(tmp_path: Path) -> None:
+    outbox = tmp_path / "outbox"
+    (outbox / "lost+found").mkdir(parents=True)
+    (outbox / "left-over.batch").write_bytes(b"of nothing that waits")
+    with Store(tmp_path / "store.db") as store:
+        Outbox(outbox, store).settle()
+    assert [file.name for file in outbox.iterdir()] == ["lost+found"]

@@ -20,12 +20,12 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 def run(_options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Live through a season: JSON lines in, JSON lines out, until the input ends."""
-    from fieldedge.runtime.agent import Agent
+    from fieldedge.runtime.agent import Agent, bounded_lines
 
     config, workload = read_device(directory)
     with exclusive(directory.lock("run")), Store(directory.store) as store:
         agent = Agent(config, workload, store, boot_model(directory, workload))
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(encoding="utf-8", errors="backslashreplace")
-        for answer in agent.answers(sys.stdin):
+        for answer in agent.answers(bounded_lines(sys.stdin)):
             say(json.dumps(answer))

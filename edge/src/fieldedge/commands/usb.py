@@ -120,13 +120,13 @@ def _take_messages(
     path: Path, directory: DeviceDirectory, config: DeviceConfig, workload: Workload, clock: Clock
 ) -> Record:
     """Give each line to the agent; a running service follows through the store."""
-    from fieldedge.runtime.agent import Agent
+    from fieldedge.runtime.agent import Agent, bounded_lines
 
     counts = {"lines": 0, "rejected": 0}
     rejected: list[Record] = []
     with Store(directory.store, clock.stamp) as store, _opened(path) as lines:
         agent = Agent(config, workload, store, boot_model(directory, workload))
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(bounded_lines(lines), start=1):
             if not line.strip():
                 continue
             counts["lines"] += 1

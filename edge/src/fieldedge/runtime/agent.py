@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -362,6 +362,14 @@ class Agent:
             field.add_operation(record)
 
 
+def bounded_lines(stream: TextIO) -> Iterator[str]:
+    """The lines of a stream, of one that is too long only so much that it is seen: the rest is read past."""
+    while line := stream.readline(MAX_LINE_CHARACTERS + 1):
+        yield line
+        while len(line) > MAX_LINE_CHARACTERS and not line.endswith("\n"):
+            line = stream.readline(MAX_LINE_CHARACTERS + 1)
+
+
 def _amounts(message: Record, name: str) -> list[float]:
     values = message.get(name)
     if not isinstance(values, list) or not MIN_FORECAST_D <= len(values) <= MAX_FORECAST_D:
@@ -374,7 +382,7 @@ def _amounts(message: Record, name: str) -> list[float]:
 
 def _parsed(line: str) -> Record:
     if len(line) > MAX_LINE_CHARACTERS:
-        raise DataError(f"the line has {len(line)} characters; at most {MAX_LINE_CHARACTERS} are read")
+        raise DataError(f"the line has {len(line)} characters or more; at most {MAX_LINE_CHARACTERS} are read")
     try:
         message = strict_json.loads(line, parse_float=_finite, parse_constant=_finite)
         json.dumps(message, ensure_ascii=False).encode()  # half a surrogate pair is JSON, but cannot be stored

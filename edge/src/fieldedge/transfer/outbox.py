@@ -52,8 +52,8 @@ class Outbox:
         """Bring files and store together after whatever happened: nothing lost, nothing left over."""
         waiting = {batch.batch_id for batch in self._store.prepared_batches()}
         for file in self._path.iterdir():
-            if file.name.removesuffix(".batch") not in waiting:
-                file.unlink()
+            if file.name.removesuffix(".batch") not in waiting and (file.is_symlink() or not file.is_dir()):
+                file.unlink()  # a folder is none of ours: a disk's lost+found lies where the disk is mounted
         for identity in sorted(waiting):
             fault = self._fault(identity)
             if fault is not None:
