@@ -90,6 +90,22 @@ def test_the_same_batch_again_is_acknowledged_as_known_and_changes_nothing(gatew
     assert len(before) == 2
 
 
+@pytest.mark.parametrize("suffix", ["batch", "json"])
+def test_what_lies_damaged_is_written_again_before_it_is_acknowledged(
+    gateway: TestClient, inbox: Path, suffix: str
+) -> None:
+    gateway.post("/v1/batches", content=BODY, headers=signed(BODY))
+    path = inbox / "dev-00" / f"{SHA256}.{suffix}"
+    whole = path.read_bytes()
+    path.write_bytes(bytes(len(whole)))
+    assert gateway.post("/v1/batches", content=BODY, headers=signed(BODY)).status_code == 201
+    assert (inbox / "dev-00" / f"{SHA256}.batch").read_bytes() == BODY
+    path.unlink()
+    path.mkdir()  # nothing can be written there
+    answer = gateway.post("/v1/batches", content=BODY, headers=signed(BODY))
+    assert (answer.status_code, "acknowledged" in answer.json()) == (503, False)
+
+
 def test_a_batch_that_was_ingested_is_known(gateway: TestClient, inbox: Path) -> None:
     gateway.post("/v1/batches", content=BODY, headers=signed(BODY))
     (inbox / "dev-00" / "ingested").mkdir()

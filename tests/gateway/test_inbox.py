@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from fieldloop.gateway import inbox as inbox_module
-from fieldloop.gateway.inbox import UNKNOWN_SENDER, Inbox
+from fieldloop.gateway.inbox import UNKNOWN_SENDER, Inbox, read_envelope
 
 NOW = datetime(2006, 11, 1, 12, tzinfo=UTC)
 BODY = b"a batch"
@@ -28,7 +29,6 @@ def former(folder: Path, body: bytes = BODY, device_id: str = "dev-00") -> str:
 def test_the_same_bytes_of_two_devices_are_two_batches(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path)
     assert inbox.keep(BODY, "dev-66", "stolen", NOW)
-    assert not inbox.has("dev-00", SHA256)
     assert inbox.keep(BODY, "dev-00", "own", NOW)
     assert not inbox.keep(BODY, "dev-00", "own", NOW)
     assert [held.name for held in inbox.waiting()] == [f"dev-00/{SHA256}", f"dev-66/{SHA256}"]
@@ -110,3 +110,69 @@ def test_a_move_that_a_crash_cut_off_is_finished(tmp_path: Path, back: bool, mon
     inbox.finish_moves()
     (found,) = inbox.waiting() if back else inbox.ingested()
     assert (found.sha256, found.envelope.is_file()) == (SHA256, True)
+
+
+def lose_the_envelope(batch: Path) -> None:
+    batch.with_suffix(".json").unlink()
+
+
+def break_the_envelope(batch: Path) -> None:
+    batch.with_suffix(".json").write_bytes(b"{")
+
+
+def change_the_signature(batch: Path) -> None:
+    batch.with_suffix(".json").write_text(batch.with_suffix(".json").read_text().replace("own", "0wn"))
+
+
+def cut_the_batch(batch: Path) -> None:
+    batch.write_bytes(BODY[:3])
+
+
+def zero_the_batch(batch: Path) -> None:
+    batch.write_bytes(bytes(len(BODY)))
+
+
+DAMAGES = [lose_the_envelope, break_the_envelope, change_the_signature, cut_the_batch, zero_the_batch]
+
+
+@pytest.mark.parametrize("is_ingested", [False, True])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_lies_damaged_is_not_held_and_is_written_again_when_it_comes_again(
+    tmp_path: Path, damage: Callable[[Path], None], is_ingested: bool
+) -> None:
+    inbox = Inbox(tmp_path)
+    inbox.keep(BODY, "dev-00", "own", NOW)
+    if is_ingested:
+        inbox.move_to_ingested(*inbox.waiting())
+    (held,) = inbox.ingested() if is_ingested else inbox.waiting()
+    damage(held.batch)
+    assert inbox.keep(BODY, "dev-00", "own", NOW)
+    assert (held.batch.read_bytes(), read_envelope(held.envelope).signature) == (BODY, "own")
+    assert len([*inbox.waiting(), *inbox.ingested()]) == 1
+    assert not inbox.keep(BODY, "dev-00", "own", NOW)
+
+
+def test_a_disk_that_does_not_give_back_what_was_written_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_module, "write_durably", lambda path, data: path.write_bytes(data[:-1]))
+    with pytest.raises(OSError, match="not what is read back"):
+        Inbox(tmp_path).keep(BODY, "dev-00", "own", NOW)
+
+
+def test_a_batch_without_an_envelope_is_seen(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path)
+    inbox.keep(BODY, "dev-00", "own", NOW)
+    (held,) = inbox.waiting()
+    held.envelope.unlink()
+    assert inbox.waiting() == [held]
+    flat = former(tmp_path, b"another")
+    (tmp_path / f"{flat}.json").unlink()
+    assert [held.name for held in Inbox(tmp_path).waiting()] == [f"dev-00/{SHA256}", f"{UNKNOWN_SENDER}/{flat}"]
+
+
+def test_a_batch_that_is_put_back_covers_none_that_came_again(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path)
+    inbox.keep(BODY, "dev-00", "own", NOW)
+    inbox.put_back("dev-00", SHA256, b"{", b"damaged")
+    assert not inbox.keep(BODY, "dev-00", "own", NOW)

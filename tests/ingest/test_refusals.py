@@ -1,6 +1,7 @@
 """Refused batches: not home until a person decides, and never deleted."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,40 @@ def test_a_person_decides_at_the_command_line(cloud: Cloud, tmp_path: Path, monk
         runner.invoke(app, ["quarantine", "release", "nothing"], catch_exceptions=False)
     assert "judged again" in runner.invoke(app, ["quarantine", "release", name], catch_exceptions=False).output
     assert len(list((home / "gateway" / "inbox").glob("*/*.batch"))) == 1
+
+
+def lose_the_envelope(batch: Path) -> None:
+    batch.with_suffix(".json").unlink()
+
+
+def cut_the_batch(batch: Path) -> None:
+    batch.write_bytes(batch.read_bytes()[:100])
+
+
+@pytest.mark.parametrize("damage", [lose_the_envelope, cut_the_batch])
+def test_a_batch_that_lies_damaged_in_the_inbox_is_told_and_not_home_until_it_comes_again(
+    cloud: Cloud, damage: Callable[[Path], None]
+) -> None:
+    sender = cloud.sender()
+    batch = sender.batch(outcome_of())
+    name = f"dev-00/{sender.send(batch)}"
+    damage(cloud.inbox_dir / f"{name}.batch")
+    (missing,) = cloud.account(SEASON).missing
+    assert missing.startswith(f"batch {name}, which lies damaged in the inbox: its ")
+    assert cloud.account().waiting == {}
+
+    report = cloud.ingest()
+    assert list(report.refused) == [name]
+    assert cloud.account(SEASON).missing
+    sender.send(batch)
+    assert cloud.ingest().records_accepted == 2
+    assert cloud.account().missing == ()
+
+
+def test_a_batch_that_comes_again_whole_before_the_ingestion_is_home(cloud: Cloud) -> None:
+    sender = cloud.sender()
+    batch = sender.batch(outcome_of())
+    lose_the_envelope(cloud.inbox_dir / "dev-00" / f"{sender.send(batch)}.batch")
+    sender.send(batch)
+    report = cloud.ingest()
+    assert (report.records_accepted, report.refused, cloud.account().missing) == (2, {}, ())

@@ -1,11 +1,11 @@
 """The gateway's web application: signed releases out, signed batches in.
 
-A batch is acknowledged only after it and its envelope are fsynced in the inbox; anything else is an error
-that tells the device to keep it. An acknowledgement is signed, for this batch of this device alone, with the key that
-the releases' metadata names for it: without that no device believes it. A device is known before a byte of its batch is
-read. Releases are plain files that carry their own signatures; the signing keys beside them are out of reach. What a
-batch holds is the ingest's business; how many are read at once, `admission.py`'s; how the application is run,
-`server.py`'s.
+A batch is acknowledged only after it and its envelope are fsynced in the inbox and were read back from it, one that
+came before too; anything else is an error that tells the device to keep it. An acknowledgement is signed, for this
+batch of this device alone, with the key that the releases' metadata names for it: without that no device believes it.
+A device is known before a byte of its batch is read. Releases are plain files that carry their own signatures; the
+signing keys beside them are out of reach. What a batch holds is the ingest's business; how many are read at once,
+`admission.py`'s; how the application is run, `server.py`'s.
 """
 
 import base64
@@ -25,7 +25,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from fieldedge.contract.batches import MAX_PACKED_BYTES
-from fieldedge.system.errors import ConfigError, DataError, PermanentError, ReleaseError
+from fieldedge.system.errors import ConfigError, DataError, PermanentError, ReleaseError, StoreBusy
 from fieldloop.gateway.admission import Admission, AdmissionLimits, Busy, TooSlow, Turn
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Inbox
@@ -109,7 +109,7 @@ class _Uploads:
         except ConfigError:
             _log.exception("no device can be known")
             return _error(503, "the devices' registry cannot be read here; keep it and send it again later")
-        except OSError:
+        except (OSError, StoreBusy):
             _log.exception("a batch could not be stored")
             return _error(503, "the batch could not be stored here; keep it and send it again later")
         return await run_in_threadpool(self._acknowledgement, body, device_id, 201 if is_new else 200)

@@ -1,17 +1,20 @@
 """The inbox: signed batches on disk, each under its device and named by its SHA-256, until they are ingested.
 
 `<device_id>/<sha256>.batch` holds the bytes as they came and `<sha256>.json` beside it who sent and signed them. The
-batch is renamed into place last, so a batch that can be seen is whole and has its envelope. What one device sent makes
-no other's known: the same bytes from two devices are two batches. Verifying is done before; ingesting, which moves the
-pair to the device's `ingested/`, after.
+batch is renamed into place last, so a batch whose envelope is not there was damaged, and so was one whose bytes are not
+those of its name. A batch is held only where the disk gives back both, so a name alone makes none known, and what is
+damaged is written again when it is sent again. What one device sent makes no other's known: the same bytes from two
+devices are two batches. Verifying is done before; ingesting, which moves the pair to the device's `ingested/`, after.
 
 An inbox of before had all batches in one folder; they are moved to their devices when it is opened.
 """
 
+import errno
 import hashlib
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +24,12 @@ from filelock import FileLock, Timeout
 from fieldedge.system import strict_json
 from fieldedge.system.durable import fsync_directory, write_durably
 from fieldedge.system.errors import DataError, StoreBusy
+from fieldedge.system.plain_files import NotPlainError, holds, read_plain
 
 INGESTED_NAME = "ingested"
 UNKNOWN_SENDER = "unknown-sender"
 MAX_ENVELOPE_BYTES = 100_000
+LOCK_NAME = "lock"
 LOCK_TIMEOUT_S = 60.0
 # As the devices' own settings have it; the name of the folder for ingested batches is taken.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -72,12 +77,11 @@ def read_envelope(path: Path) -> Envelope:
         DataError: it is missing or broken.
     """
     try:
-        with path.open("rb") as file:
-            values = strict_json.loads(file.read(MAX_ENVELOPE_BYTES))
+        values = strict_json.loads(read_plain(path, MAX_ENVELOPE_BYTES))
         return Envelope(str(values["device_id"]), str(values["signature"]), str(values["received_utc"]))
     except FileNotFoundError as error:
         raise DataError(f"the batch's envelope {path.name} is missing") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, NotPlainError) as error:
         raise DataError(f"the batch's envelope {path.name} is broken: {error!r}") from error
 
 
@@ -94,37 +98,62 @@ class Inbox:
         directory.mkdir(parents=True, exist_ok=True)
         self._sort_former_layout()
 
-    def has(self, device_id: str, sha256: str) -> bool:
-        """Whether this batch arrived from this device before, ingested or not."""
+    @contextmanager
+    def alone(self, device_id: str) -> Iterator[None]:
+        """No other process or thread writes batches of this device, or takes them out, meanwhile.
+
+        Raises:
+            StoreBusy: another one does, for a minute.
+        """
         folder = self._directory / device_id
-        return any((place / f"{sha256}.batch").exists() for place in (folder, folder / INGESTED_NAME))
+        if not folder.is_dir():
+            folder.mkdir(exist_ok=True)
+            fsync_directory(self._directory)
+        try:
+            with FileLock(folder / LOCK_NAME, timeout=LOCK_TIMEOUT_S):
+                yield
+        except Timeout:
+            raise StoreBusy(f"{folder} is in use by another process; try again later") from None
 
     def keep(self, body: bytes, device_id: str, signature: str, received: datetime) -> bool:
-        """Store a batch so that a power cut cannot lose it. True when it is new, False when it was known.
+        """Have a batch on disk, so that a power cut cannot lose it, and read it back. False when it was held already.
 
         Raises:
             DataError: the device's id cannot name a folder.
             OSError: it could not be stored; the sender must keep it.
+            StoreBusy: another process is writing this device's batches; the sender must keep it.
         """
         if not is_plain_name(device_id):
             raise DataError(f"the device id {device_id!r} is no plain name; make the device anew with another one")
         sha256 = hashlib.sha256(body).hexdigest()
-        if self.has(device_id, sha256):
-            return False
-        envelope = {
+        values = {
             "device_id": device_id,
             "signature": signature,
             "received_utc": received.astimezone(UTC).isoformat(timespec="seconds"),
         }
-        self._write(device_id, sha256, json.dumps(envelope, sort_keys=True).encode() + b"\n", body)
-        return True
+        envelope = json.dumps(values, sort_keys=True).encode() + b"\n"
+        with self.alone(device_id):
+            found = [held for held in self._places(device_id, sha256) if held.batch.exists()]
+            due = [held for held in found if not _is_held(held, body, signature)]
+            for held in due if found else self._places(device_id, sha256)[:1]:
+                _write(held, envelope, body)
+                if not _is_held(held, body, signature):
+                    raise OSError(errno.EIO, "what was written is not what is read back", str(held.batch))
+        return bool(due) or not found
 
     def put_back(self, device_id: str, sha256: str, envelope: bytes, body: bytes) -> None:
-        """Let a batch that was taken out of the inbox wait in it again, as it was, whatever state it is in."""
-        self._write(device_id if is_plain_name(device_id) else UNKNOWN_SENDER, sha256, envelope, body)
+        """Let a batch that was taken out of the inbox wait in it again, as it was, whatever state it is in.
+
+        One that came again meanwhile stays.
+        """
+        device_id = device_id if is_plain_name(device_id) else UNKNOWN_SENDER
+        with self.alone(device_id):
+            held = self._places(device_id, sha256)[0]
+            if not held.batch.exists():
+                _write(held, envelope, body)
 
     def waiting(self) -> list[Held]:
-        """The whole batches that are not ingested, by device and name."""
+        """The batches that are not ingested, damaged ones too, by device and name."""
         return list(self._held(self._directory.glob("*/*.batch")))
 
     def ingested(self) -> list[Held]:
@@ -155,18 +184,19 @@ class Inbox:
         held.envelope.unlink(missing_ok=True)
         fsync_directory(held.folder)
 
-    def _write(self, device_id: str, sha256: str, envelope: bytes, body: bytes) -> None:
+    def has_envelope(self, held: Held) -> bool:
+        """Whether a batch's envelope is there, or where a move that was cut off left it."""
+        return any(place.envelope.is_file() for place in self._places(held.device_id, held.sha256))
+
+    def _places(self, device_id: str, sha256: str) -> tuple[Held, Held]:
+        """Where a batch can lie: as one that waits, and as one that was ingested."""
         folder = self._directory / device_id
-        if not folder.is_dir():
-            folder.mkdir(exist_ok=True)
-            fsync_directory(self._directory)
-        write_durably(folder / f"{sha256}.json", envelope)
-        write_durably(folder / f"{sha256}.batch", body)
+        return Held(device_id, sha256, folder), Held(device_id, sha256, folder / INGESTED_NAME)
 
     def _held(self, paths: Iterator[Path]) -> Iterator[Held]:
         for path in sorted(paths):
             device = path.parent.parent if path.parent.name == INGESTED_NAME else path.parent
-            if device != self._directory and path.with_suffix(".json").exists():
+            if device != self._directory and path.is_file():
                 yield Held(device.name, path.stem, path.parent)
 
     def _sort_former_layout(self) -> None:
@@ -188,16 +218,30 @@ class Inbox:
                 continue
             if moved.exists():
                 envelope.replace(moved.with_suffix(".json"))
-            elif self.has(_sender(envelope), envelope.stem):
+            elif any(held.batch.exists() for held in self._places(_sender(envelope), envelope.stem)):
                 envelope.unlink()
 
     def _former(self) -> Iterator[tuple[Path, Path]]:
-        """Whole batches of the former layout, each with the folder that is its device's now."""
+        """Batches of the former layout, each with the folder that is its device's now."""
         places = ((self._directory, ""), (self._directory / INGESTED_NAME, INGESTED_NAME))
         for folder, below in places:
             for batch in sorted(folder.glob("*.batch")):
-                if (envelope := batch.with_suffix(".json")).exists():
-                    yield batch, self._directory / _sender(envelope) / below
+                if batch.is_file():
+                    yield batch, self._directory / _sender(batch.with_suffix(".json")) / below
+
+
+def _is_held(held: Held, body: bytes, signature: str) -> bool:
+    """Whether the disk gives back these bytes, and an envelope that lets them be believed."""
+    try:
+        envelope = read_envelope(held.envelope)
+    except DataError:
+        return False
+    return (envelope.device_id, envelope.signature) == (held.device_id, signature) and holds(held.batch, body)
+
+
+def _write(held: Held, envelope: bytes, body: bytes) -> None:
+    write_durably(held.envelope, envelope)
+    write_durably(held.batch, body)
 
 
 def _sender(envelope: Path) -> str:
@@ -213,17 +257,19 @@ def _sort(batch: Path, target: Path) -> None:
     envelope = batch.with_suffix(".json")
     target.mkdir(parents=True, exist_ok=True)
     fsync_directory(target.parent)
-    write_durably(target / envelope.name, envelope.read_bytes())
+    if envelope.is_file():
+        write_durably(target / envelope.name, envelope.read_bytes())
     batch.replace(target / batch.name)
     fsync_directory(target)
-    envelope.unlink()
+    envelope.unlink(missing_ok=True)
     fsync_directory(batch.parent)
 
 
 def _move(held: Held, target: Path) -> None:
     """The batch first: its envelope alone is not a batch, so a crash in between is seen and finished."""
     target.mkdir(parents=True, exist_ok=True)
-    for path in (held.batch, held.envelope):
-        path.replace(target / path.name)
+    held.batch.replace(target / held.batch.name)
+    if held.envelope.exists():
+        held.envelope.replace(target / held.envelope.name)
     fsync_directory(target)
     fsync_directory(held.folder)

@@ -138,7 +138,7 @@ def ingest_batches(
     today: date,
     docs_dir: Path | None = None,
 ) -> IngestReport:
-    """Bring every whole batch of the inbox into the store, or into quarantine.
+    """Bring every batch of the inbox into the store, or into quarantine.
 
     Args:
         inbox_dir: the gateway's inbox; ingested batches go to its `<device_id>/ingested/`.
@@ -256,12 +256,17 @@ def _opened(work: _Ingestion, held: Held, tally: _Tally) -> Received | None:
         return open_received(held, work.registry, work.contract)
     except UnknownContractError as waits:
         tally.waiting[held.name] = str(waits)
-    except DataError as error:
-        _refuse(work, held, str(error), tally)
+    except DataError:
+        with work.inbox.alone(held.device_id):
+            try:  # once more: a device may have sent whole what lay damaged
+                return open_received(held, work.registry, work.contract)
+            except DataError as error:
+                _refuse(work, held, str(error), tally)
     return None
 
 
 def _refuse(work: _Ingestion, held: Held, reason: str, tally: _Tally) -> None:
+    """Into quarantine with it. For who holds the device's batches alone."""
     work.refusals.keep(work.inbox, held, reason)
     tally.refused[held.name] = reason
 
@@ -320,7 +325,8 @@ def _judged(work: _Ingestion, group: list[Received], ownership: Ownership, tally
     if len(failed) == len(group) > 1:
         raise failure
     for held, reason in failed:
-        _refuse(work, held, f"the batch cannot be judged: {reason!r:.200}", tally)
+        with work.inbox.alone(held.device_id):
+            _refuse(work, held, f"the batch cannot be judged: {reason!r:.200}", tally)
     yield from judged
 
 

@@ -1,10 +1,11 @@
 """Where the records of all batches that ever came are now, found by looking for each of them.
 
 What a batch brought stands in the note that its ingestion left; a batch is opened again only where that was before
-notes named the records, and then the note is completed. A refused batch is not home, and one of an unknown contract
-waits.
+notes named the records, and then the note is completed. A refused batch is not home, nor is one that lies damaged in
+the inbox, and one of an unknown contract waits.
 """
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -67,7 +68,8 @@ def account_for(inbox_dir: Path, store: SeasonStore, quarantine_dir: Path, seaso
     ids: set[str] = set()
     nameless: list[str] = []
     unnamed_quarantined = 0
-    for batch_id, note in _complete_notes(inbox, store).items():
+    notes = _complete_notes(inbox, store)
+    for batch_id, note in notes.items():
         records = store.noted_records(batch_id) or {}
         ids.update(counts.of(note["season"], (record_id for of_table in records.values() for record_id in of_table)))
         if counts.has(note["season"]):
@@ -79,15 +81,17 @@ def account_for(inbox_dir: Path, store: SeasonStore, quarantine_dir: Path, seaso
         concerned = counts.of(batch.season, batch.record_ids)
         ids.update(concerned)
         is_of_season = counts.has(batch.season)
-        if is_of_season:
+        if is_of_season and batch.sha256 not in notes:
             nameless += _without_id(f"refused {batch.name}", batch.unnamed)
         if is_of_season or concerned:
             refused.append(batch.name)
+    damaged = {held.name: fault for held in inbox.waiting() if (fault := _fault(inbox, held)) is not None}
+    nameless += [f"batch {name}, which lies damaged in the inbox: {fault}" for name, fault in damaged.items()]
     seasons = None if season is None else [season]
     stored = [table.name for table in store.contract.tables]
     accepted = {record_id for table in stored for record_id in store.read(table, seasons)["record_id"]}
     missing = (*sorted(ids - accepted - quarantined.record_ids), *nameless)
-    waiting = dict(_waiting(inbox, store, counts))
+    waiting = dict(_waiting([held for held in inbox.waiting() if held.name not in damaged], store, counts))
     return Account(
         received=len(ids) + unnamed_quarantined + len(nameless),
         accepted=len(ids & accepted),
@@ -169,8 +173,19 @@ def _completed(held: Held, store: SeasonStore, note: dict[str, Any] | None) -> d
     return {**note, "unnamed": unnamed}
 
 
-def _waiting(inbox: Inbox, store: SeasonStore, counts: _Counts) -> Iterator[tuple[str, tuple[str, int]]]:
-    for held in inbox.waiting():
+def _fault(inbox: Inbox, held: Held) -> str | None:
+    """Why a batch that waits would be refused, whatever it holds: a disk or a hand was at it."""
+    if not inbox.has_envelope(held):
+        return f"its envelope {held.envelope.name} is missing"
+    try:
+        found = hashlib.sha256(held.batch.read_bytes()).hexdigest()
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+    return None if found == held.sha256 else f"its content has the hash {found[:12]}…"
+
+
+def _waiting(batches: Iterable[Held], store: SeasonStore, counts: _Counts) -> Iterator[tuple[str, tuple[str, int]]]:
+    for held in batches:
         try:
             data = held.batch.read_bytes()
             season, ids, rows = named_records(data)

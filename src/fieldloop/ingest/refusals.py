@@ -12,7 +12,8 @@ from typing import Any
 
 from fieldedge.system.durable import fsync_directory, write_durably
 from fieldedge.system.errors import DataError
-from fieldloop.gateway.inbox import UNKNOWN_SENDER, Held, Inbox, is_plain_name
+from fieldedge.system.plain_files import NotPlainError, read_plain
+from fieldloop.gateway.inbox import MAX_ENVELOPE_BYTES, UNKNOWN_SENDER, Held, Inbox, is_plain_name
 from fieldloop.ingest.received import named_records
 
 REFUSED_NAME = "batches"
@@ -31,6 +32,10 @@ class RefusedBatch:
     unnamed: int
     """Its records that cannot be looked for by an id; a batch that cannot be opened counts as one."""
 
+    @property
+    def sha256(self) -> str:
+        return self.path.stem
+
 
 class Refusals:
     """The refused batches below a quarantine."""
@@ -40,10 +45,13 @@ class Refusals:
         self._discarded = quarantine_dir / DISCARDED_NAME
 
     def keep(self, inbox: Inbox, held: Held, reason: str) -> None:
-        """Take a batch out of the inbox. Copy, then delete: quarantine may stand on another disk."""
+        """Take a batch out of the inbox. Copy, then delete: quarantine may stand on another disk.
+
+        For who holds the device's batches alone (`Inbox.alone`): what comes again meanwhile would be deleted with it.
+        """
         target = self._directory / held.device_id
         target.mkdir(parents=True, exist_ok=True)
-        note = {"reason": reason, "envelope": held.envelope.read_text(encoding="utf-8", errors="replace")}
+        note = {"reason": reason, "envelope": _envelope(held)}
         write_durably(target / held.batch.name, held.batch.read_bytes())
         write_durably(target / held.envelope.name, json.dumps(note, indent=1, sort_keys=True).encode() + b"\n")
         inbox.remove(held)
@@ -108,6 +116,14 @@ def _refused(path: Path) -> RefusedBatch:
         return RefusedBatch(name, path, reason, None, (), 1)
     named = [record_id for of_table in ids.values() for record_id in of_table]
     return RefusedBatch(name, path, reason, season, tuple(sorted(set(named))), rows - len(named))
+
+
+def _envelope(held: Held) -> str:
+    """The envelope as it is, or nothing where there is none to keep."""
+    try:
+        return read_plain(held.envelope, MAX_ENVELOPE_BYTES).decode(errors="replace")
+    except (FileNotFoundError, NotPlainError):
+        return ""
 
 
 def _device_of(path: Path) -> str:
