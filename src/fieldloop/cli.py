@@ -79,7 +79,7 @@ def ingest_stick(
         typer.echo(f"missing: {name} stands in its device's manifest, and not on the stick")
     if taken.refused:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in taken.refused.items())
-        raise DataError(f"{len(taken.refused)} batches were refused and stay on the stick: {reasons}")
+        raise DataError(f"{len(taken.refused)} files were refused and stay on the stick: {reasons}")
 
 
 @app.command()

@@ -210,6 +210,45 @@ def test_a_second_export_writes_nothing_new_and_mends_what_was_damaged(lived: De
     assert on_stick(stick) == before
 
 
+def put_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def put_circle(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize("suffix", ["batch", "json"])
+@pytest.mark.parametrize("put", [put_pipe, put_circle])
+def test_a_pipe_or_a_link_where_a_file_belongs_is_replaced(
+    lived: DeviceDirectory, stick: Stick, put: Callable[[Path], None], suffix: str
+) -> None:
+    exported(lived, stick)
+    before = on_stick(stick)
+    path = stick.device(DEVICE_ID) / f"{min(waiting(lived))}.{suffix}"
+    path.unlink()
+    put(path)
+    exported(lived, stick)
+    assert on_stick(stick) == before
+
+
+@pytest.mark.parametrize("suffix", ["batch", "json"])
+def test_a_folder_where_a_file_belongs_is_told_and_holds_up_no_other(
+    lived: DeviceDirectory, stick: Stick, suffix: str
+) -> None:
+    exported(lived, stick)
+    for path in stick.device(DEVICE_ID).iterdir():
+        path.unlink()
+    folder = stick.device(DEVICE_ID) / f"{min(waiting(lived))}.{suffix}"
+    folder.mkdir()
+    with pytest.raises(LinkError, match=r"1 of 2 batches are on the stick.*a folder is where a file belongs.*Remove"):
+        exported(lived, stick)
+    (batch,) = (path for path in stick.device(DEVICE_ID).glob("*.batch") if path.is_file())
+    assert batch.stem == max(waiting(lived))
+    folder.rmdir()
+    assert exported(lived, stick).new_batches == 1
+
+
 def test_a_device_that_has_lived_nothing_exports_an_empty_manifest(device: DeviceDirectory, stick: Stick) -> None:
     assert exported(device, stick).batches == 0
     assert json.loads(on_stick(stick)["manifest.json"])["files"] == {}

@@ -1,7 +1,9 @@
 """By stick as over the link: every batch arrives once, and only what has arrived is freed on the device."""
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -199,6 +201,48 @@ def test_what_cannot_be_trusted_is_refused_by_name_and_not_acknowledged(
     assert f"dev-66/{good.name}" in taken.refused
     for name, (_, _, said) in bad.items():
         assert said in taken.refused[f"dev-66/{name}.batch"]
+
+
+def put_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def put_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def put_circle(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize("name", [f"dev-00a/{'0' * 64}.batch", "dev-00a/manifest.json", "dev-00a"])
+@pytest.mark.parametrize("put", [put_folder, put_pipe, put_circle])
+def test_one_bad_entry_of_a_stick_holds_up_no_other_and_is_told(
+    office: Office, device: DeviceDirectory, stick: Stick, put: Callable[[Path], None], name: str, capsys: Any
+) -> None:
+    office.release("1")
+    at_device(capsys, device, "export", "--to", str(stick.root))
+    bad = stick.devices / name
+    bad.parent.mkdir(exist_ok=True)
+    put(bad)
+    taken = office.take(stick)
+    assert (taken.new, list(taken.held)) == (1, [DEVICE_ID])
+    assert list(taken.refused) == ([name] if "/" in name else [])
+    _, report = at_device(capsys, device, "import", "--from", str(stick.root))
+    assert report["acknowledgements"] == {"acknowledged": 1, "waiting": 0}
+    assert report["release"]["version"] == "1"
+
+
+def test_an_envelope_that_is_a_pipe_refuses_its_batch_alone(
+    office: Office, device: DeviceDirectory, stick: Stick, tmp_path: Path, capsys: Any
+) -> None:
+    for one in (device, new_device(office, tmp_path, capsys, "dev-01")):
+        at_device(capsys, one, "export", "--to", str(stick.root))
+    (batch,) = stick.device(DEVICE_ID).glob("*.batch")
+    batch.with_suffix(".json").unlink()
+    os.mkfifo(batch.with_suffix(".json"))
+    taken = office.take(stick)
+    assert (list(taken.held), list(taken.refused)) == (["dev-01"], [f"{DEVICE_ID}/{batch.name}"])
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,20 @@
 A batch from a stick passes the same checks as one over the link and lies in the same inbox, so that it arrives once
 whichever way it took, and both ways at once. The acknowledgement goes back as signed metadata of the release
 repository, after the batches are durable. What the stick itself says (its manifest) only helps to name what is missing.
+What is wrong with one file of the stick is said of that file, and holds up no other.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from fieldedge.system import strict_json
-from fieldedge.system.errors import DataError, LinkError
+from fieldedge.system.errors import DataError, LinkError, StoreBusy
+from fieldedge.system.plain_files import read_plain
 from fieldedge.transfer.usb import MANIFEST, Stick
 from fieldloop.gateway.app import MAX_UPLOAD_BYTES
 from fieldloop.gateway.devices import DeviceRegistry
@@ -25,7 +28,10 @@ MAX_ENVELOPE_BYTES = 100_000
 
 @dataclass
 class TakenIn:
-    """What came of a stick's batches. `held` names, by device, all of them that are in the inbox now."""
+    """What came of a stick's files. `held` names, by device, all batches of it that are in the inbox now.
+
+    `refused` gives the reason for each file that was not taken, by its path below the devices' folder.
+    """
 
     new: int = 0
     known: int = 0
@@ -65,20 +71,44 @@ def take_in(stick: Stick, inbox: Inbox, registry: DeviceRegistry, now: datetime)
     """
     taken = TakenIn()
     try:
-        for path in sorted(stick.devices.glob("*/*.batch")):
-            try:
-                _take(path, inbox, registry, now, taken)
-            except DataError as error:
-                taken.refused[path.relative_to(stick.devices).as_posix()] = str(error)
-        for manifest in sorted(stick.devices.glob(f"*/{MANIFEST}")):
-            taken.missing.extend(_missing(manifest))
+        folders = sorted(stick.devices.iterdir()) if stick.devices.exists() else []
     except OSError as error:
         raise LinkError(f"the stick at {stick.root} cannot be read: {error}; plug it in again") from error
+    for folder in folders:
+        with _refused_alone(folder.name, taken):
+            if folder.is_dir():
+                _take_folder(folder, inbox, registry, now, taken)
     return taken
 
 
+def _take_folder(folder: Path, inbox: Inbox, registry: DeviceRegistry, now: datetime, taken: TakenIn) -> None:
+    names = {path.name for path in folder.iterdir()}
+    for name in sorted(names):
+        with _refused_alone(f"{folder.name}/{name}", taken):
+            if name.endswith(".batch"):
+                _take(folder / name, inbox, registry, now, taken)
+            elif name == MANIFEST:
+                wanted = (Path(listed).name for listed in _named(folder / name))
+                taken.missing += [f"{folder.name}/{name}" for name in wanted if _is_missing(name, names)]
+
+
+def _is_missing(name: str, names: Collection[str]) -> bool:
+    return name.endswith(".batch") and name not in names
+
+
+@contextmanager
+def _refused_alone(name: str, taken: TakenIn) -> Iterator[None]:
+    """Whatever is wrong with this one is said of it, and the others are gone on with."""
+    try:
+        yield
+    except (DataError, StoreBusy) as error:
+        taken.refused[name] = str(error)
+    except OSError as error:
+        taken.refused[name] = f"{error.strerror} ({error.filename}): mend or remove it, and do this again"
+
+
 def _take(path: Path, inbox: Inbox, registry: DeviceRegistry, now: datetime, taken: TakenIn) -> None:
-    body = _read(path, MAX_UPLOAD_BYTES)
+    body = read_plain(path, MAX_UPLOAD_BYTES)
     if (found := hashlib.sha256(body).hexdigest()) != path.stem:
         raise DataError(f"its content has the hash {found[:12]}…: it was damaged on the way; export it again")
     device_id, signature = _envelope(path.with_suffix(".json"))
@@ -93,7 +123,7 @@ def _take(path: Path, inbox: Inbox, registry: DeviceRegistry, now: datetime, tak
 
 def _envelope(path: Path) -> tuple[str, str]:
     try:
-        envelope = strict_json.loads(_read(path, MAX_ENVELOPE_BYTES))
+        envelope = strict_json.loads(read_plain(path, MAX_ENVELOPE_BYTES))
         return str(envelope["device_id"]), str(envelope["signature"])
     except FileNotFoundError:
         raise DataError(f"its envelope {path.name} is missing; export it again") from None
@@ -101,25 +131,10 @@ def _envelope(path: Path) -> tuple[str, str]:
         raise DataError(f"its envelope {path.name} is broken ({error!r}); export it again") from error
 
 
-def _read(path: Path, max_bytes: int) -> bytes:
-    with path.open("rb") as file:
-        body = file.read(max_bytes + 1)
-    if len(body) > max_bytes:
-        raise DataError(f"{path.name} has more than {max_bytes} bytes, which is the most that is taken")
-    return body
-
-
-def _missing(manifest: Path) -> Iterator[str]:
-    """The batches that the device wrote and that are not there any more."""
-    for name in _named(manifest):
-        path = manifest.parent / Path(name).name
-        if path.suffix == ".batch" and not path.exists():
-            yield f"{manifest.parent.name}/{path.name}"
-
-
 def _named(manifest: Path) -> Mapping[str, Any]:
+    """The files that a device says it wrote; a manifest that is not one says nothing."""
     try:
-        files = strict_json.loads(_read(manifest, MAX_UPLOAD_BYTES))["files"]
-    except (ValueError, KeyError, TypeError, RecursionError, DataError):
+        files = strict_json.loads(read_plain(manifest, MAX_UPLOAD_BYTES))["files"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
     return files if isinstance(files, dict) else {}

@@ -10,8 +10,6 @@ Choosing what goes home is `outbox.py`'s, verifying and installing a release `up
 import errno
 import hashlib
 import json
-import os
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,10 +24,11 @@ from tuf.ngclient import FetcherInterface
 from fieldedge.contract import Contract
 from fieldedge.device.config import DeviceDirectory
 from fieldedge.system import strict_json
-from fieldedge.system.durable import fsync_directory, write_durably
+from fieldedge.system.durable import fsync_directory, sweep_temporaries, write_durably
 from fieldedge.system.errors import LinkError, ReleaseError
 from fieldedge.system.keys import public_key_hex, sign
 from fieldedge.system.locks import GIVE_WAY_S, exclusive
+from fieldedge.system.plain_files import NotPlainError, holds, open_plain
 from fieldedge.transfer.outbox import Outbox
 from fieldedge.transfer.trust import Mirror, ReadClock, refreshed
 from fieldedge.transfer.updates import UpdateResult, update_from
@@ -92,19 +91,26 @@ class Exported:
 def export(stick: Stick, outbox: Outbox, device_id: str, key: Ed25519PrivateKey, exported_utc: str) -> Exported:
     """Write every waiting batch and its envelope onto the stick, durably. Again, it writes only what is missing.
 
+    A pipe or a link where a file belongs is replaced; a folder holds up that file alone.
+
     Raises:
-        LinkError: the stick is not there, full, read-only or was pulled out. Everything is kept on the device.
+        LinkError: the stick is not there, full, read-only or was pulled out, or a folder is in a file's way.
+            Everything is kept on the device.
     """
     stick.check()
     folder = stick.device(device_id)
     batches = outbox.waiting()
     files: dict[str, Mapping[str, Any]] = {}
+    in_the_way: list[Path] = []
     new = 0
     with _named_errors(stick, lambda: f"{len(files) // 2} of {len(batches)} batches are on it"):
         _make_folder(folder, stick.root)
-        for left_over in folder.glob(".*.tmp"):
-            left_over.unlink()
+        sweep_temporaries(folder)
         for batch, data in batches:
+            paths = [folder / f"{batch.batch_id}.{suffix}" for suffix in ("json", "batch")]
+            if folders := [path for path in paths if _is_folder(path)]:
+                in_the_way += folders
+                continue
             envelope = json.dumps({"device_id": device_id, "signature": sign(key, data)}, sort_keys=True).encode()
             _put(folder / f"{batch.batch_id}.json", envelope)
             new += _put(folder / f"{batch.batch_id}.batch", data)
@@ -119,30 +125,33 @@ def export(stick: Stick, outbox: Outbox, device_id: str, key: Ed25519PrivateKey,
             "exported_utc": exported_utc,
             "files": files,
         }
-        _put(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n")
+        if _is_folder(folder / MANIFEST):
+            in_the_way.append(folder / MANIFEST)
+        else:
+            _put(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n")
+    if in_the_way:
+        raise LinkError(
+            f"{len(files) // 2} of {len(batches)} batches are on the stick at {stick.root}, and everything is kept on "
+            f"the device: a folder is where a file belongs: {', '.join(map(str, in_the_way))}. Remove it, and export "
+            "again"
+        )
     size_bytes = sum(len(data) for _, data in batches)
     return Exported(str(folder), len(batches), new, size_bytes)
 
 
 def _put(path: Path, data: bytes) -> bool:
     """Make sure that the stick holds these bytes under this name. False when it did already."""
-    if _holds(path, data):
+    if holds(path, data):
         return False
     write_durably(path, data)
     _let_others_read(path, 0o644)
-    if not _holds(path, data):
+    if not holds(path, data):
         raise OSError(errno.EIO, "what was written is not what is read back", str(path))
     return True
 
 
-def _holds(path: Path, data: bytes) -> bool:
-    """Whether the stick itself, not the memory in front of it, has these bytes."""
-    try:
-        with path.open("rb") as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            return file.read(len(data) + 1) == data
-    except FileNotFoundError:
-        return False
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _let_others_read(path: Path, mode: int) -> None:
@@ -278,13 +287,12 @@ class DirectoryFetcher(FetcherInterface):
         if ".." in path.parts:
             raise DownloadError(f"{name} leads out of {self._root}")
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            with os.fdopen(descriptor, "rb", buffering=0) as file:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise DownloadError(f"{path} is not a plain file")
+            with open_plain(path) as file:
                 while chunk := file.read(CHUNK_BYTES):
                     yield chunk
         except (FileNotFoundError, NotADirectoryError):
             raise DownloadHTTPError(f"{path} is not there", 404) from None
+        except NotPlainError:
+            raise DownloadError(f"{path} is not a plain file") from None
         except (OSError, ValueError) as error:
             raise DownloadError(f"{path} cannot be read: {error}") from error
