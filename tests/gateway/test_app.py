@@ -174,7 +174,8 @@ def test_a_registry_that_cannot_be_read_refuses_no_device_for_good(gateway: Test
     answer = gateway.post("/v1/batches", content=BODY, headers=signed(BODY))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
     (tmp_path / "devices.json").unlink()
-    DeviceRegistry(tmp_path / "devices.json").register({"dev-00": public_key_hex(KEY)})
+    assert gateway.post("/v1/batches", content=BODY, headers=signed(BODY)).status_code == 503
+    (tmp_path / "devices.json").write_text(json.dumps({"dev-00": public_key_hex(KEY)}))
     assert gateway.post("/v1/batches", content=BODY, headers=signed(BODY)).status_code == 201
 
 

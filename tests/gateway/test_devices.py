@@ -56,7 +56,8 @@ def test_what_another_process_does_to_the_registry_counts_at_once(tmp_path: Path
     registry.path.write_text(json.dumps({"dev-01": OTHER}))
     assert registry.key_of("dev-00") is None
     registry.path.unlink()
-    assert registry.key_of("dev-01") is None
+    with pytest.raises(ConfigError, match="was made before"):
+        registry.key_of("dev-01")
 
 
 def test_what_a_caller_does_to_the_keys_stays_with_it(tmp_path: Path) -> None:
@@ -88,3 +89,21 @@ def test_a_device_is_registered_by_hand_with_what_its_init_printed(
     assert DeviceRegistry(tmp_path / "gateway" / "devices.json").public_keys() == {"dev-77": ONE}
     with pytest.raises(ConfigError, match="expected 64 hex digits"):
         app(["register-device", "dev-78", "no key"], standalone_mode=False)
+
+
+def test_a_key_that_another_device_has_is_refused(tmp_path: Path) -> None:
+    registry = DeviceRegistry(tmp_path / "devices.json")
+    registry.register({"dev-00": ONE})
+    with pytest.raises(ConfigError, match=r"the public key of dev-01 is that of dev-00 .* Make dev-01 anew"):
+        registry.register({"dev-01": ONE.upper()})
+    with pytest.raises(ConfigError, match="is that of dev-02"):
+        registry.register({"dev-02": OTHER, "dev-03": OTHER})
+    assert registry.public_keys() == {"dev-00": ONE}
+
+
+@pytest.mark.parametrize(
+    "key", ["00" * 32, "01" + "00" * 31, "00" * 31 + "80", "ec" + "ff" * 31, "ED" + "FF" * 30 + "7F"]
+)
+def test_a_key_under_which_anybody_can_sign_is_refused(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ConfigError, match="under which anybody can sign"):
+        DeviceRegistry(tmp_path / "devices.json").register({"dev-00": key})

@@ -25,7 +25,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from fieldedge.contract.batches import MAX_PACKED_BYTES
-from fieldedge.system.errors import ConfigError, DataError, PermanentError, ReleaseError, StoreBusy
+from fieldedge.system.errors import ConfigError, DataError, PermanentError, ReleaseError, StoreBusy, StoreFailed
 from fieldloop.gateway.admission import Admission, AdmissionLimits, Busy, TooSlow, Turn
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Inbox
@@ -118,7 +118,7 @@ class _Uploads:
         sha256 = hashlib.sha256(body).hexdigest()
         try:
             signature = self.repository.sign_acknowledgement(device_id, sha256)
-        except ReleaseError:
+        except (ReleaseError, StoreFailed):
             _log.exception("batch %s is held, but cannot be acknowledged", sha256[:12])
             return _error(503, "the batch is held, but cannot be acknowledged now; keep it and send it again later")
         return JSONResponse({"acknowledged": sha256, "signature": signature}, status_code=status)

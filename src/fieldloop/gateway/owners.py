@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ConfigError
+from fieldloop.gateway.begun import check_not_lost, mark_begun
 
 OWNERS_NAME = "owners.json"
 LOCK_TIMEOUT_S = 60.0
@@ -21,7 +22,7 @@ _FIELD = re.compile(r"(?:[0-9]{4}/)?[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class FieldOwners:
-    """The registered owners in one file; a file that is not there yet registers none."""
+    """The registered owners in one file; a file that was never made registers none, and one that is gone is damage."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -35,11 +36,12 @@ class FieldOwners:
         """Field, or `<season>/<field>`, to device id.
 
         Raises:
-            ConfigError: the file is not one of owners.
+            ConfigError: the file is not one of owners, or is lost.
         """
         try:
             owners = json.loads(self.path.read_bytes())
         except FileNotFoundError:
+            check_not_lost(self.path, "the list of field owners")
             return {}
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"the field owners {self.path} are not JSON: {error}. Restore the file.") from error
@@ -49,6 +51,28 @@ class FieldOwners:
             )
         return owners
 
+    def check(self, owners: Mapping[str, str], instead_of: str | None = None) -> dict[str, str]:
+        """All owners as they would be with these; nothing is written.
+
+        Args:
+            owners: field, or `<season>/<field>`, to device id.
+            instead_of: the device from which the fields are taken, where they have one.
+
+        Raises:
+            ConfigError: a name is no field's, or a field is registered for another device.
+        """
+        known = self.registered()
+        for field, device_id in owners.items():
+            if not _FIELD.fullmatch(field):
+                raise ConfigError(f"{field!r} names no field; expected one like champion-00 or 2006/champion-00")
+            holder = known.get(field)
+            if holder not in (None, device_id, instead_of):
+                raise ConfigError(
+                    f"{field} is registered for {holder} in {self.path}, and not for {device_id}. If it really "
+                    f"changed hands, say so: --instead-of {holder}"
+                )
+        return known | dict(owners)
+
     def register(self, owners: Mapping[str, str], instead_of: str | None = None) -> None:
         """Say who speaks for fields. What is registered so already stays as it is.
 
@@ -57,20 +81,11 @@ class FieldOwners:
             instead_of: the device from which the fields are taken, where they have one.
 
         Raises:
-            ConfigError: a name is no field's, or a field is registered for another device. Nothing is changed then.
+            ConfigError: as `check` says. Nothing is changed then.
         """
-        for field in owners:
-            if not _FIELD.fullmatch(field):
-                raise ConfigError(f"{field!r} names no field; expected one like champion-00 or 2006/champion-00")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path.with_suffix(".lock"), timeout=LOCK_TIMEOUT_S):
-            known = self.registered()
-            for field, device_id in owners.items():
-                holder = known.get(field)
-                if holder not in (None, device_id, instead_of):
-                    raise ConfigError(
-                        f"{field} is registered for {holder} in {self.path}, and not for {device_id}. If it really "
-                        f"changed hands, say so: --instead-of {holder}"
-                    )
-            if (changed := known | dict(owners)) != known:
+            changed = self.check(owners, instead_of)
+            if changed != self.registered():
                 write_durably(self.path, json.dumps(changed, indent=1, sort_keys=True).encode() + b"\n")
+            mark_begun(self.path)

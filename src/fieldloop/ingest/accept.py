@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from fieldedge.contract import Contract, Table
 from fieldedge.system.errors import ConfigError, DataError, StoreBusy
 from fieldloop.data.accepted import Accepted, SeasonStore
+from fieldloop.gateway.begun import mark_begun
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Held, Inbox, read_envelope
 from fieldloop.gateway.owners import FieldOwners
@@ -150,7 +151,7 @@ def ingest_batches(
         docs_dir: is replaced by this run's Data Docs; none are built without it.
 
     Raises:
-        ConfigError: batches wait, and there is no registry to verify them with.
+        ConfigError: batches wait, and there is no registry to verify them with; or what was registered is lost.
         DataError: the accepted data is damaged, or of another contract.
         StoreBusy: another process ingests, or holds the store.
     """
@@ -160,7 +161,10 @@ def ingest_batches(
         inbox.finish_moves()
         if (count := len(inbox.waiting())) and not registry_path.exists():
             raise ConfigError(f"{count} batches wait, but the device registry {registry_path} is missing")
-        registered = FieldOwners.beside(registry_path).registered()
+        owners = FieldOwners.beside(registry_path)
+        registered = owners.registered()
+        for made in (registry.path, owners.path):
+            mark_begun(made)
         ownership = Ownership.of(registered, store.read(FIELDS_TABLE), registry.public_keys())
         _give_back(work, ownership)
         tally = _Tally()

@@ -2,13 +2,14 @@
 
 What a batch brought stands in the note that its ingestion left; a batch is opened again only where that was before
 notes named the records, and then the note is completed. A refused batch is not home, nor is one that lies damaged in
-the inbox, and one of an unknown contract waits.
+the inbox, and one of an unknown contract waits. One that was acknowledged and lies nowhere is lost: its device sends it
+no more.
 """
 
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from fieldloop.data.accepted import SeasonStore
 from fieldloop.gateway.inbox import Held, Inbox
 from fieldloop.ingest.received import named_records
 from fieldloop.ingest.refusals import Refusals
+from fieldloop.release import AcknowledgedBatches
 
 _SEASON = re.compile(r"[1-9][0-9]{3}")
 _CAME_LATER = "it came after the last ingestion"
@@ -54,10 +56,17 @@ class _Quarantined:
     unnamed: Mapping[str, int]
 
 
-def account_for(inbox_dir: Path, store: SeasonStore, quarantine_dir: Path, season: int | None = None) -> Account:
+def account_for(
+    inbox_dir: Path,
+    store: SeasonStore,
+    quarantine_dir: Path,
+    season: int | None = None,
+    acknowledged: AcknowledgedBatches | None = None,
+) -> Account:
     """Look for every record of every batch, of one season or of all, in the store and in quarantine.
 
-    A refused batch that does not say of which season it is counts in every one.
+    A refused batch that does not say of which season it is counts in every one, and so does one that is lost, which
+    is looked for where it is given what was `acknowledged`.
 
     Raises:
         DataError: a stored file or a note is damaged.
@@ -77,7 +86,8 @@ def account_for(inbox_dir: Path, store: SeasonStore, quarantine_dir: Path, seaso
             unnamed_quarantined += found
             nameless += _without_id(batch_id, int(note["unnamed"]) - found)
     refused: list[str] = []
-    for batch in Refusals(quarantine_dir).undecided():
+    refusals = Refusals(quarantine_dir)
+    for batch in refusals.undecided():
         concerned = counts.of(batch.season, batch.record_ids)
         ids.update(concerned)
         is_of_season = counts.has(batch.season)
@@ -87,6 +97,8 @@ def account_for(inbox_dir: Path, store: SeasonStore, quarantine_dir: Path, seaso
             refused.append(batch.name)
     damaged = {held.name: fault for held in inbox.waiting() if (fault := _fault(inbox, held)) is not None}
     nameless += [f"batch {name}, which lies damaged in the inbox: {fault}" for name, fault in damaged.items()]
+    if acknowledged is not None:
+        nameless += _lost(acknowledged, inbox, refusals, notes)
     seasons = None if season is None else [season]
     stored = [table.name for table in store.contract.tables]
     accepted = {record_id for table in stored for record_id in store.read(table, seasons)["record_id"]}
@@ -171,6 +183,19 @@ def _completed(held: Held, store: SeasonStore, note: dict[str, Any] | None) -> d
     store.note_batch(held.sha256, note, {name: list(set(ids)) for name, ids in records.items()})
     store.amend_note(held.sha256, {"unnamed": unnamed})
     return {**note, "unnamed": unnamed}
+
+
+def _lost(acknowledged: AcknowledgedBatches, inbox: Inbox, refusals: Refusals, notes: Collection[str]) -> Iterator[str]:
+    """The batches that were acknowledged and lie nowhere: records that nobody has, how many nobody knows."""
+    known = {held.name for held in (*inbox.waiting(), *inbox.ingested())} | refusals.names().keys()
+    known |= refusals.discarded_names()
+    for name in acknowledged.names():
+        if name not in known and name.partition("/")[2] not in notes:
+            yield (
+                f"batch {name}, which was acknowledged and is neither in the inbox nor accepted nor in quarantine: "
+                f"bring the inbox or quarantine back from a backup, or delete {acknowledged.path(name)} to miss "
+                "it no more"
+            )
 
 
 def _fault(inbox: Inbox, held: Held) -> str | None:

@@ -61,6 +61,10 @@ class Refusals:
         for path in sorted([*self._directory.glob("*.batch"), *self._directory.glob("*/*.batch")]):
             yield _refused(path)
 
+    def discarded_names(self) -> set[str]:
+        """The names of the batches that a person set aside for good."""
+        return {f"{path.parent.name}/{path.stem}" for path in self._discarded.glob("*/*.batch")}
+
     def names(self) -> dict[str, Path]:
         """The names of the batches that wait for a person's decision."""
         paths = sorted([*self._directory.glob("*.batch"), *self._directory.glob("*/*.batch")])

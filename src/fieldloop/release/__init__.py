@@ -1,6 +1,7 @@
 """Releases: the bundle that a device installs, and the signed repository that delivers it."""
 
+from fieldloop.release.acknowledged import AcknowledgedBatches
 from fieldloop.release.bundle import Lineage, build_bundle, try_bundle
 from fieldloop.release.repository import Released, ReleaseRepository
 
-__all__ = ["Lineage", "ReleaseRepository", "Released", "build_bundle", "try_bundle"]
+__all__ = ["AcknowledgedBatches", "Lineage", "ReleaseRepository", "Released", "build_bundle", "try_bundle"]

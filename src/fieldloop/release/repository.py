@@ -44,6 +44,7 @@ from fieldedge.system.errors import ReleaseError, StoreBusy
 from fieldedge.transfer.acknowledgements import statement
 from fieldedge.transfer.usb import ACKNOWLEDGEMENTS, acknowledgement, acknowledgement_path, read_acknowledgement
 from fieldedge.workloads import WORKLOADS
+from fieldloop.release.acknowledged import AcknowledgedBatches
 from fieldloop.release.bundle import try_bundle
 
 _Payload = TypeVar("_Payload", Root, Targets, Snapshot, Timestamp)
@@ -51,6 +52,7 @@ _Payload = TypeVar("_Payload", Root, Targets, Snapshot, Timestamp)
 ROLES = ("root", "targets", "snapshot", "timestamp")
 LIFETIME_DAYS = {"root": 365, "targets": 90, ACKNOWLEDGEMENTS: 90, "snapshot": 30, "timestamp": 30}
 LOCK_TIMEOUT_S = 60.0
+ACKNOWLEDGED_NAME = "acknowledged"
 BEGINNING_NAME = ".beginning"
 ROOT_VERSION = "root_version"  # in the timestamp: nothing else says which root was the newest
 
@@ -127,6 +129,11 @@ class ReleaseRepository:
     def targets_dir(self) -> Path:
         return self._root / "targets"
 
+    @property
+    def acknowledged(self) -> AcknowledgedBatches:
+        """The batches that this repository's key said are held."""
+        return AcknowledgedBatches(self._root / ACKNOWLEDGED_NAME)
+
     def trusted_root(self) -> Path:
         """The first root metadata: what a device is given when it is provisioned, and trusts from then on."""
         return self.metadata_dir / "1.root.json"
@@ -193,7 +200,11 @@ class ReleaseRepository:
         Raises:
             ReleaseError: the repository is damaged.
             StoreBusy: another process is publishing.
+            StoreFailed: the disk does not let it be noted what was acknowledged.
         """
+        for device_id, batch_ids in held.items():
+            for sha256 in sorted(batch_ids):
+                self.acknowledged.note(device_id, sha256)
         with self._locked():
             signed = self._load()
             is_first = signed.acknowledgements is None
@@ -223,7 +234,9 @@ class ReleaseRepository:
 
         Raises:
             ReleaseError: the key of the acknowledgements is missing or damaged.
+            StoreFailed: the disk does not let it be noted what was acknowledged.
         """
+        self.acknowledged.note(device_id, sha256)
         signature = self._signer(ACKNOWLEDGEMENTS).sign(statement(device_id, sha256)).signature
         return base64.b64encode(bytes.fromhex(signature)).decode()
 

@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 
 from fieldloop.ingest.accept import IngestReport, account_for, ingest_batches
+from fieldloop.release import ReleaseRepository
 from fieldloop.stages.access import open_accepted
 from fieldloop.stages.context import Loop, contract_of
 from fieldloop.stages.refs import IngestedRef, LivedRef, SyncedRef, write_json
@@ -29,7 +30,8 @@ def sync_season(loop: Loop, lived: LivedRef) -> SyncedRef:
     """What the devices sent of a season into the accepted data; then every record of it is looked for."""
     space = loop.workspace
     report = _ingest(loop, space.data_docs / f"season-{lived.season}")
-    account = account_for(space.inbox, open_accepted(loop), space.quarantine, lived.season)
+    acknowledged = ReleaseRepository(space.tuf).acknowledged
+    account = account_for(space.inbox, open_accepted(loop), space.quarantine, lived.season, acknowledged)
     fleet = json.loads(Path(lived.report).read_text())
     unacknowledged = fleet["records_selected"] - fleet["records_acknowledged"]
     path = write_json(
