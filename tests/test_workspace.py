@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldedge.system.errors import DataError, StoreBusy
+from fieldedge.system.errors import ConfigError, DataError, StoreBusy
 from fieldloop.core.paths import Workspace, held
 
 ACCEPTED = ("data/seasons/season=2006/region=champion/fields.parquet", "data/quarantine/history/fields-1.parquet")
@@ -144,4 +144,29 @@ def test_one_process_at_a_time_turns_a_clones_loop(tmp_path: Path) -> None:
         pytest.raises(StoreBusy, match="is in use by another process"),
         held(tmp_path / "home", "clean"),
     ):
+        pass
+
+
+def test_cleaning_takes_a_link_away_and_not_what_it_leads_to(space: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "anothers").mkdir()
+    space.home.mkdir(parents=True, exist_ok=True)
+    (space.home / "ui").symlink_to(tmp_path / "anothers")
+    (space.home / "report.html").symlink_to(tmp_path / "nowhere")
+    assert sorted(path.name for path in space.forget_caches()) == ["report.html", "ui"]
+    assert (tmp_path / "anothers").is_dir()
+    assert not list(space.home.iterdir())
+
+
+def test_a_clone_whose_sample_world_is_damaged_can_be_set_aside(space: Workspace) -> None:
+    device = space.sample.devices / "dev-00"
+    device.mkdir(parents=True, exist_ok=True)
+    (device / "device.toml").touch()
+    (space.sample.root / "world.json").write_text("{")
+    assert space.kept()["simulated devices"] >= 1
+    assert space.set_aside("before").is_dir()
+
+
+@pytest.mark.parametrize("home", ["/proc/x", "/dev/null", "/dev/null/x"])
+def test_a_home_that_cannot_be_used_is_told(home: str) -> None:
+    with pytest.raises(ConfigError, match="set FIELDLOOP_HOME to a folder"), held(Path(home), "clean"):
         pass

@@ -102,8 +102,11 @@ def register_device(
     from fieldloop.gateway.owners import FieldOwners
 
     registry = DeviceRegistry(workspace_of(load_settings()).device_registry)
+    owners, fields = FieldOwners.beside(registry.path), dict.fromkeys(field or (), device_id)
+    registry.check({device_id: public_key})
+    owners.check(fields, instead_of)  # all of it before a word is written
     registry.register({device_id: public_key})
-    FieldOwners.beside(registry.path).register(dict.fromkeys(field or (), device_id), instead_of)
+    owners.register(fields, instead_of)
     typer.echo(f"{device_id} may send; {len(registry.public_keys())} devices are registered in {registry.path}")
     if field:
         typer.echo(f"it speaks for {', '.join(field)}")
@@ -251,11 +254,13 @@ def promote(
         kept = workspace_of(settings).mlflow
         if not settings.mlflow_uri and not (kept / "mlflow.db").is_file():
             raise ConfigError(f"{kept} has no models yet: run `retrain` first, or set FIELDLOOP_MLFLOW_URI")
-        from fieldloop.registry.model_registry import ModelRegistry  # seconds, which nobody waits who is refused
+        # Seconds, which nobody waits who is refused.
+        from fieldloop.registry.model_registry import ModelRegistry, store_failures_told
 
-        registry = ModelRegistry(settings.tracking_uri, workload)
         now = datetime.now(UTC)
-        promoted = registry.promote(version, contract.hash, len(contract.features), who, why.strip(), now, anchor)
+        with store_failures_told("FIELDLOOP_MLFLOW_URI" if settings.mlflow_uri else f"{kept / 'mlflow.db'}"):
+            registry = ModelRegistry(settings.tracking_uri, workload)
+            promoted = registry.promote(version, contract.hash, len(contract.features), who, why.strip(), now, anchor)
     typer.echo(f"version {promoted.version} of {workload} is the champion; {promoted.reason}")
     typer.echo("`retrain` releases it to the devices")
 
@@ -275,6 +280,12 @@ def main() -> None:
         app()
     except FieldloopError as error:
         sys.stderr.write(f"fieldloop: {error}\n")
+        sys.exit(1)
+    except OSError as error:
+        sys.stderr.write(
+            f"fieldloop: {error}. See that FIELDLOOP_HOME names a folder of this user, that nothing else lies where a "
+            "file or folder belongs, and that the disk has room\n"
+        )
         sys.exit(1)
 
 

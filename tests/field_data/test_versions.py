@@ -81,6 +81,28 @@ def test_late_data_of_a_season_gets_a_tag_of_its_own_and_the_first_one_stays(clo
     assert first.data_hash in git(clone, "show", "season-2006:data/seasons.dvc")
 
 
+def test_a_persons_tag_of_that_name_is_told_before_anything_is_committed(clone: Path) -> None:
+    git(clone, "tag", "season-2006")
+    head = git(clone, "rev-parse", "HEAD")
+    for _ in range(2):
+        with pytest.raises(DataError, match="git tag my-season-2006 season-2006 && git tag -d season-2006"):
+            snapshot(clone, SEASONS, "Season 2006", is_deployment=True, season=SEASON)
+    assert git(clone, "rev-parse", "HEAD") == head
+    git(clone, "tag", "my-season-2006", "season-2006")
+    git(clone, "tag", "-d", "season-2006")
+    assert snapshot(clone, SEASONS, "Season 2006", is_deployment=True, season=SEASON).tag == "season-2006"
+
+
+def test_a_pointer_that_is_a_folder_is_told(clone: Path) -> None:
+    (clone / "data" / "seasons.dvc").mkdir()
+    with pytest.raises(DataError, match=r"seasons\.dvc is no file; expected DVC's pointer"):
+        snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    with pytest.raises(DataError, match="is no file"):
+        check_last_version(clone, clone / SEASONS)
+    with pytest.raises(DataError, match="is no file"):
+        restore(clone, clone / SEASONS)
+
+
 def test_a_deployment_without_a_name_for_git_is_told_what_to_set(clone: Path) -> None:
     for name in ("user.name", "user.email"):
         git(clone, "config", "--unset", name)

@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from fieldedge.system.durable import fsync_directory, write_durably
-from fieldedge.system.errors import DataError, StoreBusy
+from fieldedge.system.errors import ConfigError, DataError, StoreBusy
 from fieldloop.core.settings import Settings
 
 _MADE_AGAIN = ("data_docs", "examples", "matplotlib", "ui", "validation", "prefect/storage")
@@ -153,9 +153,10 @@ class Workspace:
 
     def forget_caches(self) -> list[Path]:
         """Delete what the next run makes again from what is kept; what went."""
-        found = [self.home / name for name in (*_MADE_AGAIN, *_MADE_AGAIN_FILES) if (self.home / name).exists()]
+        paths = (self.home / name for name in (*_MADE_AGAIN, *_MADE_AGAIN_FILES))
+        found = [path for path in paths if path.exists() or path.is_symlink()]
         for path in found:
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():  # what a link leads to is another's
                 shutil.rmtree(path)
             else:
                 path.unlink()
@@ -172,7 +173,7 @@ class Workspace:
             "keys of the release repository": sum(1 for _ in (self.tuf / "keys").glob("*")),
             "released bundles": sum(1 for _ in self.bundles.glob("*.zip")),
             "files of the model registry (mlflow)": sum(1 for path in self.mlflow.rglob("*") if path.is_file()),
-            "simulated devices": sum(1 for _ in self.sample.devices.glob("*/device.toml")),
+            "simulated devices": sum(1 for _ in self.sample.root.glob("world-*/devices/*/device.toml")),
         }
         return {words: count for words, count in counts.items() if count}
 
@@ -232,14 +233,19 @@ def held(
         on_wait: is told who is waited for, once.
 
     Raises:
+        ConfigError: the folder cannot be made or written.
         StoreBusy: another process holds it.
     """
-    home.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(home / "loop.lock", timeout=0, is_singleton=True)
     try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(home / "loop.lock", timeout=0, is_singleton=True)
         lock.acquire()
     except Timeout:
         _wait_for(lock, home, wait_s, on_wait)
+    except OSError as error:
+        raise ConfigError(
+            f"{home} cannot be used ({error.strerror}): set FIELDLOOP_HOME to a folder that this user can write"
+        ) from error
     is_outermost = lock.lock_counter == 1
     try:
         if is_outermost:

@@ -7,6 +7,7 @@ uncommitted, as a person decides what goes into a commit; in a deployment's clon
 import hashlib
 import json
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,11 +48,14 @@ def snapshot(repo_root: Path, path: Path, message: str, is_deployment: bool, sea
     target = (repo_root / path).resolve().relative_to(repo_root.resolve())
     if not any((repo_root / target).rglob("*.parquet")):
         raise DataError(f"{repo_root / target} holds no accepted data yet; validate some first, then version it")
+    pointer = _pointer(target)
+    _check_pointer(repo_root, pointer)
+    if is_deployment:
+        _check_tags(repo_root, pointer, season)
     with dvc_repository(repo_root) as repository:
         _check_growth(repository, repo_root, target)
         (stage,) = repository.add(str(repo_root.resolve() / target))
         data_hash = str(stage.outs[0].hash_info.value)
-    pointer = _pointer(target)
     if not is_deployment:
         note = f"{pointer} is left uncommitted; to keep this version: git add {pointer} && git commit"
         return Snapshot(data_hash, target, False, None, note)
@@ -68,6 +72,7 @@ def restore(repo_root: Path, path: Path) -> bool:
     """
     target = path.resolve().relative_to(repo_root.resolve())
     pointer = repo_root / _pointer(target)
+    _check_pointer(repo_root, _pointer(target))
     if not pointer.is_file():
         return False
     with dvc_repository(repo_root) as repository:
@@ -86,6 +91,7 @@ def check_last_version(repo_root: Path, path: Path) -> None:
         StoreBusy: another process works on the versions.
     """
     target = path.resolve().relative_to(repo_root.resolve())
+    _check_pointer(repo_root, _pointer(target))
     if not (repo_root / _pointer(target)).is_file():
         return
     with dvc_repository(repo_root) as repository:
@@ -185,6 +191,41 @@ def _pointer(target: Path) -> Path:
     return target.with_name(f"{target.name}.dvc")
 
 
+def _check_pointer(root: Path, pointer: Path) -> None:
+    if (root / pointer).exists() and not (root / pointer).is_file():
+        raise DataError(
+            f"{root / pointer} is no file; expected DVC's pointer to the accepted data. Move it away, then bring the "
+            f"pointer back: git checkout {pointer}, where there was one"
+        )
+
+
+def _tags(root: Path, season: int) -> Iterator[str]:
+    """A season's tags in their order; the last is not there yet."""
+    names = set(_git(root, "tag", "--list", f"season-{season}*").split())
+    number = 1
+    while (tag := f"season-{season}" if number == 1 else f"season-{season}.{number}") in names:
+        yield tag
+        number += 1
+    yield tag
+
+
+def _check_tags(root: Path, pointer: Path, season: int) -> None:
+    """See that a season's tags hold the pointer, before a version is committed that could not be tagged.
+
+    Raises:
+        DataError: one does not; it is a person's, of something else.
+    """
+    *tags, _ = _tags(root, season)
+    for tag in tags:
+        try:
+            _git(root, "rev-parse", "--verify", f"{tag}:./{pointer}")
+        except DataError as error:
+            raise DataError(
+                f"the git tag {tag} in {root} is of something without {pointer}, and a version of the data would be "
+                f"tagged so. Nothing was committed. Give it another name: git tag my-{tag} {tag} && git tag -d {tag}"
+            ) from error
+
+
 def _commit_and_tag(root: Path, pointer: Path, message: str, season: int) -> str:
     files = [str(pointer)]
     ignore = pointer.with_name(".gitignore")
@@ -199,12 +240,10 @@ def _commit_and_tag(root: Path, pointer: Path, message: str, season: int) -> str
 def _tag(root: Path, pointer: Path, season: int) -> str:
     """The tag that holds this pointer. A tag never moves: late data of a season gets `season-<year>.2`, and so on."""
     content = _git(root, "rev-parse", f"HEAD:./{pointer}")
-    names = set(_git(root, "tag", "--list", f"season-{season}*").split())
-    number = 1
-    while (tag := f"season-{season}" if number == 1 else f"season-{season}.{number}") in names:
-        if _git(root, "rev-parse", f"{tag}:./{pointer}") == content:
-            return tag
-        number += 1
+    *tags, tag = _tags(root, season)
+    for known in tags:
+        if _git(root, "rev-parse", f"{known}:./{pointer}") == content:
+            return known
     _git(root, "tag", tag)
     return tag
 

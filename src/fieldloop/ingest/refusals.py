@@ -58,7 +58,7 @@ class Refusals:
 
     def undecided(self) -> Iterator[RefusedBatch]:
         """The batches that wait for a person's decision, opened one at a time."""
-        for path in sorted([*self._directory.glob("*.batch"), *self._directory.glob("*/*.batch")]):
+        for path in self._batches():
             yield _refused(path)
 
     def discarded_names(self) -> set[str]:
@@ -67,8 +67,11 @@ class Refusals:
 
     def names(self) -> dict[str, Path]:
         """The names of the batches that wait for a person's decision."""
-        paths = sorted([*self._directory.glob("*.batch"), *self._directory.glob("*/*.batch")])
-        return {f"{_device_of(path)}/{path.stem}": path for path in paths}
+        return {f"{_device_of(path)}/{path.stem}": path for path in self._batches()}
+
+    def _batches(self) -> list[Path]:
+        found = (*self._directory.glob("*.batch"), *self._directory.glob("*/*.batch"))
+        return sorted(path for path in found if path.is_file())
 
     def find(self, name: str) -> str:
         """The whole name of the one batch that `name` begins, with its device or without.

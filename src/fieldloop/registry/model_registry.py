@@ -10,7 +10,8 @@ newest version. Stages are never used. Registering the same training run again c
 import hashlib
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,9 +25,10 @@ import onnx
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
+from sqlalchemy.exc import SQLAlchemyError
 from torch import nn
 
-from fieldedge.system.errors import ReleaseError
+from fieldedge.system.errors import ConfigError, ReleaseError
 from fieldloop.compression import Compressed
 from fieldloop.evaluation.gate import Absent, Predict, Rival, Scores, Verdict
 from fieldloop.evaluation.predictor import Array, predictor
@@ -81,6 +83,23 @@ class StandingBundle:
     bundle: Path
     report: Path
     picture: Path | None
+
+
+@contextmanager
+def store_failures_told(where: str) -> Iterator[None]:
+    """What MLflow's store fails with, in one line.
+
+    Raises:
+        ConfigError: the store is damaged, cannot be reached, or is none.
+    """
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise ConfigError(
+            f"the models in {where} cannot be read: {reason}. Set FIELDLOOP_MLFLOW_URI to MLflow's database or server, "
+            "or bring the store back from a backup"
+        ) from error
 
 
 class ModelRegistry:

@@ -1,0 +1,71 @@
+"""The cloud's commands: what is wrong is said in one line, with what to do, and nothing is half done."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fieldloop import cli
+from fieldloop.core import environment
+
+ROOT = Path(__file__).parents[1]
+KEY = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of a clone with our parameters; nothing is set up for good in this process."""
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    monkeypatch.setenv("FIELDLOOP_ROOT", str(tmp_path))
+    monkeypatch.setenv("FIELDLOOP_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(environment, "settle", lambda _home: None)
+    return tmp_path / "home"
+
+
+def said(monkeypatch: pytest.MonkeyPatch, capsys: Any, *arguments: str) -> str:
+    """What a command that fails says; it is one line, and no traceback."""
+    monkeypatch.setattr(sys, "argv", ["fieldloop", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    err = str(capsys.readouterr().err)
+    assert ended.value.code == 1
+    assert (err.startswith("fieldloop: "), err.count("\n")) == (True, 1)
+    return err
+
+
+def test_a_device_is_registered_with_all_its_fields_or_not_at_all(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    assert "names no field" in said(monkeypatch, capsys, "register-device", "dev-00", KEY, "--field", "bad/x")
+    assert not (home / "gateway" / "devices.json").exists()
+
+
+@pytest.mark.parametrize("place", ["/dev/null", "/proc/nowhere"])
+@pytest.mark.parametrize("command", [["clean"], ["register-device", "dev-00", KEY]])
+def test_an_unusable_home_is_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, place: str, command: list[str]
+) -> None:
+    monkeypatch.setenv("FIELDLOOP_HOME", place)
+    assert "FIELDLOOP_HOME" in said(monkeypatch, capsys, *command)
+
+
+def test_models_that_cannot_be_read_are_told(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    database = home / "mlflow" / "mlflow.db"
+    database.parent.mkdir(parents=True)
+    database.write_text("rubbish\n" * 200)
+    promote = ("promote", "agriculture", "1", "--why", "a trial")
+    assert f"the models in {database} cannot be read" in said(monkeypatch, capsys, *promote)
+    monkeypatch.setenv("FIELDLOOP_MLFLOW_URI", "rubbish://")
+    assert "the models in FIELDLOOP_MLFLOW_URI cannot be read" in said(monkeypatch, capsys, *promote)
+
+
+def test_a_folder_among_the_refused_batches_is_no_batch(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    (home.parent / "data" / "quarantine" / "batches" / "dev-00" / "x.batch").mkdir(parents=True)
+    monkeypatch.setattr(sys, "argv", ["fieldloop", "quarantine", "list"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    assert "0 refused batches" in capsys.readouterr().out
