@@ -17,7 +17,7 @@ from fieldloop.core.settings import load_params, load_settings
 from fieldloop.stages.context import Loop
 from fieldloop.stages.former_layout import note_former_turns
 from fieldloop.stages.refs import SeasonRefs
-from fieldloop.stages.turns import finished_turn
+from fieldloop.stages.turns import finished_turn, still_home
 from flows.local_server import start_local_server
 
 WORKLOAD = "agriculture"
@@ -36,10 +36,12 @@ def begin(workload: str, devices: int | None = None, seasons: Sequence[int] | No
     Raises:
         ConfigError: a setting or a parameter is missing or broken.
         DataError: a part of the accepted data is gone.
+        ReleaseError: the release repository is gone or damaged, or the registry of what devices are offered is.
         StoreBusy: another process turns this clone's loop.
     """
     environment.settle()  # for what is imported from here on, where a worker runs the flow
     from fieldloop.stages.access import new_loop
+    from fieldloop.stages.kept import require_kept
 
     settings = load_settings()
     params = load_params(settings.root, workload)
@@ -49,6 +51,7 @@ def begin(workload: str, devices: int | None = None, seasons: Sequence[int] | No
     if given:
         params = params.with_loop(**given)
     loop = new_loop(settings, workload, params)
+    require_kept(loop)
     note_former_turns(loop)
     return loop
 
@@ -57,6 +60,7 @@ def recall_turn(loop: Loop, season: int) -> SeasonRefs | None:
     """What a season that was lived to the end referred to, and a line that says so; None where it is to be lived."""
     turn = finished_turn(loop, season)
     if turn is not None:
+        turn = still_home(loop, turn)
         lived, synced = turn.lived, turn.synced
         say(
             f"  {'season':<10} {season} was lived by {lived.devices} devices with model {turn.released.version}, "

@@ -4,7 +4,7 @@ from prefect import flow
 
 from fieldloop.stages.refs import ReleasedRef
 from flows.beginning import begin
-from tasks.data import accepted_so_far, ingest_inbox, next_season, simulate_history, validate_history, version_data
+from tasks.data import accepted_content, ingest_inbox, next_season, simulate_history, validate_history, version_data
 from tasks.field import release_bundle
 from tasks.learning import compress_champion, evaluate_and_register, last_word, train_model
 
@@ -19,10 +19,9 @@ def retrain(workload: str = "agriculture") -> ReleasedRef:
     loop = begin(workload)
 
     history = simulate_history(loop)
-    validated = validate_history(loop, history)
+    accepted = validate_history(loop, history)
     ingest_inbox(loop)
-    accepted = accepted_so_far(loop, validated)
-    data = version_data(loop, accepted, next_season(loop))
+    data = version_data(loop, accepted, next_season(loop), accepted_content(loop))
     trained = train_model(loop, data)
     registered = evaluate_and_register(loop, data, trained, last_word(loop))
     compressed = compress_champion(loop, data, registered)

@@ -11,7 +11,7 @@ from fieldloop.stages.context import started_utc
 from fieldloop.stages.refs import AcceptedRef, ReportRef, SeasonRefs, SyncedRef
 from fieldloop.stages.turns import finish_turn
 from flows.beginning import begin, recall_turn, started_s
-from tasks.data import simulate_history, validate_history, version_data
+from tasks.data import accepted_content, simulate_history, validate_history, version_data
 from tasks.field import compare_practices, live_season, release_bundle, require_devices, sync
 from tasks.learning import compress_champion, evaluate_and_register, last_word, train_model
 from tasks.reporting import write_report
@@ -38,7 +38,7 @@ def season(workload: str = "agriculture", devices: int | None = None, seasons: l
             turns.append(turn)
             accepted = turn.synced
             continue
-        data = version_data(loop, accepted, year)
+        data = version_data(loop, accepted, year, accepted_content(loop))
         trained = train_model(loop, data)
         registered = evaluate_and_register(loop, data, trained, last_word(loop))
         compressed = compress_champion(loop, data, registered)
@@ -48,5 +48,5 @@ def season(workload: str = "agriculture", devices: int | None = None, seasons: l
         accepted = synced = sync(loop, lived)
         refs = SeasonRefs(data, registered, compressed, released, lived, compared, synced)
         turns.append(finish_turn(loop, year, refs))
-    data = version_data(loop, accepted, loop.params.loop.seasons[-1] + 1)
+    data = version_data(loop, accepted, loop.params.loop.seasons[-1] + 1, accepted_content(loop))
     return write_report(loop, turns, data, started, time.monotonic() - clock)

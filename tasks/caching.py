@@ -2,7 +2,9 @@
 
 A task's key covers the references that go in, which carry content hashes, the parameters that the step declares, and
 the code that it runs. A step cannot read a parameter that it does not declare. Before a cached result is used, the
-files that it refers to are looked for; where one is gone the step runs again.
+files that it refers to are looked for, and the step is asked whether what it left elsewhere still stands: a version, a
+registered model, a signed release. Where something is gone the step runs again, and says so where it cannot be made
+again.
 """
 
 import hashlib
@@ -18,10 +20,12 @@ from typing import Any, ParamSpec, TypeVar
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
+from prefect.results import ResultRecord  # type: ignore[attr-defined]  # not in its __all__
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH
 from prefect.utilities.annotations import NotSet
 
 from fieldedge.system.durable import write_durably
+from fieldedge.system.errors import FieldloopError
 from fieldloop.core.code_version import code_hash
 from fieldloop.core.console import say
 from fieldloop.stages.context import Loop
@@ -39,6 +43,7 @@ def step(
     *,
     params: tuple[str, ...] = (),
     settings: tuple[str, ...] = (),
+    stands: Callable[[Loop, Any], bool] = lambda _loop, _result: True,
     is_cached: bool = True,
     retries: int = 0,
     timeout_s: float | None = None,
@@ -50,6 +55,7 @@ def step(
         told: the result in a few words, for the terminal.
         params: the blocks and values of params.yaml that it reads (`model`, `gates.holdout_seasons`), and no others.
         settings: the deployment facts that its result depends on.
+        stands: whether what a cached result says is so still; asked before it is used.
         is_cached: the result depends on these, the references and the code alone.
         retries: for steps that fail for passing reasons (a busy store, a link).
         timeout_s: after which the step is given up.
@@ -64,7 +70,8 @@ def step(
             return hashlib.sha256(told_all.encode()).hexdigest()
 
         def key_if_intact(_context: TaskRunContext, parameters: dict[str, Any]) -> str:
-            return _forgotten_unless_intact(key(parameters))
+            (loop,) = [_narrowed(value, params) for value in parameters.values() if isinstance(value, Loop)]
+            return _forgotten_unless_intact(key(parameters), lambda result: stands(loop, result))
 
         @wraps(function)
         def run(*args: Any, **kwargs: Any) -> R:
@@ -97,13 +104,25 @@ def step(
     return decorate
 
 
-def _forgotten_unless_intact(key: str) -> str:
-    """The same key; what was cached under it is forgotten first where a file of its result is gone."""
-    note = _note_path(key)
-    if note.is_file() and not all(Path(path).exists() for path in json.loads(note.read_text())):
-        (_storage() / key).unlink(missing_ok=True)
-        note.unlink()
+def _forgotten_unless_intact(key: str, stands: Callable[[Any], bool]) -> str:
+    """The same key; what was cached under it is forgotten first where a part of its result is gone."""
+    note, kept = _note_path(key), _storage() / key
+    if kept.is_file() and not (_has_files(note) and _is_standing(kept, stands)):
+        kept.unlink()
+        note.unlink(missing_ok=True)
     return key
+
+
+def _has_files(note: Path) -> bool:
+    return not note.is_file() or all(Path(path).exists() for path in json.loads(note.read_text()))
+
+
+def _is_standing(kept: Path, stands: Callable[[Any], bool]) -> bool:
+    """Damage is told by the step itself, which runs then."""
+    try:
+        return stands(ResultRecord.deserialize(kept.read_bytes()).result)
+    except FieldloopError:
+        return False
 
 
 def _narrowed(value: Any, params: tuple[str, ...]) -> Any:

@@ -1,5 +1,7 @@
 """Tasks on data: the past, what is accepted of it, and its versions."""
 
+from typing import Any
+
 from fieldloop.core.console import relayed
 from fieldloop.stages.context import Loop
 from fieldloop.stages.refs import AcceptedRef, HistoryRef, IngestedRef, SnapshotRef, SyncedRef
@@ -22,9 +24,16 @@ def simulate_history(loop: Loop) -> HistoryRef:
         return source.simulate_history(loop, on_output)
 
 
+def _validate_stands(loop: Loop, result: Any) -> bool:
+    from fieldloop.stages import validate
+
+    return validate.stands(loop, result)
+
+
 @step(
     "validate",
     lambda ref: f"{ref.rows} rows checked by Great Expectations, {ref.quarantined} quarantined",
+    stands=_validate_stands,
     timeout_s=1800,
 )
 def validate_history(loop: Loop, history: HistoryRef) -> AcceptedRef:
@@ -55,25 +64,33 @@ def ingest_inbox(loop: Loop) -> IngestedRef:
     return ingested
 
 
+def _version_stands(loop: Loop, result: Any) -> bool:
+    from fieldloop.stages import version
+
+    return version.stands(loop, result)
+
+
 @step(
     "version",
     lambda ref: f"data {ref.data_hash[:12]} ({ref.note})",
     settings=("is_deployment",),
     retries=2,
+    stands=_version_stands,
     timeout_s=600,
 )
-def version_data(loop: Loop, accepted: AcceptedRef | SyncedRef, season: int) -> SnapshotRef:
+def version_data(loop: Loop, accepted: AcceptedRef | SyncedRef, season: int, content: str) -> SnapshotRef:
     """A DVC snapshot; its hash travels with everything after it."""
     from fieldloop.stages import version
 
+    del content  # a part of the key: whoever brought it, what is accepted now is what is versioned
     return version.version_data(loop, accepted, season)
 
 
-def accepted_so_far(loop: Loop, accepted: AcceptedRef) -> AcceptedRef:
-    """The same validation, named by everything that is accepted by now."""
+def accepted_content(loop: Loop) -> str:
+    """What names everything that is accepted by now."""
     from fieldloop.stages import validate
 
-    return validate.accepted_so_far(loop, accepted)
+    return validate.accepted_content(loop)
 
 
 def next_season(loop: Loop) -> int:

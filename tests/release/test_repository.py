@@ -19,7 +19,7 @@ from tuf.ngclient import FetcherInterface, Updater
 
 from fieldedge.system.errors import ReleaseError, StoreBusy
 from fieldedge.workloads import WORKLOADS
-from fieldloop.release import Released, ReleaseRepository, repository
+from fieldloop.release import Released, ReleaseRepository, begun_mark, repository
 
 CONTRACT = WORKLOADS["agriculture"].contract
 MakeBundle = Callable[..., Path]
@@ -258,6 +258,9 @@ def test_a_repository_that_never_released_is_not_begun_anew_either(tmp_path: Pat
     with pytest.raises(ReleaseError, match=r"timestamp\.json is missing"):
         ReleaseRepository(tmp_path / "tuf")
     shutil.rmtree(tmp_path / "tuf")
+    with pytest.raises(ReleaseError, match=r"tuf is gone, keys and all.*on purpose: remove .*tuf\.begun"):
+        ReleaseRepository(tmp_path / "tuf")
+    begun_mark(tmp_path / "tuf").unlink()
     publish(ReleaseRepository(tmp_path / "tuf"), make_bundle())
 
 

@@ -137,6 +137,21 @@ class Workspace:
         return self.home / "mlflow"
 
     @property
+    def pointer(self) -> Path:
+        """What names the last version of the accepted data."""
+        return self.seasons.with_name(f"{self.seasons.name}.dvc")
+
+    @property
+    def kept_pointer(self) -> Path:
+        """A copy of it, should it be deleted with what it names."""
+        return self.home / self.pointer.name
+
+    @property
+    def registry_mark(self) -> Path:
+        """Says that devices have releases of versions in the model registry, so that one without them was lost."""
+        return self.home / "mlflow.begun"
+
+    @property
     def sample(self) -> SampleWorld:
         return SampleWorld(self.home / "sample")
 
@@ -184,8 +199,7 @@ class Workspace:
         """
         target = self.home.with_name(f"{self.home.name}.{name}")
         (target / "data").mkdir(parents=True, exist_ok=True)
-        pointer = self.seasons.with_name(f"{self.seasons.name}.dvc")
-        for path in (self.seasons, self.quarantine, pointer):
+        for path in (self.seasons, self.quarantine, self.pointer):
             if path.exists():
                 shutil.move(path, target / "data" / path.name)  # home may be on another disk than data
         if self.home.exists():

@@ -76,6 +76,13 @@ def restore(repo_root: Path, path: Path) -> bool:
     if not pointer.is_file():
         return False
     with dvc_repository(repo_root) as repository:
+        data_hash = _pointed(repo_root, target)
+        if not _is_cached(repository, data_hash):
+            raise DataError(
+                f"{path} is gone, and DVC's cache has not all of its last version, {data_hash}, which {pointer} names. "
+                f"Bring it back: dvc pull {_pointer(target)} from a remote, or .dvc/cache or {target} from a backup. "
+                "To begin anew on purpose: fieldloop reset"
+            )
         repository.checkout(targets=[str(pointer.resolve())])
     return True
 

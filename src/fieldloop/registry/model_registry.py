@@ -206,6 +206,10 @@ class ModelRegistry:
             kept = (self._former_checkpoint(version).parent if folder is None else folder) / WHAT_IFS
             return load_examples(kept) if kept.is_file() else None
 
+    def has(self, version: str) -> bool:
+        """Whether there is such a version."""
+        return any(str(one.version) == version for one in self._versions())
+
     def describe(self, version: str) -> Registered:
         """What the registry knows of a version.
 

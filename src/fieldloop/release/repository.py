@@ -97,8 +97,18 @@ def target_path(workload: str) -> str:
     return f"{workload}/bundle.zip"
 
 
+def begun_mark(root: Path) -> Path:
+    """Beside the repository: it was begun, so that an empty folder is a loss."""
+    return root.with_name(f"{root.name}.begun")
+
+
+def is_begun(root: Path) -> bool:
+    """Whether there is a repository that devices can read; nothing is made."""
+    return (root / "metadata" / "timestamp.json").is_file()
+
+
 class ReleaseRepository:
-    """The TUF repository in one directory. Opening an empty one begins it.
+    """The TUF repository in one directory. Opening an empty one begins it, once: a mark beside it says so.
 
     Args:
         root: the directory.
@@ -115,11 +125,14 @@ class ReleaseRepository:
         for directory in (self.metadata_dir, self.targets_dir):
             directory.mkdir(parents=True, exist_ok=True)
         with self._locked():
+            if self._is_empty() and begun_mark(self._root).exists():
+                raise self._loss()
             if self._is_beginning() or self._is_empty():
                 self._begin()
             signed = self._load()
             for role in ROLES if signed.acknowledgements is None else (*ROLES, ACKNOWLEDGEMENTS):
                 self._signer(role, signed)
+            self._note_begun()
 
     @property
     def metadata_dir(self) -> Path:
@@ -268,6 +281,22 @@ class ReleaseRepository:
         """Whether nothing was ever made here."""
         folders = (self._keys_dir, self.metadata_dir, self.targets_dir)
         return not any(path.is_file() for folder in folders for path in folder.rglob("*"))
+
+    def _note_begun(self) -> None:
+        mark = begun_mark(self._root)
+        if not mark.exists():
+            words = f"The release repository {self._root.name}/ was begun; devices trust its keys and no others.\n"
+            write_durably(mark, words.encode())
+
+    def _loss(self) -> ReleaseError:
+        """What is gone, and how it is brought back."""
+        return ReleaseError(
+            f"the release repository {self._root} is gone, keys and all, and it was begun once "
+            f"({begun_mark(self._root)}); none is begun in its place: every device would refuse it. Restore "
+            f"{self._root} from the newest backup (metadata and targets are in a copy of the gateway's folder or on "
+            "the newest stick too; keys are in a backup alone). If there is none, or no device was ever provisioned "
+            f"from it, begin anew on purpose: remove {begun_mark(self._root)}, and provision every device again"
+        )
 
     def _is_beginning(self) -> bool:
         """Whether a beginning was cut off here before devices could see anything."""
@@ -427,7 +456,7 @@ class ReleaseRepository:
             f"{path} {found}: the release repository {self._root} is damaged, and nothing in it was changed. Restore "
             "the newest backup of the file (a copy of the gateway's folder or the folder release/ of the newest stick "
             "has metadata and targets; keys are in a backup alone). Begun anew it would be refused by every device: "
-            "remove the whole folder only if no device was ever provisioned from it."
+            f"remove the whole folder and {begun_mark(self._root)} only if no device was ever provisioned from it."
         )
 
     def _renew(

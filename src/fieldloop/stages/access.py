@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fieldedge.system.durable import write_durably
+from fieldedge.system.errors import DataError
 from fieldloop.core.settings import Settings, WorkloadParams
 from fieldloop.data import SeasonStore, check_last_version, open_store, restore
 from fieldloop.stages.context import Loop, contract_of
@@ -24,12 +26,43 @@ def new_loop(settings: Settings, workload: str, params: WorkloadParams) -> Loop:
     loop = Loop(settings, workload, params)
     space = loop.workspace
     space.prepare()
+    if not space.pointer.exists() and space.kept_pointer.exists():
+        write_durably(space.pointer, space.kept_pointer.read_bytes())
     if not space.seasons.exists():
-        restore(settings.root, space.seasons)
+        if not restore(settings.root, space.seasons):
+            _check_nothing_came_home(loop)
     else:
         check_last_version(settings.root, space.seasons)
     open_accepted(loop)  # data of a former contract is migrated before anything is named by its content
+    keep_pointer(loop)
     return loop
+
+
+def keep_pointer(loop: Loop) -> None:
+    """Keep a copy of the pointer, so that deleting it together with the data does not make the data forgotten."""
+    space = loop.workspace
+    if space.pointer.is_file() and _content(space.kept_pointer) != space.pointer.read_bytes():
+        write_durably(space.kept_pointer, space.pointer.read_bytes())
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _check_nothing_came_home(loop: Loop) -> None:
+    """No data and no pointer: as in a new clone, unless seasons came home to this one.
+
+    Raises:
+        DataError: they did.
+    """
+    space = loop.workspace
+    came = sorted(space.sample.root.glob("world-*/seasons/*/sync.json"))
+    if came:
+        raise DataError(
+            f"{space.seasons} and {space.pointer} are gone, though records were accepted here ({came[-1]}) and "
+            f"acknowledged to devices. Bring the pointer back (git checkout {space.pointer.name}, or a backup), then "
+            f"the data: dvc checkout {space.pointer.name}. To begin anew on purpose: fieldloop reset"
+        )
 
 
 def open_accepted(loop: Loop) -> SeasonStore:

@@ -42,6 +42,11 @@ def compress_champion(loop: Loop, data: SnapshotRef, registered: RegisteredRef) 
     return CompressedRef(champion.version, made.path, made.shipped, made.reason, str(report), key)
 
 
+def stands(loop: Loop, compressed: CompressedRef) -> bool:
+    """Whether the registry has the version that was made small."""
+    return ModelRegistry(loop.settings.tracking_uri, loop.workload).has(compressed.version)
+
+
 def compression_material(loop: Loop, data: SnapshotRef, version: str) -> Material:
     """What compression needs of a registered model: its network, what it learned from, and seasons to try it on."""
     examples, params = training_examples(loop, data), loop.params.compression

@@ -66,6 +66,14 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> Re
     return RegisteredRef(registered.version, serving, registered.is_champion, registered.reason, str(written))
 
 
+def stands(loop: Loop, registered: RegisteredRef) -> bool:
+    """Whether the registry has the version, and its champion is the one that the result names."""
+    registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
+    champion = registry.champion_version()
+    is_theirs = champion is not None and str(champion.version) == registered.champion_version
+    return is_theirs and registry.has(registered.version)
+
+
 def _none_lost(loop: Loop, registry: ModelRegistry, found: Champion | Absent) -> Champion | Absent:
     """The same, unless devices have a release and the registry no champion: then its store was lost or exchanged."""
     if not isinstance(found, Absent) or registry.champion_version() is not None or not loop.workspace.tuf.is_dir():

@@ -41,6 +41,13 @@ def sync_season(loop: Loop, lived: LivedRef) -> SyncedRef:
     return SyncedRef(lived.season, account.accepted, account.quarantined, lost, str(path), account.records_waiting)
 
 
+def stands(loop: Loop, synced: SyncedRef) -> bool:
+    """Whether what came home of a season is still where it was: accepted, or taken back into quarantine."""
+    space = loop.workspace
+    found = account_for(space.inbox, open_accepted(loop), space.quarantine, synced.season)
+    return found.accepted + found.quarantined >= synced.accepted + synced.quarantined
+
+
 def _ingest(loop: Loop, docs: Path) -> IngestReport:
     space = loop.workspace
     return ingest_batches(

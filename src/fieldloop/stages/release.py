@@ -10,9 +10,10 @@ from fieldedge.inference.bundles import Golden
 from fieldedge.system.durable import write_durably
 from fieldloop.evaluation.predictor import predictor
 from fieldloop.registry.model_registry import PICTURE, REPORT, ModelRegistry
-from fieldloop.release import Lineage, ReleaseRepository, build_bundle
+from fieldloop.release import Lineage, ReleaseRepository, build_bundle, is_begun
 from fieldloop.stages.context import Loop, contract_of
 from fieldloop.stages.examples import held_out_examples, training_examples
+from fieldloop.stages.kept import note_registry
 from fieldloop.stages.refs import CompressedRef, ReleasedRef, SnapshotRef
 from fieldloop.stages.released import standing_bundle
 from fieldloop.workloads.agriculture.dataset import Examples
@@ -39,7 +40,17 @@ def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> 
     released = ReleaseRepository(loop.workspace.tuf).publish(
         bundle, loop.workload, compressed.version, contract.hash, run_id
     )
+    note_registry(loop)
     return ReleasedRef(released.version, released.sha256, released.bytes, str(bundle))
+
+
+def stands(loop: Loop, released: ReleasedRef) -> bool:
+    """Whether these bytes are what devices are offered, and the registry has the version."""
+    if not is_begun(loop.workspace.tuf):
+        return False
+    offered = ReleaseRepository(loop.workspace.tuf).current(loop.workload)
+    is_offered = offered is not None and offered.sha256 == released.sha256
+    return is_offered and ModelRegistry(loop.settings.tracking_uri, loop.workload).has(released.version)
 
 
 def _built_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef, registry: ModelRegistry) -> Path:

@@ -14,7 +14,7 @@ from fieldloop.stages.context import Loop, OnProgress, contract_of
 from fieldloop.stages.examples import training_examples
 from fieldloop.stages.refs import SnapshotRef
 from fieldloop.training.trained import Trained
-from fieldloop.training.trainer import OtherNetworkError, Practise, train
+from fieldloop.training.trainer import OtherNetworkError, Practise, is_whole, train
 from fieldloop.workloads import WORKLOADS
 from fieldloop.workloads.agriculture.dataset import Examples
 
@@ -41,6 +41,11 @@ def train_model(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> Train
         _practise(loop, data, on_progress),
         loop.settings.artifact_location,
     )
+
+
+def stands(loop: Loop, trained: Trained) -> bool:
+    """Whether the network and its MLflow run are there."""
+    return is_whole(trained, loop.settings.tracking_uri)
 
 
 def _practise(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> Practise:

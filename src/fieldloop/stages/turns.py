@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 
+from fieldedge.system.errors import DataError
 from fieldloop.stages.context import Loop, season_folder
 from fieldloop.stages.refs import SeasonRefs, write_json
 
@@ -21,6 +22,29 @@ def finished_turn(loop: Loop, season: int) -> SeasonRefs | None:
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None  # not lived to the end, or by code that referred to other things
     return refs if all(file.exists() for file in refs.files()) else None
+
+
+def still_home(loop: Loop, turn: SeasonRefs) -> SeasonRefs:
+    """The same, when what came home of it is still there, or is again: what the inbox has is ingested once more.
+
+    Raises:
+        DataError: records that were acknowledged are gone.
+    """
+    from fieldloop.stages import ingest
+
+    if ingest.stands(loop, turn.synced):
+        return turn
+    again = ingest.sync_season(loop, turn.lived)
+    if not ingest.stands(loop, turn.synced):
+        known, found = turn.synced.accepted + turn.synced.quarantined, again.accepted + again.quarantined
+        space = loop.workspace
+        raise DataError(
+            f"{known} records of season {again.season} came home and were acknowledged to devices, and {found} of them "
+            f"are in {space.seasons}, {space.quarantine} or {space.inbox}. Bring the data back: dvc checkout --force "
+            f"{space.pointer.name} for the last version, or these folders from a backup. To begin the sample world "
+            "anew on purpose: fieldloop reset-sample"
+        )
+    return turn
 
 
 def finish_turn(loop: Loop, season: int, refs: SeasonRefs) -> SeasonRefs:

@@ -1,8 +1,8 @@
 """Version: the accepted data under a hash that travels with everything after it."""
 
 from fieldedge.system.errors import DataError
-from fieldloop.data import snapshot
-from fieldloop.stages.access import learnable_hash, open_accepted
+from fieldloop.data import is_kept, snapshot
+from fieldloop.stages.access import keep_pointer, learnable_hash, open_accepted
 from fieldloop.stages.context import Loop
 from fieldloop.stages.refs import AcceptedRef, SnapshotRef, SyncedRef
 
@@ -18,7 +18,13 @@ def version_data(loop: Loop, accepted: AcceptedRef | SyncedRef, season: int) -> 
         loop.settings.is_deployment,
         accepted.season if isinstance(accepted, SyncedRef) else season - 1,
     )
+    keep_pointer(loop)
     return SnapshotRef(made.data_hash, season, learnable_hash(loop, season), made.note, made.committed)
+
+
+def stands(loop: Loop, data: SnapshotRef) -> bool:
+    """Whether the pointer on disk names this version, and DVC has all of it."""
+    return is_kept(loop.settings.root, loop.workspace.seasons, data.data_hash, data.is_committed)
 
 
 def next_season(loop: Loop) -> int:

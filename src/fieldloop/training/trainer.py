@@ -21,6 +21,8 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import MLFlowLogger
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
@@ -41,6 +43,7 @@ LEFT_OUT = "left_out.json"  # in the MLflow run: field-seasons that nothing was 
 LAST = "last"  # the checkpoint of the last whole epoch
 NETWORK, CONFIG = "network.pt", "network.json"
 CONFIG_FORMAT = 1
+_RUN_ID = "mlflow_run_id"
 VALIDATION_SHARE = 0.1  # of field-seasons, to see overfitting; the gate uses whole held-out seasons instead
 
 
@@ -146,7 +149,11 @@ def train(
     """
     finished = folder / "trained.json"
     if finished.is_file():
-        return Trained(**json.loads(finished.read_text()))
+        trained = Trained(**json.loads(finished.read_text()))
+        if is_whole(trained, tracking_uri):
+            return trained
+        for path in (finished, folder / f"{LAST}.ckpt", folder / _RUN_ID):  # all but the practice, and logged anew
+            path.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     hush()
     lightning.seed_everything(params.seed, verbose=False)
@@ -186,6 +193,28 @@ def _tell_left_out(logger: MLFlowLogger, trained: Trained) -> None:
     logger.experiment.log_metric(run_id, "field_seasons_left_out", float(len(trained.left_out)))
     if trained.left_out:
         logger.experiment.log_dict(run_id, dict(trained.left_out), LEFT_OUT)
+
+
+def is_whole(trained: Trained, tracking_uri: str) -> bool:
+    """Whether all that a finished training leaves behind is there: the network, and its run in MLflow."""
+    folder = Path(trained.folder)
+    has_network = all((folder / name).is_file() for name in (NETWORK, CONFIG)) or _is_former(folder, trained)
+    return has_network and _is_logged(trained.mlflow_run_id, tracking_uri)
+
+
+def _is_former(folder: Path, trained: Trained) -> bool:
+    """Whether the run is from before networks were files of their own."""
+    return not (folder / CONFIG).is_file() and Path(trained.checkpoint).is_file()
+
+
+def _is_logged(run_id: str, tracking_uri: str) -> bool:
+    try:
+        run = MlflowClient(tracking_uri).get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        return False
+    return str(run.info.lifecycle_stage) == "active"
 
 
 def _practised(network: nn.Module, practise: Practise, folder: Path) -> Examples:
@@ -260,8 +289,10 @@ def _trainer(
 
 def _logger(folder: Path, tracking_uri: str, tags: dict[str, str], artifact_location: str | None) -> MLFlowLogger:
     """The run's logger; a resumed run keeps its MLflow run."""
-    run_file = folder / "mlflow_run_id"
+    run_file = folder / _RUN_ID
     run_id = run_file.read_text() if run_file.is_file() else None
+    if run_id is not None and not _is_logged(run_id, tracking_uri):
+        run_id = None
     if artifact_location is None and tracking_uri.startswith("sqlite:///"):
         artifact_location = (Path(tracking_uri.removeprefix("sqlite:///")).parent / "artifacts").as_uri()
     logger = MLFlowLogger(

@@ -1,0 +1,56 @@
+"""What later work refers to and no step can make again: where it is gone the run stops, and says how it comes back.
+
+A cached result and a season that was lived refer to it by name alone, so it is looked for when a run begins. Accepted
+data is `access.py`'s. To begin anew on purpose a person removes a mark, which each message names.
+"""
+
+from pathlib import Path
+
+from fieldedge.system.durable import write_durably
+from fieldedge.system.errors import ReleaseError
+from fieldloop.registry.model_registry import ModelRegistry
+from fieldloop.release import ReleaseRepository, begun_mark, is_begun
+from fieldloop.stages.context import Loop
+
+_SQLITE = "sqlite:///"
+
+
+def require_kept(loop: Loop) -> None:
+    """See that the release repository is there where devices trust it, and the registry of the model they have.
+
+    Raises:
+        ReleaseError: one is gone or damaged; the message names it, and how to bring it back or to begin anew.
+    """
+    space = loop.workspace
+    if not is_begun(space.tuf):
+        if any(space.sample.root.glob("world-*/devices/*/device.toml")) and not begun_mark(space.tuf).exists():
+            write_durably(begun_mark(space.tuf), b"Devices were provisioned from the release repository tuf/.\n")
+        if begun_mark(space.tuf).exists():
+            ReleaseRepository(space.tuf)
+        return
+    offered = ReleaseRepository(space.tuf).current(loop.workload)
+    if offered is None:
+        return
+    if _has(loop, offered.version):
+        note_registry(loop)
+    elif space.registry_mark.exists():
+        raise ReleaseError(
+            f"version {offered.version} of {loop.workload}, which devices are offered, is not in the registry "
+            f"{loop.settings.tracking_uri}: its store was lost, or is another one. Restore it from a backup, the "
+            "database together with its artifacts, or set FIELDLOOP_MLFLOW_URI to the one that has the version. To "
+            f"begin a new registry on purpose: remove {space.registry_mark}; its first model then waits for a person"
+        )
+
+
+def note_registry(loop: Loop) -> None:
+    """Note that devices are offered a version that stands in the registry."""
+    mark = loop.workspace.registry_mark
+    if not mark.exists():
+        write_durably(mark, b"Devices are offered versions of the model registry.\n")
+
+
+def _has(loop: Loop, version: str) -> bool:
+    uri = loop.settings.tracking_uri
+    if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).is_file():
+        return False  # asking would make an empty one, in the place where a backup belongs
+    return ModelRegistry(uri, loop.workload).has(version)
