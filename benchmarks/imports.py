@@ -24,7 +24,7 @@ RESULT = ROOT / "benchmarks" / "results" / "imports.json"
 
 def measured(statement: str) -> tuple[float, float]:
     """Seconds and resident MB of a fresh process that runs the statement."""
-    peak = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    peak = "import re; print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
     started = time.monotonic()
     done = subprocess.run([sys.executable, "-c", f"{statement}; {peak}"], capture_output=True, text=True, check=True)
     return time.monotonic() - started, int(done.stdout) / 1024
