@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     if options.renew and options.only:
         former = json.loads(RESULT.read_bytes())["by_attack"]
-        done += [came for came in former if came["module"] != options.only]
+        done += [came for came in former if came["module"] != options.only and came["module"] in modules()]
         done.sort(key=lambda came: int(came["line"]))
     figures = summary(done)
     print()

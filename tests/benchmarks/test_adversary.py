@@ -99,3 +99,18 @@ def test_the_summary_is_json_with_the_zeros_and_the_largest(tmp_path: Path) -> N
         "longest_s": 1.5,
     }
     assert figures["machine"]["python"] == sys.version.split()[0]
+
+
+def test_a_renewed_room_stands_beside_those_that_are_still_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was measured of a room that is gone, or has another name, goes with it."""
+    staged(monkeypatch, tmp_path, "return Outcome(0, 0, 'refused')")
+    monkeypatch.setattr(adversary, "modules", lambda: ["other", "room"])
+    monkeypatch.setattr(adversary, "RESULT", tmp_path / "adversary.json")
+    zeros = {"line": 19, "accepted": 0, "lost": 0, "hung": 0, "failed": 0, "seconds": 1.5, "peak_mb": 80.0}
+    former = [{**zeros, "module": name} for name in ("gone", "other", "room")]
+    adversary.RESULT.write_text(json.dumps({"by_attack": former}))
+    assert adversary.main(["--only", "room", "--renew"]) == 0, capsys.readouterr().out
+    renewed = json.loads(adversary.RESULT.read_text())["by_attack"]
+    assert [(came["module"], came["line"]) for came in renewed] == [("other", 19), ("room", 99)]
