@@ -28,12 +28,11 @@ from benchmarks.attacks.ingestion import (
     row_of,
     season,
 )
-from fieldedge.contract import Record
+from fieldedge.contract import Record, amendments
 from fieldedge.contract.batches import unpack
 from fieldedge.page.answers import FORM_TYPE
 from fieldedge.page.server import PageServer, page_server
 from fieldedge.system.keys import load_key, public_key_hex
-from fieldedge.workloads.agriculture.tables import said_again
 from fieldedge.workloads.agriculture.upgrades import REVISION_2
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry
@@ -45,7 +44,7 @@ from tests.edge.sample import DEVICE_ID, dated, day_of
 ASSUMED_DAY = day_of(ASSUMED[0])
 ANSWERS = ({"answer": "done"}, {"answer": "nothing"}, {"answer": "other", "irrigation_mm": "9", "why": "a word"})
 # What a device of the owner's may send in the place of a word that somebody said.
-NO_BASIS = (None, "", "CONFIRMED", " confirmed", "confirmed ", True, 1, ["confirmed"], {"is": "confirmed"})
+NO_BASIS = (None, "", "CONFIRMED", " confirmed", True, 1, ["confirmed"], {"is": "confirmed"})
 
 
 @attack(line=13, words="websites and neighbours answer on the page that an assumed action was done")
@@ -190,7 +189,7 @@ def learned_days(cloud: Cloud) -> set[str]:
 
 def _operation(day: str, basis: Any, times: int = 1) -> Record:
     row = row_of("operations", OWNER, FIELD, day) | {"source": "recommendation", "basis": basis}
-    return row | {"record_id": said_again(row["record_id"], times)}
+    return row | {"record_id": amendments(row["record_id"])[times - 1]}
 
 
 def _strangers(forged: list[Record]) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from benchmarks import adversary
-from benchmarks.attacks import modules
+from benchmarks.attacks import attacks_of, modules
 
 
 def staged(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> dict[str, object]:
@@ -26,6 +26,11 @@ def staged(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> dict[str
     monkeypatch.setattr(adversary, "ROOT", folder)
     (attack,) = adversary.listed("room")
     return attack
+
+
+@pytest.mark.parametrize("module", modules())
+def test_each_room_has_attacks_that_can_be_listed(module: str) -> None:
+    assert attacks_of(module)
 
 
 @pytest.mark.slow
