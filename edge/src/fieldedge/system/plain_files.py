@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from fieldedge.system.errors import PermanentError
 
-class NotPlainError(OSError):
+
+class NotPlainError(PermanentError, OSError):
     """What lies there is no plain file, or a larger one than is taken."""
 
 
