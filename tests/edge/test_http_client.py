@@ -99,6 +99,13 @@ def test_a_slow_link_gets_the_time_that_its_bytes_need() -> None:
     assert Patience().allowed_s(200_000) > 200_000 / 2_000, "a bundle of 200 kB over 2 kB/s"
 
 
+def test_nobody_there_is_said_without_the_names_of_objects() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        url = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    with pytest.raises(LinkError, match=r"cannot be reached: Failed to establish a new connection: .*refused"):
+        ask("GET", url, urllib3.Timeout(total=30.0))
+
+
 def test_a_server_that_takes_what_it_is_sent_a_byte_at_a_time_is_left() -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

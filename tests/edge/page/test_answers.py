@@ -138,9 +138,14 @@ def test_another_amount_is_an_override_with_a_point_or_a_comma_and_the_reason(
     [
         ({"irrigation_mm": "much"}, "irrigation_mm is 'much'; expected a number like 12.5"),
         ({"irrigation_mm": "151"}, "irrigation_mm is 151.0; expected float between 0 and 150 mm"),
-        ({"irrigation_mm": "-1"}, "irrigation_mm is -1.0"),
-        ({"irrigation_mm": "nan"}, "irrigation_mm is missing"),
-        ({"irrigation_mm": "inf"}, "irrigation_mm is inf"),
+        ({"irrigation_mm": "-1"}, "irrigation_mm is '-1'; expected a number like 12.5"),
+        ({"irrigation_mm": "nan"}, "irrigation_mm is 'nan'"),
+        ({"irrigation_mm": "1_0"}, "irrigation_mm is '1_0'"),
+        (
+            {"irrigation_mm": "1,000"},
+            "irrigation_mm is '1,000'; expected a number like 12.5, with two decimals at most",
+        ),
+        ({"irrigation_mm": "1e1"}, "irrigation_mm is '1e1'"),
         ({"irrigation_mm": ""}, "no amount is given"),
         ({"nitrogen_kg_ha": "301"}, "nitrogen_kg_ha is 301.0"),
         ({"why": "x" * 301}, "expected a reason of 1 to 300"),

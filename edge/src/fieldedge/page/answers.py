@@ -5,6 +5,7 @@ where it comes from says the same. What it means is `operations.py`'s, as for th
 """
 
 import hmac
+import re
 import secrets
 from collections.abc import Mapping
 from datetime import date
@@ -19,6 +20,7 @@ MAX_FORM_BYTES = 4_096
 AMOUNTS = ("irrigation_mm", "nitrogen_kg_ha")
 FIELDS = ("token", "episode", "date", "answer", "why", *AMOUNTS)
 FORM_TYPE = "application/x-www-form-urlencoded"
+_AMOUNT = re.compile(r"[0-9]{1,4}(?:[.,][0-9]{0,2})?|[.,][0-9]{1,2}", re.ASCII)
 _NO_REASON = "answered on the page, without a reason"
 
 
@@ -126,8 +128,9 @@ def _amounts(form: Mapping[str, str]) -> tuple[float, float]:
 
 
 def _amount(name: str, text: str) -> float:
-    """An amount as people write it, with a point or a comma; nothing is 0."""
-    try:
-        return float(text.replace(",", ".")) if text else 0.0
-    except ValueError:
-        raise DataError(f"{name} is {text!r:.40}; expected a number like 12.5") from None
+    """An amount as people write it, with a point or a comma; nothing is 0. `1,000` could be one or a thousand."""
+    if not text:
+        return 0.0
+    if not _AMOUNT.fullmatch(text):
+        raise DataError(f"{name} is {text!r:.40}; expected a number like 12.5, with two decimals at most")
+    return float(text.replace(",", "."))

@@ -7,6 +7,7 @@ and no encoding is undone; what an answer says of its own length is not believed
 """
 
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -140,12 +141,15 @@ def json_value(body: bytes) -> Any:
         return None
 
 
+_OBJECT = re.compile(r"\A\w+\(host=[^)]*\): ")  # how urllib3 names a connection in front of what failed
+
+
 def words(error: BaseException) -> str:
     """What an error says, without the object that it happened to; its name where it says nothing."""
     cause = getattr(error, "reason", None)
     if isinstance(error, urllib3.exceptions.MaxRetryError) and isinstance(cause, Exception):
         error = cause
-    return str(error) or type(error).__name__
+    return _OBJECT.sub("", str(error)) or type(error).__name__
 
 
 class _Exchange:
