@@ -24,7 +24,7 @@ PRELOADED = (
     "fieldedge.transfer.outbox",
     "fieldedge.transfer.updates",
     "fieldedge.transfer.uploads",
-    "fieldedge.service",
+    "fieldedge.runtime.service",
     "onnxruntime",
     "tests.edge.faults.daemon",
 )
