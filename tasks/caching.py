@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, fields, is_dataclass, replace
 from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, ParamSpec, TypeVar
@@ -43,7 +44,7 @@ def step(
     *,
     params: tuple[str, ...] = (),
     settings: tuple[str, ...] = (),
-    stands: Callable[[Loop, Any], bool] = lambda _loop, _result: True,
+    stands: str = "",
     is_cached: bool = True,
     retries: int = 0,
     timeout_s: float | None = None,
@@ -55,7 +56,7 @@ def step(
         told: the result in a few words, for the terminal.
         params: the blocks and values of params.yaml that it reads (`model`, `gates.holdout_seasons`), and no others.
         settings: the deployment facts that its result depends on.
-        stands: whether what a cached result says is so still; asked before it is used.
+        stands: the stage whose `stands(loop, result)` says whether a cached result is so still.
         is_cached: the result depends on these, the references and the code alone.
         retries: for steps that fail for passing reasons (a busy store, a link).
         timeout_s: after which the step is given up.
@@ -71,7 +72,7 @@ def step(
 
         def key_if_intact(_context: TaskRunContext, parameters: dict[str, Any]) -> str:
             (loop,) = [_narrowed(value, params) for value in parameters.values() if isinstance(value, Loop)]
-            return _forgotten_unless_intact(key(parameters), lambda result: stands(loop, result))
+            return _forgotten_unless_intact(key(parameters), lambda result: _stands(stands, loop, result))
 
         @wraps(function)
         def run(*args: Any, **kwargs: Any) -> R:
@@ -111,6 +112,10 @@ def _forgotten_unless_intact(key: str, stands: Callable[[Any], bool]) -> str:
         kept.unlink()
         note.unlink(missing_ok=True)
     return key
+
+
+def _stands(stage: str, loop: Loop, result: Any) -> bool:
+    return not stage or bool(import_module(f"fieldloop.stages.{stage}").stands(loop, result))
 
 
 def _has_files(note: Path) -> bool:

@@ -1,7 +1,5 @@
 """Tasks on data: the past, what is accepted of it, and its versions."""
 
-from typing import Any
-
 from fieldloop.core.console import relayed
 from fieldloop.stages.context import Loop
 from fieldloop.stages.refs import AcceptedRef, HistoryRef, IngestedRef, SnapshotRef, SyncedRef
@@ -24,16 +22,10 @@ def simulate_history(loop: Loop) -> HistoryRef:
         return source.simulate_history(loop, on_output)
 
 
-def _validate_stands(loop: Loop, result: Any) -> bool:
-    from fieldloop.stages import validate
-
-    return validate.stands(loop, result)
-
-
 @step(
     "validate",
     lambda ref: f"{ref.rows} rows checked by Great Expectations, {ref.quarantined} quarantined",
-    stands=_validate_stands,
+    stands="validate",
     timeout_s=1800,
 )
 def validate_history(loop: Loop, history: HistoryRef) -> AcceptedRef:
@@ -64,18 +56,12 @@ def ingest_inbox(loop: Loop) -> IngestedRef:
     return ingested
 
 
-def _version_stands(loop: Loop, result: Any) -> bool:
-    from fieldloop.stages import version
-
-    return version.stands(loop, result)
-
-
 @step(
     "version",
     lambda ref: f"data {ref.data_hash[:12]} ({ref.note})",
     settings=("is_deployment",),
     retries=2,
-    stands=_version_stands,
+    stands="version",
     timeout_s=600,
 )
 def version_data(loop: Loop, accepted: AcceptedRef | SyncedRef, season: int, content: str) -> SnapshotRef:

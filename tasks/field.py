@@ -1,7 +1,5 @@
 """Tasks on the field: release, deliver, a season offline, and what comes home."""
 
-from typing import Any
-
 from fieldloop.core.console import bar
 from fieldloop.stages.context import Loop
 from fieldloop.stages.refs import CompressedRef, LivedRef, ReleasedRef, SnapshotRef, SyncedRef
@@ -9,18 +7,12 @@ from tasks import artifacts
 from tasks.caching import step
 
 
-def _release_stands(loop: Loop, result: Any) -> bool:
-    from fieldloop.stages import release
-
-    return release.stands(loop, result)
-
-
 @step(
     "release",
     lambda ref: f"bundle {ref.version}, {ref.bytes / 1000:.0f} kB, signed",
     params=("gates.holdout_seasons",),
     settings=("mlflow_uri",),
-    stands=_release_stands,
+    stands="release",
     timeout_s=600,
 )
 def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> ReleasedRef:
@@ -48,12 +40,6 @@ def live_season(loop: Loop, released: ReleasedRef, season: int) -> LivedRef:
         return run.send_home(loop, lived, on_progress)
 
 
-def _ingest_stands(loop: Loop, result: Any) -> bool:
-    from fieldloop.stages import ingest
-
-    return ingest.stands(loop, result)
-
-
 @step(
     "sync",
     lambda ref: (
@@ -61,7 +47,7 @@ def _ingest_stands(loop: Loop, result: Any) -> bool:
         + (f", {ref.waiting} waiting for a version that knows their contract" if ref.waiting else "")
     ),
     retries=2,
-    stands=_ingest_stands,
+    stands="ingest",
     timeout_s=1800,
 )
 def sync(loop: Loop, lived: LivedRef) -> SyncedRef:

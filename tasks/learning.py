@@ -1,19 +1,11 @@
 """Tasks on models: train, judge, make small."""
 
-from typing import Any
-
 from fieldloop.core.console import bar
 from fieldloop.stages.context import Loop
 from fieldloop.stages.refs import CompressedRef, RegisteredRef, SnapshotRef
 from fieldloop.training.trained import Trained
 from tasks import artifacts
 from tasks.caching import step
-
-
-def _train_stands(loop: Loop, result: Any) -> bool:
-    from fieldloop.stages import train
-
-    return train.stands(loop, result)
 
 
 @step(
@@ -25,7 +17,7 @@ def _train_stands(loop: Loop, result: Any) -> bool:
     ),
     params=("model", "what_if", "gates.holdout_seasons"),
     settings=("mlflow_uri",),
-    stands=_train_stands,
+    stands="train",
     timeout_s=7200,
 )
 def train_model(loop: Loop, data: SnapshotRef) -> Trained:
@@ -36,18 +28,12 @@ def train_model(loop: Loop, data: SnapshotRef) -> Trained:
         return train.train_model(loop, data, on_progress)
 
 
-def _evaluate_stands(loop: Loop, result: Any) -> bool:
-    from fieldloop.stages import evaluate
-
-    return evaluate.stands(loop, result)
-
-
 @step(
     "register",
     lambda ref: f"version {ref.version} {ref.reason.partition('; ')[0]}",
     params=("gates",),
     settings=("mlflow_uri", "is_deployment"),
-    stands=_evaluate_stands,
+    stands="evaluate",
     timeout_s=1800,
 )
 def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained, last_word: str) -> RegisteredRef:
@@ -60,18 +46,12 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained, last_
     return registered
 
 
-def _compress_stands(loop: Loop, result: Any) -> bool:
-    from fieldloop.stages import compress
-
-    return compress.stands(loop, result)
-
-
 @step(
     "compress",
     lambda ref: ref.reason,
     params=("compression", "model", "gates.holdout_seasons"),
     settings=("mlflow_uri",),
-    stands=_compress_stands,
+    stands="compress",
     timeout_s=1800,
 )
 def compress_champion(loop: Loop, data: SnapshotRef, registered: RegisteredRef) -> CompressedRef:

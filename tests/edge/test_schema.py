@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -145,13 +145,12 @@ def ended_at_statement(number: int, run: Callable[[Callable[[str], None]], None]
     return os.waitstatus_to_exitcode(status) == 9
 
 
-def test_a_migration_that_is_killed_anywhere_leaves_the_old_form_or_the_new_one(tmp_path: Path) -> None:
-    write_form_1(tmp_path / "old.db")
-    forms = set()
+def killed_while_carried_over(folder: Path) -> Iterator[Path]:
+    """Copies of `old.db` in the folder, each carried over and killed a statement later; the last one was not killed."""
     for number in range(1, 1000):
-        path = tmp_path / str(number) / "store.db"
+        path = folder / str(number) / "store.db"
         path.parent.mkdir()
-        shutil.copy(tmp_path / "old.db", path)
+        shutil.copy(folder / "old.db", path)
 
         def migrate(trace: Callable[[str], None], path: Path = path) -> None:
             connection = sqlite3.connect(path, isolation_level=None)
@@ -159,12 +158,19 @@ def test_a_migration_that_is_killed_anywhere_leaves_the_old_form_or_the_new_one(
             prepare(connection, str(path), lambda: "2026-05-01T00:00:00Z")
 
         was_killed = ended_at_statement(number, migrate)
-        forms.add(form_on_disk(path))
+        yield path
+        if not was_killed:
+            return
+
+
+def test_a_migration_that_is_killed_anywhere_leaves_the_old_form_or_the_new_one(tmp_path: Path) -> None:
+    write_form_1(tmp_path / "old.db")
+    forms = []
+    for path in killed_while_carried_over(tmp_path):
+        forms.append(form_on_disk(path))
         with Store(path) as store:
             check_carried_over(store)
-        if not was_killed:
-            break
-    assert number > 30 and forms == {1, SCHEMA_VERSION}
+    assert len(forms) > 30 and set(forms) == {1, SCHEMA_VERSION}
 
 
 def test_a_store_whose_times_were_cut_is_carried_over_whole_or_not_yet_wherever_it_is_killed(tmp_path: Path) -> None:
@@ -175,27 +181,15 @@ def test_a_store_whose_times_were_cut_is_carried_over_whole_or_not_yet_wherever_
         assert store.as_stored(told) == told, "of today's agent, the two are two"
         store._connection.execute(f"PRAGMA user_version = {CUT_FORM}")
         store._connection.execute(f"PRAGMA application_id = {APPLICATION + CUT_FORM}")
-    forms = set()
-    for number in range(1, 1000):
-        path = tmp_path / str(number) / "store.db"
-        path.parent.mkdir()
-        shutil.copy(tmp_path / "old.db", path)
-
-        def migrate(trace: Callable[[str], None], path: Path = path) -> None:
-            connection = sqlite3.connect(path, isolation_level=None)
-            connection.set_trace_callback(trace)
-            prepare(connection, str(path), lambda: "2026-05-01T00:00:00Z")
-
-        was_killed = ended_at_statement(number, migrate)
-        forms.add(form_on_disk(path))
+    forms = []
+    for path in killed_while_carried_over(tmp_path):
+        forms.append(form_on_disk(path))
         with Store(path) as store:
             store.check()
             assert [flagged.sample for flagged in store.samples("", "9")] == [cut]
             assert store.as_stored(told) == cut
             assert len(store.events(kind="migrated")) == 1
-        if not was_killed:
-            break
-    assert number > 5 and forms == {CUT_FORM, SCHEMA_VERSION}
+    assert len(forms) > 5 and set(forms) == {CUT_FORM, SCHEMA_VERSION}
 
 
 def test_a_store_of_a_newer_agent_is_refused_by_name_and_not_touched(tmp_path: Path) -> None:

@@ -8,20 +8,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fieldedge.inference.trial
-from fieldedge.contract import MAX_CANDIDATES
+from fieldedge.contract import MAX_CANDIDATES, SCALED_LIMIT
 from fieldedge.device.config import DeviceDirectory
 from fieldedge.inference.bundles import GOLDEN, MODEL
 from fieldedge.inference.loading import boot, boot_model, usable
-from fieldedge.inference.model import FURTHEST_SCALED, Model
+from fieldedge.inference.model import Model
 from fieldedge.inference.model_file import check_model_file
 from fieldedge.inference.trial import Trials, _judge, try_model
 from fieldedge.system.errors import ReleaseError, TrialUnfinished
 from fieldedge.transfer.updates import update
 from fieldedge.workloads.agriculture import decision
-from fieldedge.workloads.agriculture.features import SCALED_LIMIT
 from tests.edge.hostile import HOSTILE, Files, minutes_of_work, with_model
 from tests.edge.sample import (
     AGRICULTURE,
@@ -57,7 +57,8 @@ def version_that_runs(device: DeviceDirectory) -> str | None:
 def test_a_model_is_tried_with_as_many_rows_and_as_far_out_as_a_decision_can_ask_for() -> None:
     doses = [dose for dose in decision.NITROGEN_DOSES_KG_HA if dose < decision.NITROGEN_MAX_KG_HA]
     assert 2 * (len(doses) + 2) == MAX_CANDIDATES  # no irrigation or the largest; no dose, those between, the largest
-    assert FURTHEST_SCALED == SCALED_LIMIT
+    far = np.array([[-1e9], [1e9]], np.float32) * np.ones(len(AGRICULTURE.contract.features), np.float32)
+    assert AGRICULTURE.scale(far).min() == -SCALED_LIMIT and AGRICULTURE.scale(far).max() == SCALED_LIMIT
 
 
 @pytest.mark.parametrize("what", HOSTILE)

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from fieldedge.contract import Feature
+from fieldedge.contract import SCALED_LIMIT, Feature
 from fieldedge.system.errors import ReleaseError
-from fieldedge.workloads.agriculture.features import SCALED_LIMIT
 
 Array = npt.NDArray[np.float32]
 

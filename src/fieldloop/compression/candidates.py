@@ -18,8 +18,7 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from fieldedge.contract import Feature
-from fieldedge.workloads.agriculture.features import SCALED_LIMIT
+from fieldedge.contract import SCALED_LIMIT, Feature
 from fieldloop.compression.calibration import Array, CalibrationError, OperatorError, check_calibration
 from fieldloop.compression.distil import ensemble, fine_tuned, quantisation_aware, subset
 from fieldloop.compression.gates import WHOLE, Candidate, Precision

@@ -22,7 +22,6 @@ def new_loop(settings: Settings, workload: str, params: WorkloadParams) -> Loop:
     Raises:
         DataError: a part of the accepted data is gone; the message says which, and how to bring it back.
     """
-
     loop = Loop(settings, workload, params)
     space = loop.workspace
     space.prepare()

@@ -3,6 +3,7 @@
 from fieldedge.contract.contract import (
     MAX_AMENDMENTS,
     MAX_CANDIDATES,
+    SCALED_LIMIT,
     Column,
     Contract,
     EpisodeKey,
@@ -20,6 +21,7 @@ from fieldedge.contract.contract import (
 __all__ = [
     "MAX_AMENDMENTS",
     "MAX_CANDIDATES",
+    "SCALED_LIMIT",
     "Column",
     "Contract",
     "EpisodeKey",

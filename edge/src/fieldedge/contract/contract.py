@@ -22,6 +22,7 @@ Kind = Literal["float", "int", "str", "date"]
 Role = Literal["context", "observation", "decision", "action", "outcome", "feedback"]
 Record = dict[str, Any]
 RECORD_ID = "record_id"
+SCALED_LIMIT = 1.5  # how far beyond [-1, 1] a scaled input may lie; what lies further counts as there
 MAX_CANDIDATES = 16  # actions that a decision weighs, so the rows that a model is asked for at once
 MAX_AMENDMENTS = 9  # times that the same thing may be said, the first included
 # (name of the table, record of a former contract) -> the record as the contract after it has it

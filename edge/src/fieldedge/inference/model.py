@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldedge.contract import MAX_CANDIDATES, Contract
+from fieldedge.contract import MAX_CANDIDATES, SCALED_LIMIT, Contract
 from fieldedge.inference.bundles import Golden, check_contract_hash
 from fieldedge.inference.model_file import check_model_file
 from fieldedge.system.errors import ReleaseError
@@ -18,7 +18,6 @@ from fieldedge.system.errors import ReleaseError
 INPUT = "features"
 OUTPUT = "outputs"
 METADATA_CONTRACT_HASH = "fieldloop.contract_hash"
-FURTHEST_SCALED = 1.5  # where a workload's `scale` clips
 CONSTANT = 1e-6  # in an output's unit: answers that differ by less are one answer
 METADATA_WORKLOAD = "fieldloop.workload"
 
@@ -89,9 +88,9 @@ class Model:
             ReleaseError: the runtime failed (it may not have the memory), or an output is not finite.
         """
         shape = MAX_CANDIDATES, len(self._contract.features)
-        for row in (0.0, FURTHEST_SCALED, -FURTHEST_SCALED):
+        for row in (0.0, SCALED_LIMIT, -SCALED_LIMIT):
             self.predict(np.full(shape, row, np.float32))
-        self.predict(np.where(np.indices(shape).sum(axis=0) % 2, FURTHEST_SCALED, -FURTHEST_SCALED).astype(np.float32))
+        self.predict(np.where(np.indices(shape).sum(axis=0) % 2, SCALED_LIMIT, -SCALED_LIMIT).astype(np.float32))
         self.predict(np.zeros((1, shape[1]), np.float32))
 
     def _session_options(self) -> Any:

@@ -13,7 +13,7 @@ from datetime import date
 import numpy as np
 import numpy.typing as npt
 
-from fieldedge.contract import Feature, Record
+from fieldedge.contract import SCALED_LIMIT, Feature, Record
 from fieldedge.workloads.agriculture import agronomy as ag
 from fieldedge.workloads.agriculture import layout as at
 from fieldedge.workloads.agriculture.probes import uncertainty, wetness
@@ -107,7 +107,6 @@ _CANDIDATE_IRRIGATION = INDEX["candidate_irrigation_mm"]
 _CANDIDATE_NITROGEN = INDEX["candidate_nitrogen_kg_ha"]
 _LOW = np.array([f.minimum for f in FEATURES], np.float32)
 _SPAN = np.array([f.maximum - f.minimum for f in FEATURES], np.float32)
-SCALED_LIMIT = np.float32(1.5)
 
 
 @dataclass(frozen=True)
