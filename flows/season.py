@@ -9,7 +9,7 @@ from prefect import flow
 
 from fieldloop.stages.context import started_utc
 from fieldloop.stages.refs import AcceptedRef, ReportRef, SeasonRefs, SyncedRef
-from fieldloop.stages.turns import finish_turn
+from fieldloop.stages.turns import data_of_turn, finish_turn
 from flows.beginning import begin, recall_turn, started_s
 from tasks.data import accepted_content, simulate_history, validate_history, version_data
 from tasks.field import compare_practices, live_season, release_bundle, require_devices, sync
@@ -38,7 +38,7 @@ def season(workload: str = "agriculture", devices: int | None = None, seasons: l
             turns.append(turn)
             accepted = turn.synced
             continue
-        data = version_data(loop, accepted, year, accepted_content(loop))
+        data = data_of_turn(loop, year) or version_data(loop, accepted, year, accepted_content(loop, before=year))
         trained = train_model(loop, data)
         registered = evaluate_and_register(loop, data, trained, last_word(loop))
         compressed = compress_champion(loop, data, registered)

@@ -72,11 +72,11 @@ def version_data(loop: Loop, accepted: AcceptedRef | SyncedRef, season: int, con
     return version.version_data(loop, accepted, season)
 
 
-def accepted_content(loop: Loop) -> str:
-    """What names everything that is accepted by now."""
+def accepted_content(loop: Loop, before: int | None = None) -> str:
+    """What names everything that is accepted by now, or what of it is from before a season."""
     from fieldloop.stages import validate
 
-    return validate.accepted_content(loop)
+    return validate.accepted_content(loop, before)
 
 
 def next_season(loop: Loop) -> int:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from fieldedge.system.errors import DataError
 from fieldloop.stages.context import Loop, season_folder
-from fieldloop.stages.refs import SeasonRefs, write_json
+from fieldloop.stages.refs import SeasonRefs, SnapshotRef, write_json
 
 TURN = "turn.json"
 
@@ -16,12 +16,21 @@ def finished_turn(loop: Loop, season: int) -> SeasonRefs | None:
     A season is lived once: other code or parameters later do not change what happened in it. Where a file of it is
     gone, its steps are gone through again, and what is cached of them is found.
     """
-    path = season_folder(loop, season) / TURN
+    refs = _refs(loop, season)
+    return refs if refs and all(file.exists() for file in refs.files()) else None
+
+
+def data_of_turn(loop: Loop, season: int) -> SnapshotRef | None:
+    """The data from before a season that was lived to the end, also where a file of it is gone; None for another."""
+    refs = _refs(loop, season)
+    return refs.data if refs else None
+
+
+def _refs(loop: Loop, season: int) -> SeasonRefs | None:
     try:
-        refs = SeasonRefs.of(json.loads(path.read_bytes())["refs"])
+        return SeasonRefs.of(json.loads((season_folder(loop, season) / TURN).read_bytes())["refs"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None  # not lived to the end, or by code that referred to other things
-    return refs if all(file.exists() for file in refs.files()) else None
 
 
 def still_home(loop: Loop, turn: SeasonRefs) -> SeasonRefs:

@@ -4,7 +4,7 @@ import json
 from datetime import date
 from pathlib import Path
 
-from fieldloop.stages.access import folder_hash, open_accepted
+from fieldloop.stages.access import folder_hash, learnable_hash, open_accepted
 from fieldloop.stages.context import Loop, contract_of
 from fieldloop.stages.refs import AcceptedRef, HistoryRef, write_json
 from fieldloop.validation import validate_tables
@@ -43,6 +43,6 @@ def stands(loop: Loop, accepted: AcceptedRef) -> bool:
     return all((loop.workspace.seasons / name).is_file() for name in files)
 
 
-def accepted_content(loop: Loop) -> str:
-    """What names everything that is accepted by now, whoever it came from."""
-    return folder_hash(loop.workspace.seasons, "*.parquet")
+def accepted_content(loop: Loop, before: int | None = None) -> str:
+    """What names everything that is accepted by now, whoever it came from; or all of it from before a season."""
+    return folder_hash(loop.workspace.seasons, "*.parquet") if before is None else learnable_hash(loop, before)
