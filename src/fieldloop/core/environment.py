@@ -56,6 +56,12 @@ class KnownWarning:
 
 KNOWN_WARNINGS = (
     KnownWarning(
+        Warning,  # tqdm's own kind, which only importing tqdm would bring
+        r"tqdm\.auto",
+        r"IProgress not found",
+        "in a notebook a bar of tqdm would need ipywidgets, and no bar is shown",
+    ),
+    KnownWarning(
         UserWarning,
         r"lightning\.pytorch\.callbacks\.model_checkpoint",
         r"Checkpoint directory .* exists and is not empty",
