@@ -130,8 +130,7 @@ class Device:
 
     def decide(self, today: str) -> tuple[float, float]:
         told = recommend_from_state(self.record, self.state, today, self.model.predict)
-        season, region, name = (self.record[column] for column in ("season", "region", "field_id"))
-        values = told.as_record(season, region, name, self.model.version, CONTRACT.hash)
+        values = told.as_values(self.record, self.model.version)
         self.said.append({"record_id": CONTRACT.record_id("recommendations", values), **values})
         return told.irrigation_mm, told.nitrogen_kg_ha
 

@@ -11,11 +11,11 @@ from onnx import TensorProto, helper, numpy_helper
 import tests.edge.hypothesis_profile  # noqa: F401  (no deadline in any test)
 from fieldedge.inference.bundles import Golden
 from fieldedge.inference.model import METADATA_CONTRACT_HASH, METADATA_WORKLOAD, Model
-from fieldedge.workloads import WORKLOADS
+from fieldedge.workloads import known_workload
 from fieldloop.core import environment
 from fieldloop.release import Lineage, build_bundle
 
-CONTRACT = WORKLOADS["agriculture"].contract
+CONTRACT = known_workload("agriculture").contract
 BundleMaker = Callable[..., Path]
 
 

@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fieldedge.contract import Contract, Record
 from fieldedge.contract.batches import batch_id, pack
 from fieldedge.system.keys import public_key_hex, sign
-from fieldedge.workloads import WORKLOADS
+from fieldedge.workloads import known_workload
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Inbox
 
-CONTRACT = WORKLOADS["agriculture"].contract
+CONTRACT = known_workload("agriculture").contract
 SEASON = 2006
 TODAY = date(2007, 1, 15)
 RECEIVED = datetime(2006, 11, 1, 12, tzinfo=UTC)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fieldedge.workloads import WORKLOADS
+from fieldedge.workloads import known_workload
 from fieldloop.core.settings import ModelParams
 from fieldloop.training.trained import Trained
 from fieldloop.training.trainer import train
 from fieldloop.workloads.agriculture.dataset import Examples
 
-CONTRACT = WORKLOADS["agriculture"].contract
+CONTRACT = known_workload("agriculture").contract
 PARAMS = ModelParams(
     hidden=(32, 32), dropout=0.2, epochs=5, batch_size=128, learning_rate=0.01, weight_decay=0.0001, seed=3
 )
@@ -30,7 +30,7 @@ def small_examples(field_seasons: int = 40, days: int = 25, seed: int = 1, seaso
     low = np.array([feature.minimum for feature in CONTRACT.features], np.float32)
     high = np.array([feature.maximum for feature in CONTRACT.features], np.float32)
     rows = draw.uniform(low, high, (field_seasons * days, len(low))).astype(np.float32)
-    scaled = WORKLOADS["agriculture"].scale(rows)
+    scaled = known_workload("agriculture").contract.scale(rows)
     yields = 10.0 - 2.0 * scaled[:, 2] + 1.5 * scaled[:, 22] + draw.normal(0, 0.3, len(rows))
     targets = np.stack([yields, 100.0 + 50.0 * scaled[:, 0], 60.0 - 30.0 * scaled[:, 21]], axis=1)
     names = tuple(f"{season}/champion-{i:02d}" for i in range(field_seasons))

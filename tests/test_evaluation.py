@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldedge.workloads import WORKLOADS
+from fieldedge.workloads import known_workload
 from fieldloop.core.settings import GateParams
 from fieldloop.evaluation.gate import (
     Absent,
@@ -19,7 +19,7 @@ from fieldloop.evaluation.gate import (
 from fieldloop.workloads.agriculture.dataset import Examples
 from fieldloop.workloads.agriculture.floor import FloorProfits
 
-FEATURES = len(WORKLOADS["agriculture"].contract.features)
+FEATURES = len(known_workload("agriculture").contract.features)
 GATES = GateParams(holdout_seasons=(2005,), bootstrap_draws=400, max_error_increase_pct=2.0)
 FIELD_SEASONS, DAYS = 30, 20
 

@@ -23,7 +23,7 @@ from fieldedge.runtime.agent import Agent
 from fieldedge.storage.store import Store
 from fieldedge.system.keys import public_key_hex
 from fieldedge.transfer.outbox import Outbox, Packer
-from fieldedge.workloads import Workload
+from fieldedge.workload import Workload
 from fieldedge.workloads.agriculture import Agriculture
 from fieldloop.data import SeasonStore
 from fieldloop.ingest.accept import ingest_batches

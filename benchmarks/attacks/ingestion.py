@@ -15,7 +15,7 @@ from fieldedge.contract import Column, Record
 from fieldedge.contract.batches import batch_id, pack
 from fieldedge.system.keys import public_key_hex, sign
 from fieldedge.transfer.usb import Stick
-from fieldedge.workloads import WORKLOADS
+from fieldedge.workloads import known_workload
 from fieldloop.data import SeasonStore
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry
@@ -26,7 +26,7 @@ from fieldloop.gateway.usb import take_in
 from fieldloop.ingest.accept import Account, IngestReport, account_for, ingest_batches
 from fieldloop.release import ReleaseRepository
 
-CONTRACT = WORKLOADS["agriculture"].contract
+CONTRACT = known_workload("agriculture").contract
 SEASON = 2006
 FIELD, OTHER_FIELD = "north-01", "north-02"
 OWNER, STRANGER, NEIGHBOUR = "dev-owner", "dev-stranger", "dev-neighbour"

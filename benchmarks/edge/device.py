@@ -14,14 +14,14 @@ from fieldedge.inference.bundles import open_bundle
 from fieldedge.inference.slots import Slots
 from fieldedge.system.keys import load_or_create_key
 from fieldedge.transfer.updates import install
-from fieldedge.workloads import WORKLOADS
+from fieldedge.workloads import known_workload
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EDGE_PYTHON = ROOT / ".venv-edge" / "bin" / "python"
 DEVICE_SIDE = Path(__file__).with_name("device_side.py")
 RESULTS = ROOT / "benchmarks" / "results"
 DEVICE_ID = "bench-00"
-WORKLOAD = WORKLOADS["agriculture"]
+WORKLOAD = known_workload("agriculture")
 
 
 def newest_bundle() -> Path:

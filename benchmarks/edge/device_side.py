@@ -141,7 +141,7 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
     found["loaded_mb"] = resident_mb()
     by_season: list[float] = []
     for message in messages(options.seasons):
-        if message["kind"] == "field" and by_season is not None and agent.field is not None:
+        if message["kind"] == "field" and by_season is not None and agent.context is not None:
             gc.collect()
             by_season.append(resident_mb())
         agent.answer_line(json.dumps(message), "benchmark")

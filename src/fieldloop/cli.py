@@ -154,7 +154,7 @@ def discard(batch: Annotated[str, typer.Argument(help="its name, or how it begin
 @app.command()
 def migrate(workload: Workload = "agriculture") -> None:
     """Rewrite accepted data of a former contract as today's, after a version of it as it was. Every run does this."""
-    from fieldedge.workloads import WORKLOADS
+    from fieldedge.workloads import known_workload
     from fieldloop.core.paths import held, workspace_of
     from fieldloop.data import SeasonStore
     from fieldloop.data import migrate as migrate_store
@@ -162,7 +162,7 @@ def migrate(workload: Workload = "agriculture") -> None:
     settings = load_settings()
     space = workspace_of(settings)
     with held(settings.home_dir, "migrate"):
-        store = SeasonStore(space.seasons, WORKLOADS[workload].contract, space.quarantine)
+        store = SeasonStore(space.seasons, known_workload(workload).contract, space.quarantine)
         done = migrate_store(settings.root, store, settings.is_deployment)
     if done is None:
         typer.echo(f"{space.seasons} is of today's contract; there is nothing to do")
@@ -237,14 +237,14 @@ def promote(
     A run of this clone compares, registers and releases by what the registry says: while one is under way nothing is
     promoted.
     """
-    from fieldedge.workloads import WORKLOADS
+    from fieldedge.workloads import known_workload
     from fieldloop.core.paths import held, workspace_of
 
     settings = load_settings()
     load_params(settings.root, workload)
     if not why.strip():
         raise ConfigError("a promotion needs a reason: --why 'what it was tried on, and what came of it'")
-    contract = WORKLOADS[workload].contract
+    contract = known_workload(workload).contract
     who = by.strip() or getpass.getuser()
 
     def on_wait(holder: str) -> None:

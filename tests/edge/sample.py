@@ -41,11 +41,11 @@ from fieldedge.inference.model import Model
 from fieldedge.storage.store import Entry, Store
 from fieldedge.system.keys import is_signed_by, load_key, load_or_create_key, sign
 from fieldedge.transfer.acknowledgements import statement
-from fieldedge.workloads import WORKLOADS
+from fieldedge.workloads import known_workload
 
 SEASON, REGION, FIELD_ID, DEVICE_ID = 2006, "champion", "champion-00", "dev-00"
 PLANTING = date(2006, 5, 1)
-AGRICULTURE = WORKLOADS["agriculture"]
+AGRICULTURE = known_workload("agriculture")
 
 
 def onnx_model(

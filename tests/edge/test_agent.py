@@ -27,7 +27,9 @@ from fieldedge.runtime.agent import MAX_LINE_CHARACTERS, Agent, bounded_lines
 from fieldedge.storage.store import Store
 from fieldedge.system.errors import ReleaseError
 from fieldedge.transfer.updates import update
+from fieldedge.workload import Decision
 from fieldedge.workloads.agriculture import Day
+from fieldedge.workloads.agriculture.episode import FieldSeason
 from tests.edge.sample import (
     AGRICULTURE,
     DEVICE_ID,
@@ -131,9 +133,13 @@ def test_a_decision_that_the_contract_refuses_is_made_anew_without_the_model(pat
         def __getattr__(self, name: str) -> Any:
             return getattr(AGRICULTURE, name)
 
-        def recommend_from_state(self, *given: Any) -> Any:
-            made = AGRICULTURE.recommend_from_state(*given)
-            return replace(made, yield_p90_t_ha=99.0) if made.source == "model" else made
+        def begin(self, context: dict[str, Any]) -> "CarelessSeason":
+            return CarelessSeason(context)
+
+    class CarelessSeason(FieldSeason):
+        def answer(self, *given: Any) -> Decision:
+            made = super().answer(*given)
+            return replace(made, values=made.values | {"yield_p90_t_ha": 99.0}) if made.source == "model" else made
 
     agent = Agent(CONFIG, Careless(), Store(path), booted())
     given = [answer for answer in tell(agent, season_messages(3)) if answer["kind"] == "recommendation"]
@@ -302,7 +308,7 @@ def test_what_a_source_tells_again_of_a_former_season_is_known_and_not_rejected(
         assert len(store.records(SEASON, "recommendations")) == 24
     recommended = [answer for answer in again if answer is not None and answer["kind"] == "recommendation"]
     assert recommended == [answer for answer in first if answer["kind"] == "recommendation"][-len(recommended) :]
-    assert agent.field is not None and agent.field["season"] == SEASON + 1
+    assert agent.context is not None and agent.context["season"] == SEASON + 1
     assert tell(agent, season_messages(3, SEASON + 1))[-1]["recommendations"] == 3
 
 
@@ -400,12 +406,12 @@ def reading(day: int = 1, **changes: Any) -> Record:
         (
             reading(field_id="other", record_id="2006/other/readings/2006-05-02"),
             "reading 2006-05-02",
-            "this device is in season 2006 on 'champion-00'",
+            "this device is in season 2006, field_id 'champion-00'",
         ),
         (
             reading(season=2007, record_id="2007/champion-00/readings/2006-05-02"),
             "reading 2006-05-02",
-            "season and field_id are 2007",
+            "the record is of season 2007",
         ),
         (reading(record_id="x"), "reading 2006-05-02", "record_id is 'x'"),
         (reading(0, rain_mm=3.21), "reading 2006-05-01", "stored with other content"),
@@ -415,7 +421,7 @@ def reading(day: int = 1, **changes: Any) -> Record:
         ({"kind": "decide", "date": "2006-04-30"}, "decide 2006-04-30", "not in the season"),
         ({"kind": "decide", "date": "2036-05-01"}, "decide 2036-05-01", "not in the season"),
         ({"kind": "dance"}, "dance", "kind is 'dance'"),
-        (a_field(device_id="dev-09"), "field", "the field is of device dev-09"),
+        (a_field(device_id="dev-09"), "field", "the record is of device dev-09"),
         (a_field(wilting_point_m3_m3=0.3), "field", "field_capacity_m3_m3 is above wilting_point_m3_m3"),
         (operation(irrigation_mm=2000.0), "operation 2006-05-02", "irrigation_mm is 2000.0"),
     ],

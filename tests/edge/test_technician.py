@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldedge.cli import main
-from fieldedge.commands.history import as_lines
 from fieldedge.contract import Record
 from fieldedge.contract.batches import pack, unpack
 from fieldedge.contract.samples import FlaggedSample, Sample
@@ -22,6 +21,7 @@ from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import DataError, FieldloopError
 from fieldedge.system.locks import exclusive
 from fieldedge.transfer.updates import update
+from fieldedge.workloads.agriculture.commands.history import as_lines
 from fieldedge.workloads.agriculture.operations import check_day, override_record
 from tests.edge.sample import (
     AGRICULTURE,

@@ -58,7 +58,8 @@ def test_a_model_is_tried_with_as_many_rows_and_as_far_out_as_a_decision_can_ask
     doses = [dose for dose in decision.NITROGEN_DOSES_KG_HA if dose < decision.NITROGEN_MAX_KG_HA]
     assert 2 * (len(doses) + 2) == MAX_CANDIDATES  # no irrigation or the largest; no dose, those between, the largest
     far = np.array([[-1e9], [1e9]], np.float32) * np.ones(len(AGRICULTURE.contract.features), np.float32)
-    assert AGRICULTURE.scale(far).min() == -SCALED_LIMIT and AGRICULTURE.scale(far).max() == SCALED_LIMIT
+    scaled = AGRICULTURE.contract.scale(far)
+    assert (scaled.min(), scaled.max()) == (-SCALED_LIMIT, SCALED_LIMIT)
 
 
 @pytest.mark.parametrize("what", HOSTILE)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldedge.workloads import WORKLOADS
+from fieldedge.workloads import known_workload
 from fieldloop.fleet import Fleet
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry
@@ -67,5 +67,5 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, make_bundle: Callable[..., Path]) -> Iterator[World]:
     releases = ReleaseRepository(tmp_path / "tuf")
-    releases.publish(make_bundle("1"), "agriculture", "1", WORKLOADS["agriculture"].contract.hash)
+    releases.publish(make_bundle("1"), "agriculture", "1", known_workload("agriculture").contract.hash)
     return World(tmp_path, releases, DeviceRegistry(tmp_path / "devices.json"))

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from fieldedge.system.errors import ConfigError, DataError
-from fieldedge.workloads import WORKLOADS
+from fieldedge.workloads import known_workload
 from fieldloop.fleet import Fleet, FleetError, FleetSeason
 from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
 
 SEASON = 2008
 ROOT = Path(__file__).parents[2]
 PYTHON = Path(sys.executable)
-CONTRACT = WORKLOADS["agriculture"].contract
+CONTRACT = known_workload("agriculture").contract
 
 
 def fields(device_ids: list[str], season: int = SEASON) -> list[FieldSpec]:

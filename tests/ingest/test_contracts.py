@@ -7,7 +7,7 @@ import pytest
 
 from fieldedge.contract import Column, Contract, Record
 from fieldedge.contract.batches import pack
-from fieldedge.workloads import WORKLOADS
+from fieldedge.workloads import known_workload, workload_names
 from tests.ingest.cloud import Cloud, outcome_of
 from tests.sample_season import CONTRACT as FORMER
 from tests.sample_season import SEASON, Sender
@@ -119,5 +119,5 @@ def test_batches_that_a_version_brought_back_does_not_know_come_again(cloud: Clo
 
 
 def test_every_workload_reads_each_contract_that_it_names() -> None:
-    for workload in WORKLOADS.values():
+    for workload in map(known_workload, workload_names()):
         assert all(workload.contract.reads(former) for former in workload.contract.upgrades)

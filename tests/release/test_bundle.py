@@ -10,10 +10,10 @@ import pytest
 
 from fieldedge.inference.bundles import FILES, Golden, parse_golden, parse_manifest
 from fieldedge.system.errors import ReleaseError
-from fieldedge.workloads import WORKLOADS
+from fieldedge.workloads import known_workload
 from fieldloop.release import Lineage, build_bundle, try_bundle
 
-CONTRACT = WORKLOADS["agriculture"].contract
+CONTRACT = known_workload("agriculture").contract
 
 
 def test_the_same_parts_give_the_same_bytes(make_bundle: Callable[..., Path]) -> None:

@@ -18,10 +18,10 @@ from tuf.api.metadata import Metadata
 from tuf.ngclient import FetcherInterface, Updater
 
 from fieldedge.system.errors import ReleaseError, StoreBusy
-from fieldedge.workloads import WORKLOADS
+from fieldedge.workloads import known_workload
 from fieldloop.release import Released, ReleaseRepository, begun_mark, repository
 
-CONTRACT = WORKLOADS["agriculture"].contract
+CONTRACT = known_workload("agriculture").contract
 MakeBundle = Callable[..., Path]
 
 

@@ -9,10 +9,11 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from fieldedge import commands
-from fieldedge.device.config import DeviceDirectory
+from fieldedge.commands import commands_of
+from fieldedge.device.config import DeviceDirectory, read_config
 from fieldedge.system.errors import FieldloopError
 
 PRIVATE = 0o077  # whoever runs the device's commands, with whatever umask: its files are its user's alone
@@ -23,7 +24,7 @@ EXIT_INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     _open_closed_streams()
-    options = _parser().parse_args(arguments)
+    options = _parser(_workload_of(arguments)).parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="fieldedge: %(message)s")
     logging.getLogger("tuf").setLevel(logging.ERROR)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
@@ -66,7 +67,18 @@ def _fail(message: str) -> int:
     return EXIT_ERROR
 
 
-def _parser() -> argparse.ArgumentParser:
+def _workload_of(arguments: Sequence[str] | None) -> str | None:
+    """The workload of the device that the command is for, if it names one whose settings can be read."""
+    named = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    named.add_argument("--dir", type=Path)
+    try:
+        directory = named.parse_known_args(arguments)[0].dir
+        return None if directory is None else read_config(DeviceDirectory(directory).settings).workload
+    except (FieldloopError, OSError, SystemExit):
+        return None  # the command itself says what is wrong
+
+
+def _parser(workload: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fieldedge", description="The field computer: decides offline, keeps every record."
     )
@@ -74,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument("--dir", type=Path, required=True, help="the device's directory")
     shared.add_argument("--json", action="store_true", help="JSON even on a terminal")
     subparsers = parser.add_subparsers(required=True, metavar="command")
-    for module in commands.ALL:
-        module.add(subparsers, shared)
+    for command in commands_of(workload):
+        with suppress(argparse.ArgumentError):  # without a device, the first of two workloads that share a verb
+            command.add(subparsers, shared)
     return parser

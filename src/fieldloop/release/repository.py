@@ -40,10 +40,10 @@ from tuf.api.metadata import (
 from tuf.api.serialization import DeserializationError
 
 from fieldedge.system.durable import fsync_directory, write_durably
-from fieldedge.system.errors import ReleaseError, StoreBusy
+from fieldedge.system.errors import ConfigError, ReleaseError, StoreBusy
 from fieldedge.transfer.acknowledgements import statement
 from fieldedge.transfer.usb import ACKNOWLEDGEMENTS, acknowledgement, acknowledgement_path, read_acknowledgement
-from fieldedge.workloads import WORKLOADS
+from fieldedge.workloads import known_workload
 from fieldloop.release.acknowledged import AcknowledgedBatches
 from fieldloop.release.bundle import try_bundle
 
@@ -557,13 +557,15 @@ class ReleaseRepository:
 
 
 def _checked_bundle(bundle_path: Path, workload: str, version: str, contract_hash: str) -> bytes:
-    if workload not in WORKLOADS:
-        raise ReleaseError(f"there is no workload {workload!r}; there is {', '.join(WORKLOADS)}")
+    try:
+        contract = known_workload(workload).contract
+    except ConfigError as error:
+        raise ReleaseError(str(error)) from error
     try:
         content = bundle_path.read_bytes()
     except OSError as error:
         raise ReleaseError(f"the bundle {bundle_path} cannot be read: {error}. Build it again.") from error
-    manifest = try_bundle(content, WORKLOADS[workload].contract)
+    manifest = try_bundle(content, contract)
     for name, found, expected in (
         ("version", manifest.version, version),
         ("contract_hash", manifest.contract_hash, contract_hash),

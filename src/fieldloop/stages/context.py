@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fieldedge.contract import Contract
 from fieldedge.inference.model import METADATA_CONTRACT_HASH, METADATA_WORKLOAD
-from fieldedge.workloads import WORKLOADS as EDGE_WORKLOADS
+from fieldedge.workloads import known_workload
 from fieldloop.core.paths import Workspace, workspace_of
 from fieldloop.core.settings import Settings, WorkloadParams
 
@@ -28,7 +28,7 @@ class Loop:
 
 
 def contract_of(loop: Loop) -> Contract:
-    return EDGE_WORKLOADS[loop.workload].contract
+    return known_workload(loop.workload).contract
 
 
 def metadata_of(loop: Loop) -> dict[str, str]:

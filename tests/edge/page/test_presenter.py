@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldedge.presentation.facts import Season
-from fieldedge.workloads.agriculture.presenter import PRESENTER
+from fieldedge.workloads.agriculture import AGRICULTURE
 from tests.edge.sample import dated, field_record
 
 TODAY = date(2006, 5, 11)
@@ -69,11 +69,11 @@ def test_no_record_makes_the_presenter_raise(
 ) -> None:
     records = [{"date": day, **record} for record in records]
     season = Season({**field_record(), **field}, others, records, records, others)
-    PRESENTER.place(season, TODAY)
-    PRESENTER.advice(season, TODAY)
-    PRESENTER.figures(season)
-    PRESENTER.chart(season)
-    PRESENTER.history(season, 10)
+    AGRICULTURE.presenter.place(season, TODAY)
+    AGRICULTURE.presenter.advice(season, TODAY)
+    AGRICULTURE.presenter.figures(season)
+    AGRICULTURE.presenter.chart(season)
+    AGRICULTURE.presenter.history(season, 10)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_no_record_makes_the_presenter_raise(
     ],
 )
 def test_the_headline_says_what_to_do(water_mm: float, nitrogen_kg_ha: float, said: str) -> None:
-    advice = PRESENTER.advice(
+    advice = AGRICULTURE.presenter.advice(
         Season(field_record(), recommendations=[advice_of(10, irrigation_mm=water_mm, nitrogen_kg_ha=nitrogen_kg_ha)]),
         TODAY,
     )
@@ -97,7 +97,7 @@ def test_the_headline_says_what_to_do(water_mm: float, nitrogen_kg_ha: float, sa
 
 def test_the_last_advice_stands_in_where_there_is_none_for_today_and_does_not_say_today() -> None:
     later = [advice_of(7), advice_of(8, irrigation_mm=12.0), advice_of(14, irrigation_mm=30.0)]
-    advice = PRESENTER.advice(Season(field_record(), recommendations=later), TODAY)
+    advice = AGRICULTURE.presenter.advice(Season(field_record(), recommendations=later), TODAY)
     assert advice is not None and not advice.is_today
     assert (advice.date, advice.headline) == ("2006-05-09", "Irrigate 12 mm")
 
@@ -108,7 +108,7 @@ def test_advice_tells_its_range_its_guardrails_its_basis_and_what_was_done() -> 
         recommendations=[advice_of(10, irrigation_mm=20.0, data_age_days=2)],
         operations=[dated("operations", 10, irrigation_mm=15.0, nitrogen_kg_ha=0.0, source="override")],
     )
-    advice = PRESENTER.advice(season, TODAY)
+    advice = AGRICULTURE.presenter.advice(season, TODAY)
     assert advice is not None and advice.expected is not None and advice.gauge is not None
     assert (advice.expected.low, advice.expected.high) == (9.0, 13.0)
     assert advice.guardrails == ("No irrigation while most of the readily available water is there",)
@@ -121,7 +121,7 @@ def test_a_fallback_is_said_and_has_no_range() -> None:
     fallen_back = advice_of(
         10, source="fao56", yield_p10_t_ha=None, guardrails=["below_raw", "model_abstains", "a_rule_of_tomorrow"]
     )
-    advice = PRESENTER.advice(Season(field_record(), recommendations=[fallen_back]), TODAY)
+    advice = AGRICULTURE.presenter.advice(Season(field_record(), recommendations=[fallen_back]), TODAY)
     assert advice is not None and advice.expected is None
     assert advice.basis[0] == "FAO-56 balance"
     assert advice.guardrails[1:] == ("The model abstains, the FAO-56 balance decides", "a rule of tomorrow")
@@ -137,7 +137,7 @@ def test_the_chart_has_each_day_of_the_season_with_gaps_where_nothing_is_known()
         ],
         recommendations=[advice_of(0), advice_of(2, x_depletion_mm=55.0)],
     )
-    chart = PRESENTER.chart(season)
+    chart = AGRICULTURE.presenter.chart(season)
     assert chart is not None and chart.first_day == "2006-05-01"
     lines = {line.role: line.values[:4] for line in chart.lines}
     assert lines["level"] == (40.0, None, 55.0, None)
@@ -157,26 +157,28 @@ def test_history_sets_what_was_done_beside_what_was_recommended() -> None:
             dated("operations", 3, irrigation_mm=9.0, nitrogen_kg_ha=0.0, source="practice"),
         ],
     )
-    today, fallback, overridden, earlier = PRESENTER.history(season, 10)
+    today, fallback, overridden, earlier = AGRICULTURE.presenter.history(season, 10)
     assert (today.recommended, today.done, today.note) == ("nothing", None, "")
     assert fallback.note == "FAO-56 balance"
     assert (overridden.recommended, overridden.done, overridden.note) == ("25 mm", "nothing", "pump broke")
     assert overridden.is_override and not earlier.is_override
     assert (earlier.recommended, earlier.done) == (None, "9 mm")
-    assert len(PRESENTER.history(season, 2)) == 2
+    assert len(AGRICULTURE.presenter.history(season, 2)) == 2
 
 
 def test_a_field_without_irrigation_is_told_nothing_of_an_allowance() -> None:
     field = {**field_record(), "irrigation_capacity_mm": 0.0}
-    figures = PRESENTER.figures(Season(field, recommendations=[advice_of(10)]))
+    figures = AGRICULTURE.presenter.figures(Season(field, recommendations=[advice_of(10)]))
     assert [figure.name for figure in figures] == ["Rain", "Nitrogen given"]
 
 
 def test_the_place_is_told_by_crop_soil_and_day_and_by_the_harvest_at_the_end() -> None:
     season = Season(field_record())
-    assert PRESENTER.place(season, TODAY) == "Maize on sandy loam · field champion-00 · day 10 after planting"
+    assert (
+        AGRICULTURE.presenter.place(season, TODAY) == "Maize on sandy loam · field champion-00 · day 10 after planting"
+    )
     over = Season(field_record(), harvests=[dated("harvests", 130, yield_t_ha=11.52)])
-    assert PRESENTER.place(over, TODAY).endswith("harvested 8 Sep: 11.5 t/ha")
+    assert AGRICULTURE.presenter.place(over, TODAY).endswith("harvested 8 Sep: 11.5 t/ha")
 
 
 @pytest.mark.parametrize(
@@ -191,4 +193,4 @@ def test_the_place_is_told_by_crop_soil_and_day_and_by_the_harvest_at_the_end() 
     ],
 )
 def test_a_channel_is_named_by_what_its_own_name_says(name: str, label: str, unit: str) -> None:
-    assert PRESENTER.channel(name) == (label, unit)
+    assert AGRICULTURE.presenter.channel(name) == (label, unit)

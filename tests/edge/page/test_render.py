@@ -22,7 +22,6 @@ from fieldedge.presentation.facts import (
     StoreFacts,
     View,
 )
-from fieldedge.workloads.agriculture.presenter import PRESENTER
 from tests.edge.page.season import seasoned_device, service_state
 from tests.edge.page.test_presenter import JUNK, RECORD, TODAY
 from tests.edge.sample import AGRICULTURE, field_record
@@ -83,7 +82,7 @@ def checked(view: View) -> Page:
 def view_of(season: Season | None, said: str, flagged: list[FlaggedSample], state: dict[str, Any]) -> View:
     season = season or Season(field_record())
     now = "2006-05-11T06:00:00Z"
-    health = logger_health(said, flagged, _at(now), PRESENTER)
+    health = logger_health(said, flagged, _at(now), AGRICULTURE.presenter)
     return View(
         device_id=said,
         workload=said,
@@ -92,13 +91,13 @@ def view_of(season: Season | None, said: str, flagged: list[FlaggedSample], stat
         store=StoreFacts(1, 5, {said: 3}),
         link=LinkFacts(said, 2, 9, said, said),
         season=2006,
-        place=PRESENTER.place(season, TODAY),
+        place=AGRICULTURE.presenter.place(season, TODAY),
         notices=(Notice("bad", said),),
         next_steps=(said,),
-        advice=PRESENTER.advice(season, TODAY),
-        figures=PRESENTER.figures(season),
-        chart=PRESENTER.chart(season),
-        history=PRESENTER.history(season, 10),
+        advice=AGRICULTURE.presenter.advice(season, TODAY),
+        figures=AGRICULTURE.presenter.figures(season),
+        chart=AGRICULTURE.presenter.chart(season),
+        history=AGRICULTURE.presenter.history(season, 10),
         loggers=(health,),
         more_loggers=3,
         steps=(state,),  # type: ignore[arg-type]  # whatever a service says

@@ -10,7 +10,6 @@ from fieldedge.device.config import StoreConfig
 from fieldedge.page.loggers import LATEST_SAMPLES, MAX_LOGGERS, logger_health
 from fieldedge.page.view import plain, read_view
 from fieldedge.presentation.facts import ServiceState, View
-from fieldedge.workloads.agriculture.presenter import PRESENTER
 from tests.edge.page.season import SeasonedDevice, empty_device, live, seasoned_device, service_state
 from tests.edge.sample import AGRICULTURE
 
@@ -139,7 +138,7 @@ def test_a_channel_counts_what_is_good_and_keeps_its_last_flag() -> None:
         )
         for hour, value, flag in ((1, 0.0, None), (2, 999.0, "range"), (3, 1.0, None), (4, None, None))
     ]
-    health = logger_health("a", samples, NOW, PRESENTER)
+    health = logger_health("a", samples, NOW, AGRICULTURE.presenter)
     (rain,) = health.channels
     assert (rain.value, rain.samples, rain.good, rain.is_good) == (1.0, 4, 2, True)
     assert (rain.last_flag, rain.last_flag_utc) == ("missing", "2006-07-12T04:00:00Z")
@@ -149,7 +148,7 @@ def test_a_channel_counts_what_is_good_and_keeps_its_last_flag() -> None:
 def test_depths_are_listed_from_the_top() -> None:
     names = ("vwc_105cm_m3_m3", "vwc_15cm_m3_m3", "air_temperature_c", "vwc_35cm_m3_m3")
     sample = FlaggedSample(Sample("a", "2006-07-12T05:00:00Z", dict.fromkeys(names, 0.2)), {})
-    listed = [channel.name for channel in logger_health("a", [sample], NOW, PRESENTER).channels]
+    listed = [channel.name for channel in logger_health("a", [sample], NOW, AGRICULTURE.presenter).channels]
     assert listed == ["air_temperature_c", "vwc_15cm_m3_m3", "vwc_35cm_m3_m3", "vwc_105cm_m3_m3"]
 
 

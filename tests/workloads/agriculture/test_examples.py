@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 
 from fieldedge.system.errors import DataError
-from fieldedge.workloads import WORKLOADS
+from fieldedge.workloads import known_workload
 from fieldedge.workloads.agriculture import Day
 from fieldedge.workloads.agriculture.features import INDEX, days_between
 from fieldloop.workloads.agriculture.dataset import build_examples, load_examples, save_examples
 from tests.sample_season import CONTRACT, Tables, field_row, frames
 
-AGRICULTURE = WORKLOADS["agriculture"]
+AGRICULTURE = known_workload("agriculture")
 DAYS = 40
 
 
@@ -33,7 +33,7 @@ def device_season(tables: Tables, record: dict[str, Any]) -> tuple[list[Day], li
     for number in range(DAYS):
         today = (date.fromisoformat(record["planting_date"]) + timedelta(days=number)).isoformat()
         advice = AGRICULTURE.recommend(record, history, today, None)
-        values = advice.as_record(record["season"], record["region"], record["field_id"], "3", CONTRACT.hash)
+        values = advice.as_values(record, "3")
         told.append({"record_id": CONTRACT.record_id("recommendations", values), **values})
         reading = rows.get(today)
         reading = {name: None if value != value else value for name, value in reading.items()} if reading else None

@@ -1,11 +1,30 @@
 """The device's commands, a module each. `add(commands, shared)` puts a module's commands into the parser.
 
 A module imports at its top only what parsing needs; what a command works with is imported when it runs, so that each
-starts quickly.
+starts quickly. A workload brings verbs of its own: those of the device's workload, or of all where no device is named.
 """
 
-from types import ModuleType
+from collections.abc import Sequence
 
-from fieldedge.commands import doctor, history, link, override, provision, season, service, status, usb
+from fieldedge.commands import doctor, link, provision, season, service, status, usb
+from fieldedge.system.errors import ConfigError
+from fieldedge.workload import Command
+from fieldedge.workloads import known_workload, workload_names
 
-ALL: tuple[ModuleType, ...] = (provision, season, service, status, history, override, doctor, link, usb)
+BEFORE: tuple[Command, ...] = (provision, season, service, status)
+AFTER: tuple[Command, ...] = (doctor, link, usb)
+
+
+def commands_of(workload: str | None) -> Sequence[Command]:
+    """The commands of a device of that workload, in the order of the help; None: of every workload that is installed.
+
+    A workload that is not installed has none: what is wrong is said by the command that is asked for.
+    """
+    names = workload_names() if workload is None else (workload,)
+    own: list[Command] = []
+    for name in names:
+        try:
+            own += known_workload(name).commands
+        except ConfigError:
+            continue
+    return (*BEFORE, *own, *AFTER)

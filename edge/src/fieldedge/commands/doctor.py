@@ -5,8 +5,8 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from fieldedge.commands.answer import answer, is_for_program, say
 from fieldedge.device.config import DeviceDirectory
+from fieldedge.presentation.answer import answer, is_for_program, say
 from fieldedge.system.clock import Clock
 from fieldedge.system.errors import ConfigError
 

@@ -4,9 +4,9 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from fieldedge.commands.answer import answer, checked_url
 from fieldedge.device.config import DeviceDirectory, LinkConfig
 from fieldedge.inference.loading import read_device, read_reference
+from fieldedge.presentation.answer import answer, checked_url
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock
 from fieldedge.system.locks import exclusive, is_wanted

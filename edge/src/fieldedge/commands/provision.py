@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fieldedge.commands.answer import answer
 from fieldedge.device.config import (
     DEFAULT_UPLOAD_BUDGET_BYTES,
     DeviceConfig,
@@ -12,6 +11,7 @@ from fieldedge.device.config import (
     read_config,
     write_config,
 )
+from fieldedge.presentation.answer import answer
 from fieldedge.storage.store import Store
 from fieldedge.system.durable import sweep_temporaries, write_durably
 from fieldedge.system.errors import ConfigError

@@ -6,9 +6,9 @@ import json
 import sys
 from typing import Any
 
-from fieldedge.commands.answer import say
 from fieldedge.device.config import DeviceDirectory
 from fieldedge.inference.loading import boot_model, read_device
+from fieldedge.presentation.answer import say
 from fieldedge.storage.store import Store
 from fieldedge.system.locks import exclusive
 

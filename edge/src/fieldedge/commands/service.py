@@ -9,10 +9,9 @@ import sys
 import threading
 from typing import Any
 
-from fieldedge.commands.answer import is_for_program, say
-from fieldedge.contract import Record
 from fieldedge.device.config import DeviceDirectory
 from fieldedge.inference.loading import boot_model, read_device
+from fieldedge.presentation.answer import is_for_program, say
 from fieldedge.system.clock import Clock
 from fieldedge.system.locks import exclusive
 
@@ -58,28 +57,6 @@ def recommend(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     if is_for_program(options):
         say(json.dumps(record))
         return
-    for line in as_lines(record):
+    for line in workload.presenter.lines(record):
         say(line)
     sys.stdout.flush()
-
-
-def as_lines(record: Record) -> list[str]:
-    """A recommendation as a person reads it."""
-    water, nitrogen = record["irrigation_mm"], record["nitrogen_kg_ha"]
-    todo = [f"irrigate {water:.0f} mm"] if water > 0.0 else []
-    todo += [f"apply {nitrogen:.0f} kg/ha of nitrogen"] if nitrogen > 0.0 else []
-    first = " and ".join(todo) or "nothing to do"
-    lines = [f"{record['date']}: {first}", *(f"  {reason}" for reason in record["reasons"])]
-    if record["yield_p50_t_ha"] is not None:
-        lines.append(
-            f"  Yield: {record['yield_p50_t_ha']:.1f} t/ha, between {record['yield_p10_t_ha']:.1f} and "
-            f"{record['yield_p90_t_ha']:.1f} in 8 of 10 seasons"
-        )
-    if record["guardrails"]:
-        lines.append(f"  Rules that bounded it: {', '.join(record['guardrails'])}")
-    age = record["data_age_days"]
-    seen = "yesterday's reading" if age == 0 else f"a last reading that is {age + 1} days old"
-    lines.append(
-        f"  By {record['source']} (model {record['model_version']}), from {seen}, in {record['latency_ms']:g} ms"
-    )
-    return lines

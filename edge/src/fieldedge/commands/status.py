@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fieldedge.commands.answer import answer, is_for_program, say
 from fieldedge.contract import Record
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
 from fieldedge.inference.loading import read_device, usable
+from fieldedge.presentation.answer import answer, is_for_program, say
 from fieldedge.presentation.text import age, number, short_time, shortened, size, span
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock
 from fieldedge.system.locks import holder, is_held
-from fieldedge.workloads import Workload
+from fieldedge.workload import Workload
 
 if TYPE_CHECKING:
     from fieldedge.presentation.facts import ServiceState, View

@@ -6,15 +6,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fieldedge.commands.answer import answer, is_for_program, say
 from fieldedge.contract import Record
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
 from fieldedge.inference.loading import boot_model, read_device, read_reference
+from fieldedge.presentation.answer import answer, is_for_program, say
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock, format_utc
 from fieldedge.system.errors import ConfigError, DataError, FieldloopError
 from fieldedge.system.locks import GIVE_WAY_S, exclusive
-from fieldedge.workloads import Workload
+from fieldedge.workload import Workload
 
 MAX_REJECTED_TOLD = 5
 

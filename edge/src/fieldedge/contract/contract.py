@@ -15,6 +15,9 @@ from datetime import date
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fieldedge.system.errors import DataError
 
 Kind = Literal["float", "int", "str", "date"]
@@ -233,6 +236,45 @@ class Contract:
     def tables_of(self, *roles: Role) -> tuple[str, ...]:
         """The names of the tables of these roles, in the order in which the contract declares them."""
         return tuple(table.name for table in self.tables if table.role in roles)
+
+    @cached_property
+    def context_table(self) -> Table:
+        """The table whose rows open the episodes."""
+        return self._only("context")
+
+    @cached_property
+    def decision_table(self) -> Table:
+        """The table of what a device decides."""
+        return self._only("decision")
+
+    def _only(self, role: Role) -> Table:
+        found = self.tables_of(role)
+        if len(found) != 1:
+            raise DataError(f"the contract of {self.workload} has {len(found)} tables of role {role}; expected one")
+        return self.table(found[0])
+
+    @cached_property
+    def decided_at(self) -> Column:
+        """The column of the decisions' table that names when a decision is for: it tells those of an episode apart."""
+        table = self.decision_table
+        return next(column for column in table.columns if (column.name,) == table.identity)
+
+    def carried(self, context: Mapping[str, Any], table_name: str) -> Record:
+        """What a row of a table says of its episode: the columns that the context's table has too."""
+        ours, theirs = self.table(table_name).column_names, self.context_table.column_names
+        return {name: context[name] for name in theirs if name in ours and name != RECORD_ID}
+
+    def scale(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Rows (N, F) in physical units as a model takes them: a feature's range becomes [-1, 1], clipped at 1.5."""
+        low, span = self._scaling
+        scaled = 2.0 * (np.asarray(rows, np.float32) - low) / span - 1.0
+        clipped: NDArray[np.float32] = np.clip(scaled, -SCALED_LIMIT, SCALED_LIMIT).astype(np.float32)
+        return clipped
+
+    @cached_property
+    def _scaling(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        low = np.array([feature.minimum for feature in self.features], np.float32)
+        return low, np.array([feature.maximum - feature.minimum for feature in self.features], np.float32)
 
     @cached_property
     def output_ranges(self) -> tuple[tuple[float, float], ...]:

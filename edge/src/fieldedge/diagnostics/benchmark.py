@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from fieldedge.inference.model import Model
 from fieldedge.system.errors import FieldloopError
-from fieldedge.workloads import WORKLOADS
+from fieldedge.workloads import known_workload, workload_names
 
 CPU_FEATURES = ("avx2", "avx_vnni", "avx512_vnni", "avx512bw", "asimd", "asimddp", "i8mm")
 _WARM_UP = 20
@@ -50,7 +50,7 @@ def measured(paths: Sequence[Path], rows_path: Path, workload: str, calls: int, 
         ReleaseError: a file is no model for this contract, or answers what is no number.
     """
     rows: NDArray[np.float32] = np.load(rows_path, allow_pickle=False)
-    contract = WORKLOADS[workload].contract
+    contract = known_workload(workload).contract
     models, files = [], []
     for number, path in enumerate(paths):
         before_kb, started = resident_kb(), time.perf_counter()
@@ -118,7 +118,8 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--rows", required=True, type=Path, help="scaled features, a .npy file")
-    parser.add_argument("--workload", default="agriculture", choices=sorted(WORKLOADS))
+    names = workload_names()
+    parser.add_argument("--workload", choices=names, required=len(names) != 1, default=names[0] if names else None)
     parser.add_argument("--calls", type=int, default=1000, help="timed calls per file; 0 under an emulator")
     parser.add_argument("--outputs", type=Path, help="a folder for what each file answers")
     return parser.parse_args(arguments)

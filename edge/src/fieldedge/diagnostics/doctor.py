@@ -26,7 +26,8 @@ from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock, format_utc
 from fieldedge.system.errors import ConfigError, FieldloopError, LinkError, ReleaseError, TransientError
 from fieldedge.system.locks import is_held
-from fieldedge.workloads import Workload, known_workload
+from fieldedge.workload import Workload
+from fieldedge.workloads import known_workload
 
 if TYPE_CHECKING:
     from fieldedge.acquisition.sources.mqtt import MqttSettings
@@ -380,11 +381,10 @@ _SOURCE_CHECKS: dict[str, Callable[[str, SourceConfig, Patient], Finding]] = {
 
 def _sensors(patient: Patient) -> Iterator[Finding]:
     from fieldedge.page.loggers import read_loggers
-    from fieldedge.page.view import presenter_of
 
     if patient.workload is None or not patient.directory.store.exists():
         return
-    presenter = presenter_of(patient.workload.name)
+    presenter = patient.workload.presenter
     try:
         with Store(patient.directory.store, patient.clock.stamp) as store:
             loggers = read_loggers(store, None, patient.workload, presenter, patient.clock.now()).shown

@@ -22,7 +22,8 @@ from fieldedge.inference.model import Model
 from fieldedge.inference.slots import Installed, Slots
 from fieldedge.inference.trial import Trials, try_model
 from fieldedge.system.errors import ReleaseError, TrialUnfinished
-from fieldedge.workloads import Workload, known_workload
+from fieldedge.workload import Workload
+from fieldedge.workloads import known_workload
 
 NO_MODEL = "none"
 

@@ -98,12 +98,12 @@ def main(folder: Path, workload: str) -> Record:
     """Try the model, confined: why it is refused, or None."""
     end_with_parent()
     from fieldedge.inference.onnxruntime_check import load_runtime
-    from fieldedge.workloads import WORKLOADS
+    from fieldedge.workloads import known_workload
 
     load_runtime()
     confine()
     try:
-        repeats_golden(folder, WORKLOADS[workload].contract)
+        repeats_golden(folder, known_workload(workload).contract)
     except FieldloopError as error:
         return {"refused": str(error)}
     except (MemoryError, OSError) as error:

@@ -15,7 +15,7 @@ from fieldedge.contract.samples import FlaggedSample, Sample
 from fieldedge.presentation.facts import ChannelHealth, LoggerHealth, Presenter, Season
 from fieldedge.presentation.text import as_number, as_time
 from fieldedge.storage.store import Store
-from fieldedge.workloads import Workload
+from fieldedge.workload import Workload
 
 SILENT_AFTER = timedelta(hours=26)  # a logger that drops one file a day is not silent
 LATEST_SAMPLES = 100  # of each logger, over which its share of good values is counted

@@ -32,7 +32,6 @@ from fieldedge.page.answers import (
     check_token,
     new_token,
     parse_form,
-    store_answer,
 )
 from fieldedge.page.render import STYLE_HASH, render, render_failure, render_refusal
 from fieldedge.page.view import plain, read_view
@@ -131,10 +130,13 @@ class Pages:
                     "takes_answers of [page] in its device.toml"
                 )
             check_origin(headers, host)
-            form = parse_form(body)
+            answers = self._workload.answers
+            if answers is None:
+                raise ForeignFormError(f"the workload {self._workload.name} asks nothing on this page")
+            form = parse_form(body, answers.fields)
             check_token(form, self._token)
             with self._lock, Store(self._directory.store, self._stamp, STORE_BUSY_S) as store:
-                outcome = store_answer(store, form, self._workload.contract, self._now().date())
+                outcome = answers.store(store, form, self._now().date())
                 self._kept = {}
         except ForeignFormError as error:
             return self._refusal(403, str(error))
@@ -142,7 +144,7 @@ class Pages:
             return self._refusal(422, str(error))
         except (FieldloopError, OSError) as error:
             return self._refusal(503, f"{error}; try again")
-        _log.info("answered on the page: date=%s answer=%s outcome=%s", form["date"], form["answer"], outcome)
+        _log.info("answered on the page: episode=%s outcome=%s", form.get("episode"), outcome)
         return Answer(303, _TEXT, b"Noted.\n", location="./")
 
     def _refusal(self, status: int, what: str) -> Answer:

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import datetime
-from importlib import import_module
 from typing import Any, TypeVar
 
 from fieldedge.contract import Contract, Record
@@ -31,7 +30,7 @@ from fieldedge.presentation.text import as_number, shortened, size, span
 from fieldedge.storage.store import PreparedBatch, Store
 from fieldedge.system.clock import format_utc
 from fieldedge.system.errors import FieldloopError
-from fieldedge.workloads import Workload
+from fieldedge.workload import Workload
 
 HISTORY_DAYS = 10
 EVENTS = 12
@@ -40,12 +39,6 @@ LONG_STEP_S = 300.0
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-
-
-def presenter_of(workload: str) -> Presenter:
-    """Who says what that workload's numbers mean."""
-    found: Presenter = import_module(f"fieldedge.workloads.{workload}.presenter").PRESENTER
-    return found
 
 
 @dataclass
@@ -88,7 +81,7 @@ def read_view(
 ) -> View:
     """Everything that the page shows at this moment. `store` is None where there is none yet or, if not `is_readable`,
     none that can be read. `problems` are what is known to be wrong already."""
-    presenter = presenter_of(config.workload)
+    presenter = workload.presenter
     reader = Reader(directory, config, workload, presenter, now, store, state or {}, list(problems))
     season = None if store is None else reader.ask(lambda: _season(store, workload.contract), None)
     view = View(

@@ -259,6 +259,9 @@ class Presenter(Protocol):
     def advice(self, season: Season, today: date) -> Advice | None:
         """Today's recommendation, else the last one before it, else the last one."""
 
+    def lines(self, record: Record) -> list[str]:
+        """One decision for a person on a terminal."""
+
     def figures(self, season: Season) -> tuple[Figure, ...]:
         """The few numbers that sum up the season so far."""
 

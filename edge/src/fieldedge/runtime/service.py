@@ -29,7 +29,7 @@ from fieldedge.system.durable import sweep_temporaries
 from fieldedge.system.errors import ConfigError, DataError, FieldloopError, ReleaseError, StoreDamaged
 from fieldedge.system.scheduler import Step, Supervisor
 from fieldedge.system.watchdog import Watchdog
-from fieldedge.workloads import Workload
+from fieldedge.workload import Workload
 
 if TYPE_CHECKING:
     from fieldedge.system.http import Patience
@@ -144,32 +144,32 @@ class Service:
 
     def close_days(self) -> None:
         """Sum up each finished day whose samples are new."""
-        field = self.agent.field
-        if field is None or self._config.site is None or self._is_catching_up():
+        context = self.agent.context
+        if context is None or self._config.site is None or self._is_catching_up():
             return
         today = self._today()
         for day in sorted(self._open_days):
             if day >= today:
                 continue
-            if field["planting_date"] <= day:
-                self._close_day(field, day, self._config.site)
+            if self._has_begun(context, day):
+                self._close_day(context, day, self._config.site)
             self._open_days.discard(day)
 
     def decide(self) -> None:
-        """Make today's recommendation once its time has come."""
+        """Make today's decision once its time has come."""
         now = self._clock.now()
         today, time_of_day = now.date().isoformat(), now.strftime("%H:%M")
         if time_of_day < self._config.decide.at_utc or self._decided_on == today or self._is_catching_up():
             return
-        field = self.agent.field
-        if field is None or today < field["planting_date"] or self.store.records(field["season"], "harvests"):
+        context = self.agent.context
+        if context is None or not self._has_begun(context, today) or self.agent.is_over:
             return
         self.close_days()
         if self._config.decide.is_applied_unless_overridden:
-            self._apply(field, today)
+            self._apply(context, today)
         record = self.agent.decide(today)
         self._decided_on = today
-        _log.info("decided date=%s irrigation_mm=%s source=%s", today, record["irrigation_mm"], record["source"])
+        _log.info("decided record_id=%s source=%s", record["record_id"], record["source"])
 
     def look_for_model(self) -> None:
         """Decide with the model that is active now, whoever installed it."""
@@ -284,49 +284,43 @@ class Service:
         except FieldloopError as error:
             _log.warning("%s (and that could not be kept: %s)", text, error)
 
-    def _close_day(self, field: Record, day: str, site: Site) -> None:
+    def _has_begun(self, context: Record, day: str) -> bool:
+        key = self._workload.contract.episode
+        return key.opens_with is None or key.days_into(day, context) >= 0
+
+    def _close_day(self, context: Record, day: str, site: Site) -> None:
+        (table,) = self._workload.contract.tables_of("observation")
         following = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
         samples = self.store.samples(f"{day}T00:00:00.000001Z", f"{following}T00:00:00.000001Z")  # see `day_of`
-        summary = self._workload.summarise_day(samples, field, day, site)
-        if summary.reading is None:
-            self.store.add_event("day_unusable", f"{day} has no usable reading: {summary.reason}")
+        observed = self._workload.observe(samples, context, day, site)
+        if observed.record is None:
+            self.store.add_event("day_unusable", f"{day} has no usable reading: {observed.reason}")
             return
-        identity = summary.reading["record_id"]
-        known = self.store.get(identity)
+        known = self.store.get(observed.record["record_id"])
         if known is None:
-            self.agent.store_checked("readings", summary.reading, summary.flags)
-        elif known != summary.reading and day in self.store.flags(field["season"], "readings"):
-            self._correct(summary.reading, day)
+            self.agent.store_checked(table, observed.record, observed.flags)
+        elif known != observed.record and day in self.store.flags(context["season"], table):
+            self._correct(table, observed.record, day)
 
-    def _correct(self, reading: Record, day: str) -> None:
+    def _correct(self, table: str, record: Record, day: str) -> None:
         try:
-            self.store.replace("readings", reading, f"samples of {day} came late")
+            self.store.replace(table, record, f"samples of {day} came late")
         except DataError as error:
             self.store.add_event("late_samples", f"samples of {day} came too late for its reading: {error}")
 
-    def _apply(self, field: Record, today: str) -> None:
+    def _apply(self, context: Record, today: str) -> None:
         """What was recommended on the last days is assumed to be done where nobody said otherwise."""
-        season, field_id = field["season"], field["field_id"]
+        contract, season = self._workload.contract, context["season"]
         first = (date.fromisoformat(today) - timedelta(days=APPLIED_WITHIN_D)).isoformat()
-        known = {operation["date"] for operation in self.store.records(season, "operations")}
-        for advice in self.store.records(season, "recommendations"):
-            day = advice["date"]
-            is_work = advice["irrigation_mm"] > 0.0 or advice["nitrogen_kg_ha"] > 0.0
-            if not first <= day < today or day in known or not is_work:
-                continue
-            self.agent.keep(
-                "operations",
-                {
-                    "season": season,
-                    "region": field["region"],
-                    "field_id": field_id,
-                    "date": day,
-                    "irrigation_mm": advice["irrigation_mm"],
-                    "nitrogen_kg_ha": advice["nitrogen_kg_ha"],
-                    "source": "recommendation",
-                    "basis": "assumed",
-                },
-            )
+        for table in contract.tables_of("action"):
+            known = {action["date"] for action in self.store.records(season, table)}
+            for advice in self.store.records(season, contract.decision_table.name):
+                day = advice["date"]
+                if not first <= day < today or day in known:
+                    continue
+                done = self._workload.assumed(advice)
+                if done is not None:
+                    self.agent.keep(table, {**contract.carried(context, table), "date": day, **done})
 
     def _today(self) -> str:
         return self._clock.now().date().isoformat()

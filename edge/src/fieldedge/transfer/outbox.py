@@ -26,7 +26,7 @@ from fieldedge.system.durable import fsync_directory, write_durably
 from fieldedge.system.errors import DataError
 from fieldedge.transfer.selection import DayCandidate, season_seed, select
 from fieldedge.transfer.summary import MEASURED, season_summary
-from fieldedge.workloads import Workload
+from fieldedge.workload import Workload
 
 OUTCOME_TABLES = ("fields", "operations", "harvests")
 ATTEMPTS = 3
@@ -234,14 +234,14 @@ class Packer:
         """
         row = np.array([recommendation[f"x_{name}"] for name in self._contract.feature_names], np.float32)
         if self._reference is None:
-            return np.asarray(self._workload.scale(row[np.newaxis])[0], dtype=np.float64)
+            return np.asarray(self._contract.scale(row[np.newaxis])[0], dtype=np.float64)
         floor = np.array([(f.maximum - f.minimum) / 20.0 for f in self._contract.features])
         position: NDArray[np.float64] = (row - self._reference.mean) / np.maximum(self._reference.std, floor)
         return position
 
     def _pack(self, season: int, entries: Entries) -> bytes:
         """The batch of these records. Nothing in it was measured about this machine: its size chooses records."""
-        summary = season_summary(self._store, season, self._model_version)
+        summary = season_summary(self._store, self._workload, season, self._model_version)
         header = {
             "device_id": self._config.device_id,
             "workload": self._contract.workload,

@@ -1,65 +1,44 @@
-"""The workloads that a device knows. A new one is a module here and one line in `WORKLOADS`."""
+"""The workloads that a device knows: guests, found by the entry points of installed packages.
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+A package offers one as `name = "module:WORKLOAD"` in the group `fieldedge.workloads`.
+"""
 
-import numpy as np
-import numpy.typing as npt
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 
-from fieldedge.contract import Contract, Record
-from fieldedge.contract.samples import Channel, FlaggedSample
-from fieldedge.device.config import Site
 from fieldedge.system.errors import ConfigError
-from fieldedge.workloads.agriculture import AGRICULTURE, Day, DaySummary, Doubt, Forecast, Predict, Recommendation
+from fieldedge.workload import Workload
+
+GROUP = "fieldedge.workloads"
 
 
-class Workload(Protocol):
-    """What the device, and everything in the cloud, needs of a workload."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def contract(self) -> Contract: ...
-    @property
-    def channels(self) -> tuple[Channel, ...]: ...
-    def summarise_day(self, samples: Sequence[FlaggedSample], field: Record, day: str, site: Site) -> DaySummary: ...
-    def start(self, field: Record) -> Any: ...
-    def featurize(self, history: Sequence[Day], field: Record) -> npt.NDArray[np.float32]: ...
-    def with_actions(
-        self,
-        row: npt.NDArray[np.float32],
-        irrigation_mm: npt.NDArray[np.float32],
-        nitrogen_kg_ha: npt.NDArray[np.float32],
-    ) -> npt.NDArray[np.float32]: ...
-    def scale(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
-    def recommend(
-        self,
-        field: Record,
-        history: Sequence[Day],
-        today: str,
-        predict: Predict | None,
-        forecast: Forecast | None = None,
-    ) -> Recommendation: ...
-    def recommend_from_state(
-        self,
-        field: Record,
-        state: Any,
-        today: str,
-        predict: Predict | None,
-        forecast: Forecast | None = None,
-        doubt: Doubt | None = None,
-    ) -> Recommendation: ...
+def workload_names() -> tuple[str, ...]:
+    """The names of the installed workloads, in order."""
+    return tuple(sorted(_offered()))
 
 
-WORKLOADS: dict[str, Workload] = {"agriculture": AGRICULTURE}
-
-
+@cache
 def known_workload(name: str) -> Workload:
     """The workload of that name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: none is installed, two of one name are, or it is not what it is offered as.
     """
-    if name not in WORKLOADS:
-        raise ConfigError(f"workload is {name!r}; this fieldedge knows {', '.join(sorted(WORKLOADS))}")
-    return WORKLOADS[name]
+    offered = _offered().get(name, [])
+    if not offered:
+        raise ConfigError(f"workload is {name!r}; this fieldedge knows {', '.join(workload_names()) or 'none'}")
+    if len({found.value for found in offered}) > 1:
+        packages = ", ".join(sorted(found.value for found in offered))
+        raise ConfigError(f"the workload {name!r} is offered twice, by {packages}; uninstall one of them")
+    workload: Workload = offered[0].load()
+    if workload.name != name or workload.contract.workload != name:
+        raise ConfigError(f"{offered[0].value} is offered as {name!r} and is {workload.contract.workload!r}")
+    return workload
+
+
+@cache
+def _offered() -> dict[str, list[EntryPoint]]:
+    found: dict[str, list[EntryPoint]] = {}
+    for entry in entry_points(group=GROUP):
+        found.setdefault(entry.name, []).append(entry)
+    return found

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fieldedge.workloads import Workload
+from fieldedge.workload import Workload
 from fieldedge.workloads.agriculture import AGRICULTURE, Predict
 from fieldloop.core.settings import FloorParams, WhatIfParams
 from fieldloop.workloads.agriculture.advice import agreement, closed_loop_profits_usd_ha

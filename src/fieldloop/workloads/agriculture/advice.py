@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldedge.contract import Record
-from fieldedge.workloads.agriculture.decision import Predict, Recommendation, recommend_from_state
-from fieldedge.workloads.agriculture.features import INDEX, Array, Forecast, scale, with_actions
+from fieldedge.workload import Predict
+from fieldedge.workloads.agriculture.contract import CONTRACT
+from fieldedge.workloads.agriculture.decision import Recommendation, recommend_from_state
+from fieldedge.workloads.agriculture.features import INDEX, Array, Forecast, with_actions
 from fieldloop.workloads.agriculture.pretraining.policy_search import habit_kg_ha, profits_usd_ha
 from fieldloop.workloads.agriculture.pretraining.training_world import Drawn, TrainingWorld
 from fieldloop.workloads.agriculture.pretraining.what_if import Decide, Floats, Rows, live
@@ -59,7 +61,7 @@ def values_usd_ha(rows: Rows, actions: Floats, predict: Predict) -> Floats:
             for row, (mm, kg) in zip(rows, actions, strict=True)
         ]
     )
-    outputs = predict(scale(asked)).astype(np.float64)
+    outputs = predict(CONTRACT.scale(asked)).astype(np.float64)
     grain_kg = 1000.0 * outputs[:, 1]
     grain_kg -= rows[:, INDEX["water_cost_kg_mm"]] * (actions[:, 0] + outputs[:, 3])
     grain_kg -= rows[:, INDEX["nitrogen_cost_kg_kg"]] * (actions[:, 1] + outputs[:, 4])

@@ -48,7 +48,7 @@ class Examples:
 
     def model_inputs(self) -> Array:
         """Scaled features, (N, F): what the model sees."""
-        return AGRICULTURE.scale(self.features)
+        return AGRICULTURE.contract.scale(self.features)
 
 
 def joined(first: Examples, second: Examples) -> Examples:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from fieldedge.contract.samples import Flag, FlaggedSample, Sample
 from fieldedge.device.config import Site
+from fieldedge.workload import Observed
 from fieldedge.workloads.agriculture.channels import CHANNELS
-from fieldedge.workloads.agriculture.days import DaySummary, summarise_day
+from fieldedge.workloads.agriculture.days import summarise_day
 from fieldedge.workloads.agriculture.evapotranspiration import hargreaves_mm, penman_monteith_mm
 from fieldedge.workloads.agriculture.tables import READINGS
 from tests.edge.sample import field_record
@@ -65,21 +66,21 @@ def without(samples: list[FlaggedSample], *names: str) -> list[FlaggedSample]:
     ]
 
 
-def summary(samples: list[FlaggedSample]) -> DaySummary:
+def summary(samples: list[FlaggedSample]) -> Observed:
     return summarise_day(samples, field_record(), DAY, SITE)
 
 
 def reading(samples: list[FlaggedSample]) -> dict[str, Any]:
     found = summary(samples)
-    assert found.reading is not None, found.reason
+    assert found.record is not None, found.reason
     assert found.reason is None
-    assert READINGS.check(found.reading, DAY) == found.reading
-    return found.reading
+    assert READINGS.check(found.record, DAY) == found.record
+    return found.record
 
 
 def reason(samples: list[FlaggedSample]) -> str:
     found = summary(samples)
-    assert found.reading is None
+    assert found.record is None
     assert found.reason is not None
     return found.reason
 
@@ -147,8 +148,8 @@ def test_only_good_values_count() -> None:
 def test_without_radiation_humidity_or_wind_temperature_alone_gives_et0(absent: str) -> None:
     found = summary(without(whole_day(), absent))
     assert found.flags["et0"] == "hargreaves"
-    assert found.reading is not None
-    assert found.reading["et0_mm"] == pytest.approx(hargreaves_mm(12.0, 28.0, 41.2, DAY_OF_YEAR), abs=0.006)
+    assert found.record is not None
+    assert found.record["et0_mm"] == pytest.approx(hargreaves_mm(12.0, 28.0, 41.2, DAY_OF_YEAR), abs=0.006)
 
 
 def test_radiation_that_was_not_measured_at_noon_is_not_averaged() -> None:
@@ -162,8 +163,8 @@ def test_et0_that_a_station_gives_is_taken_by_the_hour_or_for_the_day() -> None:
     for given_, expected in ((hourly, 4.8), (daily, 5.5)):
         found = summary([*whole_day(), *given_])
         assert found.flags["et0"] == "given"
-        assert found.reading is not None
-        assert found.reading["et0_mm"] == expected
+        assert found.record is not None
+        assert found.record["et0_mm"] == expected
     assert summary([*whole_day(), *hourly[:9]]).flags["et0"] == "penman-monteith"
 
 
@@ -208,8 +209,8 @@ def test_a_flight_is_its_last_value() -> None:
 def test_two_gauges_are_not_twice_the_rain() -> None:
     second = [sample(float(hour), {"rain_mm": 1.0}, "second") for hour in range(1, 13)]
     found = summary([*whole_day(), *second])
-    assert found.reading is not None
-    assert found.reading["rain_mm"] == pytest.approx(9.6)
+    assert found.record is not None
+    assert found.record["rain_mm"] == pytest.approx(9.6)
     assert found.flags["loggers"]["rain_mm"] == "station"
 
 
@@ -253,6 +254,6 @@ def test_any_samples_give_a_sound_reading_or_a_reason(
     found = summarise_day(
         [*(whole_day(1.0) if is_on_a_day else []), *samples], field_record(), DAY, Site(latitude_deg, 0.0)
     )
-    assert (found.reading is None) == (found.reason is not None)
-    assert found.reading is None or READINGS.check(found.reading, DAY) == found.reading
+    assert (found.record is None) == (found.reason is not None)
+    assert found.record is None or READINGS.check(found.record, DAY) == found.record
     assert json.loads(json.dumps(found.flags, allow_nan=False)) == found.flags

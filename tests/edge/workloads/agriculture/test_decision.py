@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldedge.contract import Record
-from fieldedge.workloads import WORKLOADS
+from fieldedge.workloads import known_workload
 from fieldedge.workloads.agriculture import Day, Predict, Recommendation, SeasonState
 from fieldedge.workloads.agriculture import layout as at
 from fieldedge.workloads.agriculture.decision import (
@@ -28,7 +28,7 @@ from fieldedge.workloads.agriculture.decision import (
 from fieldedge.workloads.agriculture.features import FEATURES, INDEX, Array, Forecast
 from tests.edge.sample import field_record, reading_record
 
-AGRICULTURE = WORKLOADS["agriculture"]
+AGRICULTURE = known_workload("agriculture")
 RECOMMENDATIONS = AGRICULTURE.contract.table("recommendations")
 MIDSUMMER_DAP = 70
 TAW_MM = 120.0
@@ -144,7 +144,7 @@ def test_every_recommendation_is_a_row_of_the_contract_with_its_reasons(
     record: Record, morning: dict[str, float], predict: Predict | None
 ) -> None:
     state = state_on(record=record, **morning)
-    told = advice(state, record, predict).as_record(2006, "champion", "champion-00", "7", AGRICULTURE.contract.hash)
+    told = advice(state, record, predict).as_values(record, "7")
     yields = {told.pop(f"yield_{p}_t_ha") for p in ("p10", "p50", "p90")}
     assert (yields == {None}) == (told["source"] == "fao56")
     no_yields = dict.fromkeys(("yield_p10_t_ha", "yield_p50_t_ha", "yield_p90_t_ha"))
@@ -374,5 +374,4 @@ def test_the_same_season_gives_the_same_advice_folded_at_once_or_day_by_day() ->
         state.advance(day)
     at_once = AGRICULTURE.recommend(field(), history, "2006-07-10", worth(2.0))
     by_day = AGRICULTURE.recommend_from_state(field(), state, "2006-07-10", worth(2.0))
-    names = (2006, "champion", "champion-00", "7", "hash")
-    assert at_once.as_record(*names) == by_day.as_record(*names)
+    assert at_once.as_values(field(), "7") == by_day.as_values(field(), "7")

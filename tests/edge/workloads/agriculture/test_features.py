@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldedge.contract import Record
-from fieldedge.workloads import WORKLOADS
+from fieldedge.workloads import known_workload
 from fieldedge.workloads.agriculture import Day, Forecast
 from fieldedge.workloads.agriculture import layout as at
 from fieldedge.workloads.agriculture.features import (
@@ -27,7 +27,7 @@ from fieldedge.workloads.agriculture.features import (
 )
 from tests.edge.sample import field_record
 
-AGRICULTURE = WORKLOADS["agriculture"]
+AGRICULTURE = known_workload("agriculture")
 PLANTING = date(2006, 5, 1)
 SAMPLED = {**field_record(), "initial_water_pct": 100.0}
 
@@ -370,8 +370,9 @@ def test_setting_actions_writes_into_the_rows_themselves() -> None:
 
 def test_the_model_sees_the_contracts_range_as_minus_one_to_one_and_nothing_beyond_one_and_a_half() -> None:
     rows = np.array([[f.minimum for f in FEATURES], [f.maximum for f in FEATURES]], np.float32)
-    np.testing.assert_allclose(AGRICULTURE.scale(rows), [[-1.0] * len(FEATURES), [1.0] * len(FEATURES)], atol=1e-6)
-    far = AGRICULTURE.scale(np.stack([rows[0] - 1e6, rows[1] + 1e6]))
+    scale = AGRICULTURE.contract.scale
+    np.testing.assert_allclose(scale(rows), [[-1.0] * len(FEATURES), [1.0] * len(FEATURES)], atol=1e-6)
+    far = scale(np.stack([rows[0] - 1e6, rows[1] + 1e6]))
     assert far.dtype == np.float32
     np.testing.assert_array_equal(far, [[-1.5] * len(FEATURES), [1.5] * len(FEATURES)])
 

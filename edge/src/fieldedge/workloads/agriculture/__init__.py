@@ -1,24 +1,28 @@
 """Irrigation and nitrogen advice for a field of maize."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 from fieldedge.contract import Record
 from fieldedge.contract.samples import FlaggedSample
 from fieldedge.device.config import Site
+from fieldedge.workload import Array, Doubt, Note, Observed, Predict
 from fieldedge.workloads.agriculture import days, decision, features
+from fieldedge.workloads.agriculture.answers import AgricultureAnswers
 from fieldedge.workloads.agriculture.channels import CHANNELS
+from fieldedge.workloads.agriculture.commands import history, override
 from fieldedge.workloads.agriculture.contract import CONTRACT
-from fieldedge.workloads.agriculture.days import DaySummary
-from fieldedge.workloads.agriculture.decision import Doubt, Predict, Recommendation
-from fieldedge.workloads.agriculture.features import Array, Day, Forecast, SeasonState
+from fieldedge.workloads.agriculture.decision import Recommendation
+from fieldedge.workloads.agriculture.episode import FieldSeason
+from fieldedge.workloads.agriculture.features import Day, Forecast, SeasonState
+from fieldedge.workloads.agriculture.forecast import read_forecast
+from fieldedge.workloads.agriculture.presenter import AgriculturePresenter
 
 __all__ = [
     "AGRICULTURE",
     "Agriculture",
     "Array",
     "Day",
-    "DaySummary",
-    "Doubt",
     "Forecast",
     "Predict",
     "Recommendation",
@@ -27,19 +31,49 @@ __all__ = [
 
 
 class Agriculture:
-    """The agriculture workload as device and cloud see it. It holds nothing."""
+    """The agriculture workload as the device has it. It holds nothing."""
 
     name = "agriculture"
     contract = CONTRACT
     channels = CHANNELS
+    messages: Mapping[str, str] = {
+        "field": "fields",
+        "reading": "readings",
+        "operation": "operations",
+        "harvest": "harvests",
+    }
+    notes: Mapping[str, Callable[[Record], Note]] = {"forecast": read_forecast}
+    presenter = AgriculturePresenter()
+    commands = (history, override)
+    answers = AgricultureAnswers()
 
-    def summarise_day(self, samples: Sequence[FlaggedSample], field: Record, day: str, site: Site) -> DaySummary:
+    def observe(self, samples: Sequence[FlaggedSample], context: Record, day: str, site: Site) -> Observed:
         """A finished day's samples as one row of table `readings`, or why there is none."""
-        return days.summarise_day(samples, field, day, site)
+        return days.summarise_day(samples, context, day, site)
 
-    def start(self, field: Record) -> SeasonState:
-        """The state of a field on the morning of planting."""
-        return SeasonState.start(field)
+    def begin(self, context: Record) -> FieldSeason:
+        """The season of a field."""
+        return FieldSeason(context)
+
+    def assumed(self, decision: Record) -> Record | None:
+        """What was recommended, as an operation; None where it was to do nothing."""
+        amounts = {name: decision[name] for name in ("irrigation_mm", "nitrogen_kg_ha")}
+        if not any(amount > 0.0 for amount in amounts.values()):
+            return None
+        return {**amounts, "source": "recommendation", "basis": "assumed"}
+
+    def summary(self, decisions: Sequence[Record], outcomes: Sequence[Record]) -> Record:
+        """Root mean square error of the model's median yield over the season against the harvest, t/ha."""
+        harvested = {record["field_id"]: record["yield_t_ha"] for record in outcomes}
+        errors = [
+            record["yield_p50_t_ha"] - harvested[record["field_id"]]
+            for record in decisions
+            if record["source"] == "model" and record["field_id"] in harvested
+        ]
+        rmse = math.sqrt(sum(error * error for error in errors) / len(errors)) if errors else None
+        return {"yield_rmse_t_ha": None if rmse is None else round(rmse, 4)}
+
+    # For training and simulation, which go through seasons without a device
 
     def featurize(self, history: Sequence[Day], field: Record) -> Array:
         """Rows (len(history) + 1, F) in physical units; row i is known on the morning after i days."""
@@ -48,10 +82,6 @@ class Agriculture:
     def with_actions(self, row: Array, irrigation_mm: Array, nitrogen_kg_ha: Array) -> Array:
         """One row (F,) once for each of K candidate actions: (K, F)."""
         return features.with_actions(row, irrigation_mm, nitrogen_kg_ha)
-
-    def scale(self, rows: Array) -> Array:
-        """Physical units to model input."""
-        return features.scale(rows)
 
     def recommend(
         self,

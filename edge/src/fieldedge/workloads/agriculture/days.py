@@ -14,6 +14,7 @@ from fieldedge.contract import Record
 from fieldedge.contract.samples import FlaggedSample, day_of
 from fieldedge.device.config import Site
 from fieldedge.system.errors import DataError
+from fieldedge.workload import Observed
 from fieldedge.workloads.agriculture.channels import CHANNELS, PROBE_CHANNELS
 from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.evapotranspiration import hargreaves_mm, penman_monteith_mm
@@ -26,19 +27,6 @@ EVENING_H = 6.0  # of a probe's last values, whose mean is its reading: the bala
 
 _MJ_M2_D_PER_W_M2 = 0.0864
 _FLIGHT_CHANNELS = ("ndvi", "ndre")
-
-
-@dataclass(frozen=True)
-class DaySummary:
-    """A day's record, or the reason why there is none.
-
-    `flags` says how the day was measured: `hours` and `loggers` by channel, `bad` as counts by channel and flag, and
-    `et0` as how ET0 was come by.
-    """
-
-    reading: Record | None
-    flags: Record
-    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -64,8 +52,12 @@ class _Series:
         return sum(last) / len(last)
 
 
-def summarise_day(samples: Sequence[FlaggedSample], field: Record, day: str, site: Site) -> DaySummary:
-    """The reading of a day of a field. Samples of other days are passed over."""
+def summarise_day(samples: Sequence[FlaggedSample], field: Record, day: str, site: Site) -> Observed:
+    """The reading of a day of a field. Samples of other days are passed over.
+
+    `flags` says how the day was measured: `hours` and `loggers` by channel, `bad` as counts by channel and flag, and
+    `et0` as how ET0 was come by.
+    """
     measured = [flagged for flagged in samples if day_of(flagged.sample.time_utc) == day]
     series = _series(measured, day)
     flags: Record = {
@@ -75,7 +67,7 @@ def summarise_day(samples: Sequence[FlaggedSample], field: Record, day: str, sit
     }
     reason = _lacking(series)
     if reason is not None:
-        return DaySummary(None, flags, reason)
+        return Observed(None, flags, reason)
     temperatures_c = series["air_temperature_c"].values
     tmin_c, tmax_c = min(temperatures_c), max(temperatures_c)
     et0_mm, flags["et0"] = _et0_mm(series, tmin_c, tmax_c, site, date.fromisoformat(day).timetuple().tm_yday)
@@ -92,9 +84,9 @@ def summarise_day(samples: Sequence[FlaggedSample], field: Record, day: str, sit
         **{name: round(series[name].values[-1], 3) for name in _FLIGHT_CHANNELS if name in series},
     }
     try:
-        return DaySummary(CONTRACT.record("readings", reading, day), flags, None)
+        return Observed(CONTRACT.record("readings", reading, day), flags, None)
     except DataError as error:
-        return DaySummary(None, flags, str(error))
+        return Observed(None, flags, str(error))
 
 
 def _series(measured: Iterable[FlaggedSample], day: str) -> dict[str, _Series]:

@@ -5,29 +5,23 @@ among those the model picks the most profitable at the grower's own prices. Wher
 balances decide. Pure functions over arrays and records; storing and showing the answer is the agent's.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from fieldedge.contract import MAX_CANDIDATES, Record
+from fieldedge.contract import Record
+from fieldedge.workload import Array, Decision, Doubt, Predict, Question, ask, decision_values
 from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.features import (
-    FEATURES,
     INDEX,
-    Array,
     Day,
     Forecast,
     SeasonState,
     days_between,
-    scale,
     with_actions,
 )
 from fieldedge.workloads.agriculture.tables import OUTPUTS
-
-Predict = Callable[[Array], Array]
-Doubt = Callable[[Array], str | None]
 
 IRRIGATION_MIN_MM = 8.0
 IRRIGATION_LAST_DAP = 122
@@ -79,39 +73,29 @@ class Recommendation:
         """Why, in sentences."""
         return tuple(reason.text for reason in self.why)
 
-    def as_record(
-        self,
-        season: int,
-        region: str,
-        field_id: str,
-        model_version: str,
-        contract_hash: str,
-        bundle_sha256: str | None = None,
-    ) -> Record:
-        """The values of a row of table `recommendations`, with the reasons beside them."""
-        record: dict[str, Any] = {
-            "season": season,
-            "region": region,
-            "field_id": field_id,
-            "date": self.date,
-            "irrigation_mm": self.irrigation_mm,
-            "nitrogen_kg_ha": self.nitrogen_kg_ha,
-            "yield_p10_t_ha": self.yield_p10_t_ha,
-            "yield_p50_t_ha": self.yield_p50_t_ha,
-            "yield_p90_t_ha": self.yield_p90_t_ha,
-            "source": self.source,
-            "model_version": model_version,
-            "bundle_sha256": bundle_sha256,
-            "contract_hash": contract_hash,
-            "data_age_days": self.data_age_days,
-        }
-        for feature, value in zip(FEATURES, self.features, strict=True):
-            record[f"x_{feature.name}"] = round(float(value), 4)
-        record["reasons"] = list(self.reasons)
-        record["reason_codes"] = [reason.as_record() for reason in self.why]
-        record["guardrails"] = list(self.guardrails)
-        record["expected_gain_usd_ha"] = round(self.expected_gain_usd_ha, 2)
-        return record
+    def as_values(self, record: Record, model_version: str, bundle_sha256: str | None = None) -> Record:
+        """As a device stores it for the field of this row of table `fields`."""
+        question = Question(self.date, self.features, self.features[None, :], self.data_age_days)
+        return decision_values(CONTRACT, record, question, self.as_decision(), model_version, bundle_sha256)
+
+    def as_decision(self) -> Decision:
+        """As the device keeps it: the columns of table `recommendations`, and the reasons beside them."""
+        return Decision(
+            {
+                "irrigation_mm": self.irrigation_mm,
+                "nitrogen_kg_ha": self.nitrogen_kg_ha,
+                "yield_p10_t_ha": self.yield_p10_t_ha,
+                "yield_p50_t_ha": self.yield_p50_t_ha,
+                "yield_p90_t_ha": self.yield_p90_t_ha,
+            },
+            self.source,
+            {
+                "reasons": list(self.reasons),
+                "reason_codes": [reason.as_record() for reason in self.why],
+                "guardrails": list(self.guardrails),
+                "expected_gain_usd_ha": round(self.expected_gain_usd_ha, 2),
+            },
+        )
 
 
 @dataclass(frozen=True)
@@ -121,6 +105,11 @@ class Bounds:
     irrigation_mm: tuple[float, ...]
     nitrogen_kg_ha: tuple[float, ...]
     guardrails: tuple[str, ...]
+
+    def candidates(self) -> tuple[Array, Array]:
+        """Every depth with every dose, (K,) each."""
+        depths = np.repeat(self.irrigation_mm, len(self.nitrogen_kg_ha)).astype(np.float32)
+        return depths, np.tile(self.nitrogen_kg_ha, len(self.irrigation_mm)).astype(np.float32)
 
 
 def recommend(
@@ -145,34 +134,34 @@ def recommend_from_state(
 
     `doubt(row)` says why the model should not be asked about a row of features, or None.
     """
+    question = question_of(record, state, today, forecast)
+    return answer(record, question, *ask(question, CONTRACT, predict, doubt))
+
+
+def question_of(
+    record: Record, state: SeasonState, today: str, forecast: Forecast | None = None, doubt: str | None = None
+) -> Question:
+    """What is known on a morning, and the actions that the balances allow; its detail are the `Bounds` of those."""
     if days_between(record["planting_date"], today) != state.dap:
         raise ValueError(f"{today} is not day {state.dap} after planting on {record['planting_date']}")
     row = state.features(forecast)
     bounds = sound_actions(row, record)
-    if predict is None:
-        return _agronomic(row, bounds, today, state, "no model is installed")
     if state.days_without_reading > MAX_DATA_AGE_DAYS:
-        why = f"the last reading is {state.days_without_reading} days old"
-        return _agronomic(row, bounds, today, state, why)
-    why_not = None if doubt is None else doubt(row)
-    if why_not is not None:
-        return _agronomic(row, bounds, today, state, why_not)
-    depths = np.repeat(bounds.irrigation_mm, len(bounds.nitrogen_kg_ha)).astype(np.float32)
-    doses = np.tile(bounds.nitrogen_kg_ha, len(bounds.irrigation_mm)).astype(np.float32)
-    if len(depths) > MAX_CANDIDATES:  # a model was tried with no more
-        raise ValueError(f"{len(depths)} actions are weighed; at most {MAX_CANDIDATES} may be")
-    outputs = predict(scale(with_actions(row, depths, doses)))
-    if not np.isfinite(outputs).all():
-        return _agronomic(row, bounds, today, state, "the model's answer is not a number")
-    fault = CONTRACT.output_fault(outputs.min(axis=0).tolist(), outputs.max(axis=0).tolist())
-    if fault is not None:
-        return _agronomic(row, bounds, today, state, f"it says that {fault}")
+        doubt = f"the last reading is {state.days_without_reading} days old"
+    rows = with_actions(row, *bounds.candidates())
+    return Question(today, row, rows, state.days_without_reading, doubt, bounds)
+
+
+def answer(record: Record, question: Question, outputs: Array | None, abstained: str | None) -> Recommendation:
+    """The most profitable action by the model's outputs (K, 5), or what the balances say where it abstained."""
+    if outputs is None:
+        return _agronomic(question, abstained or "it gave no answer")
     if (np.diff(outputs[:, [_YIELD_P10, _YIELD_P50, _YIELD_P90]], axis=1) < 0.0).any():
-        return _agronomic(row, bounds, today, state, "its quantiles of the yield are out of order")
+        return _agronomic(question, "its quantiles of the yield are out of order")
     width = float(outputs[0, _YIELD_P90] - outputs[0, _YIELD_P10])
     if width > MAX_INTERVAL_T_HA:
-        return _agronomic(row, bounds, today, state, f"its 80 % interval of the yield is {width:.1f} t/ha wide")
-    return _most_profitable(row, record, bounds, today, state, depths, doses, outputs)
+        return _agronomic(question, f"its 80 % interval of the yield is {width:.1f} t/ha wide")
+    return _most_profitable(record, question, outputs)
 
 
 def largest_depth_mm(rows: Array, application_efficiency: Array) -> Array:
@@ -237,12 +226,13 @@ def _sound_doses(row: Array) -> tuple[tuple[float, ...], tuple[str, ...]]:
     return (0.0,), ("nitrogen_spacing",)
 
 
-def _agronomic(row: Array, bounds: Bounds, today: str, state: SeasonState, why: str) -> Recommendation:
+def _agronomic(question: Question, why: str) -> Recommendation:
     """The FAO-56 rule: refill the root zone once RAW is used up; nitrogen by balance when it falls due."""
+    row, bounds = question.features, question.detail
     is_due = "nitrogen_due" in bounds.guardrails
     is_early = "before_raw" in bounds.guardrails
     return Recommendation(
-        date=today,
+        date=question.at,
         irrigation_mm=0.0 if is_early else bounds.irrigation_mm[-1],
         nitrogen_kg_ha=_balance_dose_kg_ha(row, bounds) if is_due else 0.0,
         source="fao56",
@@ -252,7 +242,7 @@ def _agronomic(row: Array, bounds: Bounds, today: str, state: SeasonState, why: 
         ),
         guardrails=(*bounds.guardrails, "model_abstains"),
         expected_gain_usd_ha=0.0,
-        data_age_days=state.days_without_reading,
+        data_age_days=question.data_age_days,
         features=row,
     )
 
@@ -262,16 +252,9 @@ def _balance_dose_kg_ha(row: Array, bounds: Bounds) -> float:
     return float(round(share * bounds.nitrogen_kg_ha[-1]))
 
 
-def _most_profitable(
-    row: Array,
-    record: Record,
-    bounds: Bounds,
-    today: str,
-    state: SeasonState,
-    depths: Array,
-    doses: Array,
-    outputs: Array,
-) -> Recommendation:
+def _most_profitable(record: Record, question: Question, outputs: Array) -> Recommendation:
+    row, bounds = question.features, question.detail
+    depths, doses = bounds.candidates()
     values = (
         record["grain_price_usd_t"] * outputs[:, _YIELD_P50]
         - record["water_price_usd_mm"] * (depths + outputs[:, _WATER_TO_COME])
@@ -281,14 +264,14 @@ def _most_profitable(
     best = int(np.argmax(values))
     gain = float(values[best] - values[least])
     chosen = Recommendation(
-        date=today,
+        date=question.at,
         irrigation_mm=round(float(depths[best]), 1),
         nitrogen_kg_ha=float(doses[best]),
         source="model",
         why=_balance_reasons(row, bounds),
         guardrails=bounds.guardrails,
         expected_gain_usd_ha=gain,
-        data_age_days=state.days_without_reading,
+        data_age_days=question.data_age_days,
         features=row,
         yield_p10_t_ha=round(float(outputs[best, _YIELD_P10]), 3),
         yield_p50_t_ha=round(float(outputs[best, _YIELD_P50]), 3),

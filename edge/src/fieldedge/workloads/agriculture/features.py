@@ -13,7 +13,7 @@ from datetime import date
 import numpy as np
 import numpy.typing as npt
 
-from fieldedge.contract import SCALED_LIMIT, Feature, Record
+from fieldedge.contract import Feature, Record
 from fieldedge.workloads.agriculture import agronomy as ag
 from fieldedge.workloads.agriculture import layout as at
 from fieldedge.workloads.agriculture.probes import uncertainty, wetness
@@ -105,8 +105,6 @@ FEATURES = (
 INDEX = {feature.name: i for i, feature in enumerate(FEATURES)}
 _CANDIDATE_IRRIGATION = INDEX["candidate_irrigation_mm"]
 _CANDIDATE_NITROGEN = INDEX["candidate_nitrogen_kg_ha"]
-_LOW = np.array([f.minimum for f in FEATURES], np.float32)
-_SPAN = np.array([f.maximum - f.minimum for f in FEATURES], np.float32)
 
 
 @dataclass(frozen=True)
@@ -286,13 +284,6 @@ def set_actions(rows: Array, irrigation_mm: Array, nitrogen_kg_ha: Array) -> Arr
     rows[:, _CANDIDATE_IRRIGATION] = irrigation_mm
     rows[:, _CANDIDATE_NITROGEN] = nitrogen_kg_ha
     return rows
-
-
-def scale(rows: Array) -> Array:
-    """Physical units to the model's input: the contract's range becomes [-1, 1], clipped at 1.5."""
-    scaled = 2.0 * (np.asarray(rows, np.float32) - _LOW) / _SPAN - 1.0
-    clipped: Array = np.clip(scaled, -SCALED_LIMIT, SCALED_LIMIT).astype(np.float32)
-    return clipped
 
 
 def days_between(first: str, last: str) -> int:

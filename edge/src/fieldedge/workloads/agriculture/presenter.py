@@ -10,7 +10,7 @@ from datetime import date, timedelta
 
 from fieldedge.contract import Record
 from fieldedge.presentation.chart import MAX_DAYS, Bars, Chart, Line, Mark, Values
-from fieldedge.presentation.facts import Advice, Amount, Figure, Gauge, PastDay, Presenter, Question, Range, Season
+from fieldedge.presentation.facts import Advice, Amount, Figure, Gauge, PastDay, Question, Range, Season
 from fieldedge.presentation.text import as_date, as_number, capitalised, number, short_date
 
 SHORTEST_CHART_DAYS = 30
@@ -98,6 +98,27 @@ class AgriculturePresenter:
             is_fallback=is_fallback,
             done=_done(_of_day(season.operations, day)),
         )
+
+    def lines(self, record: Record) -> list[str]:
+        """A recommendation as a person reads it on a terminal."""
+        water, nitrogen = record["irrigation_mm"], record["nitrogen_kg_ha"]
+        todo = [f"irrigate {water:.0f} mm"] if water > 0.0 else []
+        todo += [f"apply {nitrogen:.0f} kg/ha of nitrogen"] if nitrogen > 0.0 else []
+        first = " and ".join(todo) or "nothing to do"
+        lines = [f"{record['date']}: {first}", *(f"  {reason}" for reason in record["reasons"])]
+        if record["yield_p50_t_ha"] is not None:
+            lines.append(
+                f"  Yield: {record['yield_p50_t_ha']:.1f} t/ha, between {record['yield_p10_t_ha']:.1f} and "
+                f"{record['yield_p90_t_ha']:.1f} in 8 of 10 seasons"
+            )
+        if record["guardrails"]:
+            lines.append(f"  Rules that bounded it: {', '.join(record['guardrails'])}")
+        age = record["data_age_days"]
+        seen = "yesterday's reading" if age == 0 else f"a last reading that is {age + 1} days old"
+        lines.append(
+            f"  By {record['source']} (model {record['model_version']}), from {seen}, in {record['latency_ms']:g} ms"
+        )
+        return lines
 
     def figures(self, season: Season) -> tuple[Figure, ...]:
         """Water and nitrogen of the season, and what is left."""
@@ -331,6 +352,3 @@ def _about(first: date, last: date, depletion: Values, raw: Values, taw: Values,
     fallen = sum(value or 0.0 for value in rain)
     given_mm = f"{len(waterings)} irrigations gave {number(sum(waterings))} mm"
     return f"{days}{state}. {given_mm}; {number(fallen)} mm of rain fell."
-
-
-PRESENTER: Presenter = AgriculturePresenter()

@@ -3,12 +3,12 @@
 import argparse
 from typing import Any
 
-from fieldedge.commands.answer import answer, is_for_program, say
 from fieldedge.device.config import DeviceDirectory
-from fieldedge.inference.loading import read_device
+from fieldedge.presentation.answer import answer, is_for_program, say
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock
 from fieldedge.system.errors import DataError
+from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.operations import (
     amounts_as_text,
     confirm_day,
@@ -34,14 +34,13 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 def override(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Record what was really done. It takes the place of what was assumed, and goes home with the season."""
-    _, workload = read_device(directory)
     irrigation_mm, nitrogen_kg_ha = _amounts(options)
     clock = Clock(directory.clock_floor)
     today = clock.now().date()
     with Store(directory.store, clock.stamp) as store:
         field, day = field_of(store), options.date or today.isoformat()
-        record = override_record(field, day, irrigation_mm, nitrogen_kg_ha, options.why, workload.contract)
-        former, outcome = override_day(store, field, record, workload.contract, today)
+        record = override_record(field, day, irrigation_mm, nitrogen_kg_ha, options.why, CONTRACT)
+        former, outcome = override_day(store, field, record, CONTRACT, today)
     if is_for_program(options):
         answer(options, {"outcome": outcome, "record": record, "former": former})
         return
@@ -52,11 +51,10 @@ def override(options: argparse.Namespace, directory: DeviceDirectory) -> None:
 
 def confirm(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Say that what was assumed of a day, or recommended on it, was really done."""
-    _, workload = read_device(directory)
     clock = Clock(directory.clock_floor)
     today = clock.now().date()
     with Store(directory.store, clock.stamp) as store:
-        record, outcome = confirm_day(store, options.date or today.isoformat(), workload.contract, today)
+        record, outcome = confirm_day(store, options.date or today.isoformat(), CONTRACT, today)
     if is_for_program(options):
         answer(options, {"outcome": outcome, "record": record})
     else:

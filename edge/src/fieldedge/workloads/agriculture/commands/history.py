@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from fieldedge.commands.answer import answer, is_for_program, say
 from fieldedge.contract import Record
 from fieldedge.device.config import DeviceDirectory
-from fieldedge.inference.loading import read_device
+from fieldedge.presentation.answer import answer, is_for_program, say
 from fieldedge.storage.store import Store
 from fieldedge.system.errors import DataError
 from fieldedge.workloads.agriculture.operations import field_of
@@ -33,7 +32,6 @@ def history(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Say what was recommended and done on the last days of a season."""
     if not 1 <= options.days <= MAX_DAYS:
         raise DataError(f"--days is {options.days}; expected between 1 and {MAX_DAYS}")
-    read_device(directory)
     with Store(directory.store) as store:
         field = field_of(store, options.season)
         days = past_days(store, field, options.days)

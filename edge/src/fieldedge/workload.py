@@ -1,0 +1,198 @@
+"""What the device asks of a workload: what a day of samples says, how an episode unfolds, and what to do next.
+
+A workload is a guest: it says what its records mean, and the core does what is the same in each. It keeps the records,
+asks the model, doubts it where the data is old, far from what was learned or out of range (`ask`), and stores what was
+decided (`decision_values`). Which workloads there are is `workloads/`'s matter; nothing here or below it names one.
+"""
+
+import argparse
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldedge.contract import MAX_CANDIDATES, Contract, Record
+from fieldedge.contract.samples import Channel, FlaggedSample
+from fieldedge.device.config import Site
+from fieldedge.presentation.facts import Presenter
+from fieldedge.storage.store import Store
+
+Array = NDArray[np.float32]
+Predict = Callable[[Array], Array]
+Doubt = Callable[[Array], str | None]
+Noted = Callable[[str], Iterable[Record]]  # notes of a kind, newest first
+
+MODEL = "model"  # the source of a decision that a model made; every other is a rule of the workload
+
+
+class Note(NamedTuple):
+    """Something that a message says and that is no record: kept as an event, of which the last one is looked at."""
+
+    text: str
+    values: Record
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a span of samples says as one record, or the reason why there is none. `flags` is how it was measured."""
+
+    record: Record | None
+    flags: Record
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is known at a moment, and what may be done then.
+
+    `features` (F,) is what is known, `rows` (K, F) the same with each action that is sound now, both in physical units;
+    `doubt` is why a model should not be asked, by what the workload knows. `detail` is the workload's own.
+    """
+
+    at: str
+    features: Array
+    rows: Array
+    data_age_days: int
+    doubt: str | None = None
+    detail: Any = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do. `values` are the columns of the decisions' table that only the workload knows; `source` is `MODEL`
+    or the workload's own rule; `details` are the reasons and whatever else is kept beside them."""
+
+    values: Record
+    source: str
+    details: Record = field(default_factory=dict)
+
+
+class Episode(Protocol):
+    """A field's season, a bearing's life, a kiosk's shift: folded from the store's records, in any order of arrival."""
+
+    def fold(self, table: str, record: Record) -> None:
+        """Take in a record of the episode. One for a moment that was folded already counts in its place."""
+
+    def question(self, at: str, noted: Noted) -> Question:
+        """What is known and sound at a moment of the episode.
+
+        Raises:
+            DataError: the moment is not in the episode.
+        """
+
+    def answer(self, question: Question, outputs: Array | None, abstained: str | None) -> Decision:
+        """The decision by the model's outputs (K, outputs), or by the workload's rule where the model abstained."""
+
+    def is_over(self) -> bool:
+        """Whether its outcome is known: nothing is decided any more."""
+
+
+class Workload(Protocol):
+    """One workload on the device. It holds nothing.
+
+    `messages` names the table of each kind of message, and `notes` what is read of a kind that is no record.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def contract(self) -> Contract: ...
+    @property
+    def channels(self) -> tuple[Channel, ...]: ...
+    @property
+    def messages(self) -> Mapping[str, str]: ...
+    @property
+    def notes(self) -> Mapping[str, Callable[[Record], Note]]: ...
+    @property
+    def presenter(self) -> Presenter: ...
+    @property
+    def commands(self) -> Sequence["Command"]: ...
+    @property
+    def answers(self) -> "Answers | None": ...
+
+    def observe(self, samples: Sequence[FlaggedSample], context: Record, day: str, site: Site) -> Observed:
+        """A finished day's samples as one record, or why there is none."""
+
+    def begin(self, context: Record) -> Episode:
+        """The episode that this row of the context opens."""
+
+    def assumed(self, decision: Record) -> Record | None:
+        """The columns of the action that counts as done where nobody says otherwise; None where nothing was to do."""
+
+    def summary(self, decisions: Sequence[Record], outcomes: Sequence[Record]) -> Record:
+        """How good the decisions of an episode were, in figures that may go home with its records."""
+
+
+class Command(Protocol):
+    """A verb of a workload on the device's command line."""
+
+    def add(self, commands: Any, shared: argparse.ArgumentParser) -> None:
+        """Put it into the parser; `options.command(options, directory)` runs it."""
+
+
+class Answers(Protocol):
+    """What a person can say on the device's page."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the form's fields that are the workload's own."""
+
+    def store(self, store: Store, form: Mapping[str, str], today: date) -> str:
+        """Keep what was said; what became of it, in a word.
+
+        Raises:
+            DataError: a value is none, outside of its range, or of another episode or day than it can be.
+            StoreBusy, StoreFailed: it could not be kept.
+        """
+
+
+def ask(
+    question: Question, contract: Contract, predict: Predict | None, doubt: Doubt | None = None
+) -> tuple[Array | None, str | None]:
+    """What the model says of each action (K, outputs), or why it is not asked or not believed.
+
+    `predict` is None where no model is to be trusted. `doubt(features)` says why the model should not be asked, or
+    None.
+
+    Raises:
+        ReleaseError: the model failed.
+    """
+    if predict is None:
+        return None, "no model is installed"
+    why_not = question.doubt or (None if doubt is None else doubt(question.features))
+    if why_not is not None:
+        return None, why_not
+    if len(question.rows) > MAX_CANDIDATES:  # a model was tried with no more
+        raise ValueError(f"{len(question.rows)} actions are weighed; at most {MAX_CANDIDATES} may be")
+    outputs = predict(contract.scale(question.rows))
+    if not np.isfinite(outputs).all():
+        return None, "the model's answer is not a number"
+    fault = contract.output_fault(outputs.min(axis=0).tolist(), outputs.max(axis=0).tolist())
+    return (outputs, None) if fault is None else (None, f"it says that {fault}")
+
+
+def decision_values(
+    contract: Contract,
+    context: Record,
+    question: Question,
+    decision: Decision,
+    model_version: str,
+    bundle_sha256: str | None,
+) -> Record:
+    """The columns of the decisions' table: what was decided, from what, and by which model; and the details beside."""
+    values = {
+        **contract.carried(context, contract.decision_table.name),
+        contract.decided_at.name: question.at,
+        **decision.values,
+        "source": decision.source,
+        "model_version": model_version,
+        "bundle_sha256": bundle_sha256,
+        "contract_hash": contract.hash,
+        "data_age_days": question.data_age_days,
+    }
+    for name, value in zip(contract.feature_names, question.features, strict=True):
+        values[f"x_{name}"] = round(float(value), 4)
+    return values | decision.details

@@ -1,0 +1,1 @@
+"""The verbs of the agriculture workload on the device's command line, a module each."""
