@@ -30,12 +30,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fieldedge.contract import Record
+from fieldedge.contract import ALWAYS_SENT_ROLES, Record
 from fieldedge.contract.batches import DAY_TABLES, pack, unpack
 from fieldedge.device.config import DEFAULT_AUDIT_FRACTION
 from fieldedge.inference.bundles import Reference
 from fieldedge.inference.model import METADATA_CONTRACT_HASH, METADATA_WORKLOAD, Model
-from fieldedge.transfer.outbox import OUTCOME_TABLES
 from fieldedge.transfer.selection import DayCandidate, season_seed, select
 from fieldedge.workloads.agriculture import AGRICULTURE, Day, Predict, SeasonState
 from fieldedge.workloads.agriculture.decision import recommend_from_state
@@ -346,7 +345,7 @@ def copied(year: FieldYear) -> FieldYear:
 
 def send_home(year: FieldYear, variant: str, model: Taught, home: dict[str, list[Record]]) -> None:
     """The batch that the device would send in that variant, unpacked into `home` as the cloud would."""
-    outcomes = {table: year.rows[table] for table in OUTCOME_TABLES}
+    outcomes = {table: year.rows[table] for table in CONTRACT.tables_of(*ALWAYS_SENT_ROLES)}
     days = {table: year.rows[table] for table in DAY_TABLES}
 
     def on(dates: Sequence[str]) -> bytes:

@@ -13,7 +13,7 @@ import pytest
 import fieldedge.contract.batches
 import fieldedge.transfer.outbox
 from fieldedge.cli import main
-from fieldedge.contract import Record
+from fieldedge.contract import ALWAYS_SENT_ROLES, Record
 from fieldedge.contract.batches import DAY_TABLES, batch_id, check_batch, pack, unpack
 from fieldedge.device.config import DeviceConfig, DeviceDirectory, read_config, write_config
 from fieldedge.diagnostics.doctor import examine
@@ -26,7 +26,7 @@ from fieldedge.system.clock import Clock
 from fieldedge.system.errors import ConfigError, DataError, LinkError, ReleaseError
 from fieldedge.system.keys import load_key, load_or_create_key, sign
 from fieldedge.transfer.acknowledgements import Acknowledger, statement, trusted_keys
-from fieldedge.transfer.outbox import OUTCOME_TABLES, Outbox, Packer
+from fieldedge.transfer.outbox import Outbox, Packer
 from fieldedge.transfer.uploads import Gateway, sync
 from tests.edge.sample import (
     AGRICULTURE,
@@ -39,6 +39,8 @@ from tests.edge.sample import (
     onnx_model,
     season_messages,
 )
+
+ALWAYS_SENT = AGRICULTURE.contract.tables_of(*ALWAYS_SENT_ROLES)
 
 BUDGET_BYTES = 3_500
 
@@ -117,7 +119,7 @@ def test_a_season_goes_home_in_one_batch_within_the_budget(lived: DeviceDirector
 def test_all_outcomes_go_and_a_day_goes_whole_or_not_at_all(lived: DeviceDirectory, gateway: GatewaySimulator) -> None:
     send(lived, gateway.url)
     received = {record["record_id"] for record in received_records(gateway)}
-    for table in OUTCOME_TABLES:
+    for table in ALWAYS_SENT:
         assert stored_ids(lived, table) <= received
     days = {table: {r.split("/")[-1] for r in received if f"/{table}/" in r} for table in DAY_TABLES}
     assert days["readings"] == days["recommendations"]
@@ -129,7 +131,7 @@ def test_outcomes_go_even_where_the_budget_is_nothing(device: DeviceDirectory, g
     live(device, days=10)
     send(device, gateway.url)
     (body,) = gateway.received.values()
-    assert set(unpack(body)["tables"]) == set(OUTCOME_TABLES)
+    assert set(unpack(body)["tables"]) == set(ALWAYS_SENT)
 
 
 def test_a_second_sync_sends_nothing_and_reports_the_same(lived: DeviceDirectory, gateway: GatewaySimulator) -> None:
@@ -299,7 +301,7 @@ def test_what_one_batch_cannot_hold_goes_home_in_several(
     assert report["records_acknowledged"] == report["records_selected"] == len(received_records(gateway))
     days = [body for body in gateway.received.values() if not set(DAY_TABLES).isdisjoint(unpack(body)["tables"])]
     assert len(days) == 1, "days are chosen once, so what is chosen is one batch: a power cut takes all of it or none"
-    for table in OUTCOME_TABLES:
+    for table in ALWAYS_SENT:
         assert stored_ids(lived, table, "acknowledged") == stored_ids(lived, table)
     send(lived, gateway.url)
     assert stored_ids(lived, "readings", "acknowledged") == {

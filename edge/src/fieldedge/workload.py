@@ -122,6 +122,9 @@ class Workload(Protocol):
     def assumed(self, decision: Record) -> Record | None:
         """The columns of the action that counts as done where nobody says otherwise; None where nothing was to do."""
 
+    def uncertainty(self, decision: Record) -> float | None:
+        """How unsure the model was of a decision, in one unit for all of them; None where it abstained."""
+
     def summary(self, decisions: Sequence[Record], outcomes: Sequence[Record]) -> Record:
         """How good the decisions of an episode were, in figures that may go home with its records."""
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldedge.presentation.facts import Season
+from fieldedge.presentation.facts import EpisodeRecords
 from fieldedge.workloads.agriculture import AGRICULTURE
 from tests.edge.sample import dated, field_record
 
@@ -68,7 +68,7 @@ def test_no_record_makes_the_presenter_raise(
     field: dict[str, Any], records: list[dict[str, Any]], others: list[dict[str, Any]], day: str
 ) -> None:
     records = [{"date": day, **record} for record in records]
-    season = Season({**field_record(), **field}, others, records, records, others)
+    season = EpisodeRecords({**field_record(), **field}, others, records, records, others)
     AGRICULTURE.presenter.place(season, TODAY)
     AGRICULTURE.presenter.advice(season, TODAY)
     AGRICULTURE.presenter.figures(season)
@@ -88,7 +88,9 @@ def test_no_record_makes_the_presenter_raise(
 )
 def test_the_headline_says_what_to_do(water_mm: float, nitrogen_kg_ha: float, said: str) -> None:
     advice = AGRICULTURE.presenter.advice(
-        Season(field_record(), recommendations=[advice_of(10, irrigation_mm=water_mm, nitrogen_kg_ha=nitrogen_kg_ha)]),
+        EpisodeRecords(
+            field_record(), decisions=[advice_of(10, irrigation_mm=water_mm, nitrogen_kg_ha=nitrogen_kg_ha)]
+        ),
         TODAY,
     )
     assert advice is not None and advice.headline == said
@@ -97,16 +99,16 @@ def test_the_headline_says_what_to_do(water_mm: float, nitrogen_kg_ha: float, sa
 
 def test_the_last_advice_stands_in_where_there_is_none_for_today_and_does_not_say_today() -> None:
     later = [advice_of(7), advice_of(8, irrigation_mm=12.0), advice_of(14, irrigation_mm=30.0)]
-    advice = AGRICULTURE.presenter.advice(Season(field_record(), recommendations=later), TODAY)
+    advice = AGRICULTURE.presenter.advice(EpisodeRecords(field_record(), decisions=later), TODAY)
     assert advice is not None and not advice.is_today
     assert (advice.date, advice.headline) == ("2006-05-09", "Irrigate 12 mm")
 
 
 def test_advice_tells_its_range_its_guardrails_its_basis_and_what_was_done() -> None:
-    season = Season(
+    season = EpisodeRecords(
         field_record(),
-        recommendations=[advice_of(10, irrigation_mm=20.0, data_age_days=2)],
-        operations=[dated("operations", 10, irrigation_mm=15.0, nitrogen_kg_ha=0.0, source="override")],
+        decisions=[advice_of(10, irrigation_mm=20.0, data_age_days=2)],
+        actions=[dated("operations", 10, irrigation_mm=15.0, nitrogen_kg_ha=0.0, source="override")],
     )
     advice = AGRICULTURE.presenter.advice(season, TODAY)
     assert advice is not None and advice.expected is not None and advice.gauge is not None
@@ -121,21 +123,21 @@ def test_a_fallback_is_said_and_has_no_range() -> None:
     fallen_back = advice_of(
         10, source="fao56", yield_p10_t_ha=None, guardrails=["below_raw", "model_abstains", "a_rule_of_tomorrow"]
     )
-    advice = AGRICULTURE.presenter.advice(Season(field_record(), recommendations=[fallen_back]), TODAY)
+    advice = AGRICULTURE.presenter.advice(EpisodeRecords(field_record(), decisions=[fallen_back]), TODAY)
     assert advice is not None and advice.expected is None
     assert advice.basis[0] == "FAO-56 balance"
     assert advice.guardrails[1:] == ("The model abstains, the FAO-56 balance decides", "a rule of tomorrow")
 
 
 def test_the_chart_has_each_day_of_the_season_with_gaps_where_nothing_is_known() -> None:
-    season = Season(
+    season = EpisodeRecords(
         field_record(),
-        readings=[dated("readings", 1, rain_mm=4.0)],
-        operations=[
+        observations=[dated("readings", 1, rain_mm=4.0)],
+        actions=[
             dated("operations", 2, irrigation_mm=25.0, nitrogen_kg_ha=60.0, source="override"),
             dated("operations", 400, irrigation_mm=25.0, nitrogen_kg_ha=0.0, source="override"),
         ],
-        recommendations=[advice_of(0), advice_of(2, x_depletion_mm=55.0)],
+        decisions=[advice_of(0), advice_of(2, x_depletion_mm=55.0)],
     )
     chart = AGRICULTURE.presenter.chart(season)
     assert chart is not None and chart.first_day == "2006-05-01"
@@ -149,10 +151,10 @@ def test_the_chart_has_each_day_of_the_season_with_gaps_where_nothing_is_known()
 
 
 def test_history_sets_what_was_done_beside_what_was_recommended() -> None:
-    season = Season(
+    season = EpisodeRecords(
         field_record(),
-        recommendations=[advice_of(8, irrigation_mm=25.0), advice_of(9, source="fao56"), advice_of(10)],
-        operations=[
+        decisions=[advice_of(8, irrigation_mm=25.0), advice_of(9, source="fao56"), advice_of(10)],
+        actions=[
             {**dated("operations", 8, irrigation_mm=0.0, nitrogen_kg_ha=0.0, source="override"), "why": "pump broke"},
             dated("operations", 3, irrigation_mm=9.0, nitrogen_kg_ha=0.0, source="practice"),
         ],
@@ -168,16 +170,16 @@ def test_history_sets_what_was_done_beside_what_was_recommended() -> None:
 
 def test_a_field_without_irrigation_is_told_nothing_of_an_allowance() -> None:
     field = {**field_record(), "irrigation_capacity_mm": 0.0}
-    figures = AGRICULTURE.presenter.figures(Season(field, recommendations=[advice_of(10)]))
+    figures = AGRICULTURE.presenter.figures(EpisodeRecords(field, decisions=[advice_of(10)]))
     assert [figure.name for figure in figures] == ["Rain", "Nitrogen given"]
 
 
 def test_the_place_is_told_by_crop_soil_and_day_and_by_the_harvest_at_the_end() -> None:
-    season = Season(field_record())
+    season = EpisodeRecords(field_record())
     assert (
         AGRICULTURE.presenter.place(season, TODAY) == "Maize on sandy loam · field champion-00 · day 10 after planting"
     )
-    over = Season(field_record(), harvests=[dated("harvests", 130, yield_t_ha=11.52)])
+    over = EpisodeRecords(field_record(), outcomes=[dated("harvests", 130, yield_t_ha=11.52)])
     assert AGRICULTURE.presenter.place(over, TODAY).endswith("harvested 8 Sep: 11.5 t/ha")
 
 

@@ -14,11 +14,11 @@ from fieldedge.page.render import STYLE, STYLE_HASH, render, render_failure
 from fieldedge.page.view import plain, read_view
 from fieldedge.presentation.facts import (
     ClockFacts,
+    EpisodeRecords,
     EventFacts,
     LinkFacts,
     ModelFacts,
     Notice,
-    Season,
     StoreFacts,
     View,
 )
@@ -79,8 +79,8 @@ def checked(view: View) -> Page:
     return page
 
 
-def view_of(season: Season | None, said: str, flagged: list[FlaggedSample], state: dict[str, Any]) -> View:
-    season = season or Season(field_record())
+def view_of(season: EpisodeRecords | None, said: str, flagged: list[FlaggedSample], state: dict[str, Any]) -> View:
+    season = season or EpisodeRecords(field_record())
     now = "2006-05-11T06:00:00Z"
     health = logger_health(said, flagged, _at(now), AGRICULTURE.presenter)
     return View(
@@ -129,7 +129,7 @@ def test_whatever_is_stored_or_said_the_page_is_whole_and_escaped(
     state: dict[str, Any],
 ) -> None:
     records = [{"date": "2006-05-10", **record} for record in records]
-    season = Season({**field_record(), **field}, others, records, records, others)
+    season = EpisodeRecords({**field_record(), **field}, others, records, records, others)
     flags = dict.fromkeys(values, said)
     checked(view_of(season, said, [FlaggedSample(Sample("a", said, values), flags)], state))  # type: ignore[arg-type]
 
@@ -138,7 +138,7 @@ def test_markup_in_every_text_stays_text() -> None:
     record = {"date": "2006-05-11", "reasons": [PIERCING], "guardrails": [PIERCING], "model_version": PIERCING}
     operation = {"date": "2006-05-11", "source": "override", "why": PIERCING, "nitrogen_kg_ha": 3.0}
     field = {**field_record(), "soil": PIERCING, "crop": PIERCING, "field_id": PIERCING}
-    season = Season(field, recommendations=[record], operations=[operation])
+    season = EpisodeRecords(field, decisions=[record], actions=[operation])
     sample = FlaggedSample(Sample("a", PIERCING, {PIERCING: 1.0}), {PIERCING: PIERCING})  # type: ignore[dict-item]
     page = checked(view_of(season, PIERCING, [sample], {"name": PIERCING, "failures": 2, "error": PIERCING}))
     assert page.text.count("<script>alert(1)</script>") > 10

@@ -1,6 +1,8 @@
 """What the cloud and the device agree on: tables, features, outputs, and the forms in which records travel."""
 
 from fieldedge.contract.contract import (
+    ALWAYS_SENT_ROLES,
+    CHOSEN_ROLES,
     MAX_AMENDMENTS,
     MAX_CANDIDATES,
     SCALED_LIMIT,
@@ -19,6 +21,8 @@ from fieldedge.contract.contract import (
 )
 
 __all__ = [
+    "ALWAYS_SENT_ROLES",
+    "CHOSEN_ROLES",
     "MAX_AMENDMENTS",
     "MAX_CANDIDATES",
     "SCALED_LIMIT",

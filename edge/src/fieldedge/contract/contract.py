@@ -23,6 +23,9 @@ from fieldedge.system.errors import DataError
 Kind = Literal["float", "int", "str", "date"]
 # What a table's rows are to the loop. The loop asks for roles; which tables have them, a workload says.
 Role = Literal["context", "observation", "decision", "action", "outcome", "feedback"]
+# Rows that teach with their episode's outcome and are chosen from; all others are sent in any case.
+CHOSEN_ROLES: tuple[Role, ...] = ("observation", "decision")
+ALWAYS_SENT_ROLES: tuple[Role, ...] = ("context", "action", "outcome", "feedback")
 Record = dict[str, Any]
 RECORD_ID = "record_id"
 SCALED_LIMIT = 1.5  # how far beyond [-1, 1] a scaled input may lie; what lies further counts as there

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from fieldedge.contract import Record
 from fieldedge.contract.samples import FlaggedSample, Sample
-from fieldedge.presentation.facts import ChannelHealth, LoggerHealth, Presenter, Season
+from fieldedge.presentation.facts import ChannelHealth, EpisodeRecords, LoggerHealth, Presenter
 from fieldedge.presentation.text import as_number, as_time
 from fieldedge.storage.store import Store
 from fieldedge.workload import Workload
@@ -36,7 +36,7 @@ NO_LOGGERS = Loggers()
 
 
 def read_loggers(
-    store: Store, season: Season | None, workload: Workload, presenter: Presenter, now: datetime
+    store: Store, season: EpisodeRecords | None, workload: Workload, presenter: Presenter, now: datetime
 ) -> Loggers:
     """Every logger that ever sent a sample.
 
@@ -47,7 +47,7 @@ def read_loggers(
     shown = [
         logger_health(name, store.last_samples(name, LATEST_SAMPLES), now, presenter) for name in names[:MAX_LOGGERS]
     ]
-    if not names and season is not None and season.readings:
+    if not names and season is not None and season.observations:
         shown = [logger_health(DAILY, _daily_samples(store, season, workload), now, presenter)]
     return Loggers(tuple(shown), max(len(names) - MAX_LOGGERS, 0))
 
@@ -104,12 +104,14 @@ def _age_s(time_utc: str | None, now: datetime) -> float | None:
     return None if moment is None else (now - moment).total_seconds()
 
 
-def _daily_samples(store: Store, season: Season, workload: Workload) -> list[FlaggedSample]:
+def _daily_samples(store: Store, season: EpisodeRecords, workload: Workload) -> list[FlaggedSample]:
     """The daily readings as samples; a day's values are known at its end."""
-    numbers = [column.name for column in workload.contract.table("readings").columns if column.kind == "float"]
-    columns = [name for name in numbers if any(as_number(reading.get(name)) is not None for reading in season.readings)]
-    flags = store.flags(int(season.field["season"]), "readings")
-    return [_daily_sample(reading, columns, flags) for reading in season.readings[-LATEST_SAMPLES:]]
+    (table,) = workload.contract.tables_of("observation")
+    numbers = [column.name for column in workload.contract.table(table).columns if column.kind == "float"]
+    seen = season.observations
+    columns = [name for name in numbers if any(as_number(reading.get(name)) is not None for reading in seen)]
+    flags = store.flags(int(season.context["season"]), table)
+    return [_daily_sample(reading, columns, flags) for reading in season.observations[-LATEST_SAMPLES:]]
 
 
 def _daily_sample(reading: Record, columns: Sequence[str], flags: dict[str, Record]) -> FlaggedSample:

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from fieldedge.contract import Contract, Record
+from fieldedge.contract import Contract, Record, Role
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
 from fieldedge.inference.loading import usable
 from fieldedge.page.loggers import NO_LOGGERS, read_loggers
 from fieldedge.presentation.facts import (
     ClockFacts,
+    EpisodeRecords,
     EventFacts,
     LinkFacts,
     ModelFacts,
     Notice,
     Presenter,
-    Season,
     ServiceState,
     StepState,
     StoreFacts,
@@ -83,7 +83,7 @@ def read_view(
     none that can be read. `problems` are what is known to be wrong already."""
     presenter = workload.presenter
     reader = Reader(directory, config, workload, presenter, now, store, state or {}, list(problems))
-    season = None if store is None else reader.ask(lambda: _season(store, workload.contract), None)
+    season = None if store is None else reader.ask(lambda: _latest_episode(store, workload.contract), None)
     view = View(
         device_id=config.device_id,
         workload=config.workload,
@@ -119,29 +119,29 @@ def plain(value: Any) -> Any:
 # The season
 
 
-def _season(store: Store, contract: Contract) -> Season | None:
-    """The latest season that the store knows, of its latest field."""
+def _latest_episode(store: Store, contract: Contract) -> EpisodeRecords | None:
+    """The latest episode that the store knows."""
     for season in reversed(store.seasons()):
-        known = store.records(season, "fields")
+        known = store.records(season, contract.context_table.name)
         if known:
-            of_field = known[-1]
-            tables = {
-                table: [
-                    record
+            context = known[-1]
+
+            def of(role: Role, season: int = season, context: Record = context) -> list[Record]:
+                return [
+                    contract.current(table, record)
+                    for table in contract.tables_of(role)
                     for record in store.records(season, table)
-                    if record.get("field_id") == of_field.get("field_id")
+                    if all(record.get(name) == context.get(name) for name in contract.episode.columns)
                 ]
-                for table in ("readings", "operations", "recommendations", "harvests")
-            }
-            current = [contract.current("operations", record) for record in tables["operations"]]
-            last_said = {str(record.get("date")): record for record in current}
-            return Season(of_field, **{**tables, "operations": list(last_said.values())})
+
+            last_said = {str(record.get("date")): record for record in of("action")}
+            return EpisodeRecords(context, of("observation"), list(last_said.values()), of("decision"), of("outcome"))
     return None
 
 
-def _with_season(view: View, reader: Reader, season: Season) -> View:
+def _with_season(view: View, reader: Reader, season: EpisodeRecords) -> View:
     presenter, today = reader.presenter, reader.now.date()
-    number = season.field.get("season")
+    number = season.context.get("season")
     return replace(
         view,
         season=number if isinstance(number, int) else None,

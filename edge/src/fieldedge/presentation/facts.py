@@ -45,14 +45,14 @@ class ServiceState(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Season:
-    """The records of one field's season, each list by date."""
+class EpisodeRecords:
+    """The records of one episode by their role, each list by date; of an action what was said last of it."""
 
-    field: Record
-    readings: Sequence[Record] = ()
-    operations: Sequence[Record] = ()
-    recommendations: Sequence[Record] = ()
-    harvests: Sequence[Record] = ()
+    context: Record
+    observations: Sequence[Record] = ()
+    actions: Sequence[Record] = ()
+    decisions: Sequence[Record] = ()
+    outcomes: Sequence[Record] = ()
 
 
 @dataclass(frozen=True)
@@ -253,25 +253,25 @@ class View:
 class Presenter(Protocol):
     """What the numbers of one workload mean for a person. Nothing that a record holds makes it raise."""
 
-    def place(self, season: Season, today: date) -> str:
+    def place(self, season: EpisodeRecords, today: date) -> str:
         """Which field this is and how far its season has come, in one line."""
 
-    def advice(self, season: Season, today: date) -> Advice | None:
+    def advice(self, season: EpisodeRecords, today: date) -> Advice | None:
         """Today's recommendation, else the last one before it, else the last one."""
 
     def lines(self, record: Record) -> list[str]:
         """One decision for a person on a terminal."""
 
-    def figures(self, season: Season) -> tuple[Figure, ...]:
+    def figures(self, season: EpisodeRecords) -> tuple[Figure, ...]:
         """The few numbers that sum up the season so far."""
 
-    def chart(self, season: Season) -> Chart | None:
+    def chart(self, season: EpisodeRecords) -> Chart | None:
         """The season day by day; None while there is nothing to draw."""
 
-    def history(self, season: Season, count: int) -> tuple[PastDay, ...]:
+    def history(self, season: EpisodeRecords, count: int) -> tuple[PastDay, ...]:
         """The last days on which something was recommended or done, newest first."""
 
-    def questions(self, season: Season, today: date) -> tuple[Question, ...]:
+    def questions(self, season: EpisodeRecords, today: date) -> tuple[Question, ...]:
         """What a person should be asked of the last days, newest first."""
 
     def channel(self, name: str) -> tuple[str, str]:

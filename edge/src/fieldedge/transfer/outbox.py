@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldedge.contract import Contract, Record
-from fieldedge.contract.batches import DAY_TABLES, batch_id, check_batch, pack
+from fieldedge.contract import ALWAYS_SENT_ROLES, CHOSEN_ROLES, Contract, Record
+from fieldedge.contract.batches import batch_id, check_batch, pack
 from fieldedge.device.config import DeviceConfig
 from fieldedge.inference.bundles import Reference
 from fieldedge.storage.store import Entry, PreparedBatch, Store
@@ -28,7 +28,6 @@ from fieldedge.transfer.selection import DayCandidate, season_seed, select
 from fieldedge.transfer.summary import MEASURED, season_summary
 from fieldedge.workload import Workload
 
-OUTCOME_TABLES = ("fields", "operations", "harvests")
 ATTEMPTS = 3
 NOT_SENT = "not_sent"
 BUNDLE_NAME_BYTES = 32  # by which two hashes may differ in their compressed size, with a margin
@@ -120,6 +119,8 @@ class Packer:
         self._config = config
         self._workload = workload
         self._contract: Contract = workload.contract
+        self._always_sent = workload.contract.tables_of(*ALWAYS_SENT_ROLES)
+        self._chosen_from = workload.contract.tables_of(*CHOSEN_ROLES)
         self._store = store
         self._model_version = model_version
         self._reference = reference
@@ -165,7 +166,7 @@ class Packer:
             self._pack(season, {})  # what is wrong with every batch is no record's fault
         parts: list[tuple[bytes, Entries]] = []
         unfit: list[str] = []
-        for half in _halves(entries):
+        for half in _halves(entries, self._chosen_from):
             found = self._parts(season, half)
             parts += found[0]
             unfit += found[1]
@@ -174,13 +175,23 @@ class Packer:
     def _size_bytes(self, season: int, entries: Entries) -> int:
         """The size of all that these records take to send. Days are chosen once, so they must fit into one batch."""
         parts, _ = self._parts(season, entries)
-        is_divided = sum(not part.keys().isdisjoint(DAY_TABLES) for _, part in parts) > 1
+        is_divided = sum(not part.keys().isdisjoint(self._chosen_from) for _, part in parts) > 1
         return sys.maxsize if is_divided else sum(len(data) for data, _ in parts)
 
     def _due(self, season: int) -> dict[str, list[Entry]]:
-        """What is to be sent: all outcomes, the days that are chosen, and what came late of a chosen day."""
-        found = {table: self._store.entries(season, table, "stored") for table in (*OUTCOME_TABLES, *DAY_TABLES)}
-        return _on(self._dates(season, found), found)
+        """What is to be sent: all that always goes, the days that are chosen, and what came late of a chosen day."""
+        tables = (*self._always_sent, *self._chosen_from)
+        found = {table: self._store.entries(season, table, "stored") for table in tables}
+        return self._on(self._dates(season, found), found)
+
+    def _on(self, dates: Collection[str], entries: Entries) -> dict[str, list[Entry]]:
+        """All that is sent in any case, and the rows of these days."""
+        wanted = set(dates)
+        kept = {
+            table: [entry for entry in rows if table in self._always_sent or entry.record["date"] in wanted]
+            for table, rows in entries.items()
+        }
+        return {table: rows for table, rows in kept.items() if rows}
 
     def _among(self, season: int, table: str, identities: Collection[str]) -> list[Entry]:
         stored = self._store.entries(season, table, "stored")
@@ -189,15 +200,16 @@ class Packer:
     def _dates(self, season: int, found: Entries) -> set[str]:
         chosen = {
             record["date"]
-            for table in DAY_TABLES
+            for table in self._chosen_from
             for state in ("selected", "acknowledged")
             for record in self._store.records(season, table, state)
         }
         return chosen or (self._choose_dates(season, found) if self._is_over(season) else set())
 
     def _is_over(self, season: int) -> bool:
-        """Days teach with their outcome: once the harvest is in, or the field has gone on to a later season."""
-        return bool(self._store.records(season, "harvests")) or season < self._store.seasons()[-1]
+        """Days teach with their outcome: once that is known, or the device has gone on to a later season."""
+        outcomes = self._contract.tables_of("outcome")
+        return any(self._store.records(season, table) for table in outcomes) or season < self._store.seasons()[-1]
 
     def _choose_dates(self, season: int, found: Entries) -> set[str]:
         """The days whose batch fits into what is left of the budget.
@@ -207,25 +219,23 @@ class Packer:
         """
         sized = {table: [Entry(row.sequence, _as_sized(row.record)) for row in rows] for table, rows in found.items()}
         chosen = select(
-            self._candidates({table: [entry.record for entry in found[table]] for table in DAY_TABLES}),
+            self._candidates({table: [entry.record for entry in found[table]] for table in self._chosen_from}),
             self._config.upload_budget_bytes - self._store.bytes_prepared(season) - BUNDLE_NAME_BYTES,
             self._config.audit_fraction,
             season_seed(self._config.device_id, season),
-            lambda dates: self._size_bytes(season, _on(dates, sized)),
+            lambda dates: self._size_bytes(season, self._on(dates, sized)),
         )
         return {day.date for day in chosen}
 
     def _candidates(self, days: dict[str, list[Record]]) -> list[DayCandidate]:
-        recommended = {row["date"]: row for row in days["recommendations"]}
+        recommended = {row["date"]: row for row in days[self._contract.decision_table.name]}
         dates = sorted({row["date"] for rows in days.values() for row in rows})
         return [self._candidate(date, recommended.get(date)) for date in dates]
 
     def _candidate(self, date: str, recommendation: Record | None) -> DayCandidate:
         if recommendation is None:
             return DayCandidate(date, 0.0, None)
-        low, high = recommendation["yield_p10_t_ha"], recommendation["yield_p90_t_ha"]
-        uncertainty = None if low is None or high is None else high - low
-        return DayCandidate(date, uncertainty, self._position(recommendation))
+        return DayCandidate(date, self._workload.uncertainty(recommendation), self._position(recommendation))
 
     def _position(self, recommendation: Record) -> NDArray[np.float64]:
         """The day's features in standard deviations from the training mean; scaled ones where there is no bundle.
@@ -262,20 +272,10 @@ def _as_sized(record: Record) -> Record:
     return {**record, "bundle_sha256": hashlib.sha256(str(record["model_version"]).encode()).hexdigest()}
 
 
-def _on(dates: Collection[str], entries: Entries) -> dict[str, list[Entry]]:
-    """All outcomes, and the rows of these days."""
-    wanted = set(dates)
-    kept = {
-        table: [entry for entry in rows if table in OUTCOME_TABLES or entry.record["date"] in wanted]
-        for table, rows in entries.items()
-    }
-    return {table: rows for table, rows in kept.items() if rows}
-
-
-def _halves(entries: Entries) -> tuple[Entries, Entries]:
-    """Outcomes and days where there are both, else one half of the rows and the other."""
-    days = {table: rows for table, rows in entries.items() if table in DAY_TABLES}
-    others = {table: rows for table, rows in entries.items() if table not in DAY_TABLES}
+def _halves(entries: Entries, chosen_from: Collection[str]) -> tuple[Entries, Entries]:
+    """Days and the rest where there are both, else one half of the rows and the other."""
+    days = {table: rows for table, rows in entries.items() if table in chosen_from}
+    others = {table: rows for table, rows in entries.items() if table not in chosen_from}
     if days and others:
         return others, days
     rows = [(table, entry) for table, of_table in entries.items() for entry in of_table]

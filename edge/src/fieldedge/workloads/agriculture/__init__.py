@@ -62,6 +62,11 @@ class Agriculture:
             return None
         return {**amounts, "source": "recommendation", "basis": "assumed"}
 
+    def uncertainty(self, decision: Record) -> float | None:
+        """The width of the yield's 80 % interval, t/ha."""
+        low, high = decision["yield_p10_t_ha"], decision["yield_p90_t_ha"]
+        return None if low is None or high is None else float(high - low)
+
     def summary(self, decisions: Sequence[Record], outcomes: Sequence[Record]) -> Record:
         """Root mean square error of the model's median yield over the season against the harvest, t/ha."""
         harvested = {record["field_id"]: record["yield_t_ha"] for record in outcomes}

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 
 from fieldedge.contract import Record
 from fieldedge.presentation.chart import MAX_DAYS, Bars, Chart, Line, Mark, Values
-from fieldedge.presentation.facts import Advice, Amount, Figure, Gauge, PastDay, Question, Range, Season
+from fieldedge.presentation.facts import Advice, Amount, EpisodeRecords, Figure, Gauge, PastDay, Question, Range
 from fieldedge.presentation.text import as_date, as_number, capitalised, number, short_date
 
 SHORTEST_CHART_DAYS = 30
@@ -58,15 +58,15 @@ _WORDS = {
 class AgriculturePresenter:
     """The agriculture workload on the status page. It holds nothing."""
 
-    def place(self, season: Season, today: date) -> str:
+    def place(self, season: EpisodeRecords, today: date) -> str:
         """Crop, soil, field and day of the season."""
-        field = season.field
+        field = season.context
         soil = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", str(field.get("soil", ""))).lower()
         crop = f"{field.get('crop', 'crop')}".capitalize()
         parts = [f"{crop} on {soil}" if soil else crop, f"field {field.get('field_id', '?')}"]
         planting = as_date(field.get("planting_date"))
-        if season.harvests:
-            harvest = season.harvests[-1]
+        if season.outcomes:
+            harvest = season.outcomes[-1]
             parts.append(f"harvested {short_date(harvest.get('date'))}: {number(harvest.get('yield_t_ha'), 1, 't/ha')}")
         elif planting is not None:
             days = (today - planting).days
@@ -74,9 +74,9 @@ class AgriculturePresenter:
             parts.append(f"day {days} after planting" if 0 <= days <= MAX_DAYS else planted)
         return " · ".join(parts)
 
-    def advice(self, season: Season, today: date) -> Advice | None:
+    def advice(self, season: EpisodeRecords, today: date) -> Advice | None:
         """Today's recommendation, else the last one before it, else the last one."""
-        record = _of_today(season.recommendations, today)
+        record = _of_today(season.decisions, today)
         if record is None:
             return None
         day = str(record.get("date"))
@@ -96,7 +96,7 @@ class AgriculturePresenter:
             gauge=_gauge(record),
             basis=_basis(record, is_fallback),
             is_fallback=is_fallback,
-            done=_done(_of_day(season.operations, day)),
+            done=_done(_of_day(season.actions, day)),
         )
 
     def lines(self, record: Record) -> list[str]:
@@ -120,40 +120,40 @@ class AgriculturePresenter:
         )
         return lines
 
-    def figures(self, season: Season) -> tuple[Figure, ...]:
+    def figures(self, season: EpisodeRecords) -> tuple[Figure, ...]:
         """Water and nitrogen of the season, and what is left."""
-        if not season.recommendations and not season.operations and not season.readings:
+        if not season.decisions and not season.actions and not season.observations:
             return ()
-        water = _sum(season.operations, "irrigation_mm")
-        allowance = as_number(season.field.get("water_allowance_mm"))
+        water = _sum(season.actions, "irrigation_mm")
+        allowance = as_number(season.context.get("water_allowance_mm"))
         figures = [
             Figure("Irrigated", water, "mm"),
             Figure("Water left", None if allowance is None else max(allowance - water, 0.0), "mm", allowance),
-            Figure("Rain", _sum(season.readings, "rain_mm"), "mm"),
-            Figure("Nitrogen given", _sum(season.operations, "nitrogen_kg_ha"), "kg/ha"),
+            Figure("Rain", _sum(season.observations, "rain_mm"), "mm"),
+            Figure("Nitrogen given", _sum(season.actions, "nitrogen_kg_ha"), "kg/ha"),
         ]
-        if as_number(season.field.get("irrigation_capacity_mm")) == 0.0:
+        if as_number(season.context.get("irrigation_capacity_mm")) == 0.0:
             figures = figures[2:]
         return tuple(figures)
 
-    def chart(self, season: Season) -> Chart | None:
+    def chart(self, season: EpisodeRecords) -> Chart | None:
         """Root-zone depletion against RAW and TAW (FAO-56 eqs. 82 to 86), with rain and irrigation, day by day."""
-        first = as_date(season.field.get("planting_date"))
-        if first is None or not (season.recommendations or season.readings):
+        first = as_date(season.context.get("planting_date"))
+        if first is None or not (season.decisions or season.observations):
             return None
-        dates = [as_date(record.get("date")) for record in (*season.recommendations, *season.readings)]
+        dates = [as_date(record.get("date")) for record in (*season.decisions, *season.observations)]
         last = max((day for day in dates if day is not None), default=first)
         days = min(max((last - first).days + 1, SHORTEST_CHART_DAYS), MAX_DAYS)
 
         def by_day(records: Iterable[Record], value: Callable[[Record], float | None]) -> Values:
             return _by_day(records, value, first, days)
 
-        depletion = by_day(season.recommendations, lambda record: as_number(record.get("x_depletion_mm")))
-        taw = by_day(season.recommendations, lambda record: as_number(record.get("x_taw_mm")))
-        raw = by_day(season.recommendations, _raw_mm)
-        rain = by_day(season.readings, lambda record: as_number(record.get("rain_mm")))
-        given = by_day(season.operations, lambda record: as_number(record.get("irrigation_mm")))
-        advised = by_day(season.recommendations, lambda record: as_number(record.get("irrigation_mm")))
+        depletion = by_day(season.decisions, lambda record: as_number(record.get("x_depletion_mm")))
+        taw = by_day(season.decisions, lambda record: as_number(record.get("x_taw_mm")))
+        raw = by_day(season.decisions, _raw_mm)
+        rain = by_day(season.observations, lambda record: as_number(record.get("rain_mm")))
+        given = by_day(season.actions, lambda record: as_number(record.get("irrigation_mm")))
+        advised = by_day(season.decisions, lambda record: as_number(record.get("irrigation_mm")))
         return Chart(
             title="Soil water of the season",
             about=_about(first, last, depletion, raw, taw, rain, given),
@@ -174,33 +174,33 @@ class AgriculturePresenter:
             ),
             marks=tuple(
                 Mark(str(record.get("date")), number(record.get("nitrogen_kg_ha")))
-                for record in season.operations
+                for record in season.actions
                 if (as_number(record.get("nitrogen_kg_ha")) or 0.0) > 0.0
             ),
             marks_label="Nitrogen, kg/ha",
         )
 
-    def history(self, season: Season, count: int) -> tuple[PastDay, ...]:
+    def history(self, season: EpisodeRecords, count: int) -> tuple[PastDay, ...]:
         """The last days on which something was recommended or done, newest first."""
-        advised = {str(record.get("date")): record for record in season.recommendations}
-        done = {str(record.get("date")): record for record in season.operations}
+        advised = {str(record.get("date")): record for record in season.decisions}
+        done = {str(record.get("date")): record for record in season.actions}
         days = sorted({*advised, *done}, reverse=True)[:count]
         return tuple(_past_day(day, advised.get(day), done.get(day)) for day in days)
 
-    def questions(self, season: Season, today: date) -> tuple[Question, ...]:
+    def questions(self, season: EpisodeRecords, today: date) -> tuple[Question, ...]:
         """The last days on which something was recommended and nobody said what was done, newest first."""
-        if season.harvests:
+        if season.outcomes:
             return ()
         since, until = (today - timedelta(days=ASKED_DAYS)).isoformat(), today.isoformat()
         found = []
-        for record in reversed(season.recommendations):
+        for record in reversed(season.decisions):
             day = str(record.get("date"))
-            done = _of_day(season.operations, day)
+            done = _of_day(season.actions, day)
             is_said = done is not None and done.get("basis") == "confirmed"
             advised = record if done is None else done
             water, nitrogen = _amounts(advised)
             if since <= day <= until and not is_said and (water > 0.0 or nitrogen > 0.0):
-                found.append(_question(season.field, day, water, nitrogen, is_assumed=done is not None))
+                found.append(_question(season.context, day, water, nitrogen, is_assumed=done is not None))
         return tuple(found)
 
     def channel(self, name: str) -> tuple[str, str]:
