@@ -306,6 +306,39 @@ def test_what_is_said_again_of_a_day_is_one_more_operation_and_no_more_of_anothe
     assert set(cloud.quarantined().values()) == {"record_id says the row's season, field, table and date"}
 
 
+def test_a_correction_that_is_not_taken_is_accounted_in_quarantine_and_one_that_is_taken_as_accepted(
+    cloud: Cloud,
+) -> None:
+    sender, tables = cloud.sender(), season_of()
+    operation = tables["operations"][0]
+    again = operation | {"record_id": f"{operation['record_id']}/2", "irrigation_mm": 77.0}
+    sender.send(sender.batch({"fields": tables["fields"], "operations": [operation]}))
+    cloud.ingest()
+    sender.send(sender.batch({"operations": [again]}))
+    assert cloud.ingest().records_accepted == 1
+    assert (cloud.account(SEASON).accepted, cloud.account(SEASON).quarantined) == (3, 0)
+    for other in (operation | {"irrigation_mm": 66.0}, again | {"irrigation_mm": 55.0}):
+        sender.send(sender.batch({"operations": [other]}))
+        sender.send(sender.batch({"operations": [other]}, summary={"sent": "again"}))
+        assert cloud.ingest().records_accepted == 0
+    account = cloud.account(SEASON)
+    assert (account.received, account.accepted, account.quarantined, account.missing) == (5, 3, 2, ())
+    assert cloud.account() == account
+    assert sorted(cloud.store.read("operations")["irrigation_mm"]) == [25.0, 77.0]
+    assert cloud.quarantined().keys() == {operation["record_id"], again["record_id"]}
+
+
+def test_a_record_that_was_quarantined_and_is_accepted_when_it_comes_again_is_one(cloud: Cloud) -> None:
+    sender, tables = cloud.sender(), season_of()
+    sender.send(sender.batch({"harvests": tables["harvests"]}))
+    cloud.ingest()
+    assert (cloud.account(SEASON).accepted, cloud.account(SEASON).quarantined) == (0, 1)
+    sender.send(sender.batch({"fields": tables["fields"], "harvests": tables["harvests"]}))
+    cloud.ingest()
+    account = cloud.account(SEASON)
+    assert (account.received, account.accepted, account.quarantined) == (2, 2, 0)
+
+
 def test_no_record_is_accepted_twice_because_its_region_changed(cloud: Cloud) -> None:
     sender, tables = cloud.sender(), outcome_of()
     sender.send(sender.batch(tables))

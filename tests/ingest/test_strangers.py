@@ -246,5 +246,5 @@ def test_data_of_before_that_a_stranger_had_claimed_is_mended_too(cloud: Cloud) 
     cloud.ingest()
     assert holder(cloud) == "dev-00"
     account = cloud.account()
-    assert (account.received, account.accepted, account.missing) == (12, 12, ())
+    assert (account.received, account.accepted, account.quarantined, account.missing) == (13, 12, 1, ())
     assert cloud.ingest().batches == ()

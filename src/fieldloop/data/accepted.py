@@ -32,6 +32,7 @@ CONTRACT_NAME = "contract.json"
 CONFLICT = "conflicts with an accepted row of the same record_id"
 SECOND = "another row of this {episode} is accepted, and there is one for each"
 LOCK_TIMEOUT_S = 60.0
+WITHDRAWN_PREFIX = "withdrawn-"  # of the folders of quarantine that hold what was accepted once
 _FILE_CONTRACT = b"fieldloop.contract_hash"
 _PLAIN_NAME = re.compile(NAME_PATTERN)
 
@@ -171,16 +172,17 @@ class SeasonStore:
         """The harvest years that have at least one accepted row."""
         return sorted({season for table in self.contract.tables for season, path in self._files(table) if _rows(path)})
 
-    def withdraw(self, season: int, field_id: str, reason: str, came_with: str) -> int:
+    def withdraw(self, season: int, field_id: str, reason: str) -> int:
         """Take what was accepted of a field in a season back into quarantine; how many rows. Repeatable.
 
+        They lie in a folder of their own there, `withdrawn-<season>-<field_id>`, which is where they come from too.
         The field's own row goes last, so that a crash in between leaves a field-season that can still be found.
 
         Raises:
             DataError: a stored file is damaged, or the store is of another contract.
             StoreBusy: another process holds the store.
         """
-        withdrawn = 0
+        withdrawn, came_with = 0, f"{WITHDRAWN_PREFIX}{season}-{field_id}"
         with self.alone():
             self._begin_writing()
             for table in sorted(self.contract.tables, key=lambda table: table.name == FIELDS_TABLE):

@@ -12,9 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fieldloop.data.accepted import CONTRACT_NAME, contract_mark
-
-WITHDRAWN_FOLDERS = "withdrawn-*"
+from fieldloop.data.accepted import CONTRACT_NAME, WITHDRAWN_PREFIX, contract_mark
 
 
 def lost_from(path: Path, former: Path, withdrawn: Collection[str]) -> str:
@@ -34,7 +32,7 @@ def lost_from(path: Path, former: Path, withdrawn: Collection[str]) -> str:
 
 def withdrawn_records(quarantine_dir: Path) -> frozenset[str]:
     """The ids of all records that were accepted once and taken back into quarantine."""
-    files = quarantine_dir.glob(f"{WITHDRAWN_FOLDERS}/*.parquet")
+    files = quarantine_dir.glob(f"{WITHDRAWN_PREFIX}*/*.parquet")
     return frozenset(name for file in files for name in pd.read_parquet(file, columns=["record_id"])["record_id"])
 
 

@@ -229,7 +229,7 @@ def _has_more_to_say(
 
 
 def _withdraw(work: _Ingestion, season: int, field_id: str) -> None:
-    count = work.store.withdraw(season, field_id, WITHDRAWN, f"withdrawn-{season}-{field_id}")
+    count = work.store.withdraw(season, field_id, WITHDRAWN)
     _log.warning("%d rows of %s/%s are in quarantine: %s", count, season, field_id, WITHDRAWN)
 
 

@@ -17,10 +17,10 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from fieldedge.contract import EpisodeKey
+from fieldedge.contract import Contract, EpisodeKey
 from fieldedge.contract.batches import open_batch
 from fieldedge.system.errors import DataError
-from fieldloop.data.accepted import SeasonStore
+from fieldloop.data.accepted import WITHDRAWN_PREFIX, SeasonStore
 from fieldloop.gateway.inbox import Held, Inbox
 from fieldloop.ingest.received import named_records
 from fieldloop.ingest.refusals import Refusals
@@ -28,12 +28,15 @@ from fieldloop.release import AcknowledgedBatches
 
 _SEASON = re.compile(r"[1-9][0-9]{3}")
 _CAME_LATER = "it came after the last ingestion"
+_Said = frozenset[tuple[str, Any]]
 
 
 @dataclass(frozen=True)
 class Account:
     """Where records are now. `received` is the sum of accepted, quarantined and missing ones.
 
+    What was said otherwise under the id of an accepted record was not taken: it is one more, quarantined. The same said
+    again is the same record, wherever a copy of it lies.
     `missing` names, one by one, what is neither in the store nor in quarantine: records by their id, others by their
     batch; those of refused batches count until a person decides (`refused` names the batches). `waiting` gives the
     reason by batch for those that were not ingested; their records are counted apart and are not lost.
@@ -50,10 +53,25 @@ class Account:
 
 @dataclass(frozen=True)
 class _Quarantined:
-    """The record ids in quarantine, and per batch how many rows have none."""
+    """What was said under each record id that is looked for, by whom, and per batch how many rows have no id."""
 
-    record_ids: set[str]
+    said: Mapping[str, Mapping[_Said, Collection[str]]]
     unnamed: Mapping[str, int]
+
+    def not_taken(self, accepted: Mapping[str, _Said], batches: Collection[str]) -> int:
+        """How many records they are: all that differ under an id, but what is accepted of it.
+
+        Under an accepted id only what a batch brought counts, or what was taken back: not what a history has of it.
+        """
+        count = 0
+        for record_id, by_said in self.said.items():
+            stands = accepted.get(record_id)
+            count += sum(
+                stands is None
+                or (not said <= stands and any(one in batches or one.startswith(WITHDRAWN_PREFIX) for one in origins))
+                for said, origins in by_said.items()
+            )
+        return count
 
 
 def account_for(
@@ -72,19 +90,13 @@ def account_for(
         DataError: a stored file or a note is damaged.
     """
     inbox = Inbox(inbox_dir)
-    quarantined = _in_quarantine(quarantine_dir)
     counts = _Counts(store.contract.episode, season)
     ids: set[str] = set()
     nameless: list[str] = []
-    unnamed_quarantined = 0
     notes = _complete_notes(inbox, store)
     for batch_id, note in notes.items():
         records = store.noted_records(batch_id) or {}
         ids.update(counts.of(note["season"], (record_id for of_table in records.values() for record_id in of_table)))
-        if counts.has(note["season"]):
-            found = min(int(note["unnamed"]), quarantined.unnamed.get(batch_id, 0))
-            unnamed_quarantined += found
-            nameless += _without_id(batch_id, int(note["unnamed"]) - found)
     refused: list[str] = []
     refusals = Refusals(quarantine_dir)
     for batch in refusals.undecided():
@@ -95,19 +107,30 @@ def account_for(
             nameless += _without_id(f"refused {batch.name}", batch.unnamed)
         if is_of_season or concerned:
             refused.append(batch.name)
+    quarantined = _in_quarantine(quarantine_dir, store.contract, ids)
+    unnamed_quarantined = 0
+    for batch_id, note in notes.items():
+        if counts.has(note["season"]):
+            found = min(int(note["unnamed"]), quarantined.unnamed.get(batch_id, 0))
+            unnamed_quarantined += found
+            nameless += _without_id(batch_id, int(note["unnamed"]) - found)
     damaged = {held.name: fault for held in inbox.waiting() if (fault := _fault(inbox, held)) is not None}
     nameless += [f"batch {name}, which lies damaged in the inbox: {fault}" for name, fault in damaged.items()]
     if acknowledged is not None:
         nameless += _lost(acknowledged, inbox, refusals, notes)
-    seasons = None if season is None else [season]
-    stored = [table.name for table in store.contract.tables]
-    accepted = {record_id for table in stored for record_id in store.read(table, seasons)["record_id"]}
-    missing = (*sorted(ids - accepted - quarantined.record_ids), *nameless)
+    accepted: set[str] = set()
+    stands: dict[str, _Said] = {}
+    for table in store.contract.tables:
+        rows = store.read(table.name, None if season is None else [season])
+        accepted.update(rows["record_id"])
+        stands.update(_said(rows[rows["record_id"].isin(quarantined.said)]))
+    missing = (*sorted(ids - accepted - quarantined.said.keys()), *nameless)
+    not_taken = quarantined.not_taken(stands, notes) + unnamed_quarantined
     waiting = dict(_waiting([held for held in inbox.waiting() if held.name not in damaged], store, counts))
     return Account(
-        received=len(ids) + unnamed_quarantined + len(nameless),
+        received=len(ids & accepted) + not_taken + len(missing),
         accepted=len(ids & accepted),
-        quarantined=len((ids & quarantined.record_ids) - accepted) + unnamed_quarantined,
+        quarantined=not_taken,
         missing=missing,
         refused=tuple(refused),
         waiting={name: reason for name, (reason, _) in waiting.items()},
@@ -144,22 +167,33 @@ def _without_id(batch: str, count: int) -> list[str]:
     return [f"batch {batch}: record {number} without an id" for number in range(1, count + 1)]
 
 
-def _in_quarantine(quarantine_dir: Path) -> _Quarantined:
-    record_ids: set[str] = set()
+def _in_quarantine(quarantine_dir: Path, contract: Contract, ids: Collection[str]) -> _Quarantined:
+    columns = {name for table in contract.tables for name in table.column_names}
+    said: dict[str, dict[_Said, set[str]]] = {}
     unnamed: Counter[str] = Counter()
     for path in sorted(quarantine_dir.glob("*/*.parquet")):
         try:
-            rows = pd.read_parquet(path, columns=["record_id", "origin"])
-        except (pa.ArrowException, OSError, ValueError) as error:
+            rows = pd.read_parquet(path)
+            named = rows["record_id"].notna()
+            unnamed.update(rows.loc[~named, "origin"])
+        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             reason = str(error).split("\n", 1)[0]
             raise DataError(
                 f"the quarantined rows in {path} cannot be read ({reason}), so nobody can say whether all records are "
                 "home. Bring the file back from a backup, or move it away: its records are missing then"
             ) from error
-        named = rows["record_id"].notna()
-        record_ids.update(rows.loc[named, "record_id"])
-        unnamed.update(rows.loc[~named, "origin"])
-    return _Quarantined(record_ids, unnamed)
+        concerned = rows[named & rows["record_id"].isin(ids)]
+        content = _said(concerned[[name for name in concerned if name in columns]])
+        for (record_id, words), origin in zip(content, concerned["origin"], strict=True):
+            said.setdefault(record_id, {}).setdefault(words, set()).add(str(origin))
+    return _Quarantined(said, unnamed)
+
+
+def _said(rows: pd.DataFrame) -> list[tuple[str, _Said]]:
+    """Per row its record id, and each column with its value; None for one that is missing."""
+    plain = rows.astype(object).where(rows.notna(), None)
+    records: list[dict[Any, Any]] = plain.to_dict("records")
+    return [(str(record["record_id"]), frozenset(record.items())) for record in records]
 
 
 def _complete_notes(inbox: Inbox, store: SeasonStore) -> dict[str, dict[str, Any]]:
