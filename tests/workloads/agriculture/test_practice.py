@@ -47,6 +47,25 @@ def world(tables: dict[str, pd.DataFrame]) -> TrainingWorld:
     return TrainingWorld.of(tables)
 
 
+def test_readings_of_days_outside_their_season_make_no_weather_and_no_soil_water(
+    tables: dict[str, pd.DataFrame], world: TrainingWorld
+) -> None:
+    readings = tables["readings"]
+    field = readings.iloc[0]["field_id"]
+    strays = readings[(readings["season"] == SEASONS[0]) & (readings["field_id"] == field)].head(6)
+    strays = strays.assign(tmax_c=50.0, vwc_15cm_m3_m3=0.7, vwc_35cm_m3_m3=0.7)
+    for days in ("1995-03-01", "1999-03-01"):  # before planting, and later than any season lasts
+        dates = pd.date_range(days, periods=len(strays)).strftime("%Y-%m-%d")
+        with_strays = pd.concat([readings, strays.assign(date=dates)], ignore_index=True)
+        found = TrainingWorld.of({**tables, "readings": with_strays})
+        expected = [known.initial_water_pct for known in world.fields]
+        assert [known.initial_water_pct for known in found.fields] == pytest.approx(expected)
+        assert found.weather.keys() == world.weather.keys()
+        for key, weather in world.weather.items():
+            assert found.weather[key].first == weather.first
+            assert np.array_equal(found.weather[key].days, weather.days)
+
+
 def test_the_dose_that_is_given_is_the_candidate_next_to_the_one_that_is_due() -> None:
     due, largest = np.float32([0.0, 12.0, 55.0, 130.0, 33.0]), np.float32([90.0, 90.0, 90.0, 90.0, 0.0])
     assert nearest_dose_kg_ha(due, largest).tolist() == [0.0, 20.0, 60.0, 90.0, 0.0]

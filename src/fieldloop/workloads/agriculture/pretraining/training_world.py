@@ -1,9 +1,10 @@
 """The fields and the weather that what-if seasons are made of: those that the accepted data know.
 
 A field's soil, equipment and planting come from the tables; a region's weather from what all its devices measured,
-day by day (the median over fields, so that one bad station or one unsent day changes nothing). Prices, allowances and
-what no one measured are drawn around what growers have. A season's weather may turn into another year's half-way, so
-that a rule cannot learn the few years by heart.
+day by day (the median over fields, so that one bad station or one unsent day changes nothing). A reading of a day
+that its field's season cannot have, accepted before days were judged, counts for neither. Prices, allowances and what
+no one measured are drawn around what growers have. A season's weather may turn into another year's half-way, so that a
+rule cannot learn the few years by heart.
 """
 
 import math
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from fieldedge.contract import Record
 from fieldedge.system.errors import DataError
+from fieldedge.workloads.agriculture import AGRICULTURE
 from fieldedge.workloads.agriculture.features import ADVISED, PROBE_COLUMNS, START_WATER_UNKNOWN
 from fieldloop.workloads.agriculture.pretraining.what_if import WhatIfs, no_forecast
 from fieldloop.workloads.agriculture.world.climate import MAX_SEASON_DAYS
@@ -98,7 +100,7 @@ class TrainingWorld:
     @classmethod
     def of(cls, tables: Mapping[str, pd.DataFrame]) -> "TrainingWorld":
         """From accepted tables of the contract."""
-        readings = tables["readings"]
+        readings = _in_their_season(tables["readings"], tables["fields"])
         first_days = readings.sort_values("date").groupby(["season", "field_id"]).head(_FIRST_DAYS)
         wet = dict(first_days.groupby(["season", "field_id"])[list(PROBE_COLUMNS)].mean().mean(axis=1).items())
         fields = []
@@ -205,6 +207,16 @@ def _forecasts(plot: Plot, rng: np.random.Generator, share: float) -> Floats:
         return forecasts(plot.weather, rng)
     (nothing,) = no_forecast(1, len(plot.weather))
     return np.asarray(nothing)
+
+
+def _in_their_season(readings: pd.DataFrame, fields: pd.DataFrame) -> pd.DataFrame:
+    """The readings of days that the season of their field can have."""
+    episode = AGRICULTURE.contract.episode
+    began = fields.drop_duplicates(["season", "field_id"]).set_index(["season", "field_id"])[episode.opens_with]
+    first = began.reindex(pd.MultiIndex.from_frame(readings[["season", "field_id"]]))
+    days = (pd.to_datetime(readings["date"]) - pd.to_datetime(first.set_axis(readings.index))).dt.days
+    can_be = days.between(0, np.inf if episode.max_days is None else episode.max_days)
+    return readings if can_be.all() else readings[can_be]  # a copy sums in another order, so to other last bits
 
 
 def _pooled_weather(readings: pd.DataFrame) -> dict[tuple[str, int], Weather]:
