@@ -5,8 +5,9 @@ which made a version of the former state; of such a file only the number of rows
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -32,8 +33,17 @@ def lost_from(path: Path, former: Path, withdrawn: Collection[str]) -> str:
 
 def withdrawn_records(quarantine_dir: Path) -> frozenset[str]:
     """The ids of all records that were accepted once and taken back into quarantine."""
-    files = quarantine_dir.glob(f"{WITHDRAWN_PREFIX}*/*.parquet")
-    return frozenset(name for file in files for name in pd.read_parquet(file, columns=["record_id"])["record_id"])
+    return frozenset(record_id for (record_id,) in _withdrawn(quarantine_dir, "record_id"))
+
+
+def withdrawn_seasons(quarantine_dir: Path) -> frozenset[tuple[int, str]]:
+    """The seasons of fields that were taken back into quarantine, and the fields."""
+    return frozenset((int(season), field_id) for season, field_id in _withdrawn(quarantine_dir, "season", "field_id"))
+
+
+def _withdrawn(quarantine_dir: Path, *columns: str) -> Iterator[tuple[Any, ...]]:
+    for file in sorted(quarantine_dir.glob(f"{WITHDRAWN_PREFIX}*/*.parquet")):
+        yield from pd.read_parquet(file, columns=list(columns)).itertuples(index=False, name=None)
 
 
 def _lost_rows(path: Path, former: Path, withdrawn: Collection[str]) -> str:
