@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from fieldedge.system.errors import DataError, ReleaseError
+from fieldloop.core.begun import Mark
 from fieldloop.core.settings import Settings, load_params
 from fieldloop.data import snapshot
-from fieldloop.release import ReleaseRepository, begun_mark
+from fieldloop.release import ReleaseRepository
 from fieldloop.stages import version
 from fieldloop.stages.access import new_loop
 from fieldloop.stages.context import Loop
@@ -73,7 +74,7 @@ def test_a_lost_release_repository_stops_the_run_and_a_new_clone_begins_one(clon
     shutil.rmtree(loop.workspace.tuf)
     with pytest.raises(ReleaseError, match="keys and all"):
         require_kept(loop)
-    begun_mark(loop.workspace.tuf).unlink()
+    Mark.beside(loop.workspace.tuf).path.unlink()
     require_kept(loop)
     device = loop.workspace.sample.devices / "dev-00" / "device.toml"
     device.parent.mkdir(parents=True)

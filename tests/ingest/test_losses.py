@@ -8,8 +8,8 @@ from starlette.testclient import TestClient
 
 from fieldedge.system.errors import ConfigError
 from fieldedge.system.keys import sign
+from fieldloop.core.begun import Mark
 from fieldloop.gateway.app import create_app
-from fieldloop.gateway.begun import mark_of
 from fieldloop.ingest.reconcile import Account, account_for
 from fieldloop.release import ReleaseRepository
 from tests.ingest.cloud import Cloud, outcome_of
@@ -50,7 +50,7 @@ def test_lost_owners_let_nobody_claim_a_field(cloud: Cloud) -> None:
         cloud.ingest()
     with pytest.raises(ConfigError, match=r"owners\.json is missing"):
         cloud.owners.register({"champion-01": "dev-01"})
-    mark_of(cloud.owners.path).unlink()
+    Mark.of_file(cloud.owners.path).path.unlink()
     cloud.owners.register({FIELD: owner.device_id})
     assert cloud.ingest().records_accepted == 0
 
@@ -66,7 +66,7 @@ def test_a_registry_that_is_gone_with_its_folder_is_not_begun_anew(cloud: Cloud)
 
 def test_a_registry_of_before_there_were_marks_gets_one_with_the_next_ingestion(cloud: Cloud) -> None:
     cloud.sender()
-    shutil.rmtree(mark_of(cloud.registry.path).parent)
+    shutil.rmtree(Mark.of_file(cloud.registry.path).path.parent)
     cloud.ingest()
     cloud.registry.path.unlink()
     with pytest.raises(ConfigError, match="was made before"):

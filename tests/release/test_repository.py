@@ -19,7 +19,8 @@ from tuf.ngclient import FetcherInterface, Updater
 
 from fieldedge.system.errors import ReleaseError, StoreBusy
 from fieldedge.workloads import known_workload
-from fieldloop.release import Released, ReleaseRepository, begun_mark, repository
+from fieldloop.core.begun import Mark
+from fieldloop.release import Released, ReleaseRepository, repository
 
 CONTRACT = known_workload("agriculture").contract
 MakeBundle = Callable[..., Path]
@@ -260,7 +261,7 @@ def test_a_repository_that_never_released_is_not_begun_anew_either(tmp_path: Pat
     shutil.rmtree(tmp_path / "tuf")
     with pytest.raises(ReleaseError, match=r"tuf is gone, keys and all.*on purpose: remove .*tuf\.begun"):
         ReleaseRepository(tmp_path / "tuf")
-    begun_mark(tmp_path / "tuf").unlink()
+    Mark.beside(tmp_path / "tuf").path.unlink()
     publish(ReleaseRepository(tmp_path / "tuf"), make_bundle())
 
 

@@ -139,17 +139,12 @@ class Workspace:
     @property
     def pointer(self) -> Path:
         """What names the last version of the accepted data."""
-        return self.seasons.with_name(f"{self.seasons.name}.dvc")
+        return pointer_of(self.seasons)
 
     @property
     def kept_pointer(self) -> Path:
         """A copy of it, should it be deleted with what it names."""
         return self.home / self.pointer.name
-
-    @property
-    def registry_mark(self) -> Path:
-        """Says that devices have releases of versions in the model registry, so that one without them was lost."""
-        return self.home / "mlflow.begun"
 
     @property
     def sample(self) -> SampleWorld:
@@ -312,6 +307,11 @@ def _lives(pid: int | None) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     return True
+
+
+def pointer_of(folder: Path) -> Path:
+    """Where DVC keeps the pointer to a folder's last version."""
+    return folder.with_name(f"{folder.name}.dvc")
 
 
 def workspace_of(settings: Settings) -> Workspace:

@@ -12,6 +12,7 @@ from pathlib import Path
 from fieldedge.contract import Contract
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import DataError
+from fieldloop.core.paths import pointer_of
 from fieldloop.data.accepted import SeasonStore
 from fieldloop.data.versions import snapshot
 
@@ -96,4 +97,4 @@ def _keep_version(repo_root: Path, store: SeasonStore, pointer: Path, is_deploym
     path = store.root.resolve().relative_to(repo_root.resolve())
     message = "Data: as it was before its contract changed"
     snapshot(repo_root, path, message, is_deployment, max(store.seasons()))
-    write_durably(pointer, store.root.with_name(f"{store.root.name}.dvc").read_bytes())
+    write_durably(pointer, pointer_of(store.root).read_bytes())

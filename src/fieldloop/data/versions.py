@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from fieldedge.system.errors import ConfigError, DataError
+from fieldloop.core.paths import pointer_of
 from fieldloop.data.growth import lost_from, withdrawn_records
 from fieldloop.data.locks import dvc_repository
 
@@ -48,7 +49,7 @@ def snapshot(repo_root: Path, path: Path, message: str, is_deployment: bool, sea
     target = (repo_root / path).resolve().relative_to(repo_root.resolve())
     if not any((repo_root / target).rglob("*.parquet")):
         raise DataError(f"{repo_root / target} holds no accepted data yet; validate some first, then version it")
-    pointer = _pointer(target)
+    pointer = pointer_of(target)
     _check_pointer(repo_root, pointer)
     if is_deployment:
         _check_tags(repo_root, pointer, season)
@@ -71,8 +72,8 @@ def restore(repo_root: Path, path: Path) -> bool:
         StoreBusy: another process works on the versions.
     """
     target = path.resolve().relative_to(repo_root.resolve())
-    pointer = repo_root / _pointer(target)
-    _check_pointer(repo_root, _pointer(target))
+    pointer = repo_root / pointer_of(target)
+    _check_pointer(repo_root, pointer_of(target))
     if not pointer.is_file():
         return False
     with dvc_repository(repo_root) as repository:
@@ -80,7 +81,7 @@ def restore(repo_root: Path, path: Path) -> bool:
         if not _is_cached(repository, data_hash):
             raise DataError(
                 f"{path} is gone, and DVC's cache has not all of its last version, {data_hash}, which {pointer} names. "
-                f"Bring it back: dvc pull {_pointer(target)} from a remote, or .dvc/cache or {target} from a backup. "
+                f"Bring it back: dvc pull {pointer_of(target)} from a remote, or .dvc/cache or {target} from a backup. "
                 "To begin anew on purpose: fieldloop reset"
             )
         repository.checkout(targets=[str(pointer.resolve())])
@@ -98,8 +99,8 @@ def check_last_version(repo_root: Path, path: Path) -> None:
         StoreBusy: another process works on the versions.
     """
     target = path.resolve().relative_to(repo_root.resolve())
-    _check_pointer(repo_root, _pointer(target))
-    if not (repo_root / _pointer(target)).is_file():
+    _check_pointer(repo_root, pointer_of(target))
+    if not (repo_root / pointer_of(target)).is_file():
         return
     with dvc_repository(repo_root) as repository:
         _check_growth(repository, repo_root, target)
@@ -113,17 +114,17 @@ def is_kept(repo_root: Path, path: Path, data_hash: str, is_committed: bool = Fa
         StoreBusy: another process works on the versions.
     """
     target = path.resolve().relative_to(repo_root.resolve())
-    if not (repo_root / _pointer(target)).is_file():
+    if not (repo_root / pointer_of(target)).is_file():
         return False
     with dvc_repository(repo_root) as repository:
         if _pointed(repo_root, target) != data_hash or not _is_cached(repository, data_hash):
             return False
-    return not is_committed or not _git(repo_root, "status", "--porcelain", "--", str(_pointer(target)))
+    return not is_committed or not _git(repo_root, "status", "--porcelain", "--", str(pointer_of(target)))
 
 
 def _check_growth(repository: Any, repo_root: Path, target: Path) -> None:
     """The former rows are all there. Where the cache has not what they were, only the same content passes."""
-    pointer = repo_root / _pointer(target)
+    pointer = repo_root / pointer_of(target)
     if not pointer.is_file():
         return
     data_hash = _pointed(repo_root, target)
@@ -135,9 +136,9 @@ def _check_growth(repository: Any, repo_root: Path, target: Path) -> None:
     listing = _listing(repository, data_hash)
     if listing is None:
         raise DataError(
-            f"{repo_root / target} cannot be compared with its last version, {data_hash}, which {_pointer(target)} "
+            f"{repo_root / target} cannot be compared with its last version, {data_hash}, which {pointer_of(target)} "
             "names: it is not the same, and DVC's cache has lost the version, so that nobody can tell whether accepted "
-            f"rows are gone. Bring the cache back: dvc pull {_pointer(target)} from a remote, or .dvc/cache from a "
+            f"rows are gone. Bring the cache back: dvc pull {pointer_of(target)} from a remote, or .dvc/cache from a "
             f"backup. If you know that {target} is whole, say so: dvc add {target}"
         )
     folder = repo_root / target
@@ -145,7 +146,7 @@ def _check_growth(repository: Any, repo_root: Path, target: Path) -> None:
     if missing:
         raise DataError(
             f"{folder} lacks {len(missing)} files that its last version has, {missing[0]} among them; nothing is "
-            f"learned, and no version is made, without them. Bring them back: dvc checkout {_pointer(target)}"
+            f"learned, and no version is made, without them. Bring them back: dvc checkout {pointer_of(target)}"
         )
     withdrawn = withdrawn_records(folder.with_name("quarantine"))
     for name, md5 in listing.items():
@@ -155,26 +156,26 @@ def _check_growth(repository: Any, repo_root: Path, target: Path) -> None:
         if not former.is_file():
             raise DataError(
                 f"{path} has changed and cannot be compared with what the last version has of it: DVC's cache has lost "
-                f"{md5}. Bring that back: dvc pull {_pointer(target)} from a remote, or .dvc/cache from a backup. If "
+                f"{md5}. Bring that back: dvc pull {pointer_of(target)} from a remote, or .dvc/cache from a backup. If "
                 f"you know that the file is whole, say so: dvc add {target}"
             )
         if lost := lost_from(path, former, withdrawn):
             raise DataError(
                 f"{path} {lost} its last version: accepted data only grows, so nothing is learned from it and no "
-                f"version is made. Bring the last version back: dvc checkout --force {_pointer(target)}; what devices "
-                "have sent since is then ingested again from the inbox"
+                f"version is made. Bring the last version back: dvc checkout --force {pointer_of(target)}; what "
+                "devices have sent since is then ingested again from the inbox"
             )
 
 
 def _pointed(repo_root: Path, target: Path) -> str:
     """The hash of the version that the pointer names."""
     try:
-        pointer = yaml.safe_load((repo_root / _pointer(target)).read_text(encoding="utf-8"))
+        pointer = yaml.safe_load((repo_root / pointer_of(target)).read_text(encoding="utf-8"))
         return str(pointer["outs"][0]["md5"])
     except (OSError, ValueError, KeyError, TypeError, IndexError, yaml.YAMLError) as error:
         raise DataError(
-            f"{repo_root / _pointer(target)} is not a pointer of DVC ({error!r}); restore it: git checkout "
-            f"{_pointer(target)}, or take the last one that `dvc add` wrote"
+            f"{repo_root / pointer_of(target)} is not a pointer of DVC ({error!r}); restore it: git checkout "
+            f"{pointer_of(target)}, or take the last one that `dvc add` wrote"
         ) from error
 
 
@@ -192,10 +193,6 @@ def _is_cached(repository: Any, data_hash: str) -> bool:
     if listing is None:
         return False
     return all(Path(repository.cache.local.oid_to_path(md5)).is_file() for md5 in listing.values())
-
-
-def _pointer(target: Path) -> Path:
-    return target.with_name(f"{target.name}.dvc")
 
 
 def _check_pointer(root: Path, pointer: Path) -> None:

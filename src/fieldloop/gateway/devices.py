@@ -2,7 +2,7 @@
 
 The file is replaced in one step, so that a reader always finds a whole registry, and read again when it is another one.
 A key, once registered, is never replaced here: who may speak for a device is a person's decision. A registry that was
-made and is gone is damage, and no empty one (`begun.py`).
+made and is gone is damage, and no empty one (`core/begun.py`).
 """
 
 import json
@@ -16,7 +16,7 @@ from filelock import FileLock
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ConfigError
 from fieldedge.system.keys import is_signed_by
-from fieldloop.gateway.begun import check_not_lost, mark_begun
+from fieldloop.core.begun import check_not_lost, mark_made
 from fieldloop.gateway.inbox import INGESTED_NAME, is_plain_name
 
 LOCK_TIMEOUT_S = 60.0
@@ -123,7 +123,7 @@ class DeviceRegistry:
             known = self.check(public_keys)
             if known != self.public_keys():
                 write_durably(self.path, json.dumps(known, indent=1, sort_keys=True).encode() + b"\n")
-            mark_begun(self.path)
+            mark_made(self.path)
 
     def is_signed_by(self, device_id: str, body: bytes, signature: str) -> bool:
         """Whether a registered device of that id made `signature` (base64) over exactly this body."""

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ConfigError
-from fieldloop.gateway.begun import check_not_lost, mark_begun
+from fieldloop.core.begun import check_not_lost, mark_made
 
 OWNERS_NAME = "owners.json"
 LOCK_TIMEOUT_S = 60.0
@@ -88,4 +88,4 @@ class FieldOwners:
             changed = self.check(owners, instead_of)
             if changed != self.registered():
                 write_durably(self.path, json.dumps(changed, indent=1, sort_keys=True).encode() + b"\n")
-            mark_begun(self.path)
+            mark_made(self.path)

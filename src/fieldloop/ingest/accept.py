@@ -20,8 +20,8 @@ from filelock import FileLock, Timeout
 
 from fieldedge.contract import Contract, Table
 from fieldedge.system.errors import ConfigError, DataError, StoreBusy
+from fieldloop.core.begun import mark_made
 from fieldloop.data.accepted import Accepted, SeasonStore
-from fieldloop.gateway.begun import mark_begun
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Held, Inbox, read_envelope
 from fieldloop.gateway.owners import FieldOwners
@@ -164,7 +164,7 @@ def ingest_batches(
         owners = FieldOwners.beside(registry_path)
         registered = owners.registered()
         for made in (registry.path, owners.path):
-            mark_begun(made)
+            mark_made(made)
         ownership = Ownership.of(registered, store.read(FIELDS_TABLE), registry.public_keys())
         _give_back(work, ownership)
         tally = _Tally()

@@ -2,14 +2,13 @@
 
 from fieldloop.release.acknowledged import AcknowledgedBatches
 from fieldloop.release.bundle import Lineage, build_bundle, try_bundle
-from fieldloop.release.repository import Released, ReleaseRepository, begun_mark, is_begun
+from fieldloop.release.repository import Released, ReleaseRepository, is_begun
 
 __all__ = [
     "AcknowledgedBatches",
     "Lineage",
     "ReleaseRepository",
     "Released",
-    "begun_mark",
     "build_bundle",
     "is_begun",
     "try_bundle",

@@ -6,8 +6,8 @@ inbox and from quarantine: where a batch is lost there, its note names it. `<dev
 
 from pathlib import Path
 
-from fieldedge.system.durable import fsync_directory, write_durably
 from fieldedge.system.errors import StoreFailed
+from fieldloop.core.begun import Mark, make_durably
 
 
 class AcknowledgedBatches:
@@ -24,13 +24,8 @@ class AcknowledgedBatches:
         """
         path = self.path(f"{device_id}/{sha256}")
         try:
-            if path.exists():
-                return
-            for folder in (self._directory, path.parent):
-                if not folder.is_dir():
-                    folder.mkdir(exist_ok=True)
-                    fsync_directory(folder.parent)
-            write_durably(path, b"")
+            make_durably(self._directory)
+            Mark(path).set()
         except OSError as error:
             raise StoreFailed(
                 f"{path} cannot be written ({error.strerror}), and what is not noted is not acknowledged: make room, "

@@ -44,6 +44,7 @@ from fieldedge.system.errors import ConfigError, ReleaseError, StoreBusy
 from fieldedge.transfer.acknowledgements import statement
 from fieldedge.transfer.usb import ACKNOWLEDGEMENTS, acknowledgement, acknowledgement_path, read_acknowledgement
 from fieldedge.workloads import known_workload
+from fieldloop.core.begun import Mark
 from fieldloop.release.acknowledged import AcknowledgedBatches
 from fieldloop.release.bundle import try_bundle
 
@@ -97,11 +98,6 @@ def target_path(workload: str) -> str:
     return f"{workload}/bundle.zip"
 
 
-def begun_mark(root: Path) -> Path:
-    """Beside the repository: it was begun, so that an empty folder is a loss."""
-    return root.with_name(f"{root.name}.begun")
-
-
 def is_begun(root: Path) -> bool:
     """Whether there is a repository that devices can read; nothing is made."""
     return (root / "metadata" / "timestamp.json").is_file()
@@ -125,14 +121,15 @@ class ReleaseRepository:
         for directory in (self.metadata_dir, self.targets_dir):
             directory.mkdir(parents=True, exist_ok=True)
         with self._locked():
-            if self._is_empty() and begun_mark(self._root).exists():
+            if self._is_empty() and Mark.beside(self._root).is_set:
                 raise self._loss()
             if self._is_beginning() or self._is_empty():
                 self._begin()
             signed = self._load()
             for role in ROLES if signed.acknowledgements is None else (*ROLES, ACKNOWLEDGEMENTS):
                 self._signer(role, signed)
-            self._note_begun()
+            words = f"The release repository {self._root.name}/ was begun; devices trust its keys and no others.\n"
+            Mark.beside(self._root).set(words)
 
     @property
     def metadata_dir(self) -> Path:
@@ -282,20 +279,14 @@ class ReleaseRepository:
         folders = (self._keys_dir, self.metadata_dir, self.targets_dir)
         return not any(path.is_file() for folder in folders for path in folder.rglob("*"))
 
-    def _note_begun(self) -> None:
-        mark = begun_mark(self._root)
-        if not mark.exists():
-            words = f"The release repository {self._root.name}/ was begun; devices trust its keys and no others.\n"
-            write_durably(mark, words.encode())
-
     def _loss(self) -> ReleaseError:
         """What is gone, and how it is brought back."""
         return ReleaseError(
             f"the release repository {self._root} is gone, keys and all, and it was begun once "
-            f"({begun_mark(self._root)}); none is begun in its place: every device would refuse it. Restore "
+            f"({Mark.beside(self._root).path}); none is begun in its place: every device would refuse it. Restore "
             f"{self._root} from the newest backup (metadata and targets are in a copy of the gateway's folder or on "
             "the newest stick too; keys are in a backup alone). If there is none, or no device was ever provisioned "
-            f"from it, begin anew on purpose: remove {begun_mark(self._root)}, and provision every device again"
+            f"from it, begin anew on purpose: remove {Mark.beside(self._root).path}, and provision every device again"
         )
 
     def _is_beginning(self) -> bool:
@@ -456,7 +447,8 @@ class ReleaseRepository:
             f"{path} {found}: the release repository {self._root} is damaged, and nothing in it was changed. Restore "
             "the newest backup of the file (a copy of the gateway's folder or the folder release/ of the newest stick "
             "has metadata and targets; keys are in a backup alone). Begun anew it would be refused by every device: "
-            f"remove the whole folder and {begun_mark(self._root)} only if no device was ever provisioned from it."
+            f"remove the whole folder and {Mark.beside(self._root).path} only if no device was ever provisioned from "
+            "it."
         )
 
     def _renew(

@@ -6,10 +6,10 @@ data is `access.py`'s. To begin anew on purpose a person removes a mark, which e
 
 from pathlib import Path
 
-from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ReleaseError
+from fieldloop.core.begun import Mark
 from fieldloop.registry.model_registry import ModelRegistry
-from fieldloop.release import ReleaseRepository, begun_mark, is_begun
+from fieldloop.release import ReleaseRepository, is_begun
 from fieldloop.stages.context import Loop
 
 _SQLITE = "sqlite:///"
@@ -23,9 +23,10 @@ def require_kept(loop: Loop) -> None:
     """
     space = loop.workspace
     if not is_begun(space.tuf):
-        if any(space.sample.root.glob("world-*/devices/*/device.toml")) and not begun_mark(space.tuf).exists():
-            write_durably(begun_mark(space.tuf), b"Devices were provisioned from the release repository tuf/.\n")
-        if begun_mark(space.tuf).exists():
+        mark = Mark.beside(space.tuf)
+        if any(space.sample.root.glob("world-*/devices/*/device.toml")):
+            mark.set("Devices were provisioned from the release repository tuf/.\n")
+        if mark.is_set:
             ReleaseRepository(space.tuf)
         return
     offered = ReleaseRepository(space.tuf).current(loop.workload)
@@ -33,20 +34,18 @@ def require_kept(loop: Loop) -> None:
         return
     if _has(loop, offered.version):
         note_registry(loop)
-    elif space.registry_mark.exists():
+    elif (mark := Mark.beside(space.mlflow)).is_set:
         raise ReleaseError(
             f"version {offered.version} of {loop.workload}, which devices are offered, is not in the registry "
             f"{loop.settings.tracking_uri}: its store was lost, or is another one. Restore it from a backup, the "
             "database together with its artifacts, or set FIELDLOOP_MLFLOW_URI to the one that has the version. To "
-            f"begin a new registry on purpose: remove {space.registry_mark}; its first model then waits for a person"
+            f"begin a new registry on purpose: remove {mark.path}; its first model then waits for a person"
         )
 
 
 def note_registry(loop: Loop) -> None:
     """Note that devices are offered a version that stands in the registry."""
-    mark = loop.workspace.registry_mark
-    if not mark.exists():
-        write_durably(mark, b"Devices are offered versions of the model registry.\n")
+    Mark.beside(loop.workspace.mlflow).set("Devices are offered versions of the model registry.\n")
 
 
 def _has(loop: Loop, version: str) -> bool:
