@@ -262,10 +262,17 @@ class SeasonStore:
 
     def amend_note(self, batch_id: str, changes: Mapping[str, Any]) -> None:
         """Add to a batch's note, or change what it says."""
-        path = self.root / "batches" / f"{batch_id}.json"
-        note = json.loads(path.read_bytes())
+        note = self.noted(batch_id)
         if (amended := note | dict(changes)) != note:
-            self._write_note(path, amended)
+            self._write_note(self.root / "batches" / f"{batch_id}.json", amended)
+
+    def noted(self, batch_id: str) -> dict[str, Any]:
+        """What the note of an ingested batch says.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        return self._object(self.root / "batches" / f"{batch_id}.json")
 
     def noted_batches(self) -> dict[str, dict[str, Any]]:
         """The note of every batch that was ingested into this store, by batch id.

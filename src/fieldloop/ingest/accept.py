@@ -29,13 +29,14 @@ from fieldloop.ingest.received import Received, UnknownContractError, open_recei
 from fieldloop.ingest.reconcile import Account, account_for
 from fieldloop.ingest.refusals import Refusals
 from fieldloop.validation import Checked, Ownership, check_frames, quarantine_rows
-from fieldloop.validation.expectations import BELONGS_TO_SENDER, FIELDS_TABLE
+from fieldloop.validation.expectations import BELONGS_TO_SENDER, FIELDS_TABLE, IS_WITHIN_CLAIMS
 from fieldloop.validation.typed import conform
 
 __all__ = ["Account", "IngestReport", "TableCounts", "account_for", "ingest_batches"]
 
 MAX_ROWS_AT_ONCE = 100_000
 LOCK_TIMEOUT_S = 60.0
+BEYOND = "unregistered"  # in a note: the field-seasons that the device might not claim
 WITHDRAWN = "the field and season are registered for another device"
 _log = logging.getLogger(__name__)
 
@@ -221,7 +222,10 @@ def _give_back(work: _Ingestion, ownership: Ownership) -> None:
 def _has_more_to_say(
     device_id: str, note: Mapping[str, Any], ownership: Ownership, taken: Mapping[tuple[int, str], str | None]
 ) -> bool:
-    """Whether rows of an ingested batch that were a stranger's then are the owner's now."""
+    """Whether rows of an ingested batch that were a stranger's then are the owner's now, or may be claimed by now."""
+    for season, _, field_id in (name.partition("/") for name in note.get(BEYOND) or ()):
+        if ownership.is_registered(int(season), field_id, device_id):
+            return True
     if "foreign" not in note:  # from before ownership was judged
         return any(owner == device_id and season == note["season"] for (season, _), owner in taken.items())
     named = (name.partition("/") for name in note["foreign"])
@@ -287,13 +291,14 @@ def _ingest(work: _Ingestion, group: list[Received], ownership: Ownership, tally
             quarantined = checked.tables[name].quarantined + counts.conflicts
             duplicates = received[name] - counts.added - quarantined
             tally.add(name, TableCounts(received[name], counts.added, duplicates, quarantined))
-        foreign = _foreign(checked)
+        foreign, beyond = _seasons_that(checked, BELONGS_TO_SENDER), _seasons_that(checked, IS_WITHIN_CLAIMS)
         for batch in batches:
             work.store.note_batch(batch.held.sha256, dict(batch.note), batch.records)
             unnamed = batch.note["unnamed"]
-            work.store.amend_note(
-                batch.held.sha256, {"unnamed": unnamed, "foreign": foreign.get(batch.held.sha256, [])}
-            )
+            said: dict[str, Any] = {"unnamed": unnamed, "foreign": foreign.get(batch.held.sha256, [])}
+            if batch.held.sha256 in beyond or BEYOND in work.store.noted(batch.held.sha256):
+                said[BEYOND] = beyond.get(batch.held.sha256, [])
+            work.store.amend_note(batch.held.sha256, said)
             work.inbox.move_to_ingested(batch.held)
             tally.batches.append(batch.held.sha256)
             tally.seasons |= batch.seasons
@@ -384,11 +389,11 @@ def _quarantine(work: _Ingestion, table: Table, rows: pd.DataFrame, tally: _Tall
             tally.files.append(path)
 
 
-def _foreign(checked: Checked) -> dict[str, list[str]]:
-    """By batch, the field-seasons of which it has rows that were another device's."""
-    foreign: dict[str, set[str]] = {}
+def _seasons_that(checked: Checked, broke: str) -> dict[str, list[str]]:
+    """By batch, the field-seasons of which it has rows that broke this: another's, or more than it may claim."""
+    found: dict[str, set[str]] = {}
     for rows in checked.rejected.values():
-        theirs = rows[rows["expectation"].str.contains(BELONGS_TO_SENDER, regex=False)]
+        theirs = rows[rows["expectation"].str.contains(broke, regex=False)]
         for origin, season, field_id in zip(theirs["origin"], theirs["season"], theirs["field_id"], strict=True):
-            foreign.setdefault(str(origin), set()).add(f"{int(season)}/{field_id}")
-    return {origin: sorted(names) for origin, names in foreign.items()}
+            found.setdefault(str(origin), set()).add(f"{int(season)}/{field_id}")
+    return {origin: sorted(names) for origin, names in found.items()}

@@ -1,10 +1,17 @@
 """Version: the accepted data under a hash that travels with everything after it."""
 
+import logging
+
 from fieldedge.system.errors import DataError
 from fieldloop.data import is_kept, snapshot
+from fieldloop.gateway.owners import FieldOwners
 from fieldloop.stages.access import keep_pointer, learnable_hash, open_accepted
-from fieldloop.stages.context import Loop
+from fieldloop.stages.context import Loop, contract_of
 from fieldloop.stages.refs import AcceptedRef, SnapshotRef, SyncedRef
+from fieldloop.validation import Ownership
+from fieldloop.validation.expectations import FIELDS_TABLE
+
+_log = logging.getLogger(__name__)
 
 
 def version_data(loop: Loop, accepted: AcceptedRef | SyncedRef, season: int) -> SnapshotRef:
@@ -28,12 +35,38 @@ def stands(loop: Loop, data: SnapshotRef) -> bool:
 
 
 def next_season(loop: Loop) -> int:
-    """The harvest year after the last accepted one: a model for it may learn from everything.
+    """The harvest year after the last one that was lived: a model for it may learn from everything up to there.
+
+    A season was lived where an episode of it ended: its outcome is accepted, of a history, or of the device that a
+    person registered for it. What a device says of fields that nobody registered makes no season past.
 
     Raises:
-        DataError: nothing is accepted yet.
+        DataError: no episode ended yet.
     """
-    seasons = open_accepted(loop).seasons()
-    if not seasons:
-        raise DataError(f"nothing is accepted in {loop.workspace.seasons} yet: there is nothing to learn from")
-    return max(seasons) + 1
+    store, registered = open_accepted(loop), FieldOwners.beside(loop.workspace.device_registry).registered()
+    ownership = Ownership.of(registered, store.read(FIELDS_TABLE), ())
+    lived: set[int] = set()
+    claimed: dict[int, str] = {}
+    for table in contract_of(loop).tables_of("outcome"):
+        ended = store.read(table)[["season", "field_id"]].drop_duplicates()
+        for season, field_id in ended.itertuples(index=False, name=None):
+            device_id = ownership.holders.get((int(season), str(field_id)))
+            if device_id is None or ownership.is_registered(int(season), str(field_id), device_id):
+                lived.add(int(season))
+            else:
+                claimed[int(season)] = f"{field_id} of {device_id}"
+    last = max(lived, default=0)
+    for season in sorted(season for season in claimed if season > last):
+        _log.warning(
+            "season %d is not learned from yet: its outcomes are of fields that nobody registered (%s): "
+            "fieldloop register-device DEVICE KEY --field FIELD",
+            season,
+            claimed[season],
+        )
+    if not lived:
+        raise DataError(
+            f"no season has ended in what is accepted in {loop.workspace.seasons}: there is nothing to learn from. "
+            "Outcomes are needed, of a history or of a device whose field is registered: fieldloop register-device "
+            "DEVICE KEY --field FIELD"
+        )
+    return last + 1

@@ -6,6 +6,7 @@ table of fields is judged before the others, because a row about a field without
 row that is rejected is never changed on the way to quarantine.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -22,6 +23,7 @@ from fieldloop.validation.expectations import (
     HAS_FIELD_ROW,
     IS_SAME_REGION,
     IS_SENDERS_FIELD,
+    IS_WITHIN_CLAIMS,
     KEY_OF_SENDER,
     Rule,
     days_into_episode,
@@ -29,7 +31,7 @@ from fieldloop.validation.expectations import (
     rules_for,
     unique_words,
 )
-from fieldloop.validation.ownership import Ownership
+from fieldloop.validation.ownership import MAX_UNREGISTERED, Ownership
 from fieldloop.validation.report import TableReport
 from fieldloop.validation.suites import SuiteRun, suite_run
 from fieldloop.validation.typed import conform, empty_frame, finished
@@ -68,6 +70,8 @@ class _Sent:
 
     senders: Mapping[str, str]
     ownership: Ownership
+    claimed: Counter[str]
+    """How many seasons of fields each device has that nobody registered for it."""
 
     def strangers(self, rows: pd.DataFrame) -> list[int]:
         """The labels of rows about fields that are not those of their sender."""
@@ -79,17 +83,45 @@ class _Sent:
                 found.extend(part.index)
         return found
 
-    def settle_claims(self, good: pd.DataFrame) -> list[Any]:
-        """Give each field-season to the first of its claimants; the labels of the others' rows."""
+    def beyond_claims(self, rows: pd.DataFrame) -> list[Any]:
+        """The labels of rows about field-seasons that nobody has and their sender may not claim any more."""
+        found: list[Any] = []
+        for _, part in rows.groupby(["origin", "season", "field_id"], sort=False):
+            if not self._may_claim(self.senders[part["origin"].iloc[0]], *_field_season(part)):
+                found.extend(part.index)
+        return found
+
+    def settle_claims(self, good: pd.DataFrame) -> tuple[list[Any], list[Any]]:
+        """Give each field-season to the first of its claimants that may claim it.
+
+        Returns:
+            The labels of the rows of those that may not, and of the others' rows.
+        """
         order = {origin: number for number, origin in enumerate(self.senders)}
+        beyond: list[Any] = []
         others: list[Any] = []
         for _, rows in good.groupby(["season", "field_id"], sort=False):
-            name = _field_season(rows)
+            season, field_id = name = _field_season(rows)
             claims = [(self.senders[origin], order[origin], label) for label, origin in rows["origin"].items()]
-            first, _, _ = min(claims, key=lambda claim: (not self.ownership.precedes(claim[0], *name), claim[1]))
+            able = [claim for claim in claims if self._may_claim(claim[0], *name)]
+            beyond.extend(label for device_id, _, label in claims if not self._may_claim(device_id, *name))
+            if not able:
+                continue
+            is_registered = self.ownership.is_registered
+            first, _, _ = min(able, key=lambda claim: (not is_registered(season, field_id, claim[0]), claim[1]))
+            if self.ownership.holders.get(name) != first and not is_registered(season, field_id, first):
+                self.claimed[first] += 1
             self.ownership.holders[name] = first
-            others.extend(label for device_id, _, label in claims if device_id != first)
-        return others
+            others.extend(label for device_id, _, label in able if device_id != first)
+        return beyond, others
+
+    def _may_claim(self, device_id: str, season: int, field_id: str) -> bool:
+        """Whether it has the field-season, or may have one more; whose it is besides is judged elsewhere."""
+        return (
+            self.ownership.holders.get((season, field_id)) == device_id
+            or self.ownership.is_registered(season, field_id, device_id)
+            or self.claimed[device_id] < MAX_UNREGISTERED
+        )
 
 
 def _field_season(rows: pd.DataFrame) -> tuple[int, str]:
@@ -123,7 +155,8 @@ def check_frames(
     reports: dict[str, TableReport] = {}
     breaches: list[Breach] = []
     fields = known_fields if known_fields is not None else empty_frame(contract.table(FIELDS_TABLE))
-    sent = None if senders is None else _Sent(senders, ownership or Ownership())
+    owners = ownership or Ownership()
+    sent = None if senders is None else _Sent(senders, owners, owners.unregistered())
     with suite_run() as run:
         for table in sorted(contract.tables, key=lambda table: table.name != FIELDS_TABLE):
             if table.name not in frames:
@@ -158,8 +191,15 @@ def _judge(
     broken = run.check(table.name, rules, _with_derived(sound, table, contract, today, fields, sent))
     by_words = {rules[number].words: labels for number, labels in broken.items() if labels}
     _spare_one_of_each_identical_pair(table, sound, by_words, sent)
+    beyond: list[Any] = []
     if sent is not None and table.name == FIELDS_TABLE:
-        strangers += sent.settle_claims(sound.drop(index=[label for labels in by_words.values() for label in labels]))
+        good = sound.drop(index=[label for labels in by_words.values() for label in labels])
+        beyond, others = sent.settle_claims(good)
+        strangers += others
+    elif sent is not None:
+        beyond = sent.beyond_claims(sound[sound["season"].notna() & sound["field_id"].notna()])
+    if beyond:
+        by_words[IS_WITHIN_CLAIMS] = beyond
     if strangers:
         by_words[BELONGS_TO_SENDER] = strangers
     breaches = [

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from fieldedge.contract import Column, Contract, EpisodeKey, Table
+from fieldloop.validation.ownership import MAX_UNREGISTERED
 
 FIELDS_TABLE = "fields"
 # These name folders and files, and stand in every record's identity.
@@ -26,6 +27,10 @@ IS_SENDERS_FIELD = "is_senders_field"
 IS_SAME_REGION = "is_same_region"
 KEY_OF_SENDER = "key_of_sender"
 BELONGS_TO_SENDER = "the field and season are those of the device that sent the row"
+IS_WITHIN_CLAIMS = (
+    f"the field is registered for the device, which has no more than {MAX_UNREGISTERED} seasons of fields without that "
+    "(fieldloop register-device DEVICE KEY --field FIELD)"
+)
 
 
 @dataclass(frozen=True)

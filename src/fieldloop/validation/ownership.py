@@ -3,15 +3,18 @@
 Persons register owners, of a field or of one of its seasons. A season that nobody registered belongs to the device
 whose field row was accepted for it; one that nobody sent yet, to the device that had the field in the nearest season,
 as long as that device may send; else to whoever is accepted first. So nobody's forged rows stand in the owner's way.
+What nobody registered is claimed for a while, not owned: one device may claim so many seasons of fields and no more.
 Pure: registrations come from `fieldloop.gateway.owners`, accepted field rows from the store.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 FieldSeason = tuple[int, str]
+MAX_UNREGISTERED = 24  # seasons of fields that one device may claim without a person's word
 
 
 @dataclass
@@ -51,9 +54,17 @@ class Ownership:
             return True
         return self.owner(season, field_id) in (None, device_id)
 
-    def precedes(self, device_id: str, season: int, field_id: str) -> bool:
-        """Whether a device comes before whoever else claims the field in this season."""
+    def is_registered(self, season: int, field_id: str, device_id: str) -> bool:
+        """Whether a person named this device, for the season or for the field as such."""
         return self.registered_owner(season, field_id) == device_id
+
+    def unregistered(self) -> Counter[str]:
+        """How many seasons of fields each device was accepted for without a person's word."""
+        return Counter(
+            device_id
+            for (season, field_id), device_id in self.holders.items()
+            if not self.is_registered(season, field_id, device_id)
+        )
 
     def _heir(self, season: int, field_id: str) -> str | None:
         held = [(abs(year - season), device) for (year, name), device in self.holders.items() if name == field_id]
