@@ -1,6 +1,8 @@
 """Every version carries where it came from; `champion` moves only when the gate says so, and once."""
 
 import hashlib
+import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from fieldedge.system.errors import ReleaseError
+from fieldedge.system.errors import ReleaseError, StoreBusy
 from fieldloop.compression import Compressed
 from fieldloop.core.settings import load_params, load_settings
 from fieldloop.evaluation.gate import Absent, Scores, Verdict
@@ -27,7 +29,7 @@ from fieldloop.registry.model_registry import (
 )
 from fieldloop.release import ReleaseRepository
 from fieldloop.stages.context import Loop
-from fieldloop.stages.evaluate import _none_lost
+from fieldloop.stages.evaluate import _behind_what_came_after, _none_lost
 from fieldloop.training.trained import Trained
 from fieldloop.training.trainer import NETWORK, WHAT_IFS, save_network, train
 from fieldloop.workloads import WORKLOADS
@@ -64,11 +66,25 @@ class Shelf:
         return Trained("agriculture", str(checkpoint.parent), str(checkpoint), run.info.run_id, "d" * 32, 9000, 80, 0.5)
 
     def register(
-        self, trained: Trained, verdict: Verdict, season: int = 2006, contract_hash: str = CONTRACT.hash
+        self,
+        trained: Trained,
+        verdict: Verdict,
+        season: int = 2006,
+        contract_hash: str = CONTRACT.hash,
+        judged_beside: str | None = "as it is",
     ) -> Registered:
         path = self.folder / "model.onnx"
         path.write_bytes(crop_model(10.0))
-        return self.registry.register(trained, path, EXAMPLE, verdict, contract_hash, COMMIT, season)
+        beside = self.called_champion() if judged_beside == "as it is" else judged_beside
+        return self.registry.register(trained, path, EXAMPLE, verdict, contract_hash, COMMIT, season, beside)
+
+    def called_champion(self) -> str | None:
+        found = self.registry.champion_version()
+        return None if found is None else str(found.version)
+
+    def gates(self) -> dict[str, str]:
+        versions = self.registry.client.search_model_versions(f"name='{self.registry.name}'")
+        return {str(one.version): one.tags["fieldloop.gate"] for one in versions}
 
     def versions(self) -> list[str]:
         return [str(v.version) for v in self.registry.client.search_model_versions(f"name='{self.registry.name}'")]
@@ -179,6 +195,114 @@ def test_champion_moves_only_when_the_gate_says_so_and_challenger_with_every_ver
     assert str(challenger.version) == "2"
     third = shelf.register(shelf.trained("third"), PROMOTED)
     assert (third.is_champion, shelf.registry.describe("1").is_champion) == (True, False)
+
+
+@pytest.mark.slow
+def test_a_challenger_is_not_promoted_over_another_champion_than_that_which_it_was_judged_beside(shelf: Shelf) -> None:
+    shelf.register(shelf.trained("first"), PROMOTED)
+    shelf.register(shelf.trained("second"), KEPT_BACK)
+    shelf.registry.client.set_registered_model_alias(shelf.registry.name, "champion", "2")  # by hand, in MLflow's UI
+    third = shelf.trained("third")
+    for verdict in (BETTER, KEPT_BACK):
+        with pytest.raises(StoreBusy, match=r"version 2 of .* by now, .* when version 1 was.*Run again"):
+            shelf.register(third, verdict, judged_beside="1")
+    assert (shelf.called_champion(), shelf.versions()) == ("2", ["2", "1"])
+    with pytest.raises(StoreBusy, match="when no version was"):
+        shelf.register(third, PROMOTED, judged_beside=None)
+    again = shelf.register(third, replace(BETTER, champion_version="2"))
+    tags = shelf.registry.client.get_model_version(shelf.registry.name, again.version).tags
+    assert (shelf.called_champion(), tags["fieldloop.champion_before"]) == (again.version, "2")
+    promotion = json.loads(shelf.registry.client.get_registered_model(shelf.registry.name).tags["fieldloop.promotion"])
+    assert (promotion["version"], promotion["from"]) == (again.version, "2")
+    assert str(os.getpid()) in promotion["by"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_person", [False, True])
+@pytest.mark.parametrize("between", ["tag", "alias", "read back"])
+def test_of_two_clones_that_promote_at_once_one_is_told_and_the_alias_is_the_others(
+    shelf: Shelf, between: str, is_person: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.register(shelf.trained("first"), PROMOTED)
+    shelf.register(shelf.trained("second"), KEPT_BACK)
+    ours = shelf.trained("third")
+    other = ModelRegistry(shelf.registry.client.tracking_uri, shelf.registry.name)
+    steps = {
+        "tag": "set_registered_model_tag",
+        "alias": "set_registered_model_alias",
+        "read back": "get_registered_model",
+    }
+    real = getattr(shelf.registry.client, steps[between])
+    outcome: list[str] = []
+
+    def first_the_other(*arguments: str) -> object:
+        if between != "alias" or arguments[1] == "champion":
+            monkeypatch.setattr(shelf.registry.client, steps[between], real)
+            try:
+                if is_person:
+                    at = datetime(2026, 5, 4, tzinfo=UTC)
+                    other.promote("2", CONTRACT.hash, len(CONTRACT.features), "ada", "it was tried", at)
+                else:
+                    Shelf(shelf.folder, other).register(shelf.trained("fourth"), BETTER, judged_beside="1")
+                outcome.append("promoted")
+            except StoreBusy:
+                outcome.append("told")
+        return real(*arguments)
+
+    monkeypatch.setattr(shelf.registry.client, steps[between], first_the_other)
+    try:
+        won = shelf.register(ours, BETTER).version
+        assert outcome == ["told"] or (is_person and between == "read back")
+    except StoreBusy as told:
+        won = "2" if is_person else "4"
+        assert "Run again" in str(told)
+        assert outcome == ["promoted"]
+    champion = shelf.called_champion()
+    assert champion == ("2" if outcome == ["promoted"] and is_person else won)
+    called = {version for version, gate in shelf.gates().items() if gate.startswith("promoted")} - {"1"}
+    assert champion in called
+    assert len(called) == 1 or between == "read back"
+
+
+@pytest.mark.slow
+def test_a_promotion_by_a_person_that_was_overtaken_leaves_no_word_on_the_version(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.register(shelf.trained("first"), PROMOTED)
+    shelf.register(shelf.trained("second"), KEPT_BACK)
+    before = shelf.registry.describe("2")
+    real = shelf.registry._tag
+
+    def moved_by_hand(version: str, key: str, value: str) -> None:
+        shelf.registry.client.delete_registered_model_alias(shelf.registry.name, "champion")
+        real(version, key, value)
+
+    monkeypatch.setattr(shelf.registry, "_tag", moved_by_hand)
+    with pytest.raises(StoreBusy, match=r"no version of .* by now"):
+        shelf.promote("2")
+    assert (shelf.registry.describe("2"), shelf.registry.last_word()) == (before, "")
+
+
+@pytest.mark.slow
+def test_what_was_promoted_once_stays_an_anchor_when_it_is_judged_again_and_kept_back(shelf: Shelf) -> None:
+    first = shelf.trained("first")
+    shelf.register(first, PROMOTED)
+    shelf.register(shelf.trained("second"), replace(BETTER, challenger=replace(SCORES, yield_rmse_t_ha=1.25)))
+    shelf.register(first, replace(KEPT_BACK, champion_version="2"))
+    assert (shelf.called_champion(), shelf.anchor("2"), shelf.gates()["1"]) == ("2", "1", "promoted")
+    tags = shelf.registry.client.get_model_version(shelf.registry.name, "1").tags
+    assert (tags["fieldloop.reason"], tags["fieldloop.champion_before"]) == (PROMOTED.reason, "")
+
+
+def test_a_version_that_is_judged_again_stays_behind_one_that_was_registered_after_it() -> None:
+    assert _behind_what_came_after(BETTER, None, "4") is BETTER  # a new one
+    assert _behind_what_came_after(BETTER, "4", "4") is BETTER  # a promotion that was cut off
+    assert _behind_what_came_after(BETTER, "5", "4") is BETTER
+    assert _behind_what_came_after(BETTER, "3", None) is BETTER
+    assert _behind_what_came_after(KEPT_BACK, "3", "10") is KEPT_BACK
+    behind = _behind_what_came_after(BETTER, "3", "10")
+    assert not behind.is_promoted
+    assert behind.reason.startswith("kept back: version 10, which was registered after it, is the champion")
 
 
 @pytest.mark.slow

@@ -5,10 +5,17 @@ seasons it practised on, the bundles that were released of it) are artifacts of 
 needed to go on from it. The alias `champion` moves only when the gate or a person says so, and the verdict stands on
 the version either way; `anchor` is the champion with the lowest held-out error of its contract; `challenger` is the
 newest version. Stages are never used. Registering the same training run again changes nothing.
+
+Several clones and persons may move `champion` in one registry, and MLflow has no compare-and-set. So whoever promotes
+says from which champion, is refused where another one stands by then, notes what it is about to do in one tag of the
+registered model, looks again, moves the alias, and reads the tag back: the last one to have noted wins, and the others
+put the alias on what it promoted and are told to run again.
 """
 
 import hashlib
 import json
+import os
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +35,7 @@ from mlflow.models import infer_signature
 from sqlalchemy.exc import SQLAlchemyError
 from torch import nn
 
-from fieldedge.system.errors import ConfigError, ReleaseError
+from fieldedge.system.errors import ConfigError, ReleaseError, StoreBusy
 from fieldloop.compression import Compressed
 from fieldloop.evaluation.gate import Absent, Predict, Rival, Scores, Verdict
 from fieldloop.evaluation.predictor import Array, predictor
@@ -41,11 +48,13 @@ CHALLENGER = "challenger"
 ANCHOR = "anchor"
 PROMOTED = "promoted"
 BY_A_PERSON = "promoted by a person"
+OVERTAKEN = "kept back"
 MAX_NAMED = 5  # field-seasons that a model card names, of those that nothing was learned from
 _NETWORK_ARTIFACTS = "network"
 _BUNDLE_ARTIFACTS = "bundles"
 BUNDLE, REPORT, PICTURE = "bundle.zip", "report.json", "front.png"
 _TAG = "fieldloop."
+_PROMOTION = f"{_TAG}promotion"  # of the registered model: who last began to promote what, and from which champion
 _IN_REGISTRY = "## In the registry"
 _SHIPPING = "## What ships"
 
@@ -248,26 +257,40 @@ class ModelRegistry:
         contract_hash: str,
         git_commit: str,
         season: int,
+        judged_beside: str | None,
     ) -> Registered:
-        """Add the trained model as a version with its lineage, and move `champion` if the verdict says so."""
-        version = self._version_of_run(trained.mlflow_run_id)
+        """Add the trained model as a version with its lineage, and move `champion` if the verdict says so.
+
+        Args:
+            judged_beside: the version that was called champion when the challenger was judged, compared with or not.
+
+        Raises:
+            StoreBusy: another is called so by now. The alias is not this version's then; run again to have it judged
+                beside the one that stands.
+        """
+        self._check_champion_is(judged_beside)
+        version = self.version_of_run(trained.mlflow_run_id)
         if version is None:
             version = self._log_version(trained, onnx_path, example)
         known = self.client.get_model_version(self.name, version).tags
-        champion = self.champion_version()
-        is_champion = champion is not None and str(champion.version) == version
         is_by_person = f"{_TAG}promoted_by" in known
-        # Making the step again takes back neither a person's word nor a promotion that devices have followed.
-        is_decided = is_by_person or (is_champion and not verdict.is_promoted)
+        # Making the step again takes back neither a person's word nor a promotion that devices have followed, and what
+        # these were weighed against stays beside them.
+        is_decided = is_by_person or (known.get(f"{_TAG}gate") == PROMOTED and not verdict.is_promoted)
+        anchor_before = verdict.anchor_version or verdict.champion_version or ""
+        said = {
+            "champion_before": verdict.champion_version or "",
+            "anchor_before": anchor_before,
+            "gate": verdict.gate,
+            "reason": verdict.reason,
+        }
         tags = {
             "contract_hash": contract_hash,
             "data_hash": trained.data_hash,
             "git_commit": git_commit,
             "for_season": str(season),
-            "champion_before": verdict.champion_version or "",
-            "anchor_before": verdict.anchor_version or verdict.champion_version or "",
             "held_out_yield_rmse_t_ha": repr(verdict.challenger.yield_rmse_t_ha),
-            **({} if is_decided else {"gate": verdict.gate, "reason": verdict.reason}),
+            **({} if is_decided else said),
         }
         for key, value in tags.items():
             self._tag(version, key, value)
@@ -275,8 +298,16 @@ class ModelRegistry:
         self.client.update_model_version(self.name, version, model_card(self.name, version, trained, verdict, tags))
         self.client.set_registered_model_alias(self.name, CHALLENGER, version)
         if verdict.is_promoted and not is_by_person:
-            self.client.set_registered_model_alias(self.name, CHAMPION, version)
-            anchor = version if _is_new_anchor(verdict) else tags["anchor_before"]
+            try:
+                self._succeed(judged_beside, version, _this_process())
+            except StoreBusy as overtaken:
+                said |= {"gate": OVERTAKEN, "reason": f"{OVERTAKEN}: {overtaken}"}
+                if known.get(f"{_TAG}gate") == PROMOTED:  # it was champion once, and what is said of that stays
+                    said = {key: known.get(f"{_TAG}{key}", "") for key in said}
+                for key, value in said.items():
+                    self._tag(version, key, value)
+                raise
+            anchor = version if _is_new_anchor(verdict) else anchor_before
             self.client.set_registered_model_alias(self.name, ANCHOR, anchor)
         return self.describe(version)
 
@@ -291,8 +322,11 @@ class ModelRegistry:
 
         Raises:
             ReleaseError: there is no such version, it is of another contract, or it cannot answer.
+            StoreBusy: another was promoted meanwhile.
         """
         found = self.describe(version)
+        standing = self._champion_name()
+        before = dict(self.client.get_model_version(self.name, version).tags)
         if found.contract_hash != contract_hash:
             raise ReleaseError(
                 f"version {version} of {self.name} is of contract {found.contract_hash[:12]}, and devices have "
@@ -313,11 +347,51 @@ class ModelRegistry:
             self._tag(version, key, value)
         if not found.reason.startswith(BY_A_PERSON):
             self._tag(version, "reason", f"{BY_A_PERSON}, {by}: {why}; the gate had said: {found.reason}")
-        self.client.set_registered_model_alias(self.name, CHAMPION, version)
+        try:
+            self._succeed(standing, version, by)
+        except StoreBusy:
+            for key in (*tags, "reason"):
+                self._retag(version, key, before.get(f"{_TAG}{key}"))
+            raise
         anchor = self.anchor_version()
         if is_anchor or anchor is None or anchor.tags.get(f"{_TAG}contract_hash") != contract_hash:
             self.client.set_registered_model_alias(self.name, ANCHOR, version)
         return self.describe(version)
+
+    def _succeed(self, former: str | None, version: str, by: str) -> None:
+        """Move `champion` from one version to another, unless it is elsewhere by now.
+
+        Raises:
+            StoreBusy: it is, or another promotes at the same time.
+        """
+        self._check_champion_is(former)
+        if former == version:
+            return
+        ours = json.dumps({"version": version, "from": former, "by": by, "at": datetime.now(UTC).isoformat()})
+        self.client.set_registered_model_tag(self.name, _PROMOTION, ours)
+        self._check_champion_is(former)
+        self.client.set_registered_model_alias(self.name, CHAMPION, version)
+        last = str(self.client.get_registered_model(self.name).tags.get(_PROMOTION, ours))
+        if last != ours:
+            winner = json.loads(last)
+            self.client.set_registered_model_alias(self.name, CHAMPION, winner["version"])
+            raise self._overtaken(former, winner["version"], f", which {winner['by']} promoted at the same time")
+
+    def _check_champion_is(self, expected: str | None) -> None:
+        found = self._champion_name()
+        if found != expected:
+            raise self._overtaken(expected, found, "")
+
+    def _overtaken(self, expected: str | None, found: str | None, how: str) -> StoreBusy:
+        names = [f"version {one}" if one else "no version" for one in (found, expected)]
+        return StoreBusy(
+            f"{names[0]} of {self.name} is called champion by now{how}, and what was to be promoted was weighed when "
+            f"{names[1]} was. The alias is left to it. Run again: what stands now is weighed then"
+        )
+
+    def _champion_name(self) -> str | None:
+        found = self.champion_version()
+        return None if found is None else str(found.version)
 
     def last_word(self) -> str:
         """The last promotion by a person, as text that changes with each; empty where there was none."""
@@ -458,7 +532,14 @@ class ModelRegistry:
     def _tag(self, version: str, key: str, value: str) -> None:
         self.client.set_model_version_tag(self.name, version, f"{_TAG}{key}", value)
 
-    def _version_of_run(self, run_id: str) -> str | None:
+    def _retag(self, version: str, key: str, value: str | None) -> None:
+        if value is None:
+            self.client.delete_model_version_tag(self.name, version, f"{_TAG}{key}")
+        else:
+            self._tag(version, key, value)
+
+    def version_of_run(self, run_id: str) -> str | None:
+        """The version that a training run was registered as; None where it was not."""
         return next((str(v.version) for v in self._versions() if v.run_id == run_id), None)
 
     def _log_version(self, trained: Trained, onnx_path: Path, example: Array) -> str:
@@ -495,6 +576,10 @@ class ModelRegistry:
         for name, value in vars(verdict.challenger).items():
             if np.isfinite(value):
                 self.client.log_metric(run_id, f"held_out_{name}", float(value))
+
+
+def _this_process() -> str:
+    return f"the gate of process {os.getpid()} on {socket.gethostname()}"
 
 
 def _was_promoted(version: ModelVersion) -> bool:

@@ -1,10 +1,10 @@
 """Evaluate and register: the challenger's version in the registry, and what the gate says of it."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from fieldedge.system.errors import ReleaseError
 from fieldloop.compression import export_float32
-from fieldloop.evaluation.gate import NO_CHAMPION_YET, Absent, judge
+from fieldloop.evaluation.gate import NO_CHAMPION_YET, Absent, Verdict, judge
 from fieldloop.evaluation.predictor import predictor
 from fieldloop.registry.model_registry import Champion, ModelRegistry, git_commit
 from fieldloop.release import ReleaseRepository
@@ -23,12 +23,14 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> Re
 
     Raises:
         ReleaseError: there is no version that devices may run; the message says why and what to do.
+        StoreBusy: another was promoted while this one was judged: nothing was promoted, and the next run judges anew.
     """
 
     contract, folder = contract_of(loop), network_folder(trained)
     path = export_float32(load_network(folder), len(contract.features), metadata_of(loop), folder / "challenger.onnx")
     held_out = held_out_examples(loop)
     registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
+    standing = registry.champion_version()  # read before it is compared with: what moves from here on is refused
     found = _none_lost(loop, registry, registry.champion(contract.hash, data.season, trained.mlflow_run_id))
     champion = found if isinstance(found, Champion) else None
     anchor = None
@@ -51,11 +53,13 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> Re
         floor=floor,
         is_deployment=loop.settings.is_deployment,
     )
+    former = found.version if isinstance(found, Champion) else found.runnable
+    verdict = _behind_what_came_after(verdict, registry.version_of_run(trained.mlflow_run_id), former)
     example = held_out.model_inputs()[:4]
     commit = git_commit(loop.settings.root)
-    registered = registry.register(trained, path, example, verdict, contract.hash, commit, data.season)
+    beside = None if standing is None else str(standing.version)
+    registered = registry.register(trained, path, example, verdict, contract.hash, commit, data.season, beside)
     written = write_json(folder / "verdict.json", {**verdict.as_dict(), "registered": asdict(registered)})
-    former = found.version if isinstance(found, Champion) else found.runnable
     serving = registered.version if registered.is_champion else former
     if serving is None:
         raise ReleaseError(
@@ -63,7 +67,8 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> Re
             "other that devices can run; look at the run in MLflow (`make ui`), then change the model's block in "
             f"params.yaml, or let a person release it: fieldloop promote {loop.workload} {registered.version}"
         )
-    return RegisteredRef(registered.version, serving, registered.is_champion, registered.reason, str(written))
+    reason = registered.reason if registered.is_champion else verdict.reason
+    return RegisteredRef(registered.version, serving, registered.is_champion, reason, str(written))
 
 
 def stands(loop: Loop, registered: RegisteredRef) -> bool:
@@ -72,6 +77,22 @@ def stands(loop: Loop, registered: RegisteredRef) -> bool:
     champion = registry.champion_version()
     is_theirs = champion is not None and str(champion.version) == registered.champion_version
     return is_theirs and registry.has(registered.version)
+
+
+def _behind_what_came_after(verdict: Verdict, version: str | None, champion: str | None) -> Verdict:
+    """The same, but that a version which is judged again does not take the place of one that was registered after it.
+
+    Args:
+        version: what the challenger was registered as before; None where it is a new one.
+        champion: what devices can run now.
+    """
+    if not verdict.is_promoted or version is None or champion is None or int(version) >= int(champion):
+        return verdict
+    reason = (
+        f"kept back: version {champion}, which was registered after it, is the champion; a person may promote version "
+        f"{version} all the same; it was judged again, and the gate said: {verdict.reason}"
+    )
+    return replace(verdict, is_promoted=False, reason=reason)
 
 
 def _none_lost(loop: Loop, registry: ModelRegistry, found: Champion | Absent) -> Champion | Absent:
