@@ -473,3 +473,20 @@ def test_a_directory_that_is_not_there_is_named(tmp_path: Path, capsys: Any) -> 
 def test_no_settings_file_ends_the_examination(settings: str) -> None:
     root = Path("/nonexistent-device")
     assert examine(DeviceDirectory(root), Clock(root / "clock.json"))[0].state == "fail"
+
+
+def test_what_loggers_cannot_have_dropped_is_a_finding_of_their_source(device: DeviceDirectory) -> None:
+    with_settings(
+        device,
+        '[site]\nlatitude_deg = 41.0\nelevation_m = 300.0\n[[source]]\nname = "in"\nkind = "folder"\npath = "in"\n',
+    )
+    inbox = device.root / "in"
+    inbox.mkdir()
+    (inbox / "a.jsonl").write_text("1\n")
+    assert found_in(device)["source in"].state == "ok"
+    os.mkfifo(inbox / "b\n.jsonl")
+    (inbox / "c.json").mkdir()
+    found = found_in(device)
+    assert (found["source in"].state, found["files"].state) == ("warn", "ok")
+    assert r"1 entry in" in found["source in"].found
+    assert r"b\n.jsonl is a pipe" in found["source in"].found

@@ -27,6 +27,7 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
+import fieldedge.commands.usb
 import fieldedge.transfer.usb
 from fieldedge.cli import main
 from fieldedge.contract.batches import unpack
@@ -216,6 +217,10 @@ def put_pipe(path: Path) -> None:
 
 def put_circle(path: Path) -> None:
     path.symlink_to(path)
+
+
+def put_folder(path: Path) -> None:
+    path.mkdir()
 
 
 @pytest.mark.parametrize("suffix", ["batch", "json"])
@@ -645,3 +650,100 @@ def test_a_person_at_a_terminal_reads_what_happened(
         "acknowledgements: 2 batches freed, 0 still waiting",
         "release: 5 (float32) installed, slot a",
     ]
+
+
+# What lies where something else belongs
+
+
+@pytest.mark.parametrize("put", [put_pipe, put_circle, put_folder])
+@pytest.mark.parametrize("name", ["1.root.json", "2.root.json", "99.targets.json"])
+def test_what_is_no_file_on_the_stick_is_told_and_holds_up_nothing(
+    device: DeviceDirectory,
+    stick: Stick,
+    office: Office,
+    repository: Repository,
+    put: Callable[[Path], None],
+    name: str,
+    capsys: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    repository.release(zipped(bundle_files(onnx_model(AGRICULTURE.contract), "5")))
+    office.write_onto(stick)
+    path = stick.release / "metadata" / name
+    path.unlink(missing_ok=True)
+    put(path)
+    code, out, _ = call(capsys, "import", "--dir", str(device.root), "--from", str(stick.root))
+    assert (code, json.loads(out)["release"]["version"]) == (0, "5")
+    assert f"{path} is a" in caplog.text
+
+
+def test_a_folder_in_the_place_of_the_timestamp_is_named(device: DeviceDirectory, stick: Stick, capsys: Any) -> None:
+    stick.timestamp.mkdir(parents=True)
+    code, _, err = call(capsys, "import", "--dir", str(device.root), "--from", str(stick.root))
+    assert (code, "timestamp.json is a folder" in err) == (1, True)
+
+
+@pytest.mark.parametrize("below", ["fieldloop", "fieldloop/devices", f"fieldloop/devices/{DEVICE_ID}"])
+def test_no_link_on_the_stick_leads_an_export_away_from_it(
+    lived: DeviceDirectory, stick: Stick, below: str, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (stick.root / below).parent.mkdir(parents=True, exist_ok=True)
+    (stick.root / below).symlink_to(elsewhere)
+    with pytest.raises(LinkError, match="is a link; expected a folder on the stick"):
+        exported(lived, stick)
+    assert not list(elsewhere.iterdir())
+
+
+# Messages
+
+
+def test_a_line_without_an_end_is_rejected_and_counted(device: DeviceDirectory, tmp_path: Path, capsys: Any) -> None:
+    file = tmp_path / "messages.jsonl"
+    lines = [json.dumps(message) for message in season_messages(3)]
+    file.write_text("\n".join(["x" * 3_000_000, *lines, "y" * 3_000_000]))
+    code, out, _ = call(capsys, "import", "--dir", str(device.root), "--messages", str(file))
+    report = json.loads(out)["messages"]
+    assert (code, report["lines"], report["rejected"]) == (0, len(lines) + 2, 2)
+    assert [row["line"] for row in report["rejections"]] == [1, len(lines) + 2]
+    assert "at most" in report["rejections"][0]["error"]
+
+
+def put_endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def put_vast(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(2_000_000_000)
+
+
+@pytest.mark.parametrize(
+    ("put", "said"),
+    [
+        (put_pipe, "is a pipe"),
+        (put_folder, "is a folder"),
+        (put_endless, "is a device"),
+        (put_circle, "in a circle"),
+        (put_vast, "divide it"),
+    ],
+)
+def test_messages_come_from_a_file_alone(
+    device: DeviceDirectory, tmp_path: Path, capsys: Any, put: Callable[[Path], None], said: str
+) -> None:
+    put(tmp_path / "messages")
+    code, out, err = call(capsys, "import", "--dir", str(device.root), "--messages", str(tmp_path / "messages"))
+    assert (code, said in err, json.loads(out)["messages"].keys()) == (1, True, {"error"})
+
+
+def test_what_is_appended_while_messages_are_read_is_not_waited_for(tmp_path: Path) -> None:
+    file = tmp_path / "messages"
+    file.write_text("a\n" * 3)
+    with fieldedge.commands.usb._opened(file) as lines, file.open("a") as writer:
+        taken = 0
+        for _ in lines:
+            taken += 1
+            writer.write("b\n" * 100_000)
+            writer.flush()
+    assert taken == 3

@@ -447,3 +447,33 @@ def test_a_growing_file_gives_every_line_in_order_whatever_happens(
     take()
     take()
     assert b"".join(stored) == LINES[: written // 4 * 4]
+
+
+def test_no_link_named_done_leads_what_is_done_elsewhere(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, move_done=True, done_after_days=0.0)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (folder.path / "done").symlink_to(elsewhere)
+    folder.write("a.jsonl", b"1\n")
+    assert folder.take() == [b"1\n"]
+    folder.now += timedelta(days=3650)
+    folder.poll()
+    assert not list(elsewhere.iterdir())
+    assert (folder.path / "a.jsonl").read_bytes() == b"1\n"
+    assert any("cannot be moved to done/" in text for text in folder.told)
+
+
+def test_a_name_is_told_on_one_line_and_commands_no_terminal(folder: Folder) -> None:
+    folder.write("a\nb\x1b[2J.jsonl", b"1\n")
+    (delivery,) = folder.poll()
+    assert delivery.where == r"station/a\nb\x1b[2J.jsonl"
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"7", b'{"a": 7}', b"\xff"])
+def test_a_state_that_is_none_lets_the_files_be_read_from_their_beginning(folder: Folder, content: bytes) -> None:
+    folder.state.parent.mkdir()
+    folder.state.write_bytes(content)
+    folder.restart()
+    folder.write("a.jsonl", b"1\n")
+    assert folder.take() == [b"1\n"]
+    assert any("not readable" in text for text in folder.told)

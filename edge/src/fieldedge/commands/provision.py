@@ -15,7 +15,10 @@ from fieldedge.presentation.answer import answer
 from fieldedge.storage.store import Store
 from fieldedge.system.durable import sweep_temporaries, write_durably
 from fieldedge.system.errors import ConfigError
+from fieldedge.system.plain_files import NotPlainError, read_own
 from fieldedge.workloads import known_workload
+
+MAX_ROOT_BYTES = 1_000_000
 
 
 def add(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -46,7 +49,7 @@ def init(options: argparse.Namespace, directory: DeviceDirectory) -> None:
         sweep_temporaries(file.parent, file.name)
     if not directory.bootstrap_root.exists():
         write_durably(directory.bootstrap_root, root)
-    elif directory.bootstrap_root.read_bytes() != root:
+    elif read_own(directory.bootstrap_root, MAX_ROOT_BYTES) != root:
         raise ConfigError(f"{directory.root} trusts another root already; provision a fresh directory to change it")
     key = load_or_create_key(directory.private_key)
     with Store(directory.store):
@@ -61,11 +64,13 @@ def _root_of_trust(path: Path) -> bytes:
     from tuf.api.metadata import Metadata, Root
 
     try:
-        data = path.read_bytes()
+        data = read_own(path, MAX_ROOT_BYTES)
         metadata = Metadata[Root].from_bytes(data)
         metadata.verify_delegate(Root.type, metadata)
     except FileNotFoundError:
         raise ConfigError(f"--root {path} does not exist; take 1.root.json of the release repository") from None
+    except NotPlainError as error:
+        raise ConfigError(f"--root {path} {error.strerror}; take 1.root.json of the release repository") from error
     except (RepositoryError, ValueError) as error:
         raise ConfigError(f"--root {path} is not a signed TUF root: {error}") from error
     return data

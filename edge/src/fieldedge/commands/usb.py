@@ -1,10 +1,14 @@
 """`fieldedge export` and `fieldedge import`: by hand what a link would carry."""
 
 import argparse
-from collections.abc import Callable
+import io
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from fieldedge.contract import Record
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
@@ -14,9 +18,13 @@ from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock, format_utc
 from fieldedge.system.errors import ConfigError, DataError, FieldloopError
 from fieldedge.system.locks import GIVE_WAY_S, exclusive
+from fieldedge.system.plain_files import descriptor_of, not_plain
 from fieldedge.workload import Workload
 
 MAX_REJECTED_TOLD = 5
+MAX_MESSAGES_BYTES = 1_000_000_000
+
+_log = logging.getLogger(__name__)
 
 
 def add(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -71,11 +79,11 @@ def import_(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     if options.messages is not None:
         parts["messages"] = lambda: _take_messages(options.messages, directory, config, workload, clock)
     report: Record = {}
-    errors: list[FieldloopError] = []
+    errors: list[FieldloopError | OSError] = []
     for name, take in parts.items():
         try:
             report[name] = take()
-        except FieldloopError as error:
+        except (FieldloopError, OSError) as error:
             report[name] = {"error": str(error)}
             errors.append(error)
     if is_for_program(options):
@@ -96,8 +104,11 @@ def _of_stick(
     stick.check()
     if not stick.has_release:
         raise DataError(
-            f"{path} holds no release: {stick.release} is missing; have it written with `fieldloop ingest-stick`"
+            f"{path} holds no release: {stick.timestamp} is {not_plain(stick.timestamp) or 'missing'}; have it written "
+            "with `fieldloop ingest-stick`"
         )
+    for misplaced in stick.misplaced():
+        _log.warning("%s", misplaced)
     return {
         "acknowledgements": lambda: _take_acknowledgements(stick, directory, config, clock),
         "release": lambda: asdict(update_from_stick(stick, directory, workload.contract, clock.reading)),
@@ -137,11 +148,34 @@ def _take_messages(
     return {**counts, "rejections": rejected[:MAX_REJECTED_TOLD]}
 
 
-def _opened(path: Path) -> Any:
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    """The lines of a file as it is now: what is appended meanwhile is not waited for."""
     try:
-        return path.open(encoding="utf-8", errors="backslashreplace")
+        descriptor = descriptor_of(path, os.O_RDONLY)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}; name a file of JSON lines") from error
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        size_bytes = os.fstat(descriptor).st_size
+        if size_bytes > MAX_MESSAGES_BYTES:
+            raise DataError(f"{path} has {size_bytes} bytes; at most {MAX_MESSAGES_BYTES} are taken: divide it")
+        beginning = io.BufferedReader(_Beginning(file, size_bytes))
+        yield io.TextIOWrapper(beginning, encoding="utf-8", errors="backslashreplace")
+
+
+class _Beginning(io.RawIOBase):
+    """The first bytes of a file."""
+
+    def __init__(self, file: io.FileIO, size_bytes: int) -> None:
+        self._file, self._left_bytes = file, size_bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._file.readinto(memoryview(buffer)[: self._left_bytes]) or 0
+        self._left_bytes -= count
+        return count
 
 
 def _told(name: str, found: Record) -> str:

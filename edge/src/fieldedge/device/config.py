@@ -14,7 +14,9 @@ from typing import Any
 
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ConfigError
+from fieldedge.system.plain_files import NotPlainError, read_own
 
+MAX_SETTINGS_BYTES = 1_000_000
 DEFAULT_UPLOAD_BUDGET_BYTES = 10_000
 DEFAULT_AUDIT_FRACTION = 0.1
 
@@ -213,10 +215,14 @@ def read_config(path: Path) -> DeviceConfig:
         ConfigError: the file is missing or a setting in it is broken or unknown; the message says which.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_own(path, MAX_SETTINGS_BYTES).decode())
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing; set the device up first: fieldedge init --dir {path.parent}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except NotPlainError as error:
+        raise ConfigError(
+            f"{path} {error.strerror}: put the device's settings there, or move it away and run fieldedge init"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not readable TOML: {error}") from error
     table = Table(str(path), values)
     config = DeviceConfig(

@@ -8,6 +8,7 @@ under an emulator. One line of JSON on stdout; what it means is decided elsewher
 """
 
 import argparse
+import io
 import json
 import platform
 import sys
@@ -20,10 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldedge.inference.model import Model
+from fieldedge.inference.model_file import MAX_MODEL_BYTES
 from fieldedge.system.errors import FieldloopError
+from fieldedge.system.plain_files import read_own
 from fieldedge.workloads import known_workload, workload_names
 
 CPU_FEATURES = ("avx2", "avx_vnni", "avx512_vnni", "avx512bw", "asimd", "asimddp", "i8mm")
+MAX_ROWS_BYTES = 256_000_000
 _WARM_UP = 20
 _ROUNDS = 10
 
@@ -49,12 +53,12 @@ def measured(paths: Sequence[Path], rows_path: Path, workload: str, calls: int, 
     Raises:
         ReleaseError: a file is no model for this contract, or answers what is no number.
     """
-    rows: NDArray[np.float32] = np.load(rows_path, allow_pickle=False)
+    rows: NDArray[np.float32] = np.load(io.BytesIO(read_own(rows_path, MAX_ROWS_BYTES)), allow_pickle=False)
     contract = known_workload(workload).contract
     models, files = [], []
     for number, path in enumerate(paths):
         before_kb, started = resident_kb(), time.perf_counter()
-        model = Model(path.read_bytes(), contract)
+        model = Model(read_own(path, MAX_MODEL_BYTES), contract)
         answers = model.predict(rows)
         ready_ms = (time.perf_counter() - started) * 1e3
         files.append(

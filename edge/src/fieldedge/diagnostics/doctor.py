@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +27,7 @@ from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock, format_utc
 from fieldedge.system.errors import ConfigError, FieldloopError, LinkError, ReleaseError, TransientError
 from fieldedge.system.locks import is_held
+from fieldedge.system.plain_files import not_plain, read_own, shown
 from fieldedge.workload import Workload
 from fieldedge.workloads import known_workload
 
@@ -42,6 +44,7 @@ FEW_BYTES_LEFT = 4  # times what must stay free
 BAD_SHARE = 0.2  # of a channel's latest values
 EXPIRY_WARNING = timedelta(days=30)
 MAX_FILES_LOOKED_AT = 5_000
+FILE_SUFFIXES = (".toml", ".pem", ".json", ".db", ".batch", ".onnx", ".npz", ".md", "-wal", "-shm", "-journal", "-lock")
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def _key(patient: Patient) -> Iterator[Finding]:
 
 
 def _files(patient: Patient) -> Iterator[Finding]:
-    """A command run as root leaves files that the service, under its own user, cannot open."""
+    """A command run as root leaves files that the service, under its own user, cannot open; and what is no file."""
     root = patient.directory.root
     owner = root.stat().st_uid
     strange = [path for path in _some_files(root) if path.lstat().st_uid != owner]
@@ -123,7 +126,32 @@ def _files(patient: Patient) -> Iterator[Finding]:
     if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
         yield Finding("files", "fail", f"{root} cannot be written by this user", f"run fieldedge as {_user(owner)}")
         return
+    misplaced = _misplaced(patient)
+    if misplaced:
+        others = f" and {len(misplaced) - 1} more" if len(misplaced) > 1 else ""
+        yield Finding(
+            "files",
+            "fail",
+            f"{misplaced[0]}{others}; expected plain files",
+            "move it away, and run fieldedge doctor again: it says what is missing then",
+        )
+        return
     yield Finding("files", "ok", f"all of {_user(owner)}")
+
+
+def _misplaced(patient: Patient) -> list[str]:
+    """What lies where a file of the device belongs, and is none. What loggers drop is their source's finding."""
+    directory = patient.directory
+    sources = () if patient.config is None else patient.config.sources
+    theirs = [directory.root / str(source.settings["path"]) for source in sources if "path" in source.settings]
+    files = {directory.time_floor, *(directory.lock(job) for job in ("run", "update", "sync"))}
+    misplaced = []
+    for path in _some_files(directory.root):
+        found = not_plain(path)
+        is_place_of_file = path in files or path.name.endswith(FILE_SUFFIXES)
+        if found and (found != "a folder" or is_place_of_file) and not any(path.is_relative_to(one) for one in theirs):
+            misplaced.append(f"{shown(str(path))} is {found}")
+    return misplaced
 
 
 def _some_files(root: Path) -> list[Path]:
@@ -193,11 +221,13 @@ def _trust(patient: Patient) -> Iterator[Finding]:
     from tuf.api.exceptions import RepositoryError
     from tuf.api.metadata import Metadata
 
+    from fieldedge.transfer.trust import MAX_METADATA_BYTES
+
     directory, now = patient.directory, patient.clock.now()
     latest = directory.trust / "root.json"
     root_path = latest if latest.exists() else directory.bootstrap_root
     try:
-        root = Metadata.from_bytes(root_path.read_bytes()).signed
+        root = Metadata.from_bytes(read_own(root_path, MAX_METADATA_BYTES)).signed
     except (OSError, RepositoryError) as error:
         yield Finding("trust", "fail", f"{root_path}: {error}", "provision the device again: fieldedge init --root")
         return
@@ -302,7 +332,7 @@ def _sources(patient: Patient) -> Iterator[Finding]:
 
 
 def _folder(name: str, source: SourceConfig, patient: Patient) -> Finding:
-    from fieldedge.acquisition.sources.folder import read_folder_settings
+    from fieldedge.acquisition.sources.folder import is_meant, read_folder_settings
     from fieldedge.device.config import Table
 
     settings = read_folder_settings(Table(str(patient.directory.settings), source.settings), patient.directory.root)
@@ -311,12 +341,23 @@ def _folder(name: str, source: SourceConfig, patient: Patient) -> Finding:
     wanted = os.R_OK | os.X_OK | (os.W_OK if settings.move_done else 0)
     if not os.access(settings.path, wanted):
         return Finding(name, "fail", f"{settings.path} cannot be read by this user", "give the service's user access")
-    files = [path for path in settings.path.glob(settings.pattern) if path.is_file()]
-    if not files:
+    written_s: list[float] = []
+    strange: list[str] = []
+    for path in settings.path.iterdir():
+        found = not_plain(path, follows=False)
+        if not is_meant(path.name, settings.pattern) or found == "a folder":
+            continue
+        if found:
+            strange.append(f"{shown(path.name)} is {found}")
+        with suppress(FileNotFoundError):  # it went while we looked
+            written_s.append(path.lstat().st_mtime)
+    if strange:
+        found = f"{_counted(len(strange), 'entry', 'entries')} in {settings.path} cannot be read: {strange[0]}"
+        return Finding(name, "warn", f"{found}; expected plain files", "remove them, and see what puts them there")
+    if not written_s:
         return Finding(name, "warn", f"{settings.path} holds no {settings.pattern}", "see that the logger writes there")
-    newest = max(path.stat().st_mtime for path in files)
-    when = age(patient.clock.now().timestamp() - newest)
-    return Finding(name, "ok", f"{_counted(len(files), 'file')} in {settings.path}, the newest written {when}")
+    when = age(patient.clock.now().timestamp() - max(written_s))
+    return Finding(name, "ok", f"{_counted(len(written_s), 'file')} in {settings.path}, the newest written {when}")
 
 
 def _stdin(name: str, _source: SourceConfig, _patient: Patient) -> Finding:
@@ -350,13 +391,14 @@ def _greet(settings: "MqttSettings", client_id: str) -> str | None:
     from paho.mqtt.client import Client
     from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+    from fieldedge.acquisition.sources.mqtt import read_password
+
     answers: list[Any] = []
     client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5)
     client.connect_timeout = BROKER_TIMEOUT_S
     client.on_connect = lambda _client, _user, _flags, reason, _properties: answers.append(reason)
     if settings.username is not None:
-        password = None if settings.password_file is None else settings.password_file.read_text("utf-8").rstrip("\r\n")
-        client.username_pw_set(settings.username, password)
+        client.username_pw_set(settings.username, read_password(settings.password_file))
     if settings.tls:
         ca, certificate, key = (
             None if path is None else str(path) for path in (settings.ca_file, settings.cert_file, settings.key_file)

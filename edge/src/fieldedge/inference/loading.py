@@ -12,6 +12,7 @@ from fieldedge.device.config import DeviceConfig, DeviceDirectory, read_config
 from fieldedge.inference.bundles import (
     GOLDEN,
     MANIFEST,
+    MAX_FILE_BYTES,
     REFERENCE,
     Reference,
     parse_golden,
@@ -22,6 +23,7 @@ from fieldedge.inference.model import Model
 from fieldedge.inference.slots import Installed, Slots
 from fieldedge.inference.trial import Trials, try_model
 from fieldedge.system.errors import ReleaseError, TrialUnfinished
+from fieldedge.system.plain_files import read_own
 from fieldedge.workload import Workload
 from fieldedge.workloads import known_workload
 
@@ -126,8 +128,8 @@ def _try_first(slots: Slots, installed: Installed, workload: Workload) -> None:
 def _self_test(model: Model, folder: Path, workload: Workload) -> None:
     """Have the loaded model repeat its golden vectors, if the disk still has them."""
     try:
-        golden = parse_golden((folder / GOLDEN).read_bytes(), workload.contract)
-        tolerance = parse_manifest((folder / MANIFEST).read_bytes()).golden_tolerance
+        golden = parse_golden(read_own(folder / GOLDEN, MAX_FILE_BYTES[GOLDEN]), workload.contract)
+        tolerance = parse_manifest(read_own(folder / MANIFEST, MAX_FILE_BYTES[MANIFEST])).golden_tolerance
     except (OSError, ReleaseError) as error:
         _log.warning("the golden vectors in %s cannot be repeated: %s", folder, error)
         return
@@ -136,7 +138,7 @@ def _self_test(model: Model, folder: Path, workload: Workload) -> None:
 
 def _reference(slots: Slots, installed: Installed, workload: Workload) -> Reference | None:
     try:
-        data = (slots.path(installed.slot) / REFERENCE).read_bytes()
+        data = read_own(slots.path(installed.slot) / REFERENCE, MAX_FILE_BYTES[REFERENCE])
         return parse_reference(data, workload.contract)
     except (OSError, ReleaseError) as error:
         _log.warning("the reference statistics are not used: %s", error)

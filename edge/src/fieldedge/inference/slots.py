@@ -9,15 +9,17 @@ Downloading and judging a bundle is in `updates.py`.
 import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from fieldedge.inference.bundles import MODEL
-from fieldedge.system.durable import fsync_directory, sweep_temporaries, write_durably
+from fieldedge.inference.bundles import MAX_FILE_BYTES, MODEL
+from fieldedge.system.durable import empty_folder, fsync_directory, sweep_temporaries, write_durably
 from fieldedge.system.errors import ReleaseError
+from fieldedge.system.plain_files import NotPlainError, read_own
+
+MAX_POINTER_BYTES = 100_000
 
 SlotName = Literal["a", "b"]
 
@@ -85,7 +87,7 @@ class Slots:
         """
         path = self.path(installed.slot) / MODEL
         try:
-            model = path.read_bytes()
+            model = read_own(path, MAX_FILE_BYTES[MODEL])
         except OSError as error:
             raise ReleaseError(f"{path} cannot be read: {error}; run fieldedge update") from error
         found = hashlib.sha256(model).hexdigest()
@@ -108,8 +110,7 @@ class Slots:
         if slot != self.free_slot():
             raise ValueError(f"slot {slot} is active and is never written")
         path = self.path(slot)
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir(parents=True)
+        empty_folder(path)
         for name, data in files.items():
             write_durably(path / name, data)
         fsync_directory(self._slots)
@@ -128,10 +129,12 @@ class Slots:
 
     def _pointed(self) -> tuple[Installed | None, Installed | None]:
         try:
-            pointer = json.loads(self._pointer.read_bytes())
+            pointer = json.loads(read_own(self._pointer, MAX_POINTER_BYTES))
             return _installed(pointer["active"]), _installed(pointer["former"])
         except FileNotFoundError:
             return None, None
+        except NotPlainError as error:
+            raise ReleaseError(f"{self._pointer} {error.strerror}: remove it, and run fieldedge update") from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ReleaseError(f"{self._pointer} is damaged ({error}); run fieldedge update") from error
 

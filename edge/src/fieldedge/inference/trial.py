@@ -28,10 +28,12 @@ from fieldedge.inference.bundles import GOLDEN, MANIFEST, MAX_FILE_BYTES, MODEL,
 from fieldedge.system.confinement import confine, end_with_parent
 from fieldedge.system.durable import sweep_temporaries, write_durably
 from fieldedge.system.errors import FieldloopError, ReleaseError, TrialUnfinished
+from fieldedge.system.plain_files import read_own
 
 WALL_S = 120.0
 RULES = 2  # raised when what is refused changes while the version does not
 MAX_KEPT = 20
+MAX_NOTE_BYTES = 1_000_000
 _MAX_ANSWER_BYTES = 10_000
 _KEPT_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
 
@@ -120,16 +122,11 @@ def repeats_golden(folder: Path, contract: Contract) -> Any:
     """
     from fieldedge.inference.model import Model
 
-    model, golden, manifest = (_read(folder / name) for name in (MODEL, GOLDEN, MANIFEST))
+    model, golden, manifest = (read_own(folder / name, MAX_FILE_BYTES[name]) for name in (MODEL, GOLDEN, MANIFEST))
     loaded = Model(model, contract)
     loaded.answer_the_most()
     loaded.self_test(parse_golden(golden, contract), parse_manifest(manifest).golden_tolerance)
     return loaded
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(MAX_FILE_BYTES[path.name] + 1)
 
 
 # What was found
@@ -180,7 +177,7 @@ class Trials:
 
     def _read(self) -> _Found:
         try:
-            note = json.loads(self._path.read_bytes())
+            note = json.loads(read_own(self._path, MAX_NOTE_BYTES))
             found: _Found | None = _Found(
                 note["software"], tuple(note["passed"]), dict(note["failed"]), dict(note["refused"])
             )

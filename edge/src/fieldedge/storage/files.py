@@ -7,12 +7,14 @@ the place of a damaged one in steps that the next start finishes. What pages hol
 
 import fcntl
 import os
+import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from fieldedge.system.durable import fsync_directory
-from fieldedge.system.errors import StoreBusy, StoreDamaged
+from fieldedge.system.errors import StoreBusy, StoreDamaged, StoreFailed
+from fieldedge.system.plain_files import NotPlainError, descriptor_of, not_plain, open_own, read_own
 
 BESIDE = ("", "-journal", "-wal", "-shm")
 _RETRY_S = 0.01
@@ -31,9 +33,11 @@ class StoreLock:
         self._path = path
         lock = beside(path, "-lock")
         try:
-            self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+            self._descriptor = descriptor_of(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        except NotPlainError as error:
+            raise StoreFailed(f"{lock} {error.strerror}: remove it") from error
         except OSError:
-            self._descriptor = os.open(lock, os.O_RDONLY)  # a disk that is read-only now can be locked all the same
+            self._descriptor = descriptor_of(lock, os.O_RDONLY)  # a disk that is read-only now can be locked too
 
     def try_alone(self) -> bool:
         """Take the store for this holder alone, if nobody has it."""
@@ -99,8 +103,11 @@ def check_files(path: Path) -> None:
     """Look for damage that SQLite would not see, or take for something else. For who holds the lock alone.
 
     Raises:
-        StoreDamaged: the database's first bytes or its log are not as they were written.
+        StoreDamaged: one of its files is none, or the database's first bytes or its log are not as they were written.
     """
+    for file in (beside(path, suffix) for suffix in BESIDE):
+        if found := not_plain(file):  # SQLite would wait for what a pipe brings
+            raise StoreDamaged(f"{file} is {found}; expected a plain file")
     journal = beside(path, "-journal")
     if journal.exists() and journal.stat().st_size:
         return  # the power went while the store was being made: SQLite undoes that before anybody reads it
@@ -111,8 +118,8 @@ def check_files(path: Path) -> None:
         if log_bytes:
             raise StoreDamaged(f"{path} is damaged: it is empty, and its log is not")
         return
-    with path.open("rb") as file:
-        header = file.read(_HEADER_BYTES)
+    with open_own(path) as database:
+        header = database.read(_HEADER_BYTES)
     versions = header[18:20]
     if not header.startswith(_MAGIC) or versions not in (b"\x01\x01", b"\x02\x02") or len(header) < _HEADER_BYTES:
         raise StoreDamaged(f"{path} is damaged: it does not begin as a database does")
@@ -121,7 +128,7 @@ def check_files(path: Path) -> None:
     if log_bytes:
         from fieldedge.storage.recovery.sqlite_pages import Log
 
-        if Log(log.read_bytes()).is_damaged():
+        if Log(read_own(log, log_bytes)).is_damaged():
             raise StoreDamaged(f"{log} is damaged: what was stored last would be lost")
 
 
@@ -153,7 +160,7 @@ def put_in_place(path: Path) -> Path | None:
     aside = aside_of(path, rebuilt)
     for suffix in BESIDE:
         file = beside(path, suffix)
-        if file.exists():
+        if os.path.lexists(file):
             file.replace(beside(aside, suffix))
     fsync_directory(path.parent)  # the old log must be gone for good before the new database stands there
     rebuilt.replace(path)
@@ -175,8 +182,10 @@ def forget(aside: Path) -> int:
     size = 0
     for suffix in BESIDE:
         file = beside(aside, suffix)
-        if file.exists():
-            size += file.stat().st_size
+        if not_plain(file, follows=False) == "a folder":
+            shutil.rmtree(file, ignore_errors=True)
+        elif os.path.lexists(file):
+            size += file.lstat().st_size
             file.unlink()
     return size
 

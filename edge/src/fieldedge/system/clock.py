@@ -29,7 +29,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from fieldedge.system.durable import write_durably
+from fieldedge.system.plain_files import read_own
 
+MAX_NOTE_BYTES = 100_000
 MAX_STEP = timedelta(days=2)  # a system clock that moves further within one boot is not believed unconfirmed
 MAX_OFF = timedelta(days=400)  # nor one that starts further beyond the floor
 TOLERANCE = timedelta(minutes=5)  # smaller corrections are not worth telling
@@ -467,7 +469,7 @@ def _libc() -> ctypes.CDLL:
 def _read_note(path: Path) -> _Note | None:
     """What was kept, or None at the first start and where the note is damaged: it is written anew."""
     try:
-        note = json.loads(path.read_bytes())
+        note = json.loads(read_own(path, MAX_NOTE_BYTES))
         floor = parse_utc(note["floor_utc"])
         sure = parse_utc(note.get("sure_utc", note["floor_utc"]))
         boot_id, at_s = note.get("boot_id"), note.get("at_s")

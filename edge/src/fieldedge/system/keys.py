@@ -20,6 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ConfigError
+from fieldedge.system.plain_files import NotPlainError, read_own
+
+MAX_KEY_BYTES = 100_000
 
 
 def load_or_create_key(path: Path) -> Ed25519PrivateKey:
@@ -44,9 +47,14 @@ def load_key(path: Path) -> Ed25519PrivateKey:
         ConfigError: the file is missing or is not an Ed25519 key.
     """
     try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
+        key = load_pem_private_key(read_own(path, MAX_KEY_BYTES), password=None)
     except FileNotFoundError:
         raise ConfigError(f"the device key {path} is missing; run fieldedge init again and register it") from None
+    except NotPlainError as error:
+        raise ConfigError(
+            f"the device key {path} {error.strerror}: bring the key back, or move it away, run fieldedge init again "
+            "and register the new one"
+        ) from error
     except (ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:
         raise ConfigError(f"the device key {path} is damaged: {error}") from error
     if not isinstance(key, Ed25519PrivateKey):

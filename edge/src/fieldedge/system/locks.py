@@ -6,6 +6,7 @@ gives way.
 """
 
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from fieldedge.system.errors import StoreBusy
+from fieldedge.system.plain_files import NotPlainError, descriptor_of, open_own
 
 GIVE_WAY_S = 90.0  # for a holder to look around, or to end what cannot be left half done
 _LOOK_EVERY_S = 0.1
@@ -26,9 +28,10 @@ def exclusive(path: Path, wait_s: float = 0.0, doing: str = "") -> Iterator[None
 
     Raises:
         StoreBusy: another process holds it.
+        NotPlainError: what lies there is no file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    with _opened(path) as file:
         if not _taken(file) and not (wait_s > 0.0 and _waited_for(path, file, wait_s)):
             raise StoreBusy(f"another fieldedge process holds {path}; wait until it has finished, then try again")
         tell(path, doing)
@@ -37,8 +40,11 @@ def exclusive(path: Path, wait_s: float = 0.0, doing: str = "") -> Iterator[None
 
 def tell(path: Path, doing: str) -> None:
     """Say in the lock file at `path`, which this process holds, what it is doing from now on."""
-    with suppress(OSError):  # a full disk must not end what is done under the lock
-        path.write_text(doing, encoding="utf-8", errors="backslashreplace")
+    with (
+        suppress(OSError),  # a full disk must not end what is done under the lock
+        os.fdopen(descriptor_of(path, os.O_WRONLY | os.O_TRUNC), "wb") as file,
+    ):
+        file.write(doing.encode(errors="backslashreplace"))
 
 
 def holder(path: Path) -> tuple[str, float] | None:
@@ -47,7 +53,8 @@ def holder(path: Path) -> tuple[str, float] | None:
         return None
     with suppress(OSError):
         age_s = time.time() - path.stat().st_mtime
-        return path.read_bytes()[:300].decode(errors="backslashreplace"), max(age_s, 0.0)
+        with open_own(path) as file:
+            return file.read(300).decode(errors="backslashreplace"), max(age_s, 0.0)
     return None
 
 
@@ -59,18 +66,18 @@ def is_wanted(path: Path) -> bool:
 def is_held(path: Path) -> bool:
     """Whether a process holds this lock now. Nothing is created by asking."""
     try:
-        with path.open("rb") as file:
+        with open_own(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except FileNotFoundError:
+    except (FileNotFoundError, NotPlainError):  # what is no file was never locked
         return False
     return False
 
 
-def _waited_for(path: Path, file: IO[str], wait_s: float) -> bool:
+def _waited_for(path: Path, file: IO[bytes], wait_s: float) -> bool:
     until_s = time.monotonic() + wait_s
-    with _wanted(path).open("a") as sign:
+    with _opened(_wanted(path)) as sign:
         is_signed = False
         while time.monotonic() < until_s:
             is_signed = is_signed or _taken(sign)
@@ -80,11 +87,15 @@ def _waited_for(path: Path, file: IO[str], wait_s: float) -> bool:
     return False
 
 
+def _opened(path: Path) -> IO[bytes]:
+    return os.fdopen(descriptor_of(path, os.O_WRONLY | os.O_CREAT), "wb")
+
+
 def _wanted(path: Path) -> Path:
     return path.with_name(f"{path.name}.wanted")
 
 
-def _taken(file: IO[str]) -> bool:
+def _taken(file: IO[bytes]) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

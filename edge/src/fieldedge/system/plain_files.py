@@ -1,7 +1,9 @@
-"""Files that others may have put there, read without waiting: a plain file, or an error.
+"""Files read without waiting: a plain file of a bounded size, or an error. Every read of the device goes through here.
 
-What lies where a file is expected may be a folder, a link that leads elsewhere or in a circle, or a pipe, on which
-reading waits for ever. Nothing here blocks and no link is followed. Writing is `durable.py`'s.
+What lies where a file is expected may be a folder, a device, a link that leads elsewhere or in a circle, or a pipe, on
+which reading waits for ever. Nothing here blocks, and no more is read than is asked for. What others may have put there
+(a stick, a loggers' folder) is `plain`: no link is followed. What is the device's `own`, or named by a person, may be a
+link to a plain file. Writing is `durable.py`'s.
 """
 
 import errno
@@ -13,6 +15,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fieldedge.system.errors import PermanentError
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFLNK: "a link",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+_EXPECTED = "expected a plain file"
+_REFUSED = (errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EISDIR)  # a link, a socket, a device that is not there
 
 
 class NotPlainError(PermanentError, OSError):
@@ -27,17 +40,47 @@ def open_plain(path: Path) -> Iterator[BinaryIO]:
         NotPlainError: it is a folder, a link, a pipe or the like.
         OSError: it is not there, or cannot be read.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):
-            raise NotPlainError(error.errno, "is a link or a socket; expected a plain file", str(path)) from None
-        raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise NotPlainError(errno.EINVAL, "is a folder, a pipe or the like; expected a plain file", str(path))
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+    with os.fdopen(descriptor_of(path, os.O_RDONLY | os.O_NOFOLLOW), "rb", buffering=0) as file:
         yield file
+
+
+@contextmanager
+def open_own(path: Path) -> Iterator[BinaryIO]:
+    """As `open_plain`, through links too."""
+    with os.fdopen(descriptor_of(path, os.O_RDONLY), "rb", buffering=0) as file:
+        yield file
+
+
+def descriptor_of(path: Path, flags: int, mode: int = 0o666) -> int:
+    """A plain file, opened with these flags and without waiting.
+
+    Raises:
+        NotPlainError: it is a folder, a pipe or the like; a link only where the flags follow none.
+        OSError: it is not there, or cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, mode)
+    except OSError as error:
+        if error.errno in _REFUSED and (found := not_plain(path, follows=not flags & os.O_NOFOLLOW)):
+            raise NotPlainError(error.errno, f"is {found}; {_EXPECTED}", str(path)) from None
+        raise
+    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+    if kind != stat.S_IFREG:
+        os.close(descriptor)
+        raise NotPlainError(errno.EINVAL, f"is {_KINDS.get(kind, 'no file')}; {_EXPECTED}", str(path))
+    return descriptor
+
+
+def not_plain(path: Path, *, follows: bool = True) -> str:
+    """What lies there instead of a plain file, in words; nothing where it is one, or nothing is there.
+
+    A link counts as what it leads to if it `follows` links. Nothing is opened.
+    """
+    try:
+        kind = stat.S_IFMT(path.stat(follow_symlinks=follows).st_mode)
+    except OSError as error:
+        return "a link in a circle" if error.errno == errno.ELOOP else ""
+    return "" if kind == stat.S_IFREG else _KINDS.get(kind, "no file")
 
 
 def read_plain(path: Path, max_bytes: int) -> bytes:
@@ -48,10 +91,13 @@ def read_plain(path: Path, max_bytes: int) -> bytes:
         OSError: it is not there, or cannot be read.
     """
     with open_plain(path) as file:
-        content = _read(file, max_bytes + 1)
-    if len(content) > max_bytes:
-        raise NotPlainError(errno.EFBIG, f"has more than {max_bytes} bytes, which is the most that is taken", str(path))
-    return content
+        return _bounded(file, path, max_bytes)
+
+
+def read_own(path: Path, max_bytes: int) -> bytes:
+    """As `read_plain`, through links too."""
+    with open_own(path) as file:
+        return _bounded(file, path, max_bytes)
 
 
 def holds(path: Path, data: bytes) -> bool:
@@ -66,6 +112,21 @@ def holds(path: Path, data: bytes) -> bool:
             return _read(file, len(data) + 1) == data
     except (FileNotFoundError, NotPlainError):
         return False
+
+
+def shown(name: str) -> str:
+    """A name that others gave a file, on one line and without what a terminal would obey."""
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1]
+        for character in os.fsencode(name).decode(errors="backslashreplace")
+    )
+
+
+def _bounded(file: BinaryIO, path: Path, max_bytes: int) -> bytes:
+    content = _read(file, max_bytes + 1)
+    if len(content) > max_bytes:
+        raise NotPlainError(errno.EFBIG, f"has more than {max_bytes} bytes, which is the most that is taken", str(path))
+    return content
 
 
 def _read(file: BinaryIO, size: int) -> bytes:

@@ -20,7 +20,8 @@ from fieldedge.system.errors import FieldloopError, LinkError, ReleaseError
 from fieldedge.system.http import Bounds, Patience
 from fieldedge.system.keys import is_signed_by
 from fieldedge.system.locks import GIVE_WAY_S, exclusive
-from fieldedge.transfer.trust import ReadClock, gateway_mirror, judged_at, refreshed
+from fieldedge.system.plain_files import read_own
+from fieldedge.transfer.trust import MAX_METADATA_BYTES, ReadClock, gateway_mirror, judged_at, refreshed
 from fieldedge.transfer.usb import ACKNOWLEDGEMENTS, acknowledgement_path
 
 
@@ -114,12 +115,14 @@ def trusted_keys(trust: Path, device_id: str, now: datetime) -> list[str]:
         ReleaseError: there is none, it has expired, or it names no such key.
     """
     try:
-        root: Metadata[Root] = Metadata.from_bytes((trust / "root.json").read_bytes())
-        targets: Metadata[Targets] = Metadata.from_bytes((trust / "targets.json").read_bytes())
+        root: Metadata[Root] = Metadata.from_bytes(read_own(trust / "root.json", MAX_METADATA_BYTES))
+        targets: Metadata[Targets] = Metadata.from_bytes(read_own(trust / "targets.json", MAX_METADATA_BYTES))
         root.signed.verify_delegate(Targets.type, targets.signed_bytes, targets.signatures)
         delegations = targets.signed.delegations
-    except OSError:
+    except FileNotFoundError:
         raise ReleaseError("this device has no verified release metadata yet") from None
+    except OSError as error:
+        raise ReleaseError(f"the release metadata on this device cannot be read: {error}") from error
     except (RepositoryError, ValueError, AttributeError) as error:
         raise ReleaseError(f"the release metadata on this device is damaged: {error}") from error
     for metadata in (root, targets):

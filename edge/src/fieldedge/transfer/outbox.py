@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldedge.contract import ALWAYS_SENT_ROLES, CHOSEN_ROLES, Contract, Record
-from fieldedge.contract.batches import batch_id, check_batch, pack
+from fieldedge.contract.batches import MAX_UNPACKED_BYTES, batch_id, check_batch, pack
 from fieldedge.device.config import DeviceConfig
 from fieldedge.inference.bundles import Reference
 from fieldedge.storage.store import Entry, PreparedBatch, Store
 from fieldedge.system.durable import fsync_directory, write_durably
 from fieldedge.system.errors import DataError
+from fieldedge.system.plain_files import NotPlainError, not_plain, read_own
 from fieldedge.transfer.selection import DayCandidate, season_seed, select
 from fieldedge.transfer.summary import MEASURED, season_summary
 from fieldedge.workload import Workload
@@ -58,7 +59,7 @@ class Outbox:
             if fault is not None:
                 _log.error("batch %s %s; its records are selected anew", identity[:12], fault)
                 self._store.withdraw(identity)
-                self._file(identity).unlink(missing_ok=True)
+                _remove(self._file(identity))
 
     def _fault(self, identity: str) -> str | None:
         """Why a batch must not be sent: it is damaged, or a former agent made it larger than the gateway takes."""
@@ -81,7 +82,7 @@ class Outbox:
         write_durably(self._file(identity), data)
         changed = self._store.mark_selected(identity, season, len(data), read)
         if identity not in {batch.batch_id for batch in self._store.prepared_batches()}:
-            self._file(identity).unlink(missing_ok=True)
+            _remove(self._file(identity))
         return changed
 
     def waiting(self) -> list[tuple[PreparedBatch, bytes]]:
@@ -92,15 +93,15 @@ class Outbox:
     def acknowledged(self, identity: str) -> None:
         """The gateway holds this batch: free it."""
         self._store.mark_acknowledged(identity)
-        self._file(identity).unlink(missing_ok=True)
+        _remove(self._file(identity))
 
     def _file(self, identity: str) -> Path:
         return self._path / f"{identity}.batch"
 
     def _read(self, identity: str) -> bytes | None:
         try:
-            data = self._file(identity).read_bytes()
-        except FileNotFoundError:
+            data = read_own(self._file(identity), MAX_UNPACKED_BYTES)
+        except (FileNotFoundError, NotPlainError):
             return None
         return data if batch_id(data) == identity else None
 
@@ -264,6 +265,12 @@ class Packer:
             table: [self._contract.current(table, entry.record) for entry in rows] for table, rows in entries.items()
         }
         return pack(header, tables, self._contract)
+
+
+def _remove(file: Path) -> None:
+    """Delete a batch's file; a folder in its place stays, as any other in the outbox does."""
+    if not_plain(file, follows=False) != "a folder":
+        file.unlink(missing_ok=True)
 
 
 def _as_sized(record: Record) -> Record:

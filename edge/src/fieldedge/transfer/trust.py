@@ -26,14 +26,16 @@ from tuf.api.metadata import Metadata, TargetFile
 from tuf.ngclient import FetcherInterface, Updater
 
 from fieldedge.device.config import DeviceDirectory
-from fieldedge.system.clock import Clock, Reading, format_utc, parse_utc
-from fieldedge.system.durable import sweep_temporaries, write_durably
+from fieldedge.system.clock import MAX_NOTE_BYTES, Clock, Reading, format_utc, parse_utc
+from fieldedge.system.durable import empty_folder, sweep_temporaries, write_durably
 from fieldedge.system.errors import ConfigError, LinkError, ReleaseError
 from fieldedge.system.http import Bounds, Patience, exchange
+from fieldedge.system.plain_files import NotPlainError, not_plain, read_own
 
 UPDATE_WITHIN_S = 3600.0
 CLOCK_TOLERANCE = timedelta(days=1)
 MAX_TARGET_BYTES = 32_000_000
+MAX_METADATA_BYTES = 5_000_000  # as TUF's client takes of the largest role
 _GET_TRIES = 2
 
 ReadClock = Callable[[], Reading | datetime]
@@ -166,6 +168,7 @@ def refreshed(directory: DeviceDirectory, mirror: Mirror, now: ReadClock) -> Ite
         ReleaseError: what it holds cannot be trusted, or has expired.
     """
     _forget_interrupted(directory)
+    _check_metadata(directory.trust)
     _mend_floor(directory)
     said = now()
     clock = said if isinstance(said, Reading) else Reading(said, said, is_confirmed=True, is_trusted=False)
@@ -203,7 +206,7 @@ def read_floor(directory: DeviceDirectory) -> datetime | None:
 
 def _noted_floor(directory: DeviceDirectory) -> datetime | None:
     try:
-        return parse_utc(directory.time_floor.read_text(encoding="ascii"))
+        return parse_utc(read_own(directory.time_floor, MAX_NOTE_BYTES).decode("ascii"))
     except (OSError, ValueError):
         return None
 
@@ -213,7 +216,8 @@ def _accepted_expiry(directory: DeviceDirectory) -> datetime | None:
     found: list[datetime] = []
     for role in ("root", "timestamp", "snapshot", "targets"):
         try:
-            found.append(Metadata[Any].from_bytes((directory.trust / f"{role}.json").read_bytes()).signed.expires)
+            data = read_own(directory.trust / f"{role}.json", MAX_METADATA_BYTES)
+            found.append(Metadata[Any].from_bytes(data).signed.expires)
         except (OSError, RepositoryError, *_MALFORMED):
             continue
     return min(found, default=None)
@@ -234,7 +238,12 @@ def _keep_floor(directory: DeviceDirectory, clock: Reading, seen: datetime) -> N
 
 def _bootstrap(directory: DeviceDirectory) -> bytes:
     try:
-        return directory.bootstrap_root.read_bytes()
+        return read_own(directory.bootstrap_root, MAX_METADATA_BYTES)
+    except NotPlainError as error:
+        raise ConfigError(
+            f"{directory.bootstrap_root} {error.strerror}: remove it, and provision the device again: "
+            "fieldedge init --root root.json"
+        ) from error
     except FileNotFoundError:
         raise ConfigError(
             f"{directory.bootstrap_root} is missing; provision the device again: fieldedge init --root root.json"
@@ -249,6 +258,20 @@ def _forget_interrupted(directory: DeviceDirectory) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _check_metadata(trust: Path) -> None:
+    """See that TUF's client, which opens its files as they are, can neither wait nor read without end.
+
+    Raises:
+        ReleaseError: something else lies where a file of metadata belongs.
+    """
+    for path in sorted((*trust.glob("*.json"), *trust.glob("root_history/*.json"))):
+        found = not_plain(path)
+        if not found and path.exists() and path.stat().st_size > MAX_METADATA_BYTES:
+            found = f"larger than {MAX_METADATA_BYTES} bytes"
+        if found:
+            raise ReleaseError(f"{path} is {found}; expected the release metadata that was verified last: remove it")
+
+
 def _not_there(url: str, status: int, location: str | None) -> str:
     if 300 <= status < 400:
         to = str(location)[:100]
@@ -259,8 +282,7 @@ def _not_there(url: str, status: int, location: str | None) -> str:
 @contextmanager
 def _staging(path: Path) -> Iterator[Path]:
     """An empty directory for the download: python-tuf writes targets in place, so never near a slot."""
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
+    empty_folder(path)
     try:
         yield path
     finally:

@@ -21,7 +21,17 @@ from fieldedge.system import locks
 from fieldedge.system.errors import ReleaseError
 from fieldedge.system.http import Bounds, Patience
 from fieldedge.system.locks import exclusive, is_wanted
-from fieldedge.transfer.trust import UPDATE_WITHIN_S, Client, Mirror, ReadClock, device_clock, gateway_mirror, refreshed
+from fieldedge.system.plain_files import read_own
+from fieldedge.transfer.trust import (
+    MAX_TARGET_BYTES,
+    UPDATE_WITHIN_S,
+    Client,
+    Mirror,
+    ReadClock,
+    device_clock,
+    gateway_mirror,
+    refreshed,
+)
 
 Tell = Callable[[str], None]
 
@@ -93,7 +103,7 @@ def update_from(
                 return UpdateResult(current.version, False, current.slot, current.precision)
             _check_not_refused(trials, target)
             say(f"fetching a bundle of {target.length / 1000.0:.0f} kB from {mirror.name}")
-            data = Path(client.download_target(target)).read_bytes()
+            data = read_own(Path(client.download_target(target)), MAX_TARGET_BYTES)
         say("trying the new model")
         installed = _installed(slots, data, target.hashes["sha256"], contract, trials)
     _log.info("installed version=%s slot=%s precision=%s", installed.version, installed.slot, installed.precision)

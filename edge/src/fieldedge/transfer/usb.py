@@ -10,6 +10,7 @@ Choosing what goes home is `outbox.py`'s, verifying and installing a release `up
 import errno
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,15 +29,16 @@ from fieldedge.system.durable import fsync_directory, sweep_temporaries, write_d
 from fieldedge.system.errors import LinkError, ReleaseError
 from fieldedge.system.keys import public_key_hex, sign
 from fieldedge.system.locks import GIVE_WAY_S, exclusive
-from fieldedge.system.plain_files import NotPlainError, holds, open_plain
+from fieldedge.system.plain_files import NotPlainError, holds, not_plain, open_plain, read_own, shown
 from fieldedge.transfer.outbox import Outbox
-from fieldedge.transfer.trust import Mirror, ReadClock, refreshed
+from fieldedge.transfer.trust import MAX_TARGET_BYTES, Mirror, ReadClock, refreshed
 from fieldedge.transfer.updates import UpdateResult, update_from
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 ACKNOWLEDGEMENTS = "acknowledgements"
 CHUNK_BYTES = 65_536
+FILE_SUFFIXES = (".json", ".zip")
 _SCHEME = "stick:"
 
 
@@ -55,20 +57,38 @@ class Stick:
         return self.root / "fieldloop" / "release"
 
     @property
+    def timestamp(self) -> Path:
+        """The file without which there is no release."""
+        return self.release / "metadata" / "timestamp.json"
+
+    @property
     def has_release(self) -> bool:
-        return (self.release / "metadata" / "timestamp.json").is_file()
+        return self.timestamp.is_file()
 
     def device(self, device_id: str) -> Path:
         return self.devices / device_id
 
     def check(self) -> None:
-        """See that there is a stick.
+        """See that there is a stick, and that what it brings does not lie elsewhere.
 
         Raises:
-            LinkError: there is no such folder.
+            LinkError: there is no such folder, or something else lies where one of its folders belongs.
         """
         if not self.root.is_dir():
             raise LinkError(f"{self.root} is not a folder; plug the stick in, mount it, and name where it is mounted")
+        for folder in (self.devices.parent, self.devices):
+            check_folder(folder)
+
+    def misplaced(self) -> list[str]:
+        """What lies where a file of the release belongs and is none: it is passed over. Never raises."""
+        try:
+            found = [(path, not_plain(path, follows=False)) for path in sorted(self.release.rglob("*"))]
+        except OSError:
+            return []  # whoever reads the release says it
+        strange = [
+            (path, kind) for path, kind in found if kind and (kind != "a folder" or path.suffix in FILE_SUFFIXES)
+        ]
+        return [f"{shown(str(path))} is {kind}; expected a plain file: remove it" for path, kind in strange]
 
     def is_on_disk_of(self, directory: DeviceDirectory) -> bool:
         """Whether this is no stick at all, but a folder on the device's own disk: most likely nothing is mounted."""
@@ -85,6 +105,16 @@ class Exported:
     bytes: int
 
 
+def check_folder(path: Path) -> None:
+    """See that a folder of the stick is one, or not there yet.
+
+    Raises:
+        LinkError: it is a link, which may lead away from the stick, or no folder at all.
+    """
+    if os.path.lexists(path) and (found := not_plain(path, follows=False) or "a file") != "a folder":
+        raise LinkError(f"{path} is {found}; expected a folder on the stick: remove it, and do this again")
+
+
 # Out: batches
 
 
@@ -99,6 +129,7 @@ def export(stick: Stick, outbox: Outbox, device_id: str, key: Ed25519PrivateKey,
     """
     stick.check()
     folder = stick.device(device_id)
+    check_folder(folder)
     batches = outbox.waiting()
     files: dict[str, Mapping[str, Any]] = {}
     in_the_way: list[Path] = []
@@ -236,7 +267,7 @@ def take_acknowledgements(
         target = client.get_targetinfo(acknowledgement_path(device_id))
         if target is None:
             return 0
-        held = read_acknowledgement(Path(client.download_target(target)).read_bytes(), device_id)
+        held = read_acknowledgement(read_own(Path(client.download_target(target)), MAX_TARGET_BYTES), device_id)
     freed = [batch.batch_id for batch, _ in outbox.waiting() if batch.batch_id in held]
     for batch_id in freed:
         outbox.acknowledged(batch_id)
@@ -257,6 +288,7 @@ def update_from_stick(stick: Stick, directory: DeviceDirectory, contract: Contra
 
 def _mirror(stick: Stick) -> Mirror:
     stick.check()
+    check_folder(stick.release)
     name = f"the stick at {stick.root}"
     return Mirror(name, f"{_SCHEME}metadata/", f"{_SCHEME}targets/", DirectoryFetcher(stick.release))
 
@@ -292,7 +324,9 @@ class DirectoryFetcher(FetcherInterface):
                     yield chunk
         except (FileNotFoundError, NotADirectoryError):
             raise DownloadHTTPError(f"{path} is not there", 404) from None
-        except NotPlainError:
-            raise DownloadError(f"{path} is not a plain file") from None
+        except NotPlainError as error:
+            if name.endswith(".root.json"):  # as none: what follows is verified by the root that is trusted
+                raise DownloadHTTPError(f"{path} {error.strerror}", 404) from None
+            raise DownloadError(f"{path} {error.strerror}") from None
         except (OSError, ValueError) as error:
             raise DownloadError(f"{path} cannot be read: {error}") from error

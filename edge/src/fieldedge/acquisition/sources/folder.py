@@ -16,7 +16,8 @@ import random
 import stat
 import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from datetime import datetime
 from functools import partial
@@ -29,6 +30,7 @@ from fieldedge.acquisition.sources.headers import cut
 from fieldedge.acquisition.sources.source import Delivery, Tell
 from fieldedge.device.config import Table
 from fieldedge.system.durable import write_durably
+from fieldedge.system.plain_files import open_plain, read_own, shown
 from fieldedge.system.scheduler import back_off_s
 
 PIECE_BYTES = 262_144  # of one file at once
@@ -36,6 +38,7 @@ EDGE_BYTES = 512  # by which a file is known to be the one that was read
 COMPARED_BYTES = 67_108_864  # a longer file that was replaced is read anew without comparing
 SHOWN_BYTES = 1_000  # of a line that is too long
 LAST_BACK_OFF_S = 600.0
+MAX_STATE_BYTES = 67_108_864
 DONE = "done"
 
 _LARGEST = 2**64  # of what the disk counts
@@ -208,7 +211,7 @@ class FolderSource:
         found = {}
         with os.scandir(self._settings.path) as entries:
             for entry in entries:
-                if _is_meant(entry.name, self._settings.pattern) and entry.is_file(follow_symlinks=False):
+                if is_meant(entry.name, self._settings.pattern) and entry.is_file(follow_symlinks=False):
                     try:
                         found[entry.name] = entry.stat(follow_symlinks=False)
                     except FileNotFoundError:
@@ -222,13 +225,9 @@ class FolderSource:
             return
         done = self._settings.path / DONE
         try:
-            if not done.is_dir():
-                done.mkdir(exist_ok=True)
-                done.chmod(stat.S_IMODE(self._settings.path.stat().st_mode))  # whoever reads the folder reads this
-            target = done / name
-            if target.exists():
-                target = done / f"{name}.{self._marks[name].crc:08x}"
-            (self._settings.path / name).rename(target)
+            with _done_folder(self._settings.path) as folder:
+                target = name if not (done / name).exists() else f"{name}.{self._marks[name].crc:08x}"
+                os.rename(self._settings.path / name, target, dst_dir_fd=folder)
         except OSError as error:
             self._tell(f"{self._where(name)} is done but cannot be moved to {DONE}/: {error.strerror}")
         else:
@@ -243,7 +242,7 @@ class FolderSource:
         if name not in self._marks or (trouble is not None and self._monotonic() < trouble.due_s):
             return None, False
         try:
-            with self._open(name) as file:
+            with open_plain(self._settings.path / name) as file:
                 found = self._next_piece(name, file, limit_bytes)
         except FileNotFoundError:
             return None, False  # it went; the next look sees it
@@ -259,14 +258,8 @@ class FolderSource:
             self._tell(f"{self._where(name)} can be read again")
         return found
 
-    def _open(self, name: str) -> IO[bytes]:
-        descriptor = os.open(self._settings.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        return os.fdopen(descriptor, "rb")
-
     def _next_piece(self, name: str, file: IO[bytes], limit_bytes: int) -> tuple[Delivery | None, bool]:
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            return None, False
         known = self._marks[name]
         mark = self._still_valid(name, file, status)
         self._marks[name] = mark = replace(mark, inode=status.st_ino, changed_ns=status.st_mtime_ns)
@@ -361,15 +354,18 @@ class FolderSource:
 
     def _read_state(self) -> dict[str, Mark]:
         try:
-            return {str(name): Mark(**mark) for name, mark in json.loads(self._state_path.read_bytes()).items()}
+            return {
+                str(name): Mark(**mark)
+                for name, mark in json.loads(read_own(self._state_path, MAX_STATE_BYTES)).items()
+            }
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             self._tell(f"{self._state_path} is not readable ({error}): the files are read from their beginning")
             return {}
 
     def _where(self, name: str) -> str:
-        return f"{self.name}/{os.fsencode(name).decode(errors='backslashreplace')}"
+        return f"{self.name}/{shown(name)}"
 
     def _say(self, trouble: str | None) -> None:
         if trouble != self._trouble:
@@ -377,7 +373,24 @@ class FolderSource:
             self._tell(trouble or f"the folder {self._settings.path} can be read again")
 
 
-def _is_meant(name: str, pattern: str) -> bool:
+@contextmanager
+def _done_folder(path: Path) -> Iterator[int]:
+    """The folder for what is done, as a descriptor: who may write to `path` must not lead us elsewhere by a link."""
+    done = path / DONE
+    is_new = not done.exists()
+    if is_new:
+        done.mkdir(exist_ok=True)
+    descriptor = os.open(done, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if is_new:
+            os.fchmod(descriptor, stat.S_IMODE(path.stat().st_mode))  # whoever reads the folder reads this
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def is_meant(name: str, pattern: str) -> bool:
+    """Whether a file of that name is to be read: it fits the pattern, and does not look half-written."""
     is_unfinished = name.startswith(".") or name.lower().endswith(_UNFINISHED)
     return not is_unfinished and fnmatch.fnmatchcase(name, pattern)
 

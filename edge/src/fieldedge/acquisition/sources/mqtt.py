@@ -28,12 +28,15 @@ from fieldedge.acquisition.sources.source import Delivery, Tell
 from fieldedge.device.config import Table
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ConfigError
+from fieldedge.system.plain_files import read_own
 from fieldedge.system.scheduler import back_off_s
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessage
 
 PORT, TLS_PORT = 1883, 8883
+MAX_SECRET_BYTES = 1_000_000  # of a password, a key, a chain of certificates
+MAX_STATE_BYTES = 100_000
 MAX_MESSAGE_BYTES = 262_144
 MAX_UNACKNOWLEDGED = 1_000
 MAX_WAITING_MESSAGES = 2_000
@@ -85,7 +88,7 @@ def read_mqtt_settings(table: Table, root: Path) -> MqttSettings:
             return None
         path = root / value
         try:
-            path.read_bytes()
+            read_own(path, MAX_SECRET_BYTES)
         except OSError as error:
             raise ConfigError(f"{table.where}: {name} is {value!r}, which cannot be read: {error.strerror}") from error
         return path
@@ -219,7 +222,7 @@ class _Connection:
         settings = self._settings
         try:
             if settings.username is not None:
-                self.client.username_pw_set(settings.username, _password(settings.password_file))
+                self.client.username_pw_set(settings.username, read_password(settings.password_file))
             if settings.tls:
                 self.client.tls_set_context(_tls_context(settings))
             self.client.connect(
@@ -403,8 +406,8 @@ class MqttSource:
 
     def _subscribed(self) -> dict[str, Any]:
         try:
-            state = json.loads(self._state_path.read_bytes())
-        except (OSError, ValueError):
+            state = json.loads(read_own(self._state_path, MAX_STATE_BYTES))
+        except (OSError, ValueError, RecursionError):
             return {}
         return state if isinstance(state, dict) else {}
 
@@ -440,12 +443,15 @@ def _check_paho(name: str) -> None:
         )
 
 
-def _password(path: Path | None) -> str | None:
+def read_password(path: Path | None) -> str | None:
     """The password, read anew at each connection so that a mended file counts at once."""
-    return None if path is None else path.read_text(encoding="utf-8").rstrip("\r\n")
+    return None if path is None else read_own(path, MAX_SECRET_BYTES).decode().rstrip("\r\n")
 
 
 def _tls_context(settings: MqttSettings) -> ssl.SSLContext:
+    for path in (settings.ca_file, settings.cert_file, settings.key_file):
+        if path is not None:
+            read_own(path, MAX_SECRET_BYTES)  # what OpenSSL opens by its name it may wait for
     context = ssl.create_default_context(cafile=settings.ca_file)
     if settings.cert_file is not None:
         context.load_cert_chain(settings.cert_file, settings.key_file)

@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fieldedge.contract.batches import batch_id, unpack
+from fieldedge.contract.batches import MAX_UNPACKED_BYTES, batch_id, unpack
 from fieldedge.storage.recovery.sqlite_pages import Row, Value
 from fieldedge.storage.schema import BATCH_STATES, COLUMNS, SEALED, STATES, is_consistent_1, seal
 from fieldedge.system.errors import DataError
+from fieldedge.system.plain_files import read_own
 
 MAX_NAMED = 50
 MAX_SEQUENCE = 1 << 40  # a greater one was never counted to
@@ -209,7 +210,7 @@ def restore_batches(connection: sqlite3.Connection, outbox: Path) -> int:
     restored = 0
     for file in sorted(outbox.glob("*.batch")):
         try:
-            data = file.read_bytes()
+            data = read_own(file, MAX_UNPACKED_BYTES)
             content = unpack(data)
         except (OSError, DataError):
             continue

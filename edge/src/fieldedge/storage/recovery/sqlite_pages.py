@@ -8,6 +8,7 @@ there is: no number in a page is believed before it fits.
 The format: https://www.sqlite.org/fileformat2.html
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldedge.storage.schema import APPLICATION, PAGE_BYTES
+from fieldedge.system.plain_files import descriptor_of, not_plain, read_own
 
 MAX_PAYLOAD_BYTES = 10_000_000
 _LOG_HEADER, _FRAME_HEADER = struct.Struct(">8I"), struct.Struct(">6I")
@@ -135,12 +137,12 @@ class Pages:
 
     def __init__(self, path: Path) -> None:
         log = path.with_name(path.name + "-wal")
-        self._log = log.read_bytes() if log.exists() else b""
+        self._log = read_own(log, log.stat().st_size) if _is_file(log) else b""
         frames = Log(self._log)
         self._places, count = frames.committed()
         self.broken_frames = frames.broken_frames()
-        self._file = path.open("rb") if path.exists() else None
-        size = path.stat().st_size if path.exists() else 0
+        self._file = os.fdopen(descriptor_of(path, os.O_RDONLY), "rb") if _is_file(path) else None
+        size = 0 if self._file is None else os.fstat(self._file.fileno()).st_size
         header = self._read(0, 100)
         stated = int.from_bytes(header[16:18], "big")
         stated = 65536 if stated == 1 else stated
@@ -184,6 +186,10 @@ class Pages:
             return self._file.read(size)
         except OSError:
             return b""
+
+
+def _is_file(path: Path) -> bool:
+    return path.exists() and not not_plain(path)
 
 
 class Row(NamedTuple):
