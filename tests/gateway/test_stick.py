@@ -227,7 +227,7 @@ def test_one_bad_entry_of_a_stick_holds_up_no_other_and_is_told(
     put(bad)
     taken = office.take(stick)
     assert (taken.new, list(taken.held)) == (1, [DEVICE_ID])
-    assert list(taken.refused) == ([name] if "/" in name else [])
+    assert list(taken.refused) == ([] if name == "dev-00a" and put is put_folder else [name])
     _, report = at_device(capsys, device, "import", "--from", str(stick.root))
     assert report["acknowledgements"] == {"acknowledged": 1, "waiting": 0}
     assert report["release"]["version"] == "1"
@@ -279,8 +279,80 @@ def test_a_batch_that_was_lost_from_the_stick_is_named(
     (batch,) = stick.device(DEVICE_ID).glob("*.batch")
     batch.unlink()
     assert office.take(stick).missing == [f"{DEVICE_ID}/{batch.name}"]
-    (stick.device(DEVICE_ID) / "manifest.json").write_bytes(b"\xff")
-    assert office.take(stick).missing == []
+
+
+@pytest.mark.parametrize("manifest", [b"\xff", b"no JSON", b"[]", b"{}", b'{"files": 7}', b"[" * 10_000])
+def test_a_manifest_that_is_none_is_told_and_its_batches_are_taken(
+    office: Office, device: DeviceDirectory, stick: Stick, manifest: bytes, capsys: Any
+) -> None:
+    at_device(capsys, device, "export", "--to", str(stick.root))
+    (stick.device(DEVICE_ID) / "manifest.json").write_bytes(manifest)
+    taken = office.take(stick)
+    assert (taken.new, taken.missing, list(taken.refused)) == (1, [], [f"{DEVICE_ID}/manifest.json"])
+    assert "is no manifest" in taken.refused[f"{DEVICE_ID}/manifest.json"]
+
+
+def test_names_on_a_stick_are_told_on_one_line_and_command_no_terminal(
+    office: Office, device: DeviceDirectory, stick: Stick, capsys: Any
+) -> None:
+    at_device(capsys, device, "export", "--to", str(stick.root))
+    folder = stick.device(DEVICE_ID)
+    for name in ("a\nb.batch", "\x1b[2J.batch", os.fsdecode(b"\xff.batch")):
+        (folder / name).write_bytes(b"")
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["files"]["c\nd.batch"] = {}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    taken = office.take(stick)
+    said = [*taken.refused, *taken.missing, *taken.refused.values()]
+    assert (len(taken.refused), len(taken.missing)) == (3, 1)
+    assert all(text.isprintable() for text in said)
+
+
+@pytest.mark.parametrize("put", [put_folder, put_pipe, put_circle])
+@pytest.mark.parametrize("name", ["metadata/1.root.json", "metadata/timestamp.json", "metadata/7.targets.json"])
+def test_what_lies_in_the_way_of_the_release_is_replaced_or_told_and_holds_up_nothing_else(
+    office: Office, stick: Stick, put: Callable[[Path], None], name: str
+) -> None:
+    office.release("1")
+    path = stick.release / name
+    path.parent.mkdir(parents=True)
+    put(path)
+    if put is put_folder and "7" not in name:
+        with pytest.raises(LinkError, match=f"{path.name} is a folder; expected a plain file: remove it"):
+            office.take(stick)
+        path.rmdir()
+    office.take(stick)
+    wanted = {path.name for path in office.repository.metadata_dir.glob("*.json")}
+    found = {path.name for path in (stick.release / "metadata").iterdir() if path.is_file()}
+    assert {"1.root.json", "timestamp.json"} <= found <= wanted
+
+
+@pytest.mark.parametrize("below", ["fieldloop", "fieldloop/release", "fieldloop/devices"])
+def test_no_link_on_a_stick_leads_away_from_it(office: Office, stick: Stick, below: str, tmp_path: Path) -> None:
+    office.release("1")
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "release").mkdir(parents=True)
+    (elsewhere / "precious").write_text("kept")
+    (stick.root / below).parent.mkdir(parents=True, exist_ok=True)
+    (stick.root / below).symlink_to(elsewhere)
+    with pytest.raises(LinkError, match="is a link; expected a folder on the stick"):
+        office.take(stick)
+    assert (elsewhere / "precious").read_text() == "kept"
+
+
+@pytest.mark.parametrize("below", ["metadata", "targets", "targets/agriculture"])
+def test_a_link_within_the_release_goes_and_what_it_led_to_stays(
+    office: Office, stick: Stick, below: str, tmp_path: Path
+) -> None:
+    office.release("1")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").write_text("kept")
+    (stick.release / below).parent.mkdir(parents=True)
+    (stick.release / below).symlink_to(elsewhere)
+    office.take(stick)
+    assert [path.name for path in elsewhere.iterdir()] == ["precious"]
+    assert len(list((stick.release / "targets" / "agriculture").iterdir())) == 1
 
 
 def test_an_acknowledgement_that_was_changed_on_the_way_back_frees_nothing(

@@ -16,6 +16,7 @@ from filelock import FileLock
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ConfigError
 from fieldedge.system.keys import is_signed_by
+from fieldedge.system.plain_files import open_own
 from fieldloop.core.begun import check_not_lost, mark_made
 from fieldloop.gateway.inbox import INGESTED_NAME, is_plain_name
 
@@ -61,7 +62,7 @@ class DeviceRegistry:
     def _keys(self) -> Mapping[str, str]:
         """The registry as it is now; the file is parsed only where it is another one than before."""
         try:
-            with self.path.open("rb") as file:
+            with open_own(self.path) as file:
                 found = os.fstat(file.fileno())
                 version = (found.st_mtime_ns, found.st_size, found.st_ino)
                 if self._read is not None and self._read[0] == version:

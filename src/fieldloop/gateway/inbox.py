@@ -24,11 +24,12 @@ from filelock import FileLock, Timeout
 from fieldedge.system import strict_json
 from fieldedge.system.durable import fsync_directory, write_durably
 from fieldedge.system.errors import DataError, StoreBusy
-from fieldedge.system.plain_files import NotPlainError, holds, read_plain
+from fieldedge.system.plain_files import NotPlainError, holds, read_own, read_plain
 
 INGESTED_NAME = "ingested"
 UNKNOWN_SENDER = "unknown-sender"
 MAX_ENVELOPE_BYTES = 100_000
+MAX_BATCH_BYTES = 200_000_000  # far beyond what any device sent
 LOCK_NAME = "lock"
 LOCK_TIMEOUT_S = 60.0
 # As the devices' own settings have it; the name of the folder for ingested batches is taken.
@@ -59,6 +60,15 @@ class Held:
     @property
     def envelope(self) -> Path:
         return self.folder / f"{self.sha256}.json"
+
+    def read(self) -> bytes:
+        """The batch's bytes, whatever they are.
+
+        Raises:
+            NotPlainError: it is no plain file, or larger than any batch.
+            OSError: it cannot be read.
+        """
+        return read_own(self.batch, MAX_BATCH_BYTES)
 
 
 @dataclass(frozen=True)
@@ -258,7 +268,7 @@ def _sort(batch: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     fsync_directory(target.parent)
     if envelope.is_file():
-        write_durably(target / envelope.name, envelope.read_bytes())
+        write_durably(target / envelope.name, read_own(envelope, MAX_ENVELOPE_BYTES))
     batch.replace(target / batch.name)
     fsync_directory(target)
     envelope.unlink(missing_ok=True)

@@ -14,10 +14,12 @@ from filelock import FileLock
 
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ConfigError
+from fieldedge.system.plain_files import read_own
 from fieldloop.core.begun import check_not_lost, mark_made
 
 OWNERS_NAME = "owners.json"
 LOCK_TIMEOUT_S = 60.0
+MAX_OWNERS_BYTES = 100_000_000
 _FIELD = re.compile(r"(?:[0-9]{4}/)?[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -39,10 +41,12 @@ class FieldOwners:
             ConfigError: the file is not one of owners, or is lost.
         """
         try:
-            owners = json.loads(self.path.read_bytes())
+            owners = json.loads(read_own(self.path, MAX_OWNERS_BYTES))
         except FileNotFoundError:
             check_not_lost(self.path, "the list of field owners")
             return {}
+        except OSError as error:
+            raise ConfigError(f"the field owners {self.path} cannot be read: {error}. Restore the file.") from error
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"the field owners {self.path} are not JSON: {error}. Restore the file.") from error
         if not isinstance(owners, dict) or not all(isinstance(device_id, str) for device_id in owners.values()):

@@ -16,8 +16,8 @@ from typing import Any
 
 from fieldedge.system import strict_json
 from fieldedge.system.errors import DataError, LinkError, StoreBusy
-from fieldedge.system.plain_files import read_plain
-from fieldedge.transfer.usb import MANIFEST, Stick
+from fieldedge.system.plain_files import not_plain, read_plain, shown
+from fieldedge.transfer.usb import MANIFEST, Stick, check_folder
 from fieldloop.gateway.app import MAX_UPLOAD_BYTES
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Inbox
@@ -54,8 +54,9 @@ def ingest_stick(
     if taken.held:
         repository.acknowledge(taken.held)
     try:
+        check_folder(stick.release)
         repository.copy_to(stick.release)
-    except OSError as error:
+    except (OSError, LinkError) as error:
         raise LinkError(
             f"the release cannot be written onto the stick at {stick.root}: {error}; its {taken.new} new batches are "
             "in the inbox. Make room or mount it writable, and do this again"
@@ -76,8 +77,11 @@ def take_in(stick: Stick, inbox: Inbox, registry: DeviceRegistry, now: datetime)
         raise LinkError(f"the stick at {stick.root} cannot be read: {error}; plug it in again") from error
     for folder in folders:
         with _refused_alone(folder.name, taken):
-            if folder.is_dir():
+            found = not_plain(folder, follows=False)
+            if found == "a folder":
                 _take_folder(folder, inbox, registry, now, taken)
+            elif found:
+                raise DataError(f"it is {found}; expected a device's folder: remove it")
     return taken
 
 
@@ -89,7 +93,7 @@ def _take_folder(folder: Path, inbox: Inbox, registry: DeviceRegistry, now: date
                 _take(folder / name, inbox, registry, now, taken)
             elif name == MANIFEST:
                 wanted = (Path(listed).name for listed in _named(folder / name))
-                taken.missing += [f"{folder.name}/{name}" for name in wanted if _is_missing(name, names)]
+                taken.missing += [shown(f"{folder.name}/{one}") for one in wanted if _is_missing(one, names)]
 
 
 def _is_missing(name: str, names: Collection[str]) -> bool:
@@ -102,9 +106,9 @@ def _refused_alone(name: str, taken: TakenIn) -> Iterator[None]:
     try:
         yield
     except (DataError, StoreBusy) as error:
-        taken.refused[name] = str(error)
+        taken.refused[shown(name)] = str(error)
     except OSError as error:
-        taken.refused[name] = f"{error.strerror} ({error.filename}): mend or remove it, and do this again"
+        taken.refused[shown(name)] = f"{error.strerror} ({shown(str(error.filename))}): remove it, and do this again"
 
 
 def _take(path: Path, inbox: Inbox, registry: DeviceRegistry, now: datetime, taken: TakenIn) -> None:
@@ -126,15 +130,21 @@ def _envelope(path: Path) -> tuple[str, str]:
         envelope = strict_json.loads(read_plain(path, MAX_ENVELOPE_BYTES))
         return str(envelope["device_id"]), str(envelope["signature"])
     except FileNotFoundError:
-        raise DataError(f"its envelope {path.name} is missing; export it again") from None
+        raise DataError(f"its envelope {shown(path.name)} is missing; export it again") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"its envelope {path.name} is broken ({error!r}); export it again") from error
+        raise DataError(f"its envelope {shown(path.name)} is broken ({error!r}); export it again") from error
 
 
 def _named(manifest: Path) -> Mapping[str, Any]:
-    """The files that a device says it wrote; a manifest that is not one says nothing."""
+    """The files that a device says it wrote.
+
+    Raises:
+        DataError: the manifest is none.
+    """
     try:
         files = strict_json.loads(read_plain(manifest, MAX_UPLOAD_BYTES))["files"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return {}
-    return files if isinstance(files, dict) else {}
+        if not isinstance(files, dict):
+            raise TypeError(f"files is a {type(files).__name__}")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"it is no manifest ({error!r:.200}), so what is missing is not known: export again") from error
+    return files

@@ -67,7 +67,7 @@ def open_received(held: Held, registry: DeviceRegistry, contract: Contract) -> R
         UnknownContractError: it is of a contract that is not known here.
         DataError: it cannot be trusted, or is no batch; the message says why.
     """
-    data = held.batch.read_bytes()
+    data = held.read()
     if (found := hashlib.sha256(data).hexdigest()) != held.sha256:
         raise DataError(f"the batch's content has the hash {found[:12]}…, its name says {held.sha256[:12]:.12}…")
     envelope = read_envelope(held.envelope)

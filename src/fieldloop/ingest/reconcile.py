@@ -208,7 +208,7 @@ def _complete_notes(inbox: Inbox, store: SeasonStore) -> dict[str, dict[str, Any
 
 def _completed(held: Held, store: SeasonStore, note: dict[str, Any] | None) -> dict[str, Any]:
     try:
-        season, records, rows = named_records(held.batch.read_bytes())
+        season, records, rows = named_records(held.read())
     except DataError:
         season, records, rows = None, {}, 0
     unnamed = rows - sum(len(of_table) for of_table in records.values())
@@ -237,7 +237,7 @@ def _fault(inbox: Inbox, held: Held) -> str | None:
     if not inbox.has_envelope(held):
         return f"its envelope {held.envelope.name} is missing"
     try:
-        found = hashlib.sha256(held.batch.read_bytes()).hexdigest()
+        found = hashlib.sha256(held.read()).hexdigest()
     except OSError as error:
         return f"it cannot be read: {error.strerror}"
     return None if found == held.sha256 else f"its content has the hash {found[:12]}…"
@@ -246,7 +246,7 @@ def _fault(inbox: Inbox, held: Held) -> str | None:
 def _waiting(batches: Iterable[Held], store: SeasonStore, counts: _Counts) -> Iterator[tuple[str, tuple[str, int]]]:
     for held in batches:
         try:
-            data = held.batch.read_bytes()
+            data = held.read()
             season, ids, rows = named_records(data)
             contract_hash = open_batch(data)[0].get("contract_hash")
         except (DataError, OSError):

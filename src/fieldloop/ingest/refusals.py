@@ -12,12 +12,13 @@ from typing import Any
 
 from fieldedge.system.durable import fsync_directory, write_durably
 from fieldedge.system.errors import DataError
-from fieldedge.system.plain_files import NotPlainError, read_plain
-from fieldloop.gateway.inbox import MAX_ENVELOPE_BYTES, UNKNOWN_SENDER, Held, Inbox, is_plain_name
+from fieldedge.system.plain_files import NotPlainError, read_own, read_plain
+from fieldloop.gateway.inbox import MAX_BATCH_BYTES, MAX_ENVELOPE_BYTES, UNKNOWN_SENDER, Held, Inbox, is_plain_name
 from fieldloop.ingest.received import named_records
 
 REFUSED_NAME = "batches"
 DISCARDED_NAME = "discarded"
+MAX_NOTE_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Refusals:
         target = self._directory / held.device_id
         target.mkdir(parents=True, exist_ok=True)
         note = {"reason": reason, "envelope": _envelope(held)}
-        write_durably(target / held.batch.name, held.batch.read_bytes())
+        write_durably(target / held.batch.name, held.read())
         write_durably(target / held.envelope.name, json.dumps(note, indent=1, sort_keys=True).encode() + b"\n")
         inbox.remove(held)
 
@@ -93,7 +94,9 @@ class Refusals:
             DataError: there is no such batch.
         """
         path = self._path(name)
-        inbox.put_back(_device_of(path), path.stem, _note(path).get("envelope", "").encode(), path.read_bytes())
+        inbox.put_back(
+            _device_of(path), path.stem, _note(path).get("envelope", "").encode(), read_own(path, MAX_BATCH_BYTES)
+        )
         _remove(path)
 
     def discard(self, name: str, decided_utc: str) -> Path:
@@ -106,7 +109,7 @@ class Refusals:
         target = self._discarded / _device_of(path)
         target.mkdir(parents=True, exist_ok=True)
         note = {**_note(path), "discarded_utc": decided_utc}
-        write_durably(target / path.name, path.read_bytes())
+        write_durably(target / path.name, read_own(path, MAX_BATCH_BYTES))
         write_durably(target / f"{path.stem}.json", json.dumps(note, indent=1, sort_keys=True).encode() + b"\n")
         _remove(path)
         return target / path.name
@@ -118,7 +121,7 @@ class Refusals:
 def _refused(path: Path) -> RefusedBatch:
     name, reason = f"{_device_of(path)}/{path.stem}", str(_note(path).get("reason", "its reason was lost"))
     try:
-        season, ids, rows = named_records(path.read_bytes())
+        season, ids, rows = named_records(read_own(path, MAX_BATCH_BYTES))
     except DataError:
         return RefusedBatch(name, path, reason, None, (), 1)
     named = [record_id for of_table in ids.values() for record_id in of_table]
@@ -145,8 +148,8 @@ def _device_of(path: Path) -> str:
 
 def _note(path: Path) -> dict[str, Any]:
     try:
-        note = json.loads(path.with_suffix(".json").read_bytes())
-    except (OSError, ValueError):
+        note = json.loads(read_own(path.with_suffix(".json"), MAX_NOTE_BYTES))
+    except (OSError, ValueError, RecursionError):
         return {}
     return note if isinstance(note, dict) else {}
 

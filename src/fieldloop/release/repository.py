@@ -41,7 +41,10 @@ from tuf.api.serialization import DeserializationError
 
 from fieldedge.system.durable import fsync_directory, write_durably
 from fieldedge.system.errors import ConfigError, ReleaseError, StoreBusy
+from fieldedge.system.keys import MAX_KEY_BYTES
+from fieldedge.system.plain_files import NotPlainError, holds, read_own
 from fieldedge.transfer.acknowledgements import statement
+from fieldedge.transfer.trust import MAX_TARGET_BYTES
 from fieldedge.transfer.usb import ACKNOWLEDGEMENTS, acknowledgement, acknowledgement_path, read_acknowledgement
 from fieldedge.workloads import known_workload
 from fieldloop.core.begun import Mark
@@ -55,6 +58,7 @@ LIFETIME_DAYS = {"root": 365, "targets": 90, ACKNOWLEDGEMENTS: 90, "snapshot": 3
 LOCK_TIMEOUT_S = 60.0
 ACKNOWLEDGED_NAME = "acknowledged"
 BEGINNING_NAME = ".beginning"
+MAX_VERSION_DIGITS = 9
 ROOT_VERSION = "root_version"  # in the timestamp: nothing else says which root was the newest
 
 
@@ -254,7 +258,7 @@ class ReleaseRepository:
         """Write onto a stick what a device needs to follow now; what is there and no longer needed goes.
 
         Raises:
-            OSError: the stick cannot be written.
+            OSError: the stick cannot be written, or folders are in files' way; all others are written then.
             ReleaseError: the repository is damaged.
             StoreBusy: another process is publishing.
         """
@@ -265,14 +269,21 @@ class ReleaseRepository:
             files = {name: self._read_file(self._root / name) for name in names}
             for target in signed.target_files():
                 self._check_content(target, files[self._target_file(target).relative_to(self._root).as_posix()])
+        in_the_way: list[NotPlainError] = []
         for name, content in files.items():
             path = directory / name
-            if not path.is_file() or path.read_bytes() != content:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_durably(path, content)
+            try:
+                if not holds(path, content):
+                    _make_folder(path.parent, directory)
+                    write_durably(path, content)
+            except NotPlainError as error:
+                in_the_way.append(error)
         for path in sorted(directory.rglob("*")):
-            if path.is_file() and path.relative_to(directory).as_posix() not in files:
+            is_folder = path.is_dir() and not path.is_symlink()
+            if not is_folder and path.relative_to(directory).as_posix() not in files:
                 path.unlink()
+        if in_the_way:
+            raise OSError("; ".join(f"{error.filename} {error.strerror}" for error in in_the_way))
 
     def _is_empty(self) -> bool:
         """Whether nothing was ever made here."""
@@ -392,7 +403,7 @@ class ReleaseRepository:
 
     def _names(self, signed: _Signed) -> list[str]:
         """The files that a device reads to come from any root to now; the one that makes them visible comes last."""
-        roots = sorted(path.name for path in self.metadata_dir.glob("[0-9]*.root.json"))
+        roots = [f"{version}.root.json" for version in range(1, signed.root.signed.version + 1)]
         versions = {
             "targets": signed.targets.signed.version,
             "snapshot": signed.snapshot.signed.version,
@@ -404,7 +415,8 @@ class ReleaseRepository:
 
     def _latest_root(self) -> Metadata[Root]:
         """The newest root; a device needs each one before it."""
-        versions = {int(path.name.split(".")[0]) for path in self.metadata_dir.glob("[0-9]*.root.json")}
+        names = [path.name.removesuffix(".root.json") for path in self.metadata_dir.glob("[0-9]*.root.json")]
+        versions = {int(name) for name in names if name.isdecimal() and len(name) < MAX_VERSION_DIGITS}
         for version in range(1, max(versions, default=1) + 1):
             root = self._read(f"{version}.root.json", Root)
             self._check_signature(root, root, "root", f"{version}.root.json")
@@ -435,7 +447,7 @@ class ReleaseRepository:
 
     def _read_file(self, path: Path) -> bytes:
         try:
-            return path.read_bytes()
+            return read_own(path, MAX_TARGET_BYTES)
         except FileNotFoundError as error:
             raise self._damage(path, "is missing") from error
         except OSError as error:
@@ -500,7 +512,7 @@ class ReleaseRepository:
         """
         path = self._key_path(role)
         try:
-            content, mode = path.read_bytes(), path.stat().st_mode
+            content, mode = read_own(path, MAX_KEY_BYTES), path.stat().st_mode
             signer = CryptoSigner(load_pem_private_key(content, password=None))
         except FileNotFoundError as error:
             raise self._damage(path, "is missing") from error
@@ -524,8 +536,7 @@ class ReleaseRepository:
         write_durably(path, content)
 
     def _has(self, target: TargetFile, content: bytes) -> bool:
-        path = self._target_file(target)
-        return path.is_file() and path.read_bytes() == content
+        return holds(self._target_file(target), content)
 
     def _target_file(self, target: TargetFile) -> Path:
         folder, _, name = target.path.rpartition("/")
@@ -548,13 +559,22 @@ class ReleaseRepository:
             raise StoreBusy(f"{self._root} is in use by another process; try again when it is done") from error
 
 
+def _make_folder(folder: Path, stick: Path) -> None:
+    """A folder on a stick; a file or a link in its place, which may lead away from the stick, goes."""
+    if folder != stick:
+        _make_folder(folder.parent, stick)
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            folder.unlink()
+    folder.mkdir(parents=folder == stick, exist_ok=True)
+
+
 def _checked_bundle(bundle_path: Path, workload: str, version: str, contract_hash: str) -> bytes:
     try:
         contract = known_workload(workload).contract
     except ConfigError as error:
         raise ReleaseError(str(error)) from error
     try:
-        content = bundle_path.read_bytes()
+        content = read_own(bundle_path, MAX_TARGET_BYTES)
     except OSError as error:
         raise ReleaseError(f"the bundle {bundle_path} cannot be read: {error}. Build it again.") from error
     manifest = try_bundle(content, contract)
