@@ -31,6 +31,7 @@ from benchmarks.common.bars import machine, print_bars
 from benchmarks.common.champion import champion
 from benchmarks.small_models.trees import grown
 from fieldedge.diagnostics.benchmark import cpu_features
+from fieldedge.workloads.agriculture import AGRICULTURE
 from fieldloop.compression import Bench, Material, Recipe, compress
 from fieldloop.compression.candidates import Pupils, Scales
 from fieldloop.compression.distil import fine_tuned, subset
@@ -152,7 +153,7 @@ def weighed(files: Files, bench: Bench) -> list[dict[str, Any]]:
     """A row for every file: bytes, error, decisions, profit, and times by the number of candidates."""
     material = files.material
     scales = Scales(material, files.params)
-    times = timed(files.paths, files.material.held_out.model_inputs(), bench)
+    times = timed(files.paths, AGRICULTURE.contract.scale(files.material.held_out.inputs), bench)
     rows = []
     for name, path in files.paths.items():
         precision: Any = "int8" if name.startswith("INT8") else "float32"
@@ -198,7 +199,7 @@ def trees_row(material: Material, whole: Mapping[str, Any]) -> dict[str, Any]:
     held_out = material.held_out
     trees = grown(material.training, held_out, whole["yield_rmse_t_ha"])
     size, compressed = trees.sizes()
-    times = {n: trees.call_times_us(held_out.model_inputs()[:n], 300) for n in BATCHES}
+    times = {n: trees.call_times_us(AGRICULTURE.contract.scale(held_out.inputs)[:n], 300) for n in BATCHES}
     return {
         "file": "LightGBM",
         "how": f"5 boosters of {trees.trees} trees; without the effects of an action, and in Python",
@@ -231,7 +232,7 @@ def large_rows(material: Material, params: CompressionParams, folder: Path, benc
     training = subset(material.training, 30_000, 0)
     large: Any = fine_tuned(material.workload, fresh, training, own, [material.network], 0.9)
     files = Files(replace(material, network=large, training=training), params, folder)
-    times = timed(files.paths, material.held_out.model_inputs(), bench)
+    times = timed(files.paths, AGRICULTURE.contract.scale(material.held_out.inputs), bench)
     whole = files.paths[WHOLE].stat().st_size
     rows = [
         {
@@ -260,7 +261,7 @@ def saturation(files: Files, bench: Bench) -> dict[str, Any]:
     for form in forms:
         inner = quantized_body(material.network, material.calibration, shell, Recipe(weights=form))
         paths[form] = write_whole(shell, inner, dict(material.metadata), files.folder / f"overflow-{form}.onnx")
-    rows = material.held_out.model_inputs()[:: max(1, len(material.held_out) // 200)]
+    rows = AGRICULTURE.contract.scale(material.held_out.inputs)[:: max(1, len(material.held_out) // 200)]
     emulated = on_haswell(paths, files.paths[WHOLE], rows, bench)
     found: dict[str, Any] = {}
     print("\nproducts of 8 bits where two are added in 16 (AVX2 without VNNI)")

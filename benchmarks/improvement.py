@@ -40,10 +40,11 @@ from fieldedge.workloads.agriculture import AGRICULTURE, Day, Predict, SeasonSta
 from fieldedge.workloads.agriculture.decision import recommend_from_state
 from fieldedge.workloads.agriculture.features import ADVISED, PROBE_COLUMNS
 from fieldloop.compression import export_float32
+from fieldloop.core.dataset import Dataset, joined
 from fieldloop.core.settings import ModelParams, WhatIfParams
 from fieldloop.training.trainer import load_network, train
 from fieldloop.workloads import WORKLOADS
-from fieldloop.workloads.agriculture.dataset import Examples, build_examples, joined
+from fieldloop.workloads.agriculture.dataset import build_examples
 from fieldloop.workloads.agriculture.world.field_batch import field_batch
 from fieldloop.workloads.agriculture.world.history import simulate_history
 from fieldloop.workloads.agriculture.world.plots import plot_of
@@ -246,7 +247,7 @@ class Learner:
     history: Tables
     seed: int
     scratch: Path
-    past_examples: Examples | None = None
+    past_examples: Dataset | None = None
 
     def teach(self, home: Mapping[str, Sequence[Record]], champion: nn.Module | None, name: str) -> Taught:
         """A model from the history and those rows, its search begun at the champion's weights as the loop does."""
@@ -257,7 +258,7 @@ class Learner:
         tables = {table: pd.concat([frame, arrived[table]], ignore_index=True) for table, frame in self.history.items()}
         workload, params = WORKLOADS["agriculture"], MODEL.model_copy(update={"seed": MODEL.seed + self.seed})
 
-        def practise(network: nn.Module) -> Examples:
+        def practise(network: nn.Module) -> Dataset:
             return workload.practise(network, tables, WHAT_IF, champion, params.seed, lambda *_: None)
 
         folder = self.scratch / name
@@ -266,7 +267,7 @@ class Learner:
         network = load_network(Path(trained.checkpoint))
         metadata = {METADATA_CONTRACT_HASH: CONTRACT.hash, METADATA_WORKLOAD: CONTRACT.workload}
         file = export_float32(network, len(CONTRACT.features), metadata, folder / "model.onnx")
-        values = examples.features.astype(np.float64)
+        values = examples.inputs.astype(np.float64)
         reference = Reference(values.mean(axis=0), values.std(axis=0), *np.percentile(values, [1, 99], axis=0))
         return Taught(name, network, Model(file.read_bytes(), CONTRACT).predict, reference)
 

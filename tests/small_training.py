@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from fieldedge.workloads import known_workload
+from fieldloop.core.dataset import Array, Dataset
 from fieldloop.core.settings import ModelParams
 from fieldloop.training.trained import Trained
 from fieldloop.training.trainer import train
-from fieldloop.workloads.agriculture.dataset import Examples
 
 CONTRACT = known_workload("agriculture").contract
 PARAMS = ModelParams(
@@ -24,7 +24,7 @@ PARAMS = ModelParams(
 DATA_HASH = "d" * 32
 
 
-def small_examples(field_seasons: int = 40, days: int = 25, seed: int = 1, season: int = 2003) -> Examples:
+def small_examples(field_seasons: int = 40, days: int = 25, seed: int = 1, season: int = 2003) -> Dataset:
     """Days whose yield follows their depletion and nitrogen, with a little noise."""
     draw = np.random.default_rng(seed)
     low = np.array([feature.minimum for feature in CONTRACT.features], np.float32)
@@ -36,7 +36,12 @@ def small_examples(field_seasons: int = 40, days: int = 25, seed: int = 1, seaso
     names = tuple(f"{season}/champion-{i:02d}" for i in range(field_seasons))
     group = np.repeat(np.arange(field_seasons, dtype=np.int32), days)
     left_out = {f"{season}/champion-99": "it has 2 harvests"}
-    return Examples(rows, targets.astype(np.float32), group, names, left_out)
+    return Dataset(rows, targets.astype(np.float32), group, names, left_out)
+
+
+def scaled(examples: Dataset) -> Array:
+    """What the model sees of them."""
+    return known_workload("agriculture").contract.scale(examples.inputs)
 
 
 def tracking_uri(folder: Path) -> str:

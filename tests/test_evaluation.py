@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldedge.workloads import known_workload
+from fieldloop.core.dataset import Dataset
 from fieldloop.core.settings import GateParams
 from fieldloop.evaluation.gate import (
     Absent,
@@ -16,7 +17,6 @@ from fieldloop.evaluation.gate import (
     score,
     squared_errors_by_group,
 )
-from fieldloop.workloads.agriculture.dataset import Examples
 from fieldloop.workloads.agriculture.floor import FloorProfits
 
 FEATURES = len(known_workload("agriculture").contract.features)
@@ -25,16 +25,16 @@ FIELD_SEASONS, DAYS = 30, 20
 
 
 @pytest.fixture(scope="module")
-def examples() -> Examples:
+def examples() -> Dataset:
     draw = np.random.default_rng(5)
     group = np.repeat(np.arange(FIELD_SEASONS, dtype=np.int32), DAYS)
     yields = draw.normal(11.0, 2.0, FIELD_SEASONS)[group]
     targets = np.stack([yields, np.full(len(group), 100.0), np.full(len(group), 60.0)], axis=1)
     names = tuple(f"2005/champion-{i:02d}" for i in range(FIELD_SEASONS))
-    return Examples(np.zeros((len(group), FEATURES), np.float32), targets.astype(np.float32), group, names)
+    return Dataset(np.zeros((len(group), FEATURES), np.float32), targets.astype(np.float32), group, names)
 
 
-def model(examples: Examples, spread_t_ha: float, bias_t_ha: float = 0.0, half_width_t_ha: float = 1.0) -> Predict:
+def model(examples: Dataset, spread_t_ha: float, bias_t_ha: float = 0.0, half_width_t_ha: float = 1.0) -> Predict:
     """A model whose error has one size per field-season and a sign that alternates."""
     sign = np.where(examples.group % 2 == 0, 1.0, -1.0)
     middle = examples.targets[:, 0] + spread_t_ha * sign + bias_t_ha
@@ -43,7 +43,7 @@ def model(examples: Examples, spread_t_ha: float, bias_t_ha: float = 0.0, half_w
     return lambda rows: outputs[: len(rows)].astype(np.float32)
 
 
-def test_scores_are_in_the_units_of_the_field(examples: Examples) -> None:
+def test_scores_are_in_the_units_of_the_field(examples: Dataset) -> None:
     found = score(model(examples, 0.8, bias_t_ha=0.4), examples)
     assert found.yield_rmse_t_ha == pytest.approx(np.sqrt((1.2**2 + 0.4**2) / 2), rel=1e-4)
     assert found.yield_bias_t_ha == pytest.approx(0.4, rel=1e-3)
@@ -57,7 +57,7 @@ def test_a_field_season_counts_once_however_many_days_it_has() -> None:
     targets = np.zeros((100, 3), np.float32)
     outputs = np.zeros((100, 5), np.float32)
     outputs[0, 1] = 2.0
-    examples = Examples(np.zeros((100, FEATURES), np.float32), targets, group, ("2005/a", "2005/b"))
+    examples = Dataset(np.zeros((100, FEATURES), np.float32), targets, group, ("2005/a", "2005/b"))
     np.testing.assert_allclose(squared_errors_by_group(lambda _: outputs, examples), [4.0, 0.0])
     assert score(lambda _: outputs, examples).yield_rmse_t_ha == pytest.approx(np.sqrt(2.0))
 
@@ -101,14 +101,14 @@ def profits(
 
 
 @pytest.mark.parametrize("is_deployment", [False, True])
-def test_nothing_to_compare_with_is_never_a_reason_to_promote(examples: Examples, is_deployment: bool) -> None:
+def test_nothing_to_compare_with_is_never_a_reason_to_promote(examples: Dataset, is_deployment: bool) -> None:
     verdict = judge(model(examples, 0.01), None, None, examples, GATES, is_deployment=is_deployment)
     assert (verdict.is_promoted, verdict.waits_for_person, verdict.gate) == (False, False, "kept back")
     assert verdict.reason == "kept back: there is no champion yet, and the absolute floor was not measured"
 
 
 def test_a_first_model_that_earns_more_than_the_rule_and_about_as_much_as_thresholds_is_promoted_and_says_by_how_much(
-    examples: Examples,
+    examples: Dataset,
 ) -> None:
     verdict = judge(model(examples, 1.0), None, None, examples, GATES, floor=lambda: profits(120.0, -10.0))
     assert verdict.is_promoted
@@ -137,7 +137,7 @@ def test_a_first_model_that_earns_more_than_the_rule_and_about_as_much_as_thresh
 )
 @pytest.mark.parametrize("is_deployment", [False, True])
 def test_what_does_not_pass_the_floor_is_kept_back_whatever_there_is_to_compare_with(
-    examples: Examples,
+    examples: Dataset,
     over_rule: float,
     over_thresholds: float,
     spread_t_ha: float,
@@ -158,7 +158,7 @@ def test_what_does_not_pass_the_floor_is_kept_back_whatever_there_is_to_compare_
     assert verdict.reason.startswith("kept back: the champion, version 3, is of contract aaaa")
 
 
-def test_in_a_deployment_a_model_that_has_only_passed_the_floor_waits_for_a_person(examples: Examples) -> None:
+def test_in_a_deployment_a_model_that_has_only_passed_the_floor_waits_for_a_person(examples: Dataset) -> None:
     floor = lambda: profits(120.0, 30.0)  # noqa: E731
     verdict = judge(model(examples, 1.0), None, None, examples, GATES, floor=floor, is_deployment=True)
     assert (verdict.is_promoted, verdict.gate) == (False, "waiting for a person")
@@ -166,7 +166,7 @@ def test_in_a_deployment_a_model_that_has_only_passed_the_floor_waits_for_a_pers
 
 
 @pytest.mark.parametrize("is_deployment", [False, True])
-def test_where_a_champion_should_be_and_is_not_nothing_is_promoted(examples: Examples, is_deployment: bool) -> None:
+def test_where_a_champion_should_be_and_is_not_nothing_is_promoted(examples: Dataset, is_deployment: bool) -> None:
     lost = Absent("the champion, version 3, has lost its tags for_season", is_damage=True)
     measured: list[int] = []
 
@@ -182,7 +182,7 @@ def test_where_a_champion_should_be_and_is_not_nothing_is_promoted(examples: Exa
     assert measured == []
 
 
-def test_the_floor_is_not_measured_where_there_is_a_champion(examples: Examples) -> None:
+def test_the_floor_is_not_measured_where_there_is_a_champion(examples: Dataset) -> None:
     verdict = judge(
         model(examples, 0.9), model(examples, 1.0), "4", examples, GATES, floor=lambda: pytest.fail("it was measured")
     )
@@ -198,7 +198,7 @@ def test_the_floor_is_not_measured_where_there_is_a_champion(examples: Examples)
     ],
 )
 def test_the_gate_promotes_the_better_keeps_back_the_surely_worse_and_says_by_how_much(
-    examples: Examples, spread_t_ha: float, is_promoted: bool, expected: str
+    examples: Dataset, spread_t_ha: float, is_promoted: bool, expected: str
 ) -> None:
     verdict = judge(model(examples, spread_t_ha), model(examples, 1.0), "4", examples, GATES)
     assert verdict.is_promoted is is_promoted
@@ -217,9 +217,9 @@ def test_the_gate_promotes_the_better_keeps_back_the_surely_worse_and_says_by_ho
     ],
 )
 def test_where_fields_disagree_the_interval_decides(
-    examples: Examples, good_t_ha: float, bad_t_ha: float, is_promoted: bool
+    examples: Dataset, good_t_ha: float, bad_t_ha: float, is_promoted: bool
 ) -> None:
-    good, bad = (model(examples, spread)(examples.features) for spread in (good_t_ha, bad_t_ha))
+    good, bad = (model(examples, spread)(examples.inputs) for spread in (good_t_ha, bad_t_ha))
     outputs = np.where((examples.group % 4 < 2)[:, None], good, bad)
     verdict = judge(lambda _: outputs, model(examples, 1.0), "4", examples, GATES)
     change, low, high = verdict.error_change_pct, verdict.error_change_low_pct, verdict.error_change_high_pct
@@ -232,9 +232,9 @@ def test_where_fields_disagree_the_interval_decides(
 @pytest.mark.parametrize("column", range(5))
 @pytest.mark.parametrize("has_champion", [True, False])
 def test_a_challenger_without_numbers_in_any_output_is_kept_back(
-    examples: Examples, column: int, has_champion: bool
+    examples: Dataset, column: int, has_champion: bool
 ) -> None:
-    outputs = model(examples, 0.1)(examples.features)
+    outputs = model(examples, 0.1)(examples.inputs)
     outputs[7, column] = np.nan
     champion = (model(examples, 1.0), "4") if has_champion else (None, None)
     verdict = judge(lambda _: outputs, *champion, examples, GATES)
@@ -244,7 +244,7 @@ def test_a_challenger_without_numbers_in_any_output_is_kept_back(
 
 @pytest.mark.parametrize(("over_rule", "is_promoted"), [(120.0, True), (-120.0, False)])
 def test_against_a_champion_that_answers_no_numbers_the_floor_decides(
-    examples: Examples, over_rule: float, is_promoted: bool
+    examples: Dataset, over_rule: float, is_promoted: bool
 ) -> None:
     rubbish = np.full((len(examples), 5), np.nan, np.float32)
     verdict = judge(
@@ -254,13 +254,13 @@ def test_against_a_champion_that_answers_no_numbers_the_floor_decides(
     assert "the answers of the champion, version 4, are not numbers" in verdict.reason
 
 
-def test_an_equal_challenger_is_promoted(examples: Examples) -> None:
+def test_an_equal_challenger_is_promoted(examples: Dataset) -> None:
     verdict = judge(model(examples, 1.0), model(examples, 1.0), "4", examples, GATES)
     assert (verdict.is_promoted, verdict.error_change_pct) == (True, 0.0)
 
 
 def test_a_challenger_a_little_worse_than_the_champion_is_kept_back_where_it_is_far_from_the_anchor(
-    examples: Examples,
+    examples: Dataset,
 ) -> None:
     anchor = Rival("2", model(examples, 0.97))
     verdict = judge(model(examples, 1.0), model(examples, 1.0), "4", examples, GATES, anchor=anchor)
@@ -286,7 +286,7 @@ def a_year_of_small_losses(has_anchor: bool, seed: int) -> tuple[int, float]:
     fields, draw = 64, np.random.default_rng(seed)
     group = np.arange(fields, dtype=np.int32)
     names = tuple(f"2005/champion-{i:02d}" for i in group)
-    examples = Examples(np.zeros((fields, FEATURES), np.float32), np.full((fields, 3), 10.0, np.float32), group, names)
+    examples = Dataset(np.zeros((fields, FEATURES), np.float32), np.full((fields, 3), 10.0, np.float32), group, names)
     hard = draw.lognormal(0.0, 0.2, fields)  # some fields are hard to foresee, for every model
 
     def fitted(true_error: float) -> Predict:

@@ -16,6 +16,7 @@ import torch
 
 from fieldedge.system.errors import ReleaseError, StoreBusy
 from fieldloop.compression import Compressed
+from fieldloop.core.dataset import save_dataset
 from fieldloop.core.settings import load_params, load_settings
 from fieldloop.evaluation.gate import Absent, Scores, Verdict
 from fieldloop.registry.model_registry import (
@@ -33,7 +34,6 @@ from fieldloop.stages.evaluate import _behind_what_came_after, _none_lost
 from fieldloop.training.trained import Trained
 from fieldloop.training.trainer import NETWORK, WHAT_IFS, save_network, train
 from fieldloop.workloads import WORKLOADS
-from fieldloop.workloads.agriculture.dataset import save_examples
 from tests.conftest import CONTRACT, BundleMaker, crop_model
 from tests.postgres import PostgresServer, postgres_server, why_no_postgres
 from tests.small_training import DATA_HASH, PARAMS, small_examples
@@ -62,7 +62,7 @@ class Shelf:
         torch.manual_seed(len(self.versions()))
         network = WORKLOADS["agriculture"].network(PARAMS.hidden, PARAMS.dropout)
         save_network(network, "agriculture", PARAMS, checkpoint.parent)
-        save_examples(small_examples(3, 4), checkpoint.parent / WHAT_IFS)
+        save_dataset(small_examples(3, 4), checkpoint.parent / WHAT_IFS)
         return Trained("agriculture", str(checkpoint.parent), str(checkpoint), run.info.run_id, "d" * 32, 9000, 80, 0.5)
 
     def register(
@@ -526,7 +526,7 @@ def test_another_worker_goes_on_from_the_registry_alone(either_shelf: Shelf, mak
     assert all(torch.equal(found[name], weights[name]) for name in weights)
     practised = other.practised_examples("1")
     assert practised is not None
-    assert np.array_equal(practised.features, small_examples(3, 4).features)
+    assert np.array_equal(practised.inputs, small_examples(3, 4).inputs)
     standing = other.standing_bundle("1", "key-1", shelf.folder / "elsewhere")
     assert standing is not None
     assert (standing.sha256, standing.bundle.read_bytes()) == (sha256, bundle_bytes)

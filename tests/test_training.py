@@ -10,11 +10,13 @@ import pytest
 import torch
 from lightning.pytorch.loggers import MLFlowLogger
 
+from fieldedge.workloads import WORKLOADS
 from fieldloop.training.trained import Trained
 from fieldloop.training.trainer import SeasonData, load_network
 from tests.edge.patience import PATIENCE_S
-from tests.small_training import PARAMS, small_examples, tracking_uri, train_in
+from tests.small_training import PARAMS, scaled, small_examples, tracking_uri, train_in
 
+SCALE = WORKLOADS["agriculture"].scale
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -109,23 +111,25 @@ def test_a_finished_run_is_returned_as_it_is(undisturbed: Trained) -> None:
 def test_the_model_learns_what_the_yields_follow(undisturbed: Trained) -> None:
     unseen = small_examples(seed=9)
     with torch.no_grad():
-        outputs = load_network(Path(undisturbed.checkpoint))(torch.from_numpy(unseen.model_inputs())).numpy()
+        outputs = load_network(Path(undisturbed.checkpoint))(torch.from_numpy(scaled(unseen))).numpy()
     error = np.sqrt(((outputs[:, 1] - unseen.targets[:, 0]) ** 2).mean())
     assert error < 0.6 * unseen.targets[:, 0].std()
 
 
 def test_whole_field_seasons_are_set_aside_and_every_day_is_used_once() -> None:
     examples = small_examples()
-    data = SeasonData(examples, batch_size=64, seed=3)
+    data = SeasonData(examples, SCALE, batch_size=64, seed=3)
     fit, aside = ({tuple(row.tolist()) for row in part.tensors[0]} for part in (data.fit_set, data.validation_set))
     assert len(fit) + len(aside) == len(examples)
-    by_season = [{tuple(row) for row in examples.model_inputs()[examples.group == g].tolist()} for g in range(40)]
+    by_season = [{tuple(row) for row in scaled(examples)[examples.group == g].tolist()} for g in range(40)]
     assert all(days <= fit or days <= aside for days in by_season)
     assert 0 < sum(days <= aside for days in by_season) < 12
 
 
 def test_the_same_seed_sets_the_same_field_seasons_aside() -> None:
-    first, again, other = (SeasonData(small_examples(), 64, seed).validation_set.tensors[0] for seed in (3, 3, 4))
+    first, again, other = (
+        SeasonData(small_examples(), SCALE, 64, seed).validation_set.tensors[0] for seed in (3, 3, 4)
+    )
     assert torch.equal(first, again)
     assert first.shape != other.shape or not torch.equal(first, other)
 

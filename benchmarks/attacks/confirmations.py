@@ -182,7 +182,7 @@ def learned_days(cloud: Cloud) -> set[str]:
     from fieldloop.workloads.agriculture.dataset import build_examples  # torch comes with it; to be listed needs none
 
     examples = build_examples({table.name: cloud.store.read(table.name) for table in CONTRACT.tables})
-    mine = examples.features[examples.group == examples.groups.index(f"{SEASON}/{FIELD}")]
+    mine = examples.inputs[examples.group == examples.groups.index(f"{SEASON}/{FIELD}")]
     planting = date.fromisoformat(DAYS[0]).toordinal()
     return {date.fromordinal(planting + int(dap)).isoformat() for dap in mine[:, CONTRACT.feature_names.index("dap")]}
 

@@ -30,10 +30,10 @@ from fieldedge.workloads.agriculture import AGRICULTURE, Day, Forecast, Predict,
 from fieldedge.workloads.agriculture.decision import Recommendation, recommend_from_state
 from fieldedge.workloads.agriculture.features import ADVISED, PROBE_COLUMNS
 from fieldloop.compression import export_float32
+from fieldloop.core.dataset import Dataset
 from fieldloop.core.settings import ModelParams, WhatIfParams
 from fieldloop.evaluation.predictor import predictor
 from fieldloop.training.trainer import load_network, train
-from fieldloop.workloads.agriculture.dataset import Examples
 from fieldloop.workloads.agriculture.pretraining.counterfactuals import live_twice
 from fieldloop.workloads.agriculture.pretraining.policy_search import START
 from fieldloop.workloads.agriculture.pretraining.practising import practise
@@ -228,7 +228,7 @@ def _trained(site: Site, folder: Path) -> Path:
     (KEPT / "mlflow").mkdir(parents=True, exist_ok=True)
     world, contract = _world(site), AGRICULTURE.contract
 
-    def taught(network: nn.Module) -> Examples:
+    def taught(network: nn.Module) -> Dataset:
         return practise(network, world, WHAT_IF, None, MODEL.seed, _told(site.name))
 
     first = live_twice(world, START, 200, MODEL.seed)[1]

@@ -21,9 +21,10 @@ from benchmarks.edge.device_side import TimedModel, timed_decisions
 from fieldedge.inference.loading import boot_model, read_device
 from fieldedge.runtime.agent import Agent
 from fieldedge.storage.recovery.rebuild import open_store
+from fieldedge.workloads.agriculture import AGRICULTURE
+from fieldloop.core.dataset import Dataset
 from fieldloop.evaluation.gate import score
 from fieldloop.evaluation.predictor import predictor
-from fieldloop.workloads.agriculture.dataset import Examples
 
 TREES, LEAVES = 120, 31
 QUANTILES = (0.1, 0.5, 0.9)
@@ -88,10 +89,10 @@ def _session(path: Path) -> tuple[Callable[[Any], Any], float]:
     return predictor(path), path.stat().st_size / 1e6
 
 
-def _trees(examples: Examples) -> list[HistGradientBoostingRegressor]:
+def _trees(examples: Dataset) -> list[HistGradientBoostingRegressor]:
     """One model per output of the contract."""
     picked = np.random.default_rng(0).permutation(len(examples))[:TREE_ROWS]
-    inputs, targets = examples.model_inputs()[picked], examples.targets[picked]
+    inputs, targets = AGRICULTURE.contract.scale(examples.inputs)[picked], examples.targets[picked]
     losses: list[tuple[dict[str, Any], int]] = [
         *(({"loss": "quantile", "quantile": quantile}, 0) for quantile in QUANTILES),
         ({"loss": "squared_error"}, 1),

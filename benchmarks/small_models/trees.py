@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldedge.workloads.agriculture import AGRICULTURE
+from fieldloop.core.dataset import Dataset
 from fieldloop.evaluation.gate import rmse_t_ha
-from fieldloop.workloads.agriculture.dataset import Examples
 from fieldloop.workloads.agriculture.network.model import QUANTILES
 
 STEP, MOST_TREES = 50, 1000
@@ -54,18 +55,18 @@ def state_of(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return rows[:, :-_ACTION_COLUMNS]
 
 
-def grown(training: Examples, held_out: Examples, target_rmse_t_ha: float) -> Trees:
+def grown(training: Dataset, held_out: Dataset, target_rmse_t_ha: float) -> Trees:
     """The fewest trees (in steps of `STEP`) whose held-out yield error is at most the target, or the best there is."""
     import lightgbm
 
-    inputs, targets = state_of(training.model_inputs()), training.targets
+    inputs, targets = state_of(AGRICULTURE.contract.scale(training.inputs)), training.targets
 
     def booster(objective: dict[str, Any], column: int, trees: int) -> Any:
         data = lightgbm.Dataset(inputs, targets[:, column])
         return lightgbm.train({**_PARAMS, **objective}, data, num_boost_round=trees)
 
     low, middle, high = ({"objective": "quantile", "alpha": quantile} for quantile in QUANTILES)
-    median, seen = booster(middle, 0, MOST_TREES), state_of(held_out.model_inputs())
+    median, seen = booster(middle, 0, MOST_TREES), state_of(AGRICULTURE.contract.scale(held_out.inputs))
     counts = range(STEP, MOST_TREES + 1, STEP)
     errors = {count: rmse_t_ha(median.predict(seen, num_iteration=count), held_out) for count in counts}
     good = [count for count in counts if errors[count] <= target_rmse_t_ha]

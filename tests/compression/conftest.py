@@ -9,10 +9,10 @@ import torch
 
 from fieldedge.inference.model import METADATA_CONTRACT_HASH, METADATA_WORKLOAD
 from fieldloop.compression import Bench, Compressed, Material, compress
+from fieldloop.core.dataset import Dataset, parted
 from fieldloop.core.settings import CompressionParams, load_params, load_settings
 from fieldloop.workloads import WORKLOADS
-from fieldloop.workloads.agriculture.dataset import Examples, parted
-from tests.small_training import CONTRACT, small_examples
+from tests.small_training import CONTRACT, scaled, small_examples
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
@@ -48,7 +48,7 @@ def network() -> torch.nn.Module:
     torch.manual_seed(0)
     workload, examples = WORKLOADS["agriculture"], small_examples()
     model = workload.network(PROJECT_PARAMS.model.hidden, 0.0)
-    inputs, targets = torch.from_numpy(examples.model_inputs()), torch.from_numpy(examples.targets)
+    inputs, targets = torch.from_numpy(scaled(examples)), torch.from_numpy(examples.targets)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
     for _ in range(150):
         optimizer.zero_grad()
@@ -58,7 +58,7 @@ def network() -> torch.nn.Module:
 
 
 @pytest.fixture(scope="session")
-def held_out() -> Examples:
+def held_out() -> Dataset:
     return small_examples(seed=2, season=2005)
 
 
@@ -68,18 +68,18 @@ def bench() -> Bench:
 
 
 @pytest.fixture(scope="session")
-def material(network: torch.nn.Module, held_out: Examples) -> Material:
+def material(network: torch.nn.Module, held_out: Dataset) -> Material:
     """Seasons are not simulated here: a model earns its yields at the price of grain."""
     examples = small_examples()
     return Material(
         workload="agriculture",
         network=network,
         features=CONTRACT.features,
-        calibration=examples.model_inputs(),
+        calibration=scaled(examples),
         training=examples,
         choosing=parted(examples, 0.25),
         held_out=held_out,
-        profits=lambda predict: 180.0 * predict(held_out.model_inputs()[:200])[:, 1].astype(np.float64),
+        profits=lambda predict: 180.0 * predict(scaled(held_out)[:200])[:, 1].astype(np.float64),
         profits_of="no simulated seasons",
         metadata=METADATA,
         model=PROJECT_PARAMS.model.model_copy(update={"batch_size": 128}),

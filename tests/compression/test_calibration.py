@@ -5,14 +5,14 @@ import pytest
 
 from fieldedge.system.errors import ReleaseError
 from fieldloop.compression import CalibrationError, check_calibration
-from tests.small_training import CONTRACT, small_examples
+from tests.small_training import CONTRACT, scaled, small_examples
 
 FEATURES = CONTRACT.features
 Rows = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
 
 def rows(count: int = 64) -> Rows:
-    return small_examples().model_inputs()[:count].copy()
+    return scaled(small_examples())[:count].copy()
 
 
 def with_value(value: float, column: int = 5) -> Rows:

@@ -14,11 +14,11 @@ from fieldedge.inference.model import Model
 from fieldloop.compression import Bench, Compressed, Material, compress
 from fieldloop.compression.candidates import make_candidates
 from fieldloop.compression.choice import _key
+from fieldloop.core.dataset import Dataset
 from fieldloop.evaluation.predictor import predictor
-from fieldloop.workloads.agriculture.dataset import Examples
 from tests.compression.conftest import LENIENT, METADATA, PROJECT, PROJECT_PARAMS, FileOf, params
 from tests.compression.processors import error_sd, exact, saturates
-from tests.small_training import CONTRACT
+from tests.small_training import CONTRACT, scaled
 
 FEATURES = len(CONTRACT.features)
 NAMES = ["float32", "int8-reduced", "float32-25", "int8-reduced-25"]
@@ -48,7 +48,7 @@ def test_the_seasons_that_judge_a_file_choose_nothing_of_it(material: Material, 
     assert [one.yield_rmse_t_ha for one in first.candidates] != [one.yield_rmse_t_ha for one in second.candidates]
 
 
-def _late_row(examples: Examples) -> Examples:
+def _late_row(examples: Dataset) -> Dataset:
     """The same but for the last row's yield: a harvest that was corrected."""
     targets = examples.targets.copy()
     targets[-1, 0] += 0.5
@@ -84,10 +84,10 @@ def test_every_weight_matrix_of_the_body_is_stored_as_8_bit(file_of: FileOf) -> 
 
 
 def test_the_fused_session_agrees_with_the_network_within_a_few_hundredths_of_a_deviation(
-    file_of: FileOf, network: torch.nn.Module, held_out: Examples
+    file_of: FileOf, network: torch.nn.Module, held_out: Dataset
 ) -> None:
     """Of 7-bit weights on every processor; of 8-bit signed ones where no product saturates, and there alone."""
-    rows = held_out.model_inputs()
+    rows = scaled(held_out)
     with torch.no_grad():
         truth = network(torch.from_numpy(rows)).numpy()
     float32 = predictor(file_of("float32"))(rows)

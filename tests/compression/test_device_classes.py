@@ -14,9 +14,9 @@ from fieldloop.evaluation.predictor import predictor
 from tests.compression.conftest import PROJECT, FileOf
 from tests.compression.processors import saturates
 from tests.conftest import crop_model
-from tests.small_training import small_examples
+from tests.small_training import scaled, small_examples
 
-ROWS = small_examples(field_seasons=2).model_inputs()
+ROWS = scaled(small_examples(field_seasons=2))
 OTHER = "aarch64" if platform.machine() == "x86_64" else "x86_64"
 
 

@@ -11,7 +11,7 @@ from fieldloop.compression import Material
 from fieldloop.compression.distil import Teachers, ensemble, fine_tuned, quantisation_aware, subset, swapped
 from fieldloop.core.settings import ModelParams
 from fieldloop.workloads import WORKLOADS
-from tests.small_training import PARAMS, small_examples
+from tests.small_training import PARAMS, scaled, small_examples
 
 EXAMPLES = small_examples()
 WORKLOAD = WORKLOADS["agriculture"]
@@ -24,7 +24,7 @@ def small(seed: int = 5) -> Any:
 
 
 def distance_sd(network: Any, teacher: nn.Module) -> float:
-    inputs = torch.from_numpy(EXAMPLES.model_inputs())
+    inputs = torch.from_numpy(scaled(EXAMPLES))
     answers, told = (Teachers("agriculture", [one]).answers(inputs) for one in (network, teacher))
     return float(((answers - told) / told.std(0)).square().mean().sqrt())
 
@@ -76,7 +76,7 @@ def _rounded_loss(network: Any) -> float:
             if isinstance(layer, nn.Linear):
                 size = layer.weight.abs().amax(1, keepdim=True)
                 layer.weight.copy_((layer.weight / size).round() * size)
-        outputs = rounded(torch.from_numpy(EXAMPLES.model_inputs()))
+        outputs = rounded(torch.from_numpy(scaled(EXAMPLES)))
         return float(WORKLOAD.loss(outputs, torch.from_numpy(EXAMPLES.targets)))
 
 
@@ -85,7 +85,7 @@ def test_an_ensemble_teaches_by_its_mean_and_keeps_what_surrounds_the_body() -> 
     champion = small()
     champion.effects.trigger_weights.data += 0.3
     members: list[Any] = list(ensemble("agriculture", champion, EXAMPLES, PARAMS, [24, 16], members=2))
-    inputs = torch.from_numpy(EXAMPLES.model_inputs()[:50])
+    inputs = torch.from_numpy(scaled(EXAMPLES)[:50])
     each = [Teachers("agriculture", [member]).answers(inputs) for member in members]
     assert not torch.equal(*each)
     torch.testing.assert_close(Teachers("agriculture", members).answers(inputs), (each[0] + each[1]) / 2)
@@ -98,9 +98,9 @@ def test_a_subset_holds_whole_field_seasons_and_is_the_same_each_time() -> None:
     assert len(part) == 200
     assert len(part.groups) == 8
     assert (np.bincount(part.group) == 25).all()
-    np.testing.assert_array_equal(part.features, subset(EXAMPLES, 200, seed=1).features)
+    np.testing.assert_array_equal(part.inputs, subset(EXAMPLES, 200, seed=1).inputs)
     first = EXAMPLES.groups.index(part.groups[0])
-    np.testing.assert_array_equal(part.features[part.group == 0], EXAMPLES.features[EXAMPLES.group == first])
+    np.testing.assert_array_equal(part.inputs[part.group == 0], EXAMPLES.inputs[EXAMPLES.group == first])
     assert subset(EXAMPLES, 10_000, seed=1) is EXAMPLES
 
 

@@ -16,7 +16,7 @@ from fieldloop.compression.prune import (
     zero_share,
 )
 from fieldloop.workloads import WORKLOADS
-from tests.small_training import small_examples
+from tests.small_training import scaled, small_examples
 
 WORKLOAD = WORKLOADS["agriculture"]
 
@@ -34,7 +34,7 @@ def half_idle() -> Any:
 
 def data() -> tuple[torch.Tensor, torch.Tensor]:
     examples = small_examples(field_seasons=8)
-    return torch.from_numpy(examples.model_inputs()), torch.from_numpy(examples.targets)
+    return torch.from_numpy(scaled(examples)), torch.from_numpy(examples.targets)
 
 
 def test_idle_neurons_have_no_importance(half_idle: Any) -> None:

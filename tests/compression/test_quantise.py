@@ -17,7 +17,7 @@ from fieldloop.compression.ort_quantise import body_inputs, float16, ort_dynamic
 from fieldloop.compression.quantise import autotuned, quantized_body, recipes
 from fieldloop.evaluation.predictor import predictor
 from tests.compression.processors import error_sd, exact, saturates
-from tests.small_training import CONTRACT
+from tests.small_training import CONTRACT, scaled
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,7 @@ def test_the_recipe_decides_how_weights_are_stored_and_the_answers_stay(
     weights = stored(body, kind)
     assert len(weights) == 4
     assert reach - 1 <= max(int(np.abs(w.astype(np.int32)).max()) for w in weights) <= reach + 1
-    rows, model = material.held_out.model_inputs(), whole_model(shell, body).SerializeToString()
+    rows, model = scaled(material.held_out), whole_model(shell, body).SerializeToString()
     unfused = exact(model, rows)
     assert error_sd(unfused, truth_of(network, rows)) < 0.08
     can_overflow = kind == TensorProto.INT8 and reach > 64
@@ -89,7 +89,7 @@ def test_the_search_gives_the_best_where_none_is_within_the_tolerance(
     )
     assert len(trials) == 3
     kl = quantized_body(network, material.calibration, shell, trials[1].recipe)
-    rows = material.held_out.model_inputs()[:50]
+    rows = scaled(material.held_out)[:50]
     answers = [predictor(whole_model(shell, body).SerializeToString())(rows) for body in (best, kl)]
     np.testing.assert_array_equal(*answers)
 
@@ -121,7 +121,7 @@ def test_an_operator_that_cannot_be_8_bit_is_named_and_float32_is_said_to_ship(
 
 
 def test_other_quantisers_put_the_same_body_into_the_same_shell(material: Material, shell: Shell, network: Any) -> None:
-    body, rows = export_body(network.body), material.held_out.model_inputs()
+    body, rows = export_body(network.body), scaled(material.held_out)
     static = ort_static(body, body_inputs(network, material.calibration))
     assert max(int(np.abs(w.astype(np.int32)).max()) for w in stored(static, TensorProto.INT8)) <= 64
     for other, limit in ((static, 0.12), (ort_dynamic(body), 0.12), (float16(body), 0.01)):

@@ -25,7 +25,7 @@ from tests.compression.processors import (
     product_of_the_largest,
     saturates,
 )
-from tests.small_training import CONTRACT
+from tests.small_training import CONTRACT, scaled
 
 pytestmark = pytest.mark.slow
 FORMS = ("reduced", "unsigned", "signed")
@@ -69,7 +69,7 @@ def test_unsigned_weights_take_the_kernel_that_does_not_saturate(files: dict[str
 def test_this_processor_is_right_on_reduced_and_unsigned_weights_and_on_signed_ones_where_it_does_not_saturate(
     files: dict[str, Path], material: Material
 ) -> None:
-    rows = material.held_out.model_inputs()[:64]
+    rows = scaled(material.held_out)[:64]
     for form in FORMS:
         error = error_sd(predictor(files[form])(rows), exact(files[form], rows))
         assert (error < 0.001) == (form != "signed" or not saturates()), (form, error)
@@ -79,7 +79,7 @@ def test_this_processor_is_right_on_reduced_and_unsigned_weights_and_on_signed_o
 def test_an_emulated_processor_without_vnni_is_right_on_reduced_and_unsigned_weights_and_not_on_signed_ones(
     files: dict[str, Path], material: Material, bench: Bench
 ) -> None:
-    rows = material.held_out.model_inputs()[:64]
+    rows = scaled(material.held_out)[:64]
     _, answers = bench.measure([*EMULATOR, str(bench.edge_python)], [files[form] for form in FORMS], rows, calls=0)
     for form, got in zip(FORMS, answers, strict=True):
         error = error_sd(got, exact(files[form], rows))

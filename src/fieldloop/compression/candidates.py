@@ -27,11 +27,11 @@ from fieldloop.compression.ort_quantise import body_inputs, ort_dynamic, ort_sta
 from fieldloop.compression.prune import hidden_sizes, importance, structured
 from fieldloop.compression.quantise import Trial, autotuned, quantized_body, recipes
 from fieldloop.compression.saturation import pair_sums
+from fieldloop.core.dataset import Dataset
 from fieldloop.core.settings import CompressionParams, ModelParams
 from fieldloop.evaluation.gate import Predict, yield_rmse_t_ha
 from fieldloop.evaluation.predictor import predictor
 from fieldloop.workloads import WORKLOADS
-from fieldloop.workloads.agriculture.dataset import Examples
 
 Profits = Callable[[Predict], npt.NDArray[np.float64]]
 
@@ -49,13 +49,17 @@ class Material:
     network: torch.nn.Module
     features: Sequence[Feature]
     calibration: Array  # scaled rows (N, F) of training days
-    training: Examples
-    choosing: Examples  # of training seasons: they choose between quantisers
-    held_out: Examples  # they judge the file
+    training: Dataset
+    choosing: Dataset  # of training seasons: they choose between quantisers
+    held_out: Dataset  # they judge the file
     profits: Profits
     profits_of: str  # names the seasons that `profits` lives: what was measured on others is measured again
     metadata: Mapping[str, str]
     model: ModelParams
+
+    def scale(self, rows: Array) -> Array:
+        """The contract's units to what the model sees."""
+        return WORKLOADS[self.workload].edge.contract.scale(rows)
 
 
 @dataclass
@@ -105,7 +109,7 @@ class Pupils:
             OperatorError: the body has a layer whose neurons cannot be removed.
         """
         material, examples = self._material, self._examples
-        inputs, targets = torch.from_numpy(examples.model_inputs()), torch.from_numpy(examples.targets)
+        inputs, targets = torch.from_numpy(material.scale(examples.inputs)), torch.from_numpy(examples.targets)
         picks = torch.from_numpy(np.random.default_rng(0).permutation(len(inputs))[:_IMPORTANCE_ROWS])
         scores = importance(material.workload, material.network, inputs[picks], targets[picks])
         return self.tuned(structured(material.workload, material.network, keep, scores))
@@ -117,7 +121,7 @@ class Pupils:
         return fine_tuned(material.workload, network, self._examples, own, self._teachers, search.teacher_share)
 
     @cached_property
-    def _examples(self) -> Examples:
+    def _examples(self) -> Dataset:
         return subset(self._material.training, self._params.search.rows, self._material.model.seed)
 
     @cached_property
@@ -157,7 +161,7 @@ def _make_int8(
 ) -> None:
     """The network's 8-bit files, one for each form of weights, or a note why there are none."""
     try:
-        check_calibration(material.calibration, material.features, material.held_out.model_inputs())
+        check_calibration(material.calibration, material.features, material.scale(material.held_out.inputs))
         best, found = _best_recipe(material, params, scales, network, shell, made, forms[0])
         if best.error_increase_pct > params.max_error_increase_pct and params.search.rounding_epochs:
             network = _with_rounding(material, params, network, forms[0])
@@ -247,7 +251,7 @@ class Scales:
     def __init__(self, material: Material, params: CompressionParams) -> None:
         self._material, self._params = material, params
         self._workload = WORKLOADS[material.workload]
-        rows = material.held_out.features
+        rows = material.held_out.inputs
         count = min(params.decision_rows, len(rows))
         self._mornings = rows[np.linspace(0, len(rows) - 1, count).astype(int)]
         self._reference: Predict | None = None

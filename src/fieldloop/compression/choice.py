@@ -24,9 +24,9 @@ from fieldloop.compression.gates import WHOLE, Candidate, failures, is_for, late
 from fieldloop.compression.pictures import front_picture
 from fieldloop.compression.search import pareto_front, picked
 from fieldloop.core.code_version import code_hash
+from fieldloop.core.dataset import Dataset
 from fieldloop.core.settings import CompressionParams
 from fieldloop.evaluation.predictor import predictor
-from fieldloop.workloads.agriculture.dataset import Examples
 
 GOLDEN_ROWS = 64
 _GATES = {name for name in CompressionParams.model_fields if name.startswith(("max_", "min_", "parity_"))}
@@ -90,7 +90,7 @@ def measured(material: Material, params: CompressionParams, folder: Path, bench:
     folder.mkdir(parents=True, exist_ok=True)
     with _threads(0 if params.search.teacher_members else 1):
         made = make_candidates(material, params, folder)
-    rows = material.held_out.model_inputs()
+    rows = material.scale(material.held_out.inputs)
     golden = rows[np.linspace(0, len(rows) - 1, min(GOLDEN_ROWS, len(rows))).astype(int)]
     decision = rows[: params.candidates_per_decision]
     classes = {
@@ -145,7 +145,7 @@ def choose(found: Measured, params: CompressionParams, folder: Path) -> Compress
     )
 
 
-def _told(examples: Examples) -> str:
+def _told(examples: Dataset) -> str:
     """Which seasons these are, for people."""
     return f"{len(examples.groups)} field-seasons of {', '.join(examples.seasons)}"
 
@@ -241,7 +241,7 @@ def _key(material: Material, params: CompressionParams) -> str:
     digest.update(json.dumps([named, code_hash("fieldloop.compression")], sort_keys=True).encode())
     _add_array(digest, material.calibration)
     for examples in (material.training, material.choosing, material.held_out):
-        for array in (examples.features, examples.targets, examples.group):
+        for array in (examples.inputs, examples.targets, examples.group):
             _add_array(digest, array)
         digest.update(json.dumps(examples.groups).encode())
     for name, tensor in sorted(material.network.state_dict().items()):

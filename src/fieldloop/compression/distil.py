@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from fieldloop.compression.prune import with_other_body
+from fieldloop.core.dataset import Dataset, chosen
 from fieldloop.core.environment import hush
 from fieldloop.core.settings import ModelParams
 from fieldloop.training.trainer import CropLearner, SeasonData
 from fieldloop.workloads import WORKLOADS
-from fieldloop.workloads.agriculture.dataset import Examples, chosen
 
 TEACHER_SHARE = 0.5  # of the loss
 SWAPPED_SHARE = 0.15
@@ -85,7 +85,7 @@ class Teachers(list[nn.Module]):
 def fine_tuned(
     workload: str,
     network: nn.Module,
-    examples: Examples,
+    examples: Dataset,
     params: ModelParams,
     teachers: Sequence[nn.Module] = (),
     teacher_share: float = TEACHER_SHARE,
@@ -113,7 +113,7 @@ def fine_tuned(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    data = SeasonData(examples, params.batch_size, params.seed)
+    data = SeasonData(examples, learner.workload.edge.scale, params.batch_size, params.seed)
     trainer.fit(learner, data)
     tuned = learner.network.cpu().eval()
     calibrate(workload, tuned, data)
@@ -130,7 +130,7 @@ def calibrate(workload: str, network: nn.Module, data: SeasonData) -> None:
 
 
 def ensemble(
-    workload: str, champion: nn.Module, examples: Examples, params: ModelParams, hidden: Sequence[int], members: int
+    workload: str, champion: nn.Module, examples: Dataset, params: ModelParams, hidden: Sequence[int], members: int
 ) -> list[nn.Module]:
     """Large networks trained on the same examples from other starts; what surrounds the body is the champion's."""
     teachers = []
@@ -145,7 +145,7 @@ def ensemble(
 def quantisation_aware(
     workload: str,
     network: nn.Module,
-    examples: Examples,
+    examples: Dataset,
     params: ModelParams,
     teachers: Sequence[nn.Module] = (),
     steps: int = 127,
@@ -164,7 +164,7 @@ def quantisation_aware(
     for name, module in list(tuned.body.named_children()):
         if isinstance(module, _Rounded):
             setattr(tuned.body, name, module.linear)
-    calibrate(workload, tuned, SeasonData(examples, params.batch_size, params.seed))
+    calibrate(workload, tuned, SeasonData(examples, WORKLOADS[workload].edge.scale, params.batch_size, params.seed))
     result: nn.Module = tuned
     return result
 
@@ -198,7 +198,7 @@ def _through(values: Tensor) -> Tensor:
     return values + (values.round() - values).detach()
 
 
-def subset(examples: Examples, rows: int, seed: int) -> Examples:
+def subset(examples: Dataset, rows: int, seed: int) -> Dataset:
     """About `rows` examples of whole field-seasons, the same for the same seed; all of them where there are fewer."""
     if len(examples) <= rows:
         return examples

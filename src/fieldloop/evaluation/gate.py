@@ -13,8 +13,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from fieldedge.workloads.agriculture import AGRICULTURE
+from fieldloop.core.dataset import Dataset
 from fieldloop.core.settings import GateParams
-from fieldloop.workloads.agriculture.dataset import Examples
 from fieldloop.workloads.agriculture.floor import FloorProfits
 
 Floats = npt.NDArray[np.float64]
@@ -112,30 +113,30 @@ class Verdict:
         return asdict(self)
 
 
-def squared_errors_by_group(predict: Predict, examples: Examples) -> Floats:
+def squared_errors_by_group(predict: Predict, examples: Dataset) -> Floats:
     """Mean squared error of the yield median per field-season, (G,), (t/ha)^2."""
-    return _squared_errors(predict(examples.model_inputs())[:, 1], examples)
+    return _squared_errors(predict(AGRICULTURE.contract.scale(examples.inputs))[:, 1], examples)
 
 
-def _squared_errors(medians: npt.NDArray[Any], examples: Examples) -> Floats:
+def _squared_errors(medians: npt.NDArray[Any], examples: Dataset) -> Floats:
     errors = (medians - examples.targets[:, 0]).astype(np.float64)
     sums = np.bincount(examples.group, weights=errors**2, minlength=len(examples.groups))
     return sums / np.bincount(examples.group, minlength=len(examples.groups))
 
 
-def rmse_t_ha(medians: npt.NDArray[Any], examples: Examples) -> float:
+def rmse_t_ha(medians: npt.NDArray[Any], examples: Dataset) -> float:
     """The error of yield medians (N,) over field-seasons, t/ha, each counted once."""
     return float(np.sqrt(_squared_errors(medians, examples).mean()))
 
 
-def yield_rmse_t_ha(predict: Predict, examples: Examples) -> float:
+def yield_rmse_t_ha(predict: Predict, examples: Dataset) -> float:
     """That error of a model's answers."""
-    return rmse_t_ha(predict(examples.model_inputs())[:, 1], examples)
+    return rmse_t_ha(predict(AGRICULTURE.contract.scale(examples.inputs))[:, 1], examples)
 
 
-def score(predict: Predict, examples: Examples) -> Scores:
+def score(predict: Predict, examples: Dataset) -> Scores:
     """Scores of one model on examples it was not trained on."""
-    outputs = predict(examples.model_inputs())
+    outputs = predict(AGRICULTURE.contract.scale(examples.inputs))
     truth = examples.targets[:, 0]
     covered = (outputs[:, 0] <= truth) & (truth <= outputs[:, 2])
     return Scores(
@@ -172,7 +173,7 @@ def mean_difference(ours: Floats, theirs: Floats, draws: int, seed: int = 0) -> 
     return Difference(float(apart.mean()), float(low), float(high))
 
 
-def floor_of(profits: FloorProfits, error_t_ha: float, examples: Examples, gates: GateParams) -> Floor:
+def floor_of(profits: FloorProfits, error_t_ha: float, examples: Dataset, gates: GateParams) -> Floor:
     """Whether a model may be followed at all: no comparison with another model is asked.
 
     It must be shown to earn no less than the rule in the box, not lose more than is allowed against tuned thresholds,
@@ -219,7 +220,7 @@ def judge(
     challenger: Predict,
     champion: Predict | None,
     champion_version: str | None,
-    examples: Examples,
+    examples: Dataset,
     gates: GateParams,
     *,
     anchor: Rival | None = None,
@@ -270,7 +271,7 @@ def judge(
 def _judged_alone(
     scores: Scores,
     champion_version: str | None,
-    examples: Examples,
+    examples: Dataset,
     gates: GateParams,
     absent: Absent,
     floor: Callable[[], FloorProfits] | None,
@@ -298,7 +299,7 @@ def _judged_alone(
     )
 
 
-def _beside_anchor(verdict: Verdict, errors: Floats, anchor: Rival, examples: Examples, gates: GateParams) -> Verdict:
+def _beside_anchor(verdict: Verdict, errors: Floats, anchor: Rival, examples: Dataset, gates: GateParams) -> Verdict:
     """The verdict with what the comparison with the anchor found."""
     theirs = squared_errors_by_group(anchor.predict, examples)
     change, low, high = error_change_interval(errors, theirs, gates.bootstrap_draws)
@@ -312,5 +313,5 @@ def _beside_anchor(verdict: Verdict, errors: Floats, anchor: Rival, examples: Ex
     )
 
 
-def _answers_numbers(predict: Predict, examples: Examples) -> bool:
-    return bool(np.isfinite(predict(examples.model_inputs())).all())
+def _answers_numbers(predict: Predict, examples: Dataset) -> bool:
+    return bool(np.isfinite(predict(AGRICULTURE.contract.scale(examples.inputs))).all())

@@ -37,11 +37,11 @@ from torch import nn
 
 from fieldedge.system.errors import ConfigError, ReleaseError, StoreBusy
 from fieldloop.compression import Compressed
+from fieldloop.core.dataset import Dataset, load_dataset
 from fieldloop.evaluation.gate import Absent, Predict, Rival, Scores, Verdict
 from fieldloop.evaluation.predictor import Array, predictor
 from fieldloop.training.trained import Trained
 from fieldloop.training.trainer import CONFIG, NETWORK, WHAT_IFS, load_network
-from fieldloop.workloads.agriculture.dataset import Examples, load_examples
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -208,12 +208,12 @@ class ModelRegistry:
             folder = self._artifacts(version, _NETWORK_ARTIFACTS, Path(scratch))
             return load_network(self._former_checkpoint(version) if folder is None else folder)
 
-    def practised_examples(self, version: str) -> Examples | None:
+    def practised_examples(self, version: str) -> Dataset | None:
         """The examples of a version's practice; None where it had none."""
         with TemporaryDirectory() as scratch:
             folder = self._artifacts(version, _NETWORK_ARTIFACTS, Path(scratch))
             kept = (self._former_checkpoint(version).parent if folder is None else folder) / WHAT_IFS
-            return load_examples(kept) if kept.is_file() else None
+            return load_dataset(kept) if kept.is_file() else None
 
     def has(self, version: str) -> bool:
         """Whether there is such a version."""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fieldloop.compression import Bench, Material, compress, compression_key
+from fieldloop.core.dataset import joined, parted
 from fieldloop.evaluation.gate import Predict
 from fieldloop.registry.model_registry import ModelRegistry
 from fieldloop.stages.access import read_tables, training_seasons
@@ -14,7 +15,6 @@ from fieldloop.stages.examples import held_out_examples, training_examples
 from fieldloop.stages.refs import CompressedRef, RegisteredRef, SnapshotRef, write_json
 from fieldloop.stages.released import standing_bundle
 from fieldloop.workloads import WORKLOADS
-from fieldloop.workloads.agriculture.dataset import joined, parted
 
 CHOOSING_SHARE = 0.25  # of the training field-seasons: they choose between quantisers, and judge no file
 
@@ -64,7 +64,7 @@ def compression_material(loop: Loop, data: SnapshotRef, version: str) -> Materia
         workload=loop.workload,
         network=registry.network(version),
         features=contract_of(loop).features,
-        calibration=examples.model_inputs()[picks],
+        calibration=WORKLOADS[loop.workload].edge.contract.scale(examples.inputs)[picks],
         training=examples if practised is None else joined(examples, practised),
         choosing=parted(examples, CHOOSING_SHARE),
         held_out=held_out_examples(loop),

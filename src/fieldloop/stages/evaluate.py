@@ -55,7 +55,7 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> Re
     )
     former = found.version if isinstance(found, Champion) else found.runnable
     verdict = _behind_what_came_after(verdict, registry.version_of_run(trained.mlflow_run_id), former)
-    example = held_out.model_inputs()[:4]
+    example = contract.scale(held_out.inputs[:4])
     commit = git_commit(loop.settings.root)
     beside = None if standing is None else str(standing.version)
     registered = registry.register(trained, path, example, verdict, contract.hash, commit, data.season, beside)

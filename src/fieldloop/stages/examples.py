@@ -3,31 +3,31 @@
 from collections.abc import Sequence
 
 from fieldloop.core.code_version import code_hash
+from fieldloop.core.dataset import Dataset, load_dataset, save_dataset
 from fieldloop.stages.access import content_hash, read_tables, training_seasons
 from fieldloop.stages.context import Loop
 from fieldloop.stages.refs import SnapshotRef
 from fieldloop.workloads import WORKLOADS
-from fieldloop.workloads.agriculture.dataset import Examples, load_examples, save_examples
 
 KEPT_EXAMPLES = 12  # cached files of examples, the last used to be built
 
 
-def training_examples(loop: Loop, data: SnapshotRef) -> Examples:
+def training_examples(loop: Loop, data: SnapshotRef) -> Dataset:
     return _examples(loop, training_seasons(loop, data))
 
 
-def held_out_examples(loop: Loop) -> Examples:
+def held_out_examples(loop: Loop) -> Dataset:
     return _examples(loop, loop.params.gates.holdout_seasons)
 
 
-def _examples(loop: Loop, seasons: Sequence[int]) -> Examples:
+def _examples(loop: Loop, seasons: Sequence[int]) -> Dataset:
     """Examples of some seasons, built once for the same rows and the same code."""
     code = code_hash("fieldloop.workloads.agriculture.dataset")
     path = loop.workspace.examples / f"{code}-{content_hash(loop, seasons)[:20]}.npz"
     if path.is_file():
-        return load_examples(path)
+        return load_dataset(path)
     examples = WORKLOADS[loop.workload].examples(read_tables(loop, seasons))
-    save_examples(examples, path)
+    save_dataset(examples, path)
     files = sorted(loop.workspace.examples.glob("*.npz"), key=lambda file: file.stat().st_mtime)
     for outdated in files[:-KEPT_EXAMPLES]:
         outdated.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import numpy as np
 
 from fieldedge.inference.bundles import Golden
 from fieldedge.system.durable import write_durably
+from fieldloop.core.dataset import Dataset
 from fieldloop.evaluation.predictor import predictor
 from fieldloop.registry.model_registry import PICTURE, REPORT, ModelRegistry
 from fieldloop.release import Lineage, ReleaseRepository, build_bundle, is_begun
@@ -16,7 +17,7 @@ from fieldloop.stages.examples import held_out_examples, training_examples
 from fieldloop.stages.kept import note_registry
 from fieldloop.stages.refs import CompressedRef, ReleasedRef, SnapshotRef
 from fieldloop.stages.released import standing_bundle
-from fieldloop.workloads.agriculture.dataset import Examples
+from fieldloop.workloads import WORKLOADS
 
 GOLDEN_ROWS = 32
 GOLDEN_TOLERANCE = 0.05  # standard deviations of each output: other processors round 8-bit products otherwise
@@ -55,7 +56,7 @@ def stands(loop: Loop, released: ReleasedRef) -> bool:
 
 def _built_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef, registry: ModelRegistry) -> Path:
     champion = registry.describe(compressed.version)
-    rows = _golden_rows(held_out_examples(loop))
+    rows = _golden_rows(loop, held_out_examples(loop))
     model = Path(compressed.path)
     return build_bundle(
         loop.workspace.bundles / f"{loop.workload}-{champion.version}.zip",
@@ -76,15 +77,15 @@ def _built_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef, regi
     )
 
 
-def _golden_rows(examples: Examples) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _golden_rows(loop: Loop, examples: Dataset) -> np.ndarray[Any, np.dtype[np.float32]]:
     picks = np.linspace(0, len(examples) - 1, GOLDEN_ROWS).astype(int)
-    rows: np.ndarray[Any, np.dtype[np.float32]] = examples.model_inputs()[picks]
+    rows: np.ndarray[Any, np.dtype[np.float32]] = WORKLOADS[loop.workload].edge.contract.scale(examples.inputs)[picks]
     return rows
 
 
-def _reference(loop: Loop, examples: Examples) -> dict[str, dict[str, float]]:
+def _reference(loop: Loop, examples: Dataset) -> dict[str, dict[str, float]]:
     """What the model knows: for every feature mean, std, p01 and p99 over the training data, physical units."""
-    values = examples.features.astype(np.float64)
+    values = examples.inputs.astype(np.float64)
     low, high = np.quantile(values, [0.01, 0.99], axis=0)
     columns = zip(contract_of(loop).feature_names, values.mean(axis=0), values.std(axis=0), low, high, strict=True)
     return {

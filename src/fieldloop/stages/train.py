@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from fieldloop.core.code_version import code_hash
+from fieldloop.core.dataset import Dataset
 from fieldloop.registry.model_registry import Champion, ModelRegistry, git_commit
 from fieldloop.stages.access import read_tables, training_seasons
 from fieldloop.stages.context import Loop, OnProgress, contract_of
@@ -16,7 +17,6 @@ from fieldloop.stages.refs import SnapshotRef
 from fieldloop.training.trained import Trained
 from fieldloop.training.trainer import OtherNetworkError, Practise, is_whole, train
 from fieldloop.workloads import WORKLOADS
-from fieldloop.workloads.agriculture.dataset import Examples
 
 
 def train_model(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> Trained:
@@ -51,7 +51,7 @@ def stands(loop: Loop, trained: Trained) -> bool:
 def _practise(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> Practise:
     """Practice on what-if seasons made of what is accepted, from the champion's weights where it fits the contract."""
 
-    def practise(network: nn.Module) -> Examples:
+    def practise(network: nn.Module) -> Dataset:
         registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
         champion = registry.champion(contract_of(loop).hash, data.season, challenger_run_id="")
         start = None

@@ -29,13 +29,14 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sequential
 
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ReleaseError
+from fieldloop.core.dataset import Array, Dataset, joined, load_dataset, save_dataset
 from fieldloop.core.environment import hush
 from fieldloop.core.settings import ModelParams
 from fieldloop.training.trained import Trained
 from fieldloop.workloads import WORKLOADS
-from fieldloop.workloads.agriculture.dataset import Examples, joined, load_examples, save_examples
 
-Practise = Callable[[nn.Module], Examples]
+Practise = Callable[[nn.Module], Dataset]
+Scale = Callable[[Array], Array]  # the contract's units to what the model sees
 
 EXPERIMENT = "fieldloop"
 WHAT_IFS = "what_ifs.npz"  # the examples of a run's practice
@@ -54,12 +55,12 @@ class OtherNetworkError(ReleaseError):
 class SeasonData(lightning.LightningDataModule):
     """Examples held in memory as tensors; whole field-seasons are set aside for validation."""
 
-    def __init__(self, examples: Examples, batch_size: int, seed: int) -> None:
+    def __init__(self, examples: Dataset, scale: Scale, batch_size: int, seed: int) -> None:
         super().__init__()
         self.batch_size, self.seed = batch_size, seed
         chosen = np.random.default_rng(seed).random(len(examples.groups)) < VALIDATION_SHARE
         is_validation = torch.from_numpy(chosen[examples.group])
-        inputs, targets = torch.from_numpy(examples.model_inputs()), torch.from_numpy(examples.targets)
+        inputs, targets = torch.from_numpy(scale(examples.inputs)), torch.from_numpy(examples.targets)
         self.fit_set = TensorDataset(inputs[~is_validation], targets[~is_validation])
         self.validation_set = TensorDataset(inputs[is_validation], targets[is_validation])
 
@@ -129,7 +130,7 @@ class _Progress(Callback):
 
 def train(
     workload: str,
-    examples: Examples,
+    examples: Dataset,
     params: ModelParams,
     folder: Path,
     tracking_uri: str,
@@ -160,7 +161,7 @@ def train(
     learner = CropLearner(workload, params.model_dump(mode="json"))
     if practise is not None:
         examples = joined(examples, _practised(learner.network, practise, folder))
-    data = SeasonData(examples, params.batch_size, params.seed)
+    data = SeasonData(examples, learner.workload.edge.scale, params.batch_size, params.seed)
     logger = _logger(folder, tracking_uri, {**tags, "data_hash": data_hash}, artifact_location)
     last = folder / f"{LAST}.ckpt"
     ctrl_c = _CtrlC()
@@ -217,22 +218,22 @@ def _is_logged(run_id: str, tracking_uri: str) -> bool:
     return str(run.info.lifecycle_stage) == "active"
 
 
-def _practised(network: nn.Module, practise: Practise, folder: Path) -> Examples:
+def _practised(network: nn.Module, practise: Practise, folder: Path) -> Dataset:
     """The examples of the practice, and what it taught the network; both kept, so that a killed run has them."""
     taught, seasons = folder / "practised.pt", folder / WHAT_IFS
     if not taught.is_file():
-        save_examples(practise(network), seasons)
+        save_dataset(practise(network), seasons)
         sink = io.BytesIO()
         torch.save(network.state_dict(), sink)
         write_durably(taught, sink.getvalue())
     network.load_state_dict(torch.load(taught, weights_only=True))
-    return load_examples(seasons)
+    return load_dataset(seasons)
 
 
-def practised_examples(folder: Path) -> Examples | None:
+def practised_examples(folder: Path) -> Dataset | None:
     """The examples of a run's practice; None where it had none."""
     seasons = folder / WHAT_IFS
-    return load_examples(seasons) if seasons.is_file() else None
+    return load_dataset(seasons) if seasons.is_file() else None
 
 
 class _CtrlC(Callback):

@@ -14,7 +14,7 @@ Rows = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
 def mornings() -> Rows:
     """Thirsty fields in the middle of the season: water is due everywhere."""
-    rows = small_examples(field_seasons=2, days=20).features.copy()
+    rows = small_examples(field_seasons=2, days=20).inputs.copy()
     rows[:, INDEX["dap"]] = 60.0
     rows[:, INDEX["taw_mm"]] = 150.0
     rows[:, INDEX["depletion_mm"]] = 100.0

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldloop.workloads import WORKLOADS
-from tests.small_training import small_examples
+from tests.small_training import scaled, small_examples
 
 FEATURES = len(WORKLOADS["agriculture"].edge.contract.features)
 
@@ -31,7 +31,7 @@ def both(network: Any, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_it_answers_the_same_on_fields_of_every_kind(network: Any) -> None:
-    torch.testing.assert_close(*both(network, torch.from_numpy(small_examples().model_inputs())), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(*both(network, torch.from_numpy(scaled(small_examples()))), rtol=1e-4, atol=1e-3)
 
 
 @settings(max_examples=40, deadline=None)

@@ -12,8 +12,10 @@ from fieldedge.system.errors import DataError
 from fieldedge.workloads import known_workload
 from fieldedge.workloads.agriculture import Day
 from fieldedge.workloads.agriculture.features import INDEX, days_between
-from fieldloop.workloads.agriculture.dataset import build_examples, load_examples, save_examples
+from fieldloop.core.dataset import load_dataset, save_dataset
+from fieldloop.workloads.agriculture.dataset import build_examples
 from tests.sample_season import CONTRACT, Tables, field_row, frames
+from tests.small_training import scaled
 
 AGRICULTURE = known_workload("agriculture")
 DAYS = 40
@@ -55,7 +57,7 @@ def test_examples_are_the_devices_own_rows_after_the_days_action() -> None:
         (after,) = AGRICULTURE.with_actions(
             row, np.float32([history[number].irrigation_mm]), np.float32([history[number].nitrogen_kg_ha])
         )
-        np.testing.assert_array_equal(examples.features[number], after)
+        np.testing.assert_array_equal(examples.inputs[number], after)
 
 
 def test_days_that_a_device_sent_give_the_examples_that_all_its_readings_would_have_given() -> None:
@@ -65,7 +67,7 @@ def test_days_that_a_device_sent_give_the_examples_that_all_its_readings_would_h
     _, told = device_season(tables, record)
     sent = [3, 12, 13, 28]
     from_device = build_examples(whole({**tables, "recommendations": as_table([told[i] for i in reversed(sent)])}))
-    np.testing.assert_allclose(from_device.features, from_readings.features[sent], atol=6e-5)
+    np.testing.assert_allclose(from_device.inputs, from_readings.inputs[sent], atol=6e-5)
     np.testing.assert_array_equal(from_device.targets, from_readings.targets[sent])
 
 
@@ -75,7 +77,7 @@ def test_what_is_still_to_come_counts_from_after_the_days_action_to_the_harvest(
     assert len(examples) == days_between(record["planting_date"], "2006-10-10") + 1
     water = examples.targets[:, 1]
     assert (water[0], water[6], water[7], water[35]) == (125.0, 125.0, 100.0, 0.0)
-    before, today = (examples.features[:, INDEX[n]] for n in ("irrigation_season_mm", "candidate_irrigation_mm"))
+    before, today = (examples.inputs[:, INDEX[n]] for n in ("irrigation_season_mm", "candidate_irrigation_mm"))
     assert (today[:8] == [25.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 25.0]).all()
     np.testing.assert_array_equal(before + today + water, np.full(len(examples), 150.0))
     assert (examples.targets[:, 0] == np.float32(11.5)).all()
@@ -95,7 +97,7 @@ def test_the_order_of_rows_in_the_tables_changes_nothing() -> None:
     shuffled = {name: frame.sample(frac=1, random_state=4) for name, frame in tables.items()}
     straight, mixed = build_examples(whole(tables)), build_examples(whole(shuffled))
     assert straight.groups == mixed.groups
-    np.testing.assert_array_equal(straight.features, mixed.features)
+    np.testing.assert_array_equal(straight.inputs, mixed.inputs)
     np.testing.assert_array_equal(straight.targets, mixed.targets)
 
 
@@ -127,7 +129,7 @@ def test_what_was_said_last_of_a_day_counts() -> None:
     corrected.loc[corrected.index[0], "irrigation_mm"] = 7.0
     instead = build_examples(whole({**tables, "operations": corrected}))
     np.testing.assert_array_equal(more.targets, instead.targets)
-    np.testing.assert_array_equal(more.features, instead.features)
+    np.testing.assert_array_equal(more.inputs, instead.inputs)
 
 
 def redated(rows: pd.DataFrame, day: str) -> pd.DataFrame:
@@ -193,12 +195,12 @@ def test_kept_examples_come_back_as_they_were(tmp_path: Path) -> None:
     tables = frames(field_row(0), field_row(1), days=DAYS)
     tables["harvests"].loc[0, "yield_t_ha"] = np.nan
     examples = build_examples(whole(tables))
-    save_examples(examples, tmp_path / "examples" / "x.npz")
-    again = load_examples(tmp_path / "examples" / "x.npz")
+    save_dataset(examples, tmp_path / "examples" / "x.npz")
+    again = load_dataset(tmp_path / "examples" / "x.npz")
     assert again.groups == examples.groups
     assert again.left_out == examples.left_out and len(again.left_out) == 1
-    for name in ("features", "targets", "group"):
+    for name in ("inputs", "targets", "group"):
         found, kept = getattr(again, name), getattr(examples, name)
         assert found.dtype == kept.dtype
         np.testing.assert_array_equal(found, kept)
-    assert again.model_inputs().dtype == np.float32
+    assert scaled(again).dtype == np.float32

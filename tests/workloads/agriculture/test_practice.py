@@ -139,7 +139,7 @@ def test_pairs_say_that_water_saves_later_water_and_never_what_was_done_today(wo
     assert len(pairs.rows) > 60
     water = pairs.rows[:, INDEX["candidate_irrigation_mm"]] > 0.0
     assert 0.0 > float(pairs.differences[water, 1].mean()) > -40.0
-    assert set(np.unique(examples.features[:, INDEX["is_advised"]])) == {1.0}
+    assert set(np.unique(examples.inputs[:, INDEX["is_advised"]])) == {1.0}
     assert (examples.targets[:, 1:] >= -1e-3).all()
     effects = Effects().requires_grad_(False)
     fit_effects(effects, pairs, seed=0)

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from fieldedge.workload import Workload
 from fieldedge.workloads.agriculture import AGRICULTURE, Predict
+from fieldloop.core.dataset import Array, Dataset
 from fieldloop.core.settings import FloorParams, WhatIfParams
 from fieldloop.workloads.agriculture.advice import agreement, closed_loop_profits_usd_ha
-from fieldloop.workloads.agriculture.dataset import Array, Examples, build_examples
+from fieldloop.workloads.agriculture.dataset import build_examples
 from fieldloop.workloads.agriculture.floor import FloorProfits, floor_profits
 from fieldloop.workloads.agriculture.network.model import CropModel, calibrate, crop_loss, forget_calibration
 from fieldloop.workloads.agriculture.pretraining.practising import practise
@@ -28,7 +29,7 @@ class AgricultureInCloud:
         """The same workload as the device has it: contract, features, decision."""
         return AGRICULTURE
 
-    def examples(self, tables: Mapping[str, pd.DataFrame]) -> Examples:
+    def examples(self, tables: Mapping[str, pd.DataFrame]) -> Dataset:
         """Training examples from accepted tables."""
         return build_examples(tables)
 
@@ -40,7 +41,7 @@ class AgricultureInCloud:
         champion: nn.Module | None,
         seed: int,
         on_progress: Callable[[int, int], None],
-    ) -> Examples:
+    ) -> Dataset:
         """Teach a fresh network when to act, and what an action changes, on what-if seasons made of these tables.
 
         The search starts from the champion's weights where there is one. Returns examples of what comes when the

@@ -4,106 +4,23 @@ The features are the device's own: `featurize` where all readings of a season ar
 itself computed where it sent only the days that teach most. Nothing is reimplemented here.
 """
 
-import hashlib
-import io
-import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import DataError
 from fieldedge.workloads.agriculture import AGRICULTURE, Day
 from fieldedge.workloads.agriculture.features import FEATURES, days_between, set_actions
+from fieldloop.core.dataset import Array, Dataset
 
-Array = npt.NDArray[np.float32]
 TARGETS = ("yield_t_ha", "water_to_come_mm", "nitrogen_to_come_kg_ha")
 _log = logging.getLogger(__name__)
 _FEATURE_COLUMNS = [f"x_{feature.name}" for feature in FEATURES]
-
-
-@dataclass(frozen=True)
-class Examples:
-    """N days of decision. A group is one field-season; its days share one harvest."""
-
-    features: Array  # (N, F), physical units, after the day's action
-    targets: Array  # (N, 3): t/ha, mm, kg/ha
-    group: npt.NDArray[np.int32]  # (N,), index into `groups`
-    groups: tuple[str, ...]  # "season/field_id"
-    left_out: Mapping[str, str] = field(default_factory=dict)  # harvested field-seasons that teach nothing, and why
-
-    @property
-    def seasons(self) -> list[str]:
-        """What the field-seasons are of: the first part of their names, in order."""
-        return sorted({name.partition("/")[0] for name in self.groups})
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-    def model_inputs(self) -> Array:
-        """Scaled features, (N, F): what the model sees."""
-        return AGRICULTURE.contract.scale(self.features)
-
-
-def joined(first: Examples, second: Examples) -> Examples:
-    """Both, one after the other."""
-    return Examples(
-        np.concatenate([first.features, second.features]),
-        np.concatenate([first.targets, second.targets]),
-        np.concatenate([first.group, second.group + np.int32(len(first.groups))]).astype(np.int32),
-        first.groups + second.groups,
-        {**first.left_out, **second.left_out},
-    )
-
-
-def chosen(examples: Examples, groups: Sequence[int]) -> Examples:
-    """The days of these field-seasons alone."""
-    renumbered = np.full(len(examples.groups), -1, np.int32)
-    renumbered[list(groups)] = np.arange(len(groups), dtype=np.int32)
-    is_in = renumbered[examples.group] >= 0
-    return Examples(
-        examples.features[is_in],
-        examples.targets[is_in],
-        renumbered[examples.group[is_in]],
-        tuple(examples.groups[i] for i in groups),
-        examples.left_out,
-    )
-
-
-def parted(examples: Examples, share: float) -> Examples:
-    """About that share of the field-seasons, by their names: the same ones however many others there are."""
-    marks = [int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 0x1_0000_0000 for name in examples.groups]
-    below = [i for i, mark in enumerate(marks) if mark < share]
-    return chosen(examples, below or [int(np.argmin(marks))])
-
-
-def save_examples(examples: Examples, path: Path) -> None:
-    """Keep examples as one .npz file, whole or not at all."""
-    sink = io.BytesIO()
-    np.savez(
-        sink,
-        features=examples.features,
-        targets=examples.targets,
-        group=examples.group,
-        groups=np.array(examples.groups, dtype=np.str_),
-        left_out=np.array(json.dumps(dict(examples.left_out)), dtype=np.str_),
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_durably(path, sink.getvalue())
-
-
-def load_examples(path: Path) -> Examples:
-    """What `save_examples` kept."""
-    with np.load(path, allow_pickle=False) as kept:
-        groups = tuple(str(name) for name in kept["groups"])
-        left_out = json.loads(str(kept["left_out"])) if "left_out" in kept else {}  # a practice has none
-        return Examples(kept["features"], kept["targets"], kept["group"], groups, left_out)
 
 
 @dataclass(frozen=True)
@@ -116,7 +33,7 @@ class _FieldSeason:
     yield_t_ha: float
 
 
-def build_examples(tables: Mapping[str, pd.DataFrame]) -> Examples:
+def build_examples(tables: Mapping[str, pd.DataFrame]) -> Dataset:
     """Every harvested field-season of the tables as examples, in a stable order; `left_out` names those that are not.
 
     Raises:
@@ -145,8 +62,8 @@ def build_examples(tables: Mapping[str, pd.DataFrame]) -> Examples:
             "no harvested field-season among the accepted tables: rows of `harvests` with their `fields` and "
             f"`readings` are needed to train; run the history step, or sync devices, first{why}"
         )
-    return Examples(
-        features=np.concatenate([f for f, _ in blocks]),
+    return Dataset(
+        inputs=np.concatenate([f for f, _ in blocks]),
         targets=np.concatenate([t for _, t in blocks]),
         group=np.repeat(np.arange(len(blocks), dtype=np.int32), [len(f) for f, _ in blocks]),
         groups=tuple(groups),

@@ -18,7 +18,7 @@ from fieldedge.workloads.agriculture.decision import (
     largest_dose_kg_ha,
 )
 from fieldedge.workloads.agriculture.features import set_actions
-from fieldloop.workloads.agriculture.dataset import Examples
+from fieldloop.core.dataset import Dataset
 from fieldloop.workloads.agriculture.network.model import TARGET_SPREAD, Effects
 from fieldloop.workloads.agriculture.pretraining.policy_search import follow, habit_kg_ha
 from fieldloop.workloads.agriculture.pretraining.training_world import TrainingWorld
@@ -39,7 +39,7 @@ class Pairs:
     differences: Rows  # (P, 3)
 
 
-def live_twice(world: TrainingWorld, weights: Floats, count: int, seed: int) -> tuple[Pairs, Examples]:
+def live_twice(world: TrainingWorld, weights: Floats, count: int, seed: int) -> tuple[Pairs, Dataset]:
     """`count` pairs and the examples that their later mornings are."""
     rng = np.random.default_rng(seed)
     drawn = world.draw(count, seed).tiled(2)  # the first half acts, the second does not
@@ -98,7 +98,7 @@ def _examples(
     nitrogen: Floats,
     yields: Floats,
     pair_day: NDArray[np.int64],
-) -> Examples:
+) -> Dataset:
     """Some mornings of every season after which only the rule decided, with what was done and what came of it."""
     seasons, days = irrigation.shape
     row_of, day_of = [], []
@@ -113,7 +113,7 @@ def _examples(
     to_come = [(total.sum(1)[:, None] - np.cumsum(total, 1))[row, day] for total in (irrigation, nitrogen)]
     targets = np.stack([yields[row], *to_come], axis=1).astype(np.float32)
     groups = tuple(f"what-if/{i}" for i in range(seasons))
-    return Examples(features, targets, row.astype(np.int32), groups)
+    return Dataset(features, targets, row.astype(np.int32), groups)
 
 
 def fit_effects(effects: Effects, pairs: Pairs, seed: int) -> None:

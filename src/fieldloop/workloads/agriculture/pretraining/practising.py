@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from fieldloop.core.dataset import Dataset
 from fieldloop.core.settings import WhatIfParams
-from fieldloop.workloads.agriculture.dataset import Examples
 from fieldloop.workloads.agriculture.network.model import CropModel
 from fieldloop.workloads.agriculture.pretraining.counterfactuals import fit_effects, live_twice
 from fieldloop.workloads.agriculture.pretraining.policy_search import (
@@ -30,7 +30,7 @@ def practise(
     champion: nn.Module | None,
     seed: int,
     on_progress: Callable[[int, int], None],
-) -> Examples:
+) -> Dataset:
     """Set the network's effects; returns examples of what comes when its advice is followed."""
     if not isinstance(network, CropModel):
         raise TypeError(f"a CropModel practises, not a {type(network).__name__}")
