@@ -124,7 +124,7 @@ class Files:
         sparse = unstructured(whole, SPARSITY)
         told = f"{100 * zero_share(sparse):.0f} % of the weights zero, by magnitude"
         self._add("float32, sparse", shell, export_body(sparse.body), told)
-        linear: Any = pupils.tuned(with_other_body(material.workload, whole, (), 0.0))
+        linear: Any = pupils.tuned(with_other_body(material.workload.learner, whole, (), 0.0))
         self._add(FLOOR, shell, export_body(linear.body), "a body of one layer: what any file costs at least")
 
     def _add_int8(self, name: str, network: Any, shell: Shell, float_body: onnx.ModelProto, told: str) -> None:
@@ -227,7 +227,7 @@ def closed_loop(paths: Mapping[str, Path], seeds: int) -> dict[str, Any]:
 def large_rows(material: Material, params: CompressionParams, folder: Path, bench: Bench) -> list[dict[str, Any]]:
     """A network of a million weights, taught by the champion: how the ratios grow with size."""
     torch.manual_seed(0)
-    fresh = with_other_body(material.workload, material.network, LARGE_HIDDEN, 0.0)
+    fresh = with_other_body(material.workload.learner, material.network, LARGE_HIDDEN, 0.0)
     own = material.model.model_copy(update={"epochs": LARGE_EPOCHS, "learning_rate": 0.001})
     training = subset(material.training, 30_000, 0)
     large: Any = fine_tuned(material.workload, fresh, training, own, [material.network], 0.9)

@@ -45,6 +45,8 @@ from fieldloop.core.settings import ModelParams, WhatIfParams
 from fieldloop.training.trainer import load_network, train
 from fieldloop.workloads import WORKLOADS
 from fieldloop.workloads.agriculture.dataset import build_examples
+from fieldloop.workloads.agriculture.pretraining.practising import practise
+from fieldloop.workloads.agriculture.pretraining.training_world import TrainingWorld
 from fieldloop.workloads.agriculture.world.field_batch import field_batch
 from fieldloop.workloads.agriculture.world.history import simulate_history
 from fieldloop.workloads.agriculture.world.plots import plot_of
@@ -258,13 +260,13 @@ class Learner:
         tables = {table: pd.concat([frame, arrived[table]], ignore_index=True) for table, frame in self.history.items()}
         workload, params = WORKLOADS["agriculture"], MODEL.model_copy(update={"seed": MODEL.seed + self.seed})
 
-        def practise(network: nn.Module) -> Dataset:
-            return workload.practise(network, tables, WHAT_IF, champion, params.seed, lambda *_: None)
+        def taught(network: nn.Module) -> Dataset:
+            return practise(network, TrainingWorld.of(tables), WHAT_IF, champion, params.seed, lambda *_: None)
 
         folder = self.scratch / name
         uri = f"sqlite:///{mlflow_database(self.scratch)}"
-        trained = train("agriculture", examples, params, folder, uri, name, {}, lambda *_: None, practise)
-        network = load_network(Path(trained.checkpoint))
+        trained = train(workload, examples, params, folder, uri, name, {}, lambda *_: None, taught)
+        network = load_network(Path(trained.checkpoint), workload)
         metadata = {METADATA_CONTRACT_HASH: CONTRACT.hash, METADATA_WORKLOAD: CONTRACT.workload}
         file = export_float32(network, len(CONTRACT.features), metadata, folder / "model.onnx")
         values = examples.inputs.astype(np.float64)

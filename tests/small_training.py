@@ -11,16 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from fieldedge.workloads import known_workload
 from fieldloop.core.dataset import Array, Dataset
 from fieldloop.core.settings import ModelParams
 from fieldloop.training.trained import Trained
 from fieldloop.training.trainer import train
+from fieldloop.workloads import known_workload
 
-CONTRACT = known_workload("agriculture").contract
 PARAMS = ModelParams(
     hidden=(32, 32), dropout=0.2, epochs=5, batch_size=128, learning_rate=0.01, weight_decay=0.0001, seed=3
 )
+WORKLOAD = known_workload("agriculture")
+CONTRACT = WORKLOAD.device.contract
 DATA_HASH = "d" * 32
 
 
@@ -30,7 +31,7 @@ def small_examples(field_seasons: int = 40, days: int = 25, seed: int = 1, seaso
     low = np.array([feature.minimum for feature in CONTRACT.features], np.float32)
     high = np.array([feature.maximum for feature in CONTRACT.features], np.float32)
     rows = draw.uniform(low, high, (field_seasons * days, len(low))).astype(np.float32)
-    scaled = known_workload("agriculture").contract.scale(rows)
+    scaled = CONTRACT.scale(rows)
     yields = 10.0 - 2.0 * scaled[:, 2] + 1.5 * scaled[:, 22] + draw.normal(0, 0.3, len(rows))
     targets = np.stack([yields, 100.0 + 50.0 * scaled[:, 0], 60.0 - 30.0 * scaled[:, 21]], axis=1)
     names = tuple(f"{season}/champion-{i:02d}" for i in range(field_seasons))
@@ -41,7 +42,7 @@ def small_examples(field_seasons: int = 40, days: int = 25, seed: int = 1, seaso
 
 def scaled(examples: Dataset) -> Array:
     """What the model sees of them."""
-    return known_workload("agriculture").contract.scale(examples.inputs)
+    return CONTRACT.scale(examples.inputs)
 
 
 def tracking_uri(folder: Path) -> str:
@@ -53,7 +54,7 @@ def tracking_uri(folder: Path) -> str:
 def train_in(folder: Path, on_progress: Callable[[int, int], None] = lambda *_: None) -> Trained:
     """Train, or go on training, the small model in its folder."""
     tags = {"git_commit": "c" * 40, "for_season": "2006"}
-    return train("agriculture", small_examples(), PARAMS, folder, tracking_uri(folder), DATA_HASH, tags, on_progress)
+    return train(WORKLOAD, small_examples(), PARAMS, folder, tracking_uri(folder), DATA_HASH, tags, on_progress)
 
 
 def _killed_at(epoch: int) -> Callable[[int, int], None]:

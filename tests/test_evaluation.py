@@ -1,5 +1,7 @@
 """The gate measures challenger and champion on the same field-seasons and says why it decides as it does."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,20 +10,36 @@ from hypothesis import strategies as st
 from fieldedge.workloads import known_workload
 from fieldloop.core.dataset import Dataset
 from fieldloop.core.settings import GateParams
-from fieldloop.evaluation.gate import (
-    Absent,
-    Predict,
-    Rival,
-    error_change_interval,
-    judge,
-    score,
-    squared_errors_by_group,
-)
-from fieldloop.workloads.agriculture.floor import FloorProfits
+from fieldloop.evaluation import gate
+from fieldloop.evaluation.gate import Absent, Rival, Verdict, change_interval
+from fieldloop.workload import Decider, FloorValues, Metric, Predict, Scores
+from fieldloop.workloads.agriculture.metrics import PROFIT, YIELD_ERROR, score
 
 FEATURES = len(known_workload("agriculture").contract.features)
 GATES = GateParams(holdout_seasons=(2005,), bootstrap_draws=400, max_error_increase_pct=2.0)
 FIELD_SEASONS, DAYS = 30, 20
+MEAN_HARVEST_RMSE_T_HA = 2.0  # about what the harvests below differ from their mean
+
+
+def judge(
+    challenger: Predict,
+    champion: Predict | None,
+    version: str | None,
+    examples: Dataset,
+    gates: GateParams,
+    *,
+    anchor: Predict | None = None,
+    **others: Any,
+) -> Verdict:
+    """The gate's verdict on models, by their scores on these examples."""
+    return gate.judge(
+        score(challenger, examples),
+        score(champion, examples) if champion else None,
+        version,
+        gates,
+        anchor=Rival("2", score(anchor, examples)) if anchor else None,
+        **others,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +63,11 @@ def model(examples: Dataset, spread_t_ha: float, bias_t_ha: float = 0.0, half_wi
 
 def test_scores_are_in_the_units_of_the_field(examples: Dataset) -> None:
     found = score(model(examples, 0.8, bias_t_ha=0.4), examples)
-    assert found.yield_rmse_t_ha == pytest.approx(np.sqrt((1.2**2 + 0.4**2) / 2), rel=1e-4)
-    assert found.yield_bias_t_ha == pytest.approx(0.4, rel=1e-3)
-    assert found.interval_coverage_pct == pytest.approx(50.0)
-    assert found.water_to_come_rmse_mm == pytest.approx(30.0)
-    assert (found.field_seasons, found.examples) == (FIELD_SEASONS, FIELD_SEASONS * DAYS)
+    assert found.value == pytest.approx(np.sqrt((1.2**2 + 0.4**2) / 2), rel=1e-4)
+    assert found.figures["yield_bias_t_ha"] == pytest.approx(0.4, rel=1e-3)
+    assert found.figures["interval_coverage_pct"] == pytest.approx(50.0)
+    assert found.figures["water_to_come_rmse_mm"] == pytest.approx(30.0)
+    assert (found.figures["field_seasons"], found.figures["examples"]) == (FIELD_SEASONS, FIELD_SEASONS * DAYS)
 
 
 def test_a_field_season_counts_once_however_many_days_it_has() -> None:
@@ -58,8 +76,8 @@ def test_a_field_season_counts_once_however_many_days_it_has() -> None:
     outputs = np.zeros((100, 5), np.float32)
     outputs[0, 1] = 2.0
     examples = Dataset(np.zeros((100, FEATURES), np.float32), targets, group, ("2005/a", "2005/b"))
-    np.testing.assert_allclose(squared_errors_by_group(lambda _: outputs, examples), [4.0, 0.0])
-    assert score(lambda _: outputs, examples).yield_rmse_t_ha == pytest.approx(np.sqrt(2.0))
+    np.testing.assert_allclose(score(lambda _: outputs, examples).per_group, [4.0, 0.0])
+    assert score(lambda _: outputs, examples).value == pytest.approx(np.sqrt(2.0))
 
 
 errors = st.lists(st.floats(0.01, 100.0), min_size=2, max_size=40).map(np.array)
@@ -71,7 +89,7 @@ def test_a_model_that_errs_alike_everywhere_by_a_factor_leaves_nothing_to_chance
     champion: np.ndarray[tuple[int], np.dtype[np.float64]], factor: float
 ) -> None:
     expected = 100.0 * (np.sqrt(factor) - 1.0)
-    assert error_change_interval(factor * champion, champion, 100) == pytest.approx((expected,) * 3, abs=1e-6)
+    assert change_interval(YIELD_ERROR, factor * champion, champion, 100) == pytest.approx((expected,) * 3, abs=1e-6)
 
 
 def test_the_interval_holds_the_measured_change_narrows_with_more_fields_and_is_the_same_again() -> None:
@@ -79,25 +97,28 @@ def test_the_interval_holds_the_measured_change_narrows_with_more_fields_and_is_
 
     def interval(fields: int) -> tuple[float, float, float]:
         champion = draw.exponential(1.0, fields)
-        return error_change_interval(champion * draw.lognormal(0.0, 0.5, fields), champion, 500)
+        return change_interval(YIELD_ERROR, champion * draw.lognormal(0.0, 0.5, fields), champion, 500)
 
     few, many = interval(10), interval(1000)
     assert few[1] < few[0] < few[2]
     assert many[2] - many[1] < few[2] - few[1]
     a, b = draw.exponential(1.0, 10), draw.exponential(1.0, 10)
-    assert error_change_interval(a, b, 500) == error_change_interval(a, b, 500)
+    assert change_interval(YIELD_ERROR, a, b, 500) == change_interval(YIELD_ERROR, a, b, 500)
 
 
-def profits(
-    over_rule: float, over_thresholds: float, fields: int = 64, mean_harvest_t_ha: float = 11.0
-) -> FloorProfits:
+def profits(over_rule: float, over_thresholds: float) -> FloorValues:
     """Fields that earn so much more under the model than otherwise, USD/ha, field by field alike but for some noise."""
     draw, fields = np.random.default_rng(8), 64
     model_usd_ha = draw.normal(2000.0, 400.0, fields)
     noise = draw.normal(0.0, 20.0, (2, fields))
     noise -= noise.mean(axis=1, keepdims=True)
     rule, thresholds = model_usd_ha - over_rule + noise[0], model_usd_ha - over_thresholds + noise[1]
-    return FloorProfits(model_usd_ha, rule, thresholds, (0.95, 0.55, 0.6, 0.8), mean_harvest_t_ha=11.0)
+    others = (
+        Decider("rule", "the FAO-56 rule", rule, 0.0),
+        Decider("thresholds", "tuned thresholds", thresholds, 40.0),
+    )
+    figures = {"depletion_fractions": (0.95, 0.55, 0.6, 0.8), "mean_harvest_rmse_t_ha": MEAN_HARVEST_RMSE_T_HA}
+    return FloorValues(PROFIT, "fields", model_usd_ha, others, "the mean harvest", MEAN_HARVEST_RMSE_T_HA, figures)
 
 
 @pytest.mark.parametrize("is_deployment", [False, True])
@@ -119,7 +140,8 @@ def test_a_first_model_that_earns_more_than_the_rule_and_about_as_much_as_thresh
     assert "against the FAO-56 rule and -10 USD/ha (90 % interval -" in verdict.reason
     assert "its held-out yield error is 1.00 t/ha, the mean harvest's" in verdict.reason
     assert verdict.floor is not None and verdict.floor.is_passed
-    assert verdict.floor.against_rule_usd_ha.low < 120.0 < verdict.floor.against_rule_usd_ha.high
+    told = verdict.floor.as_dict()
+    assert told["against_rule_usd_ha"]["low"] < 120.0 < told["against_rule_usd_ha"]["high"]
     assert (verdict.champion, verdict.error_change_pct) == (None, None)
 
 
@@ -170,7 +192,7 @@ def test_where_a_champion_should_be_and_is_not_nothing_is_promoted(examples: Dat
     lost = Absent("the champion, version 3, has lost its tags for_season", is_damage=True)
     measured: list[int] = []
 
-    def floor() -> FloorProfits:
+    def floor() -> FloorValues:
         measured.append(1)
         return profits(500.0, 500.0)
 
@@ -206,7 +228,7 @@ def test_the_gate_promotes_the_better_keeps_back_the_surely_worse_and_says_by_ho
     assert "surely under +2 %" in verdict.reason
     assert verdict.champion_version == "4"
     assert verdict.champion is not None
-    assert verdict.champion.yield_rmse_t_ha == pytest.approx(1.0, rel=1e-4)
+    assert verdict.champion.value == pytest.approx(1.0, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +284,7 @@ def test_an_equal_challenger_is_promoted(examples: Dataset) -> None:
 def test_a_challenger_a_little_worse_than_the_champion_is_kept_back_where_it_is_far_from_the_anchor(
     examples: Dataset,
 ) -> None:
-    anchor = Rival("2", model(examples, 0.97))
+    anchor = model(examples, 0.97)
     verdict = judge(model(examples, 1.0), model(examples, 1.0), "4", examples, GATES, anchor=anchor)
     assert not verdict.is_promoted
     assert "held-out yield error +0.0 % against version 4" in verdict.reason
@@ -270,7 +292,7 @@ def test_a_challenger_a_little_worse_than_the_champion_is_kept_back_where_it_is_
     assert verdict.reason.endswith("and surely under +2 % against the anchor too")
     assert verdict.anchor_version == "2"
     assert judge(
-        model(examples, 0.98), model(examples, 1.0), "4", examples, GATES, anchor=Rival("2", model(examples, 0.97))
+        model(examples, 0.98), model(examples, 1.0), "4", examples, GATES, anchor=model(examples, 0.97)
     ).is_promoted
 
 
@@ -298,11 +320,11 @@ def a_year_of_small_losses(has_anchor: bool, seed: int) -> tuple[int, float]:
     champion = best = fitted(true)
     for number in range(RETRAININGS):
         challenger = fitted(true * TRUE_LOSS)
-        anchor = Rival("best", best) if has_anchor and best is not champion else None
+        anchor = best if has_anchor and best is not champion else None
         verdict = judge(challenger, champion, str(number), examples, YEAR_GATES, anchor=anchor)
         if verdict.is_promoted:
             promotions, true, champion = promotions + 1, true * TRUE_LOSS, challenger
-            if score(challenger, examples).yield_rmse_t_ha < score(best, examples).yield_rmse_t_ha:
+            if score(challenger, examples).value < score(best, examples).value:
                 best = challenger
     return promotions, 100.0 * (true - 1.0)
 
@@ -313,3 +335,42 @@ def test_many_small_losses_do_not_add_up_beyond_the_tolerance() -> None:
     for promotions, lost in (a_year_of_small_losses(has_anchor=True, seed=seed) for seed in range(8)):
         assert lost <= YEAR_GATES.max_error_increase_pct + 1.0  # the last step may be the one that reaches it
         assert promotions >= 1
+
+
+def test_where_more_is_better_the_gate_promotes_what_rises_and_keeps_back_what_falls() -> None:
+    accuracy = Metric("accuracy", "%", "accuracy_pct", lower_is_better=False)
+
+    def right(share: float) -> Scores:
+        return Scores(accuracy, np.full(20, share), {"accuracy_pct": share})
+
+    risen = gate.judge(right(82.0), right(80.0), "4", GATES)
+    fallen = gate.judge(right(79.0), right(80.0), "4", GATES)
+    assert (risen.is_promoted, fallen.is_promoted) == (True, False)
+    assert "held-out accuracy +2.5 % against version 4" in risen.reason
+    assert "when it is higher, or not shown to be lower and surely over -2 %" in risen.reason
+    far = gate.judge(right(80.0), right(80.0), "4", GATES, anchor=Rival("2", right(90.0)))
+    assert not far.is_promoted and "-11.1 % against the anchor" in far.reason
+
+
+STORED = [
+    *("is_promoted", "reason", "challenger", "champion", "champion_version"),
+    *("error_change_pct", "error_change_low_pct", "error_change_high_pct", "waits_for_person"),
+    *("anchor_version", "anchor_yield_rmse_t_ha"),
+    *("anchor_change_pct", "anchor_change_low_pct", "anchor_change_high_pct", "floor"),
+]
+
+
+def test_a_verdict_is_stored_under_the_names_that_its_readers_know(examples: Dataset) -> None:
+    anchor = model(examples, 0.97)
+    told = judge(model(examples, 1.0), model(examples, 1.0), "4", examples, GATES, anchor=anchor).as_dict()
+    assert list(told) == STORED
+    assert told["anchor_yield_rmse_t_ha"] == pytest.approx(0.97, rel=1e-4)
+    scores = ["yield_rmse_t_ha", "yield_bias_t_ha", "interval_coverage_pct", "water_to_come_rmse_mm"]
+    assert list(told["challenger"]) == list(told["champion"]) == [*scores, "field_seasons", "examples"]
+    floor = judge(model(examples, 1.0), None, None, examples, GATES, floor=lambda: profits(120.0, 30.0)).as_dict()[
+        "floor"
+    ]
+    assert list(floor) == [
+        *("is_passed", "reason", "fields", "model_usd_ha", "rule_usd_ha", "thresholds_usd_ha"),
+        *("against_rule_usd_ha", "against_thresholds_usd_ha", "depletion_fractions", "mean_harvest_rmse_t_ha"),
+    ]

@@ -18,7 +18,7 @@ from fieldedge.system.errors import ReleaseError, StoreBusy
 from fieldloop.compression import Compressed
 from fieldloop.core.dataset import save_dataset
 from fieldloop.core.settings import load_params, load_settings
-from fieldloop.evaluation.gate import Absent, Scores, Verdict
+from fieldloop.evaluation.gate import Absent, Verdict
 from fieldloop.registry.model_registry import (
     BUNDLE,
     REPORT,
@@ -33,19 +33,31 @@ from fieldloop.stages.context import Loop
 from fieldloop.stages.evaluate import _behind_what_came_after, _none_lost
 from fieldloop.training.trained import Trained
 from fieldloop.training.trainer import NETWORK, WHAT_IFS, save_network, train
+from fieldloop.workload import Scores
 from fieldloop.workloads import WORKLOADS
+from fieldloop.workloads.agriculture import CARD
+from fieldloop.workloads.agriculture.metrics import YIELD_ERROR
 from tests.conftest import CONTRACT, BundleMaker, crop_model
 from tests.postgres import PostgresServer, postgres_server, why_no_postgres
 from tests.small_training import DATA_HASH, PARAMS, small_examples
 
 COMMIT = "c" * 40
 EXAMPLE = np.zeros((4, len(CONTRACT.features)), np.float32)
-SCORES = Scores(1.234, -0.1, 79.0, 33.0, 60, 7000)
+
+
+def scored(yield_rmse_t_ha: float = 1.234) -> Scores:
+    figures = {
+        YIELD_ERROR.key: yield_rmse_t_ha,
+        **{"yield_bias_t_ha": -0.1, "interval_coverage_pct": 79.0, "water_to_come_rmse_mm": 33.0},
+        **{"field_seasons": 60, "examples": 7000},
+    }
+    return Scores(YIELD_ERROR, np.full(60, yield_rmse_t_ha**2), figures)
+
+
+SCORES = scored()
 PROMOTED = Verdict(True, "promoted: there is no champion to compare with", SCORES, None, None, None, None, None)
 BETTER = Verdict(True, "promoted: held-out yield error -1.0 %", SCORES, SCORES, "1", -1.0, -2.0, 0.0)
-KEPT_BACK = Verdict(
-    False, "kept back: held-out yield error +9.0 %", SCORES, replace(SCORES, yield_rmse_t_ha=1.1), "1", 9.0, 6.0, 12.0
-)
+KEPT_BACK = Verdict(False, "kept back: held-out yield error +9.0 %", SCORES, scored(1.1), "1", 9.0, 6.0, 12.0)
 
 
 @dataclass
@@ -60,7 +72,7 @@ class Shelf:
         run = self.registry.client.create_run(self.experiment, run_name=name)
         checkpoint = self.folder / run.info.run_id / "last.ckpt"
         torch.manual_seed(len(self.versions()))
-        network = WORKLOADS["agriculture"].network(PARAMS.hidden, PARAMS.dropout)
+        network = WORKLOADS["agriculture"].learner.network(PARAMS.hidden, PARAMS.dropout)
         save_network(network, "agriculture", PARAMS, checkpoint.parent)
         save_dataset(small_examples(3, 4), checkpoint.parent / WHAT_IFS)
         return Trained("agriculture", str(checkpoint.parent), str(checkpoint), run.info.run_id, "d" * 32, 9000, 80, 0.5)
@@ -126,7 +138,7 @@ def shelf(tracking: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mo
     monkeypatch.chdir(tracking)
     own = hashlib.sha256(request.node.name.encode()).hexdigest()[:6]  # tests of several parameters begin alike
     name = f"agriculture-{request.node.name[5:50]}-{own}"
-    return Shelf(tracking, ModelRegistry(f"sqlite:///{tracking}/mlflow.db", name))
+    return Shelf(tracking, ModelRegistry(f"sqlite:///{tracking}/mlflow.db", WORKLOADS["agriculture"], name))
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +156,9 @@ def either_shelf(request: pytest.FixtureRequest, tracking: Path, monkeypatch: py
         shelf: Shelf = request.getfixturevalue("shelf")
         return shelf
     monkeypatch.chdir(tracking)
-    registry = ModelRegistry(request.getfixturevalue("postgres").url, f"agriculture-{request.node.name[5:40]}")
+    registry = ModelRegistry(
+        request.getfixturevalue("postgres").url, WORKLOADS["agriculture"], f"agriculture-{request.node.name[5:40]}"
+    )
     name = f"experiment of {request.node.name}"
     return Shelf(tracking, registry, registry.client.create_experiment(name, (tracking / "artifacts").as_uri()))
 
@@ -398,18 +412,18 @@ def test_a_champion_whose_file_is_gone_stops_the_gate(shelf: Shelf) -> None:
 def test_the_anchor_is_the_champion_that_erred_least_and_stays_when_a_little_worse_ones_follow(shelf: Shelf) -> None:
     shelf.register(shelf.trained("first"), PROMOTED)
     assert shelf.anchor("1") is None
-    worse = replace(SCORES, yield_rmse_t_ha=1.25)
+    worse = scored(1.25)
     second = replace(BETTER, challenger=worse, champion=SCORES, champion_version="1")
     shelf.register(shelf.trained("second"), second)
     assert (shelf.champion(2006), shelf.anchor("2")) == ("2", "1")
-    best = replace(SCORES, yield_rmse_t_ha=1.2)
+    best = scored(1.2)
     third = replace(
         BETTER,
         challenger=best,
         champion=worse,
         champion_version="2",
         anchor_version="1",
-        anchor_yield_rmse_t_ha=SCORES.yield_rmse_t_ha,
+        anchor_value=SCORES.value,
     )
     shelf.register(shelf.trained("third"), third)
     assert (shelf.champion(2006), shelf.anchor("3")) == ("3", None)
@@ -418,7 +432,7 @@ def test_the_anchor_is_the_champion_that_erred_least_and_stays_when_a_little_wor
 @pytest.mark.slow
 def test_a_registry_from_before_has_its_best_champion_as_anchor_by_what_its_runs_say(shelf: Shelf) -> None:
     for name, error in (("first", 1.1), ("second", 1.3), ("third", 1.0)):
-        verdict = replace(PROMOTED, challenger=replace(SCORES, yield_rmse_t_ha=error))
+        verdict = replace(PROMOTED, challenger=scored(error))
         shelf.register(shelf.trained(name), verdict, season=2006 if name != "third" else 2009)
     for version in ("1", "2", "3"):
         shelf.untag(version, "held_out_yield_rmse_t_ha", "champion_before", "anchor_before")
@@ -520,7 +534,7 @@ def test_another_worker_goes_on_from_the_registry_alone(either_shelf: Shelf, mak
     shutil.rmtree(folder)
     bundle_bytes = bundle.read_bytes()
     bundle.unlink()
-    other = ModelRegistry(shelf.registry.client.tracking_uri, shelf.registry.name)
+    other = ModelRegistry(shelf.registry.client.tracking_uri, shelf.registry.workload, shelf.registry.name)
     found = other.network("1").state_dict()
     assert found.keys() == weights.keys()
     assert all(torch.equal(found[name], weights[name]) for name in weights)
@@ -607,7 +621,7 @@ def test_what_ships_and_why_is_written_on_the_version_and_its_run(shelf: Shelf) 
 def test_the_model_card_says_what_it_learned_from_how_good_it_is_and_what_the_gate_said() -> None:
     trained = Trained("agriculture", "f", "f/last.ckpt", "run-7", "d" * 32, 9000, 80, 0.5)
     tags = {"data_hash": "d" * 32, "git_commit": COMMIT, "contract_hash": CONTRACT.hash}
-    card = model_card("agriculture", "2", trained, KEPT_BACK, tags)
+    card = model_card("agriculture", "2", trained, KEPT_BACK, tags, CARD)
     assert card.startswith("# agriculture, version 2\n")
     assert "80 field-seasons (9000 days)" in card
     for lineage in (trained.data_hash, COMMIT, "run-7", CONTRACT.hash[:12]):
@@ -615,14 +629,14 @@ def test_the_model_card_says_what_it_learned_from_how_good_it_is_and_what_the_ga
     assert "| this version | 1.23 | -0.10 | 79 % | 60 |" in card
     assert "| champion before (version 1) | 1.10 |" in card
     assert f"Gate: {KEPT_BACK.reason}." in card
-    assert "champion before" not in model_card("agriculture", "1", trained, PROMOTED, tags)
+    assert "champion before" not in model_card("agriculture", "1", trained, PROMOTED, tags, CARD)
 
 
 def test_the_model_card_names_what_nothing_was_learned_from_and_why() -> None:
     left_out = {f"2006/champion-0{number}": f"reason {number}" for number in range(7)}
     trained = Trained("agriculture", "f", "f/last.ckpt", "run-7", "d" * 32, 9000, 80, 0.5, left_out)
     tags = {"data_hash": "d" * 32, "git_commit": COMMIT, "contract_hash": CONTRACT.hash}
-    card = model_card("agriculture", "2", trained, PROMOTED, tags)
+    card = model_card("agriculture", "2", trained, PROMOTED, tags, CARD)
     assert "(9000 days), without 7 that cannot be learned from: 2006/champion-00 (reason 0); " in card
     assert "2006/champion-04 (reason 4) and 2 more, data" in card
 

@@ -12,9 +12,9 @@ from lightning.pytorch.loggers import MLFlowLogger
 
 from fieldedge.workloads import WORKLOADS
 from fieldloop.training.trained import Trained
-from fieldloop.training.trainer import SeasonData, load_network
+from fieldloop.training.trainer import GroupedData, load_network
 from tests.edge.patience import PATIENCE_S
-from tests.small_training import PARAMS, scaled, small_examples, tracking_uri, train_in
+from tests.small_training import PARAMS, WORKLOAD, scaled, small_examples, tracking_uri, train_in
 
 SCALE = WORKLOADS["agriculture"].scale
 PROJECT = Path(__file__).resolve().parents[1]
@@ -32,7 +32,7 @@ def undisturbed(runs: Path) -> Trained:
 
 
 def weights(trained: Trained) -> dict[str, torch.Tensor]:
-    return load_network(Path(trained.checkpoint)).state_dict()
+    return load_network(Path(trained.checkpoint), WORKLOAD).state_dict()
 
 
 def kill_in_epoch(folder: Path, epoch: int) -> None:
@@ -111,14 +111,14 @@ def test_a_finished_run_is_returned_as_it_is(undisturbed: Trained) -> None:
 def test_the_model_learns_what_the_yields_follow(undisturbed: Trained) -> None:
     unseen = small_examples(seed=9)
     with torch.no_grad():
-        outputs = load_network(Path(undisturbed.checkpoint))(torch.from_numpy(scaled(unseen))).numpy()
+        outputs = load_network(Path(undisturbed.checkpoint), WORKLOAD)(torch.from_numpy(scaled(unseen))).numpy()
     error = np.sqrt(((outputs[:, 1] - unseen.targets[:, 0]) ** 2).mean())
     assert error < 0.6 * unseen.targets[:, 0].std()
 
 
 def test_whole_field_seasons_are_set_aside_and_every_day_is_used_once() -> None:
     examples = small_examples()
-    data = SeasonData(examples, SCALE, batch_size=64, seed=3)
+    data = GroupedData(examples, SCALE, batch_size=64, seed=3)
     fit, aside = ({tuple(row.tolist()) for row in part.tensors[0]} for part in (data.fit_set, data.validation_set))
     assert len(fit) + len(aside) == len(examples)
     by_season = [{tuple(row) for row in scaled(examples)[examples.group == g].tolist()} for g in range(40)]
@@ -128,7 +128,7 @@ def test_whole_field_seasons_are_set_aside_and_every_day_is_used_once() -> None:
 
 def test_the_same_seed_sets_the_same_field_seasons_aside() -> None:
     first, again, other = (
-        SeasonData(small_examples(), SCALE, 64, seed).validation_set.tensors[0] for seed in (3, 3, 4)
+        GroupedData(small_examples(), SCALE, 64, seed).validation_set.tensors[0] for seed in (3, 3, 4)
     )
     assert torch.equal(first, again)
     assert first.shape != other.shape or not torch.equal(first, other)

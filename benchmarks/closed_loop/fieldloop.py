@@ -34,6 +34,7 @@ from fieldloop.core.dataset import Dataset
 from fieldloop.core.settings import ModelParams, WhatIfParams
 from fieldloop.evaluation.predictor import predictor
 from fieldloop.training.trainer import load_network, train
+from fieldloop.workloads.agriculture import AGRICULTURE_IN_CLOUD
 from fieldloop.workloads.agriculture.pretraining.counterfactuals import live_twice
 from fieldloop.workloads.agriculture.pretraining.policy_search import START
 from fieldloop.workloads.agriculture.pretraining.practising import practise
@@ -233,8 +234,8 @@ def _trained(site: Site, folder: Path) -> Path:
 
     first = live_twice(world, START, 200, MODEL.seed)[1]
     uri = f"sqlite:///{KEPT}/mlflow/mlflow.db"
-    trained = train("agriculture", first, MODEL, folder, uri, "benchmark", {}, lambda *_: None, taught)
-    network = load_network(Path(trained.checkpoint))
+    trained = train(AGRICULTURE_IN_CLOUD, first, MODEL, folder, uri, "benchmark", {}, lambda *_: None, taught)
+    network = load_network(Path(trained.checkpoint), AGRICULTURE_IN_CLOUD)
     return export_float32(network, len(contract.features), {"contract_hash": contract.hash}, folder / "model.onnx")
 
 

@@ -9,6 +9,7 @@ from fieldloop.registry.model_registry import ModelRegistry
 from fieldloop.stages.compress import compression_material
 from fieldloop.stages.context import Loop
 from fieldloop.stages.refs import SnapshotRef
+from fieldloop.stages.workload import workload_of
 
 
 def champion() -> tuple[Loop, Material]:
@@ -16,7 +17,7 @@ def champion() -> tuple[Loop, Material]:
     settings = load_settings()
     environment.settle(settings.home_dir)
     loop = Loop(settings, "agriculture", load_params(settings.root, "agriculture"))
-    registry = ModelRegistry(settings.tracking_uri, loop.workload) if loop.workspace.mlflow.is_dir() else None
+    registry = ModelRegistry(settings.tracking_uri, workload_of(loop)) if loop.workspace.mlflow.is_dir() else None
     version = registry.champion_version() if registry else None
     if registry is None or version is None:
         sys.exit(f"there is no champion in {settings.home_dir}: run `make season` first")

@@ -23,8 +23,8 @@ from fieldedge.runtime.agent import Agent
 from fieldedge.storage.recovery.rebuild import open_store
 from fieldedge.workloads.agriculture import AGRICULTURE
 from fieldloop.core.dataset import Dataset
-from fieldloop.evaluation.gate import score
 from fieldloop.evaluation.predictor import predictor
+from fieldloop.workloads.agriculture.metrics import score
 
 TREES, LEAVES = 120, 31
 QUANTILES = (0.1, 0.5, 0.9)
@@ -62,7 +62,7 @@ def alternatives(scratch: Path, seasons: Path, decisions: int) -> dict[str, dict
     found = {}
     for number, (name, (predict, size_mb)) in enumerate(candidates.items()):
         times = _live(make_device(scratch / f"other-{number}").root, seasons, decisions, predict)
-        found[name] = {**times, "yield_rmse_t_ha": score(predict, held_out).yield_rmse_t_ha, "file_mb": size_mb}
+        found[name] = {**times, "yield_rmse_t_ha": score(predict, held_out).value, "file_mb": size_mb}
     return found
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fieldedge.workloads.agriculture import AGRICULTURE
 from fieldloop.core.dataset import Dataset
-from fieldloop.evaluation.gate import rmse_t_ha
+from fieldloop.workloads.agriculture.metrics import rmse_t_ha
 from fieldloop.workloads.agriculture.network.model import QUANTILES
 
 STEP, MOST_TREES = 50, 1000

@@ -154,7 +154,6 @@ def discard(batch: Annotated[str, typer.Argument(help="its name, or how it begin
 @app.command()
 def migrate(workload: Workload = "agriculture") -> None:
     """Rewrite accepted data of a former contract as today's, after a version of it as it was. Every run does this."""
-    from fieldedge.workloads import known_workload
     from fieldloop.core.paths import held, workspace_of
     from fieldloop.data import SeasonStore
     from fieldloop.data import migrate as migrate_store
@@ -237,14 +236,14 @@ def promote(
     A run of this clone compares, registers and releases by what the registry says: while one is under way nothing is
     promoted.
     """
-    from fieldedge.workloads import known_workload
+    from fieldedge.workloads import known_workload as workload_of_device
     from fieldloop.core.paths import held, workspace_of
 
     settings = load_settings()
     load_params(settings.root, workload)
     if not why.strip():
         raise ConfigError("a promotion needs a reason: --why 'what it was tried on, and what came of it'")
-    contract = known_workload(workload).contract
+    contract = workload_of_device(workload).contract
     who = by.strip() or getpass.getuser()
 
     def on_wait(holder: str) -> None:
@@ -256,10 +255,11 @@ def promote(
             raise ConfigError(f"{kept} has no models yet: run `retrain` first, or set FIELDLOOP_MLFLOW_URI")
         # Seconds, which nobody waits who is refused.
         from fieldloop.registry.model_registry import ModelRegistry, store_failures_told
+        from fieldloop.workloads import known_workload
 
         now = datetime.now(UTC)
         with store_failures_told("FIELDLOOP_MLFLOW_URI" if settings.mlflow_uri else f"{kept / 'mlflow.db'}"):
-            registry = ModelRegistry(settings.tracking_uri, workload)
+            registry = ModelRegistry(settings.tracking_uri, known_workload(workload))
             promoted = registry.promote(version, contract.hash, len(contract.features), who, why.strip(), now, anchor)
     typer.echo(f"version {promoted.version} of {workload} is the champion; {promoted.reason}")
     typer.echo("`retrain` releases it to the devices")

@@ -11,7 +11,9 @@ from fieldedge.inference.model import METADATA_CONTRACT_HASH, METADATA_WORKLOAD
 from fieldloop.compression import Bench, Compressed, Material, compress
 from fieldloop.core.dataset import Dataset, parted
 from fieldloop.core.settings import CompressionParams, load_params, load_settings
+from fieldloop.workload import Value
 from fieldloop.workloads import WORKLOADS
+from fieldloop.workloads.agriculture.metrics import PROFIT
 from tests.small_training import CONTRACT, scaled, small_examples
 
 HERE = Path(__file__).resolve().parent
@@ -47,12 +49,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def network() -> torch.nn.Module:
     torch.manual_seed(0)
     workload, examples = WORKLOADS["agriculture"], small_examples()
-    model = workload.network(PROJECT_PARAMS.model.hidden, 0.0)
+    model = workload.learner.network(PROJECT_PARAMS.model.hidden, 0.0)
     inputs, targets = torch.from_numpy(scaled(examples)), torch.from_numpy(examples.targets)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
     for _ in range(150):
         optimizer.zero_grad()
-        workload.loss(model(inputs), targets).backward()
+        workload.learner.loss(model(inputs), targets).backward()
         optimizer.step()
     return model.eval()
 
@@ -72,15 +74,15 @@ def material(network: torch.nn.Module, held_out: Dataset) -> Material:
     """Seasons are not simulated here: a model earns its yields at the price of grain."""
     examples = small_examples()
     return Material(
-        workload="agriculture",
+        workload=WORKLOADS["agriculture"],
         network=network,
         features=CONTRACT.features,
         calibration=scaled(examples),
         training=examples,
         choosing=parted(examples, 0.25),
         held_out=held_out,
-        profits=lambda predict: 180.0 * predict(scaled(held_out)[:200])[:, 1].astype(np.float64),
-        profits_of="no simulated seasons",
+        value=lambda predict: Value(PROFIT, 180.0 * predict(scaled(held_out)[:200])[:, 1].astype(np.float64)),
+        value_of="no simulated seasons",
         metadata=METADATA,
         model=PROJECT_PARAMS.model.model_copy(update={"batch_size": 128}),
     )

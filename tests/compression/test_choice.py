@@ -62,7 +62,7 @@ def test_what_was_measured_is_known_by_all_that_it_depends_on(material: Material
         replace(material, training=_late_row(material.training)),
         replace(material, choosing=_late_row(material.choosing)),
         replace(material, calibration=material.calibration[:-1]),
-        replace(material, profits_of="other seasons"),
+        replace(material, value_of="other seasons"),
         replace(material, metadata={**material.metadata, "contract": "another"}),
         replace(material, model=material.model.model_copy(update={"seed": 4})),
     ]

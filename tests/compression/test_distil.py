@@ -20,12 +20,12 @@ TUNING: ModelParams = PARAMS.model_copy(update={"epochs": 3, "learning_rate": 0.
 
 def small(seed: int = 5) -> Any:
     torch.manual_seed(seed)
-    return WORKLOAD.network([16, 8], 0.0)
+    return WORKLOAD.learner.network([16, 8], 0.0)
 
 
 def distance_sd(network: Any, teacher: nn.Module) -> float:
     inputs = torch.from_numpy(scaled(EXAMPLES))
-    answers, told = (Teachers("agriculture", [one]).answers(inputs) for one in (network, teacher))
+    answers, told = (Teachers(WORKLOAD, [one]).answers(inputs) for one in (network, teacher))
     return float(((answers - told) / told.std(0)).square().mean().sqrt())
 
 
@@ -33,8 +33,8 @@ def distance_sd(network: Any, teacher: nn.Module) -> float:
 def test_a_student_that_listens_comes_nearer_to_its_teacher_than_one_that_sees_outcomes_alone(
     material: Material,
 ) -> None:
-    listens = fine_tuned("agriculture", small(), EXAMPLES, TUNING, [material.network], teacher_share=1.0)
-    alone = fine_tuned("agriculture", small(), EXAMPLES, TUNING)
+    listens = fine_tuned(WORKLOAD, small(), EXAMPLES, TUNING, [material.network], teacher_share=1.0)
+    alone = fine_tuned(WORKLOAD, small(), EXAMPLES, TUNING)
     assert distance_sd(listens, material.network) < distance_sd(alone, material.network)
     assert distance_sd(listens, material.network) < distance_sd(small(), material.network)
 
@@ -44,7 +44,7 @@ def test_fine_tuning_leaves_the_given_network_and_its_effects_alone_and_calibrat
     given = small()
     given.effects.trigger_weights.data += 0.2
     before = {name: value.clone() for name, value in given.state_dict().items()}
-    tuned: Any = fine_tuned("agriculture", given, EXAMPLES, TUNING)
+    tuned: Any = fine_tuned(WORKLOAD, given, EXAMPLES, TUNING)
     assert all(torch.equal(value, before[name]) for name, value in given.state_dict().items())
     assert torch.equal(tuned.effects.trigger_weights, given.effects.trigger_weights)
     assert not torch.equal(tuned.body[0].weight, given.body[0].weight)
@@ -53,7 +53,7 @@ def test_fine_tuning_leaves_the_given_network_and_its_effects_alone_and_calibrat
 
 @pytest.mark.slow
 def test_fine_tuning_again_gives_the_same_network() -> None:
-    first, second = (fine_tuned("agriculture", small(), EXAMPLES, TUNING) for _ in range(2))
+    first, second = (fine_tuned(WORKLOAD, small(), EXAMPLES, TUNING) for _ in range(2))
     for one, other in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(one, other)
 
@@ -61,8 +61,8 @@ def test_fine_tuning_again_gives_the_same_network() -> None:
 @pytest.mark.slow
 def test_learning_with_rounding_makes_rounding_cost_less() -> None:
     """Two bits a weight, so that the cost is plain to see."""
-    trained = fine_tuned("agriculture", small(), EXAMPLES, TUNING.model_copy(update={"epochs": 8}))
-    aware: Any = quantisation_aware("agriculture", trained, EXAMPLES, TUNING, [trained], steps=1)
+    trained = fine_tuned(WORKLOAD, small(), EXAMPLES, TUNING.model_copy(update={"epochs": 8}))
+    aware: Any = quantisation_aware(WORKLOAD, trained, EXAMPLES, TUNING, [trained], steps=1)
     assert [type(module) for module in aware.body] == [type(module) for module in trained.body]  # type: ignore[union-attr, arg-type]  # a module
     assert _rounded_loss(aware) < _rounded_loss(trained)
 
@@ -77,18 +77,18 @@ def _rounded_loss(network: Any) -> float:
                 size = layer.weight.abs().amax(1, keepdim=True)
                 layer.weight.copy_((layer.weight / size).round() * size)
         outputs = rounded(torch.from_numpy(scaled(EXAMPLES)))
-        return float(WORKLOAD.loss(outputs, torch.from_numpy(EXAMPLES.targets)))
+        return float(WORKLOAD.learner.loss(outputs, torch.from_numpy(EXAMPLES.targets)))
 
 
 @pytest.mark.slow
 def test_an_ensemble_teaches_by_its_mean_and_keeps_what_surrounds_the_body() -> None:
     champion = small()
     champion.effects.trigger_weights.data += 0.3
-    members: list[Any] = list(ensemble("agriculture", champion, EXAMPLES, PARAMS, [24, 16], members=2))
+    members: list[Any] = list(ensemble(WORKLOAD, champion, EXAMPLES, PARAMS, [24, 16], members=2))
     inputs = torch.from_numpy(scaled(EXAMPLES)[:50])
-    each = [Teachers("agriculture", [member]).answers(inputs) for member in members]
+    each = [Teachers(WORKLOAD, [member]).answers(inputs) for member in members]
     assert not torch.equal(*each)
-    torch.testing.assert_close(Teachers("agriculture", members).answers(inputs), (each[0] + each[1]) / 2)
+    torch.testing.assert_close(Teachers(WORKLOAD, members).answers(inputs), (each[0] + each[1]) / 2)
     for member in members:
         assert torch.equal(member.effects.trigger_weights, champion.effects.trigger_weights)
 
@@ -118,4 +118,4 @@ def test_of_a_row_that_is_asked_about_some_features_are_those_of_one_other_row()
 
 def test_nobody_cannot_teach() -> None:
     with pytest.raises(ValueError, match="there is no teacher"):
-        Teachers("agriculture", []).answers(torch.zeros(1, 55))
+        Teachers(WORKLOAD, []).answers(torch.zeros(1, 55))

@@ -25,7 +25,7 @@ WORKLOAD = WORKLOADS["agriculture"]
 def half_idle() -> Any:
     """Of 32 neurons in the first layer and 16 in the second, every other one never reaches an output."""
     torch.manual_seed(0)
-    network: Any = WORKLOAD.network([32, 16], 0.0)
+    network: Any = WORKLOAD.learner.network([32, 16], 0.0)
     with torch.no_grad():
         network.body[3].weight[:, ::2] = 0.0
         network.body[6].weight[:, ::2] = 0.0
@@ -38,7 +38,7 @@ def data() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_idle_neurons_have_no_importance(half_idle: Any) -> None:
-    scores = importance("agriculture", half_idle, *data())
+    scores = importance(WORKLOAD.learner, half_idle, *data())
     assert [len(score) for score in scores] == [32, 16]
     for score in scores:
         assert float(score[::2].abs().max()) == 0.0
@@ -47,7 +47,7 @@ def test_idle_neurons_have_no_importance(half_idle: Any) -> None:
 
 def test_a_network_without_its_idle_neurons_answers_the_same(half_idle: Any) -> None:
     inputs, targets = data()
-    small = structured("agriculture", half_idle, 0.5, importance("agriculture", half_idle, inputs, targets))
+    small = structured(WORKLOAD.learner, half_idle, 0.5, importance(WORKLOAD.learner, half_idle, inputs, targets))
     assert hidden_sizes(small) == [16, 8]
     with torch.no_grad():
         torch.testing.assert_close(small(inputs), half_idle(inputs))
@@ -56,7 +56,7 @@ def test_a_network_without_its_idle_neurons_answers_the_same(half_idle: Any) -> 
 def test_what_surrounds_the_body_is_kept(half_idle: Any) -> None:
     half_idle.effects.trigger_weights.data += 0.1
     half_idle.stretch.fill_(1.7)
-    small: Any = structured("agriculture", half_idle, 0.5, [torch.rand(32), torch.rand(16)])
+    small: Any = structured(WORKLOAD.learner, half_idle, 0.5, [torch.rand(32), torch.rand(16)])
     assert torch.equal(small.effects.trigger_weights, half_idle.effects.trigger_weights)
     assert torch.equal(small.stretch, half_idle.stretch)
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 
@@ -29,11 +28,8 @@ from fieldloop.compression.quantise import Trial, autotuned, quantized_body, rec
 from fieldloop.compression.saturation import pair_sums
 from fieldloop.core.dataset import Dataset
 from fieldloop.core.settings import CompressionParams, ModelParams
-from fieldloop.evaluation.gate import Predict, yield_rmse_t_ha
 from fieldloop.evaluation.predictor import predictor
-from fieldloop.workloads import WORKLOADS
-
-Profits = Callable[[Predict], npt.NDArray[np.float64]]
+from fieldloop.workload import Learner, Predict, Value, Workload
 
 _IMPORTANCE_ROWS = 8192
 _SATURATION_ROWS = 256
@@ -43,23 +39,23 @@ _EXTREME_ROWS = 256
 
 @dataclass(frozen=True)
 class Material:
-    """What compression works with. `profits` lives simulated seasons under a model's advice."""
+    """What compression works with. `value` says what following a model is worth."""
 
-    workload: str
+    workload: Workload
     network: torch.nn.Module
     features: Sequence[Feature]
     calibration: Array  # scaled rows (N, F) of training days
     training: Dataset
     choosing: Dataset  # of training seasons: they choose between quantisers
     held_out: Dataset  # they judge the file
-    profits: Profits
-    profits_of: str  # names the seasons that `profits` lives: what was measured on others is measured again
+    value: Callable[[Predict], Value]
+    value_of: str  # names what `value` is measured on: what was measured on other data is measured again
     metadata: Mapping[str, str]
     model: ModelParams
 
     def scale(self, rows: Array) -> Array:
         """The contract's units to what the model sees."""
-        return WORKLOADS[self.workload].edge.contract.scale(rows)
+        return self.workload.device.contract.scale(rows)
 
 
 @dataclass
@@ -111,8 +107,8 @@ class Pupils:
         material, examples = self._material, self._examples
         inputs, targets = torch.from_numpy(material.scale(examples.inputs)), torch.from_numpy(examples.targets)
         picks = torch.from_numpy(np.random.default_rng(0).permutation(len(inputs))[:_IMPORTANCE_ROWS])
-        scores = importance(material.workload, material.network, inputs[picks], targets[picks])
-        return self.tuned(structured(material.workload, material.network, keep, scores))
+        scores = importance(material.workload.learner, material.network, inputs[picks], targets[picks])
+        return self.tuned(structured(material.workload.learner, material.network, keep, scores))
 
     def tuned(self, network: torch.nn.Module) -> torch.nn.Module:
         """Any network after learning on from outcomes and from the teachers."""
@@ -250,7 +246,7 @@ class Scales:
 
     def __init__(self, material: Material, params: CompressionParams) -> None:
         self._material, self._params = material, params
-        self._workload = WORKLOADS[material.workload]
+        self._workload = material.workload
         rows = material.held_out.inputs
         count = min(params.decision_rows, len(rows))
         self._mornings = rows[np.linspace(0, len(rows) - 1, count).astype(int)]
@@ -262,13 +258,13 @@ class Scales:
     ) -> Candidate:
         """Everything about one file that holds on any processor. The whole float32 file must come first."""
         predict = predictor(path)
-        profit = float(self._material.profits(predict).mean())
+        profit = float(self._material.value(predict).per_unit.mean())
         if self._reference is None:
             self._reference, self._profit = predict, profit
-            self._rmse = yield_rmse_t_ha(predict, self._material.held_out)
-            self._rmse_choosing = yield_rmse_t_ha(predict, self._material.choosing)
-        same, regret = self._workload.agreement(self._mornings, self._reference, predict)
-        allowed_usd_ha = self._params.max_regret_pct / 100.0 * abs(self._profit)
+            self._rmse = self._error(predict, self._material.held_out)
+            self._rmse_choosing = self._error(predict, self._material.choosing)
+        told = self._workload.agreement(self._mornings, self._reference, predict)
+        allowed_regret = self._params.max_regret_pct / 100.0 * abs(self._profit)
         rise = self.error_increase_pct(predict)
         return Candidate(
             name=name,
@@ -281,22 +277,25 @@ class Scales:
             bytes=path.stat().st_size,
             yield_rmse_t_ha=self._rmse * (1.0 + rise / 100.0),
             error_increase_pct=rise,
-            same_action_pct=float(100.0 * same.mean()),
-            agreement_pct=float(100.0 * (same | (regret <= allowed_usd_ha)).mean()),
-            worst_regret_pct=float(100.0 * regret.max() / abs(self._profit)),
+            same_action_pct=float(100.0 * told.is_same.mean()),
+            agreement_pct=float(100.0 * (told.is_same | (told.regret <= allowed_regret)).mean()),
+            worst_regret_pct=float(100.0 * told.regret.max() / abs(self._profit)),
             profit_usd_ha=profit,
             profit_change_pct=float(100.0 * (profit - self._profit) / abs(self._profit)),
-            is_sound=is_sound(predict, len(self._material.features)),
+            is_sound=is_sound(predict, len(self._material.features), self._workload.learner),
             is_overflow_free=precision == "float32" or self._is_overflow_free(path),
         )
 
+    def _error(self, predict: Predict, examples: Dataset) -> float:
+        return self._workload.score(predict, examples).value
+
     def error_increase_pct(self, predict: Predict) -> float:
         """How much more than the whole float32 file this one errs on the held-out seasons, %."""
-        return 100.0 * (yield_rmse_t_ha(predict, self._material.held_out) / self._rmse - 1.0)
+        return 100.0 * (self._error(predict, self._material.held_out) / self._rmse - 1.0)
 
     def choosing_increase_pct(self, predict: Predict) -> float:
         """The same on the seasons that choose."""
-        return 100.0 * (yield_rmse_t_ha(predict, self._material.choosing) / self._rmse_choosing - 1.0)
+        return 100.0 * (self._error(predict, self._material.choosing) / self._rmse_choosing - 1.0)
 
     def of_network(self, network: torch.nn.Module) -> float:
         """The error of a network in torch on the seasons that choose, t/ha."""
@@ -306,11 +305,11 @@ class Scales:
                 answers: Array = network.eval()(torch.from_numpy(rows)).numpy()
             return answers
 
-        return yield_rmse_t_ha(predict, self._material.choosing)
+        return self._error(predict, self._material.choosing)
 
     def rmse_of(self, whole: onnx.ModelProto) -> float:
         """The error of a model in the fused session on the seasons that choose, t/ha."""
-        return yield_rmse_t_ha(predictor(whole.SerializeToString()), self._material.choosing)
+        return self._error(predictor(whole.SerializeToString()), self._material.choosing)
 
     def _is_overflow_free(self, path: Path) -> bool:
         rows = self._material.calibration[:_SATURATION_ROWS]
@@ -318,16 +317,15 @@ class Scales:
         return bool(layers) and all(layer.is_safe for layer in layers)
 
 
-def is_sound(predict: Predict, features: int) -> bool:
+def is_sound(predict: Predict, features: int, learner: Learner) -> bool:
     """Numbers in order on the most extreme rows that the device's scaling gives; none where an input is none."""
     draw = np.random.default_rng(0)
     corners = draw.choice(np.array([-SCALED_LIMIT, SCALED_LIMIT], np.float32), (_EXTREME_ROWS, features))
     outputs = predict(np.concatenate([corners, np.zeros((1, features), np.float32)]))
-    is_in_order = (outputs[:, 0] <= outputs[:, 1]) & (outputs[:, 1] <= outputs[:, 2])
     missing = np.zeros((features, features), np.float32)
     np.fill_diagonal(missing, np.nan)
     tells = ~np.isfinite(predict(missing)).all(axis=1)
-    return bool(np.isfinite(outputs).all() and is_in_order.all() and tells.all())
+    return bool(np.isfinite(outputs).all() and learner.is_sound(outputs) and tells.all())
 
 
 __all__ = ["Made", "Material", "Pupils", "Scales", "is_sound", "make_candidates"]

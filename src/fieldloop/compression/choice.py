@@ -237,7 +237,7 @@ def _key(material: Material, params: CompressionParams) -> str:
     """What the measuring depends on: all of the material, the code, and every parameter but the tolerances."""
     digest = hashlib.sha256(params.model_dump_json(exclude=_GATES).encode())
     digest.update(material.model.model_dump_json().encode())
-    named = {**material.metadata, "workload": material.workload, "profits": material.profits_of}
+    named = {**material.metadata, "workload": material.workload.name, "profits": material.value_of}
     digest.update(json.dumps([named, code_hash("fieldloop.compression")], sort_keys=True).encode())
     _add_array(digest, material.calibration)
     for examples in (material.training, material.choosing, material.held_out):

@@ -22,20 +22,20 @@ from fieldloop.compression.prune import with_other_body
 from fieldloop.core.dataset import Dataset, chosen
 from fieldloop.core.environment import hush
 from fieldloop.core.settings import ModelParams
-from fieldloop.training.trainer import CropLearner, SeasonData
-from fieldloop.workloads import WORKLOADS
+from fieldloop.training.trainer import GroupedData, LearnerModule
+from fieldloop.workload import Workload
 
 TEACHER_SHARE = 0.5  # of the loss
 SWAPPED_SHARE = 0.15
 _LEVELS = 255
 
 
-class Student(CropLearner):
+class Student(LearnerModule):
     """A network under training that listens to its teachers as well."""
 
     def __init__(
         self,
-        workload: str,
+        workload: Workload,
         params: ModelParams,
         network: nn.Module,
         teachers: Sequence[nn.Module],
@@ -50,14 +50,14 @@ class Student(CropLearner):
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
         inputs, targets = batch
         if not self.teachers:
-            loss: Tensor = self.workload.loss(self.network(inputs), targets)
+            loss: Tensor = self.learner.loss(self.network(inputs), targets)
             return loss
         asked = swapped(inputs, self.swapped_share)
         answers = self.teachers.answers(asked)
         outputs, replies = self.network(torch.cat([inputs, asked])).split(len(inputs))
         spread = answers.std(0).clamp(min=1e-6)
         listening = nn.functional.smooth_l1_loss(replies / spread, answers / spread, beta=0.5)
-        return (1.0 - self.teacher_share) * self.workload.loss(outputs, targets) + self.teacher_share * listening
+        return (1.0 - self.teacher_share) * self.learner.loss(outputs, targets) + self.teacher_share * listening
 
 
 def swapped(inputs: Tensor, share: float) -> Tensor:
@@ -69,10 +69,10 @@ def swapped(inputs: Tensor, share: float) -> Tensor:
 class Teachers(list[nn.Module]):
     """Networks without the stretch of their intervals. A plain list: a student does not train them."""
 
-    def __init__(self, workload: str, teachers: Sequence[nn.Module]) -> None:
+    def __init__(self, workload: Workload, teachers: Sequence[nn.Module]) -> None:
         super().__init__(copy.deepcopy(teacher).eval() for teacher in teachers)
         for teacher in self:
-            WORKLOADS[workload].forget_calibration(teacher)
+            workload.learner.forget_calibration(teacher)
 
     def answers(self, inputs: Tensor) -> Tensor:
         """The mean of their answers, (N, 5)."""
@@ -83,7 +83,7 @@ class Teachers(list[nn.Module]):
 
 
 def fine_tuned(
-    workload: str,
+    workload: Workload,
     network: nn.Module,
     examples: Dataset,
     params: ModelParams,
@@ -113,37 +113,37 @@ def fine_tuned(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    data = SeasonData(examples, learner.workload.edge.scale, params.batch_size, params.seed)
+    data = GroupedData(examples, workload.device.contract.scale, params.batch_size, params.seed)
     trainer.fit(learner, data)
     tuned = learner.network.cpu().eval()
     calibrate(workload, tuned, data)
     return tuned
 
 
-def calibrate(workload: str, network: nn.Module, data: SeasonData) -> None:
+def calibrate(workload: Workload, network: nn.Module, data: GroupedData) -> None:
     """Stretch the network's interval by the field-seasons that were set aside."""
     inputs, targets = data.validation_set.tensors
-    WORKLOADS[workload].forget_calibration(network)
+    workload.learner.forget_calibration(network)
     with torch.no_grad():
         outputs = network.eval()(inputs)
-    WORKLOADS[workload].calibrate(network, outputs, targets)
+    workload.learner.calibrate(network, outputs, targets)
 
 
 def ensemble(
-    workload: str, champion: nn.Module, examples: Dataset, params: ModelParams, hidden: Sequence[int], members: int
+    workload: Workload, champion: nn.Module, examples: Dataset, params: ModelParams, hidden: Sequence[int], members: int
 ) -> list[nn.Module]:
     """Large networks trained on the same examples from other starts; what surrounds the body is the champion's."""
     teachers = []
     for member in range(members):
         torch.manual_seed(params.seed + member)
-        fresh = with_other_body(workload, champion, hidden, params.dropout)
+        fresh = with_other_body(workload.learner, champion, hidden, params.dropout)
         own = params.model_copy(update={"seed": params.seed + member})
         teachers.append(fine_tuned(workload, fresh, examples, own))
     return teachers
 
 
 def quantisation_aware(
-    workload: str,
+    workload: Workload,
     network: nn.Module,
     examples: Dataset,
     params: ModelParams,
@@ -164,7 +164,7 @@ def quantisation_aware(
     for name, module in list(tuned.body.named_children()):
         if isinstance(module, _Rounded):
             setattr(tuned.body, name, module.linear)
-    calibrate(workload, tuned, SeasonData(examples, WORKLOADS[workload].edge.scale, params.batch_size, params.seed))
+    calibrate(workload, tuned, GroupedData(examples, workload.device.contract.scale, params.batch_size, params.seed))
     result: nn.Module = tuned
     return result
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from fieldloop.compression.calibration import INSTEAD, OperatorError
-from fieldloop.workloads import WORKLOADS
+from fieldloop.workload import Learner
 
 _ROUND_TO = 8  # kernels work on eight neurons at a time
 
@@ -31,15 +31,15 @@ def kept_sizes(hidden: Sequence[int], keep: float) -> list[int]:
     return [min(size, max(_ROUND_TO, _ROUND_TO * math.ceil(keep * size / _ROUND_TO))) for size in hidden]
 
 
-def with_other_body(workload: str, network: nn.Module, hidden: Sequence[int], dropout: float) -> nn.Module:
+def with_other_body(learner: Learner, network: nn.Module, hidden: Sequence[int], dropout: float) -> nn.Module:
     """A fresh body of these hidden layers; what surrounds it is the network's."""
-    fresh = WORKLOADS[workload].network(hidden, dropout)
+    fresh = learner.network(hidden, dropout)
     state = {name: value for name, value in network.state_dict().items() if not name.startswith("body.")}
     fresh.load_state_dict(state, strict=False)
     return fresh
 
 
-def importance(workload: str, network: nn.Module, inputs: Tensor, targets: Tensor) -> list[Tensor]:
+def importance(learner: Learner, network: nn.Module, inputs: Tensor, targets: Tensor) -> list[Tensor]:
     """How much the loss hangs on each hidden neuron, one tensor per hidden layer, measured on scaled rows (N, F)."""
     model = copy.deepcopy(network).eval()
     seen: list[Tensor] = []
@@ -50,7 +50,7 @@ def importance(workload: str, network: nn.Module, inputs: Tensor, targets: Tenso
 
     layers = _layers(model)
     hooks = [layer.register_forward_hook(keep_output) for layer in layers[:-1]]
-    loss = WORKLOADS[workload].loss(model(inputs.requires_grad_(True)), targets)
+    loss = learner.loss(model(inputs.requires_grad_(True)), targets)
     loss.backward()
     for hook in hooks:
         hook.remove()
@@ -59,7 +59,7 @@ def importance(workload: str, network: nn.Module, inputs: Tensor, targets: Tenso
 
 
 def structured(
-    workload: str, network: nn.Module, keep: float, scores: Sequence[Tensor], dropout: float = 0.0
+    learner: Learner, network: nn.Module, keep: float, scores: Sequence[Tensor], dropout: float = 0.0
 ) -> nn.Module:
     """A smaller network of the neurons that matter most; everything around the body is the same.
 
@@ -68,7 +68,7 @@ def structured(
     """
     layers = _layers(network)
     sizes = kept_sizes(hidden_sizes(network), keep)
-    smaller = with_other_body(workload, network, sizes, dropout)
+    smaller = with_other_body(learner, network, sizes, dropout)
     before = torch.arange(layers[0].in_features)
     chosen = [score.topk(size).indices.sort().values for score, size in zip(scores, sizes, strict=True)]
     with torch.no_grad():

@@ -1,45 +1,27 @@
-"""Challenger against champion on frozen, held-out seasons, with a bootstrap interval over field-seasons.
+"""Challenger against champion on frozen, held-out seasons, with a bootstrap interval over groups.
 
-The gate is a pure function of arrays of errors and of profits. A field-season counts once, however many days it has,
-because its days share one harvest. A challenger is compared with the champion and with the anchor, the best champion of
+The gate is a pure function of scores and of values. A group (a field-season) counts once, however many examples it has,
+because they share one outcome. A challenger is compared with the champion and with the anchor, the best champion of
 this contract, so that many small losses do not add up. Where there is no champion to compare it with, it must pass the
 absolute floor; there being nothing else is never a reason. Moving the aliases is registry.py's.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from fieldedge.workloads.agriculture import AGRICULTURE
-from fieldloop.core.dataset import Dataset
 from fieldloop.core.settings import GateParams
-from fieldloop.workloads.agriculture.floor import FloorProfits
-
-Floats = npt.NDArray[np.float64]
-Predict = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
-
-
-@dataclass(frozen=True)
-class Scores:
-    """How well one model foresees the held-out seasons."""
-
-    yield_rmse_t_ha: float
-    yield_bias_t_ha: float
-    interval_coverage_pct: float  # of the 80 % interval
-    water_to_come_rmse_mm: float
-    field_seasons: int
-    examples: int
+from fieldloop.workload import Floats, FloorValues, Metric, Scores
 
 
 @dataclass(frozen=True)
 class Rival:
-    """A registered version that the challenger is compared with."""
+    """A registered version that the challenger is compared with, and how well it answers."""
 
     version: str
-    predict: Predict
+    scores: Scores
 
 
 @dataclass(frozen=True)
@@ -67,19 +49,38 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """Another decider's mean value, and what the model's is more than it."""
+
+    name: str
+    mean: float
+    difference: Difference
+
+
+@dataclass(frozen=True)
 class Floor:
-    """What the absolute floor found. Profits are means over `fields` simulated fields, USD/ha."""
+    """What the absolute floor found. Values are means over so many units."""
 
     is_passed: bool
     reason: str
-    fields: int
-    model_usd_ha: float
-    rule_usd_ha: float
-    thresholds_usd_ha: float
-    against_rule_usd_ha: Difference
-    against_thresholds_usd_ha: Difference
-    depletion_fractions: tuple[float, ...]
-    mean_harvest_rmse_t_ha: float
+    metric: Metric
+    units: int
+    model: float
+    others: tuple[Beside, ...]
+    figures: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it is stored: each value under a name with its unit."""
+        unit = self.metric.unit_key
+        return {
+            "is_passed": self.is_passed,
+            "reason": self.reason,
+            "fields": self.units,
+            f"model_{unit}": self.model,
+            **{f"{other.name}_{unit}": other.mean for other in self.others},
+            **{f"against_{other.name}_{unit}": asdict(other.difference) for other in self.others},
+            **self.figures,
+        }
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Verdict:
     error_change_high_pct: float | None
     waits_for_person: bool = False
     anchor_version: str | None = None
-    anchor_yield_rmse_t_ha: float | None = None
+    anchor_value: float | None = None
     anchor_change_pct: float | None = None
     anchor_change_low_pct: float | None = None
     anchor_change_high_pct: float | None = None
@@ -110,59 +111,26 @@ class Verdict:
         return "waiting for a person" if self.waits_for_person else "kept back"
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """As it is stored: figures under the workload's own names."""
+        plain = {item.name: getattr(self, item.name) for item in fields(self)}
+        plain["challenger"] = dict(self.challenger.figures)
+        plain["champion"] = dict(self.champion.figures) if self.champion else None
+        plain["floor"] = self.floor.as_dict() if self.floor else None
+        anchor = f"anchor_{self.challenger.primary.key}"
+        return {anchor if name == "anchor_value" else name: value for name, value in plain.items()}
 
 
-def squared_errors_by_group(predict: Predict, examples: Dataset) -> Floats:
-    """Mean squared error of the yield median per field-season, (G,), (t/ha)^2."""
-    return _squared_errors(predict(AGRICULTURE.contract.scale(examples.inputs))[:, 1], examples)
-
-
-def _squared_errors(medians: npt.NDArray[Any], examples: Dataset) -> Floats:
-    errors = (medians - examples.targets[:, 0]).astype(np.float64)
-    sums = np.bincount(examples.group, weights=errors**2, minlength=len(examples.groups))
-    return sums / np.bincount(examples.group, minlength=len(examples.groups))
-
-
-def rmse_t_ha(medians: npt.NDArray[Any], examples: Dataset) -> float:
-    """The error of yield medians (N,) over field-seasons, t/ha, each counted once."""
-    return float(np.sqrt(_squared_errors(medians, examples).mean()))
-
-
-def yield_rmse_t_ha(predict: Predict, examples: Dataset) -> float:
-    """That error of a model's answers."""
-    return rmse_t_ha(predict(AGRICULTURE.contract.scale(examples.inputs))[:, 1], examples)
-
-
-def score(predict: Predict, examples: Dataset) -> Scores:
-    """Scores of one model on examples it was not trained on."""
-    outputs = predict(AGRICULTURE.contract.scale(examples.inputs))
-    truth = examples.targets[:, 0]
-    covered = (outputs[:, 0] <= truth) & (truth <= outputs[:, 2])
-    return Scores(
-        yield_rmse_t_ha=rmse_t_ha(outputs[:, 1], examples),
-        yield_bias_t_ha=float((outputs[:, 1] - truth).mean()),
-        interval_coverage_pct=float(100 * covered.mean()),
-        water_to_come_rmse_mm=float(np.sqrt(((outputs[:, 3] - examples.targets[:, 1]) ** 2).mean())),
-        field_seasons=len(examples.groups),
-        examples=len(examples),
-    )
-
-
-def error_change_interval(
-    challenger: Floats, champion: Floats, draws: int, seed: int = 0
+def change_interval(
+    metric: Metric, challenger: Floats, champion: Floats, draws: int, seed: int = 0
 ) -> tuple[float, float, float]:
-    """Relative change of RMSE from champion to challenger in %, with a paired 90 % bootstrap interval.
+    """Relative change of a metric from champion to challenger in %, with a paired 90 % bootstrap interval.
 
-    Both arrays are squared errors of the same G field-seasons, (G,).
+    Both arrays are what the metric is made of on the same G groups, (G,).
     """
     picks = np.random.default_rng(seed).integers(0, len(challenger), (draws, len(challenger)))
-
-    def change(a: Floats, b: Floats) -> Floats:
-        return 100.0 * (np.sqrt(a) / np.sqrt(b) - 1.0)
-
-    low, high = np.quantile(change(challenger[picks].mean(axis=1), champion[picks].mean(axis=1)), [0.05, 0.95])
-    return float(change(challenger.mean(keepdims=True), champion.mean(keepdims=True))[0]), float(low), float(high)
+    drawn = metric.change_pct(metric.of(challenger[picks]), metric.of(champion[picks]))
+    low, high = np.quantile(drawn, [0.05, 0.95])
+    return float(metric.change_pct(metric.of(challenger), metric.of(champion))), float(low), float(high)
 
 
 def mean_difference(ours: Floats, theirs: Floats, draws: int, seed: int = 0) -> Difference:
@@ -173,62 +141,58 @@ def mean_difference(ours: Floats, theirs: Floats, draws: int, seed: int = 0) -> 
     return Difference(float(apart.mean()), float(low), float(high))
 
 
-def floor_of(profits: FloorProfits, error_t_ha: float, examples: Dataset, gates: GateParams) -> Floor:
+def floor_of(values: FloorValues, scores: Scores, gates: GateParams) -> Floor:
     """Whether a model may be followed at all: no comparison with another model is asked.
 
-    It must be shown to earn no less than the rule in the box, not lose more than is allowed against tuned thresholds,
-    both by the lower end of the interval, and foresee harvests better than their mean does.
+    It must be shown to be worth no less than each other decider, but for what it may lose, by the lower end of the
+    interval, and answer better than one foresees without a model.
 
     Args:
-        error_t_ha: the model's held-out error.
+        scores: the model's, on held-out groups.
     """
-    allowed, draws = gates.floor, gates.bootstrap_draws
-    rule = mean_difference(profits.model, profits.rule, draws)
-    thresholds = mean_difference(profits.model, profits.thresholds, draws)
-    by_mean = rmse_t_ha(np.full(len(examples), profits.mean_harvest_t_ha, np.float32), examples)
+    primary, error, draws = scores.primary, scores.value, gates.bootstrap_draws
+    others = [
+        Beside(other.name, float(other.values.mean()), mean_difference(values.model, other.values, draws))
+        for other in values.others
+    ]
+    allowed_pct = gates.floor.max_error_to_mean_pct
     is_passed = (
-        rule.low >= -allowed.max_loss_to_rule_usd_ha
-        and thresholds.low >= -allowed.max_loss_to_thresholds_usd_ha
-        and error_t_ha <= allowed.max_error_to_mean_pct / 100.0 * by_mean
+        all(found.difference.low >= -other.max_loss for found, other in zip(others, values.others, strict=True))
+        and error <= allowed_pct / 100.0 * values.naive_value
     )
+    unit = values.metric.unit
+    earned = [
+        f"{_told(found.difference, unit)} against {other.words}"
+        for found, other in zip(others, values.others, strict=True)
+    ]
+    lowest = [f"{-other.max_loss + 0.0:+g}" for other in values.others]
     reason = (
-        f"on {len(profits.model)} simulated fields it earned {_usd(rule)} against the FAO-56 rule and "
-        f"{_usd(thresholds)} against tuned thresholds; its held-out yield error is {error_t_ha:.2f} t/ha, "
-        f"the mean harvest's {by_mean:.2f} t/ha; passed when the lower ends are at least "
-        f"{-allowed.max_loss_to_rule_usd_ha + 0.0:+g} and {-allowed.max_loss_to_thresholds_usd_ha + 0.0:+g} USD/ha and "
-        f"the error is at most {allowed.max_error_to_mean_pct:g} % of the mean harvest's"
+        f"on {len(values.model)} simulated {values.units} it earned {' and '.join(earned)}; its held-out "
+        f"{primary.name} is {error:.2f} {primary.unit}, {values.naive}'s {values.naive_value:.2f} {primary.unit}; "
+        f"passed when the lower ends are at least {' and '.join(lowest)} {unit} and the error is at most "
+        f"{allowed_pct:g} % of {values.naive}'s"
     )
     return Floor(
-        is_passed,
-        reason,
-        len(profits.model),
-        float(profits.model.mean()),
-        float(profits.rule.mean()),
-        float(profits.thresholds.mean()),
-        rule,
-        thresholds,
-        profits.depletion_fractions,
-        by_mean,
+        is_passed, reason, values.metric, len(values.model), float(values.model.mean()), tuple(others), values.figures
     )
 
 
-def _usd(difference: Difference) -> str:
-    return f"{difference.mean:+.0f} USD/ha (90 % interval {difference.low:+.0f} to {difference.high:+.0f})"
+def _told(difference: Difference, unit: str) -> str:
+    return f"{difference.mean:+.0f} {unit} (90 % interval {difference.low:+.0f} to {difference.high:+.0f})"
 
 
 def judge(
-    challenger: Predict,
-    champion: Predict | None,
+    challenger: Scores,
+    champion: Scores | None,
     champion_version: str | None,
-    examples: Dataset,
     gates: GateParams,
     *,
     anchor: Rival | None = None,
     absent: Absent = NO_CHAMPION_YET,
-    floor: Callable[[], FloorProfits] | None = None,
+    floor: Callable[[], FloorValues] | None = None,
     is_deployment: bool = False,
 ) -> Verdict:
-    """Whether the challenger becomes champion: measured on the same field-seasons, and the reason in words.
+    """Whether the challenger becomes champion: measured on the same held-out groups, and the reason in words.
 
     Args:
         anchor: the best champion of this contract, where it is another version than the champion.
@@ -237,44 +201,54 @@ def judge(
             it such a challenger is kept back.
         is_deployment: a challenger that has only passed the floor waits for a person.
     """
-    scores = score(challenger, examples)
-    if not _answers_numbers(challenger, examples):
+    if not challenger.are_numbers:
         reason = "kept back: the challenger's answers are not numbers"
-        return Verdict(False, reason, scores, None, champion_version, None, None, None)
-    if champion is not None and not _answers_numbers(champion, examples):
+        return Verdict(False, reason, challenger, None, champion_version, None, None, None)
+    if champion is not None and not champion.are_numbers:
         absent, champion = Absent(f"the answers of the champion, version {champion_version}, are not numbers"), None
     if champion is None:
-        return _judged_alone(scores, champion_version, examples, gates, absent, floor, is_deployment)
-    errors = squared_errors_by_group(challenger, examples)
-    change, low, high = error_change_interval(
-        errors, squared_errors_by_group(champion, examples), gates.bootstrap_draws
-    )
-    allowed = gates.max_error_increase_pct
-    is_promoted = change <= 0.0 or (low <= 0.0 and high <= allowed)
+        return _judged_alone(challenger, champion_version, gates, absent, floor, is_deployment)
+    primary, allowed = challenger.primary, gates.max_error_increase_pct
+    change, low, high = change_interval(primary, challenger.per_group, champion.per_group, gates.bootstrap_draws)
+    loss, least, most = _losses(primary, change, low, high)
+    is_promoted = loss <= 0.0 or (least <= 0.0 and most <= allowed)
+    better, worse, far = ("lower", "higher", "under +") if primary.lower_is_better else ("higher", "lower", "over -")
     interval = f"90 % interval {low:+.1f} to {high:+.1f} %"
-    said = f"held-out yield error {change:+.1f} % against version {champion_version} ({interval})"
-    rule = f"promoted when it is lower, or not shown to be higher and surely under +{allowed:g} %"
-    verdict = Verdict(False, "", scores, score(champion, examples), champion_version, change, low, high)
+    said = f"held-out {primary.name} {change:+.1f} % against version {champion_version} ({interval})"
+    rule = f"promoted when it is {better}, or not shown to be {worse} and surely {far}{allowed:g} %"
+    verdict = Verdict(False, "", challenger, champion, champion_version, change, low, high)
     if anchor is not None:
-        verdict = _beside_anchor(verdict, errors, anchor, examples, gates)
-        far = verdict.anchor_change_high_pct
-        is_promoted = is_promoted and far is not None and far <= allowed
-        said += (
-            f", {verdict.anchor_change_pct:+.1f} % against the anchor, version {anchor.version} "
-            f"({verdict.anchor_change_low_pct:+.1f} to {far:+.1f} %)"
+        theirs = anchor.scores.per_group
+        beside = change_interval(primary, challenger.per_group, theirs, gates.bootstrap_draws)
+        verdict = replace(
+            verdict,
+            anchor_version=anchor.version,
+            anchor_value=float(primary.of(theirs)),
+            anchor_change_pct=beside[0],
+            anchor_change_low_pct=beside[1],
+            anchor_change_high_pct=beside[2],
         )
-        rule += f", and surely under +{allowed:g} % against the anchor too"
+        is_promoted = is_promoted and _losses(primary, *beside)[2] <= allowed
+        said += (
+            f", {beside[0]:+.1f} % against the anchor, version {anchor.version} "
+            f"({beside[1]:+.1f} to {beside[2]:+.1f} %)"
+        )
+        rule += f", and surely {far}{allowed:g} % against the anchor too"
     reason = f"{'promoted' if is_promoted else 'kept back'}: {said}; {rule}"
     return replace(verdict, is_promoted=is_promoted, reason=reason)
+
+
+def _losses(metric: Metric, change: float, low: float, high: float) -> tuple[float, float, float]:
+    """A change and its interval as how much worse it is, %: the least, and the most."""
+    return (change, low, high) if metric.lower_is_better else (-change, -high, -low)
 
 
 def _judged_alone(
     scores: Scores,
     champion_version: str | None,
-    examples: Dataset,
     gates: GateParams,
     absent: Absent,
-    floor: Callable[[], FloorProfits] | None,
+    floor: Callable[[], FloorValues] | None,
     is_deployment: bool,
 ) -> Verdict:
     """The verdict on a challenger that nothing can be compared with."""
@@ -283,10 +257,12 @@ def _judged_alone(
         return replace(alone, reason=f"kept back: {absent.reason}, so that nothing can be compared")
     if floor is None:
         return replace(alone, reason=f"kept back: {absent.reason}, and the absolute floor was not measured")
-    profits = floor()
-    if not all(np.isfinite(part).all() for part in (profits.model, profits.rule, profits.thresholds)):
-        return replace(alone, reason=f"kept back: {absent.reason}, and profits in closed loop are not numbers")
-    found = floor_of(profits, scores.yield_rmse_t_ha, examples, gates)
+    values = floor()
+    if not all(np.isfinite(part).all() for part in (values.model, *(other.values for other in values.others))):
+        return replace(
+            alone, reason=f"kept back: {absent.reason}, and {values.metric.name}s in closed loop are not numbers"
+        )
+    found = floor_of(values, scores, gates)
     is_promoted, waits = found.is_passed and not is_deployment, found.is_passed and is_deployment
     if not found.is_passed:
         said = f"kept back: {absent.reason}, and it did not pass the absolute floor"
@@ -297,21 +273,3 @@ def _judged_alone(
     return replace(
         alone, is_promoted=is_promoted, waits_for_person=waits, reason=f"{said}: {found.reason}", floor=found
     )
-
-
-def _beside_anchor(verdict: Verdict, errors: Floats, anchor: Rival, examples: Dataset, gates: GateParams) -> Verdict:
-    """The verdict with what the comparison with the anchor found."""
-    theirs = squared_errors_by_group(anchor.predict, examples)
-    change, low, high = error_change_interval(errors, theirs, gates.bootstrap_draws)
-    return replace(
-        verdict,
-        anchor_version=anchor.version,
-        anchor_yield_rmse_t_ha=float(np.sqrt(theirs.mean())),
-        anchor_change_pct=change,
-        anchor_change_low_pct=low,
-        anchor_change_high_pct=high,
-    )
-
-
-def _answers_numbers(predict: Predict, examples: Dataset) -> bool:
-    return bool(np.isfinite(predict(AGRICULTURE.contract.scale(examples.inputs))).all())

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from fieldloop.evaluation.gate import Predict
+from fieldloop.workload import Predict
 
 Array = npt.NDArray[np.float32]
 BLOCK = 4096

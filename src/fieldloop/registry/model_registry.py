@@ -38,10 +38,11 @@ from torch import nn
 from fieldedge.system.errors import ConfigError, ReleaseError, StoreBusy
 from fieldloop.compression import Compressed
 from fieldloop.core.dataset import Dataset, load_dataset
-from fieldloop.evaluation.gate import Absent, Predict, Rival, Scores, Verdict
+from fieldloop.evaluation.gate import Absent, Verdict
 from fieldloop.evaluation.predictor import Array, predictor
 from fieldloop.training.trained import Trained
 from fieldloop.training.trainer import CONFIG, NETWORK, WHAT_IFS, load_network
+from fieldloop.workload import CardWords, Predict, Scores, Workload
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -85,6 +86,14 @@ class Champion:
 
 
 @dataclass(frozen=True)
+class Anchor:
+    """The version with the lowest held-out error, ready to answer."""
+
+    version: str
+    predict: Predict
+
+
+@dataclass(frozen=True)
 class StandingBundle:
     """A bundle that was released of a version, and what was measured for it, as files."""
 
@@ -112,11 +121,11 @@ def store_failures_told(where: str) -> Iterator[None]:
 
 
 class ModelRegistry:
-    """The registered model of one workload in one MLflow tracking store."""
+    """The registered model of one workload in one MLflow tracking store; it is called as the workload, unless named."""
 
-    def __init__(self, tracking_uri: str, workload: str) -> None:
+    def __init__(self, tracking_uri: str, workload: Workload, name: str = "") -> None:
         mlflow.set_tracking_uri(tracking_uri)
-        self.name = workload
+        self.workload, self.name = workload, name or workload.name
         self.client = mlflow.MlflowClient(tracking_uri)
 
     def champion_version(self) -> ModelVersion | None:
@@ -159,7 +168,7 @@ class ModelRegistry:
             return Absent(why, runnable=str(version.version))
         return Champion(str(version.version), contract, self.predict(str(version.version)))
 
-    def anchor(self, contract_hash: str, season: int, challenger_run_id: str, champion_version: str) -> Rival | None:
+    def anchor(self, contract_hash: str, season: int, challenger_run_id: str, champion_version: str) -> Anchor | None:
         """The champion of this contract with the lowest held-out error; None where it is the champion itself.
 
         Where no version is called so, or the one that is cannot be compared, it is the best of those that can.
@@ -181,9 +190,9 @@ class ModelRegistry:
         if named is not None and str(named.version) in able:
             version = str(named.version)
         else:
-            by_error = sorted(able, key=lambda name: (self._held_out_error(able[name]), int(name)))
+            by_error = sorted(able, key=lambda name: (self._held_out_loss(able[name]), int(name)))
             version = by_error[0] if by_error else champion_version
-        return None if version == champion_version else Rival(version, self.predict(version))
+        return None if version == champion_version else Anchor(version, self.predict(version))
 
     def predict(self, version: str) -> Predict:
         """The answers of a version's float32 file.
@@ -206,7 +215,7 @@ class ModelRegistry:
         """
         with TemporaryDirectory() as scratch:
             folder = self._artifacts(version, _NETWORK_ARTIFACTS, Path(scratch))
-            return load_network(self._former_checkpoint(version) if folder is None else folder)
+            return load_network(self._former_checkpoint(version) if folder is None else folder, self.workload)
 
     def practised_examples(self, version: str) -> Dataset | None:
         """The examples of a version's practice; None where it had none."""
@@ -289,13 +298,15 @@ class ModelRegistry:
             "data_hash": trained.data_hash,
             "git_commit": git_commit,
             "for_season": str(season),
-            "held_out_yield_rmse_t_ha": repr(verdict.challenger.yield_rmse_t_ha),
+            f"held_out_{verdict.challenger.primary.key}": repr(verdict.challenger.value),
             **({} if is_decided else said),
         }
         for key, value in tags.items():
             self._tag(version, key, value)
         self._log_scores(trained.mlflow_run_id, verdict)
-        self.client.update_model_version(self.name, version, model_card(self.name, version, trained, verdict, tags))
+        self.client.update_model_version(
+            self.name, version, model_card(self.name, version, trained, verdict, tags, self.workload.card)
+        )
         self.client.set_registered_model_alias(self.name, CHALLENGER, version)
         if verdict.is_promoted and not is_by_person:
             try:
@@ -523,11 +534,15 @@ class ModelRegistry:
             f"of its run from a backup, or promote another version: fieldloop promote {self.name} VERSION"
         )
 
-    def _held_out_error(self, version: ModelVersion) -> float:
-        """What the version erred on held-out seasons when it was judged, t/ha."""
-        tag = version.tags.get(f"{_TAG}held_out_yield_rmse_t_ha")
-        metrics = {} if tag else self.client.get_run(version.run_id).data.metrics
-        return float(tag or metrics.get("held_out_yield_rmse_t_ha", np.inf))
+    def _held_out_loss(self, version: ModelVersion) -> float:
+        """The primary figure of the version when it was judged, so that less is better."""
+        primary = self.workload.primary
+        name = f"held_out_{primary.key}"
+        tag = version.tags.get(f"{_TAG}{name}")
+        found = tag or self.client.get_run(version.run_id).data.metrics.get(name)
+        if found is None:
+            return np.inf
+        return float(found) if primary.lower_is_better else -float(found)
 
     def _tag(self, version: str, key: str, value: str) -> None:
         self.client.set_model_version_tag(self.name, version, f"{_TAG}{key}", value)
@@ -573,7 +588,7 @@ class ModelRegistry:
                 raise
 
     def _log_scores(self, run_id: str, verdict: Verdict) -> None:
-        for name, value in vars(verdict.challenger).items():
+        for name, value in verdict.challenger.figures.items():
             if np.isfinite(value):
                 self.client.log_metric(run_id, f"held_out_{name}", float(value))
 
@@ -594,35 +609,38 @@ def _season_of(version: ModelVersion) -> float:
 
 def _is_new_anchor(verdict: Verdict) -> bool:
     """Whether the promoted challenger errs less than the best champion before it, measured on the same seasons."""
-    best = verdict.anchor_yield_rmse_t_ha
+    best, found = verdict.anchor_value, verdict.challenger
     if best is None and verdict.champion is not None:
-        best = verdict.champion.yield_rmse_t_ha
-    return best is None or verdict.challenger.yield_rmse_t_ha < best
+        best = verdict.champion.value
+    if best is None:
+        return True
+    return found.value < best if found.primary.lower_is_better else found.value > best
 
 
-def model_card(name: str, version: str, trained: Trained, verdict: Verdict, tags: dict[str, Any]) -> str:
+def model_card(
+    name: str, version: str, trained: Trained, verdict: Verdict, tags: dict[str, Any], words: CardWords
+) -> str:
     """The model card of a version, Markdown: what it is for, what it learned from, how good it is, what it is not."""
-    rows = [_score_row("this version", verdict.challenger)]
+    learned = f"{trained.field_seasons} {words.groups} ({trained.examples} {words.examples})"
+    rows = [_score_row("this version", verdict.challenger, words)]
     if verdict.champion is not None:
-        rows.append(_score_row(f"champion before (version {verdict.champion_version})", verdict.champion))
+        rows.append(_score_row(f"champion before (version {verdict.champion_version})", verdict.champion, words))
     return "\n".join(
         [
             f"# {name}, version {version}",
             "",
-            "Scores the day's irrigation and nitrogen actions of one maize field: final yield (p10, p50, p90), water "
-            "and nitrogen still to come. It advises within FAO-56 and nitrogen-balance bounds; it never decides alone.",
+            words.purpose,
             "",
-            f"Learned from {trained.field_seasons} field-seasons ({trained.examples} days){_left_out(trained)}, "
+            f"Learned from {learned}{_left_out(trained)}, "
             f"data `{tags['data_hash']}`, code `{tags['git_commit']}`, contract `{tags['contract_hash'][:12]}`.",
             "",
-            "| held-out seasons | yield RMSE t/ha | bias t/ha | coverage of the 80 % interval | field-seasons |",
-            "| --- | --- | --- | --- | --- |",
+            f"| held-out seasons | {' | '.join(column.heading for column in words.columns)} |",
+            f"{'| --- ' * (1 + len(words.columns))}|",
             *rows,
             "",
             f"Gate: {verdict.reason}.",
             "",
-            "Limits: maize, soils and climates like those it learned from; sensors with faults as simulated. "
-            "Beyond them the device's guardrails hold and the FAO-56 rule stands in.",
+            f"Limits: {words.limits}",
             "",
             _IN_REGISTRY,
             "",
@@ -653,11 +671,8 @@ def shipping_card(compressed: Compressed) -> str:
     return "\n".join([f"In this bundle: {compressed.reason}.", "", head, "| --- " * 6 + "|", *rows, "", on])
 
 
-def _score_row(label: str, scores: Scores) -> str:
-    return (
-        f"| {label} | {scores.yield_rmse_t_ha:.2f} | {scores.yield_bias_t_ha:+.2f} "
-        f"| {scores.interval_coverage_pct:.0f} % | {scores.field_seasons} |"
-    )
+def _score_row(label: str, scores: Scores, words: CardWords) -> str:
+    return f"| {label} | {' | '.join(one.written.format(scores.figures[one.key]) for one in words.columns)} |"
 
 
 def git_commit(root: Path) -> str:

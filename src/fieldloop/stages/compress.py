@@ -1,20 +1,19 @@
 """Compress: the champion's small model, where it is measured to be as good and as fast."""
 
 import json
-from typing import Any
 
 import numpy as np
 
 from fieldloop.compression import Bench, Material, compress, compression_key
 from fieldloop.core.dataset import joined, parted
-from fieldloop.evaluation.gate import Predict
 from fieldloop.registry.model_registry import ModelRegistry
 from fieldloop.stages.access import read_tables, training_seasons
 from fieldloop.stages.context import Loop, contract_of, metadata_of
 from fieldloop.stages.examples import held_out_examples, training_examples
 from fieldloop.stages.refs import CompressedRef, RegisteredRef, SnapshotRef, write_json
 from fieldloop.stages.released import standing_bundle
-from fieldloop.workloads import WORKLOADS
+from fieldloop.stages.workload import workload_of
+from fieldloop.workload import Predict, Value
 
 CHOOSING_SHARE = 0.25  # of the training field-seasons: they choose between quantisers, and judge no file
 
@@ -25,7 +24,7 @@ def compress_champion(loop: Loop, data: SnapshotRef, registered: RegisteredRef) 
     What was released of a version stands: it is not compressed again unless parameters or code of compression changed.
     """
 
-    registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
+    registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
     champion = registry.describe(registered.champion_version)
     key = compression_key(loop.params.compression)
     standing = standing_bundle(loop, registry, champion.version, key)
@@ -44,32 +43,31 @@ def compress_champion(loop: Loop, data: SnapshotRef, registered: RegisteredRef) 
 
 def stands(loop: Loop, compressed: CompressedRef) -> bool:
     """Whether the registry has the version that was made small."""
-    return ModelRegistry(loop.settings.tracking_uri, loop.workload).has(compressed.version)
+    return ModelRegistry(loop.settings.tracking_uri, workload_of(loop)).has(compressed.version)
 
 
 def compression_material(loop: Loop, data: SnapshotRef, version: str) -> Material:
     """What compression needs of a registered model: its network, what it learned from, and seasons to try it on."""
-    examples, params = training_examples(loop, data), loop.params.compression
+    workload, examples, params = workload_of(loop), training_examples(loop, data), loop.params.compression
     count = min(len(examples), params.calibration_rows)
     picks = np.sort(np.random.default_rng(0).choice(len(examples), count, replace=False))
-    registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
+    registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
     practised = registry.practised_examples(version)
     tables = read_tables(loop, training_seasons(loop, data))
 
-    def profits(predict: Predict) -> np.ndarray[Any, np.dtype[np.float64]]:
-        workload = WORKLOADS[loop.workload]
-        return workload.closed_loop_profits_usd_ha(tables, predict, params.closed_loop_fields, loop.params.model.seed)
+    def value(predict: Predict) -> Value:
+        return workload.value(tables, predict, params.closed_loop_fields, loop.params.model.seed)
 
     return Material(
-        workload=loop.workload,
+        workload=workload,
         network=registry.network(version),
         features=contract_of(loop).features,
-        calibration=WORKLOADS[loop.workload].edge.contract.scale(examples.inputs)[picks],
+        calibration=workload.device.contract.scale(examples.inputs)[picks],
         training=examples if practised is None else joined(examples, practised),
         choosing=parted(examples, CHOOSING_SHARE),
         held_out=held_out_examples(loop),
-        profits=profits,
-        profits_of=f"{data.learnable_hash} before {data.season}",
+        value=value,
+        value_of=f"{data.learnable_hash} before {data.season}",
         metadata=metadata_of(loop),
         model=loop.params.model,
     )

@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 
 from fieldedge.system.errors import ReleaseError
 from fieldloop.compression import export_float32
-from fieldloop.evaluation.gate import NO_CHAMPION_YET, Absent, Verdict, judge
+from fieldloop.evaluation.gate import NO_CHAMPION_YET, Absent, Rival, Verdict, judge
 from fieldloop.evaluation.predictor import predictor
 from fieldloop.registry.model_registry import Champion, ModelRegistry, git_commit
 from fieldloop.release import ReleaseRepository
@@ -12,10 +12,10 @@ from fieldloop.stages.access import read_tables, training_seasons
 from fieldloop.stages.context import Loop, contract_of, metadata_of
 from fieldloop.stages.examples import held_out_examples
 from fieldloop.stages.refs import RegisteredRef, SnapshotRef, write_json
+from fieldloop.stages.workload import workload_of
 from fieldloop.training.trained import Trained
 from fieldloop.training.trainer import load_network, network_folder
-from fieldloop.workloads import WORKLOADS
-from fieldloop.workloads.agriculture.floor import FloorProfits
+from fieldloop.workload import FloorValues, Predict, Scores
 
 
 def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> RegisteredRef:
@@ -26,10 +26,12 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> Re
         StoreBusy: another was promoted while this one was judged: nothing was promoted, and the next run judges anew.
     """
 
-    contract, folder = contract_of(loop), network_folder(trained)
-    path = export_float32(load_network(folder), len(contract.features), metadata_of(loop), folder / "challenger.onnx")
+    workload, contract = workload_of(loop), contract_of(loop)
+    folder = network_folder(trained, workload)
+    network = load_network(folder, workload)
+    path = export_float32(network, len(contract.features), metadata_of(loop), folder / "challenger.onnx")
     held_out = held_out_examples(loop)
-    registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
+    registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
     standing = registry.champion_version()  # read before it is compared with: what moves from here on is refused
     found = _none_lost(loop, registry, registry.champion(contract.hash, data.season, trained.mlflow_run_id))
     champion = found if isinstance(found, Champion) else None
@@ -37,18 +39,22 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> Re
     if champion is not None:
         anchor = registry.anchor(contract.hash, data.season, trained.mlflow_run_id, champion.version)
 
-    def floor() -> FloorProfits:
+    predict = predictor(path)
+
+    def scores(predict: Predict) -> Scores:
+        return workload.score(predict, held_out)
+
+    def floor() -> FloorValues:
         seen, unseen = training_seasons(loop, data), loop.params.gates.holdout_seasons
         tables = read_tables(loop, seen), read_tables(loop, unseen)
-        return WORKLOADS[loop.workload].floor_profits(*tables, predictor(path), loop.params.gates.floor)
+        return workload.floor(*tables, held_out, predict, loop.params)
 
     verdict = judge(
-        predictor(path),
-        champion.predict if champion else None,
+        scores(predict),
+        scores(champion.predict) if champion else None,
         champion.version if champion else None,
-        held_out,
         loop.params.gates,
-        anchor=anchor,
+        anchor=Rival(anchor.version, scores(anchor.predict)) if anchor else None,
         absent=NO_CHAMPION_YET if isinstance(found, Champion) else found,
         floor=floor,
         is_deployment=loop.settings.is_deployment,
@@ -73,7 +79,7 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> Re
 
 def stands(loop: Loop, registered: RegisteredRef) -> bool:
     """Whether the registry has the version, and its champion is the one that the result names."""
-    registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
+    registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
     champion = registry.champion_version()
     is_theirs = champion is not None and str(champion.version) == registered.champion_version
     return is_theirs and registry.has(registered.version)
@@ -111,4 +117,4 @@ def _none_lost(loop: Loop, registry: ModelRegistry, found: Champion | Absent) ->
 
 def last_word(loop: Loop) -> str:
     """The last promotion by a person: with another one, challengers are judged anew."""
-    return ModelRegistry(loop.settings.tracking_uri, loop.workload).last_word()
+    return ModelRegistry(loop.settings.tracking_uri, workload_of(loop)).last_word()

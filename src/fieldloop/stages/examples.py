@@ -7,7 +7,7 @@ from fieldloop.core.dataset import Dataset, load_dataset, save_dataset
 from fieldloop.stages.access import content_hash, read_tables, training_seasons
 from fieldloop.stages.context import Loop
 from fieldloop.stages.refs import SnapshotRef
-from fieldloop.workloads import WORKLOADS
+from fieldloop.stages.workload import workload_of
 
 KEPT_EXAMPLES = 12  # cached files of examples, the last used to be built
 
@@ -22,11 +22,12 @@ def held_out_examples(loop: Loop) -> Dataset:
 
 def _examples(loop: Loop, seasons: Sequence[int]) -> Dataset:
     """Examples of some seasons, built once for the same rows and the same code."""
-    code = code_hash("fieldloop.workloads.agriculture.dataset")
+    workload = workload_of(loop)
+    code = code_hash(type(workload).__module__)
     path = loop.workspace.examples / f"{code}-{content_hash(loop, seasons)[:20]}.npz"
     if path.is_file():
         return load_dataset(path)
-    examples = WORKLOADS[loop.workload].examples(read_tables(loop, seasons))
+    examples = workload.dataset(read_tables(loop, seasons))
     save_dataset(examples, path)
     files = sorted(loop.workspace.examples.glob("*.npz"), key=lambda file: file.stat().st_mtime)
     for outdated in files[:-KEPT_EXAMPLES]:

@@ -11,6 +11,7 @@ from fieldloop.core.begun import Mark
 from fieldloop.registry.model_registry import ModelRegistry
 from fieldloop.release import ReleaseRepository, is_begun
 from fieldloop.stages.context import Loop
+from fieldloop.stages.workload import workload_of
 
 _SQLITE = "sqlite:///"
 
@@ -52,4 +53,4 @@ def _has(loop: Loop, version: str) -> bool:
     uri = loop.settings.tracking_uri
     if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).is_file():
         return False  # asking would make an empty one, in the place where a backup belongs
-    return ModelRegistry(uri, loop.workload).has(version)
+    return ModelRegistry(uri, workload_of(loop)).has(version)

@@ -17,7 +17,7 @@ from fieldloop.stages.examples import held_out_examples, training_examples
 from fieldloop.stages.kept import note_registry
 from fieldloop.stages.refs import CompressedRef, ReleasedRef, SnapshotRef
 from fieldloop.stages.released import standing_bundle
-from fieldloop.workloads import WORKLOADS
+from fieldloop.stages.workload import workload_of
 
 GOLDEN_ROWS = 32
 GOLDEN_TOLERANCE = 0.05  # standard deviations of each output: other processors round 8-bit products otherwise
@@ -25,7 +25,7 @@ GOLDEN_TOLERANCE = 0.05  # standard deviations of each output: other processors 
 
 def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> ReleasedRef:
     """The small model as a bundle, tried as a device would try it, and signed in the TUF repository."""
-    registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
+    registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
     standing = standing_bundle(loop, registry, compressed.version, compressed.key)
     if standing is not None:
         bundle = loop.workspace.bundles / f"{loop.workload}-{compressed.version}.zip"
@@ -51,7 +51,7 @@ def stands(loop: Loop, released: ReleasedRef) -> bool:
         return False
     offered = ReleaseRepository(loop.workspace.tuf).current(loop.workload)
     is_offered = offered is not None and offered.sha256 == released.sha256
-    return is_offered and ModelRegistry(loop.settings.tracking_uri, loop.workload).has(released.version)
+    return is_offered and ModelRegistry(loop.settings.tracking_uri, workload_of(loop)).has(released.version)
 
 
 def _built_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef, registry: ModelRegistry) -> Path:
@@ -79,7 +79,7 @@ def _built_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef, regi
 
 def _golden_rows(loop: Loop, examples: Dataset) -> np.ndarray[Any, np.dtype[np.float32]]:
     picks = np.linspace(0, len(examples) - 1, GOLDEN_ROWS).astype(int)
-    rows: np.ndarray[Any, np.dtype[np.float32]] = WORKLOADS[loop.workload].edge.contract.scale(examples.inputs)[picks]
+    rows: np.ndarray[Any, np.dtype[np.float32]] = workload_of(loop).device.contract.scale(examples.inputs)[picks]
     return rows
 
 

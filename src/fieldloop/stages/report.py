@@ -18,6 +18,7 @@ from fieldloop.report import (
 from fieldloop.stages.access import open_accepted
 from fieldloop.stages.context import Loop
 from fieldloop.stages.refs import ReportShown, SeasonRefs, SnapshotRef
+from fieldloop.stages.workload import workload_of
 
 
 def write_season_report(
@@ -48,7 +49,7 @@ def write_season_report(
 
 
 def _story(loop: Loop, refs: SeasonRefs, data_hash_after: str) -> SeasonStory:
-    registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
+    registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
     verdict = json.loads(Path(refs.registered.verdict).read_text())
     synced = json.loads(Path(refs.synced.report).read_text())
     return SeasonStory(

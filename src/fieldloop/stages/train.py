@@ -14,9 +14,9 @@ from fieldloop.stages.access import read_tables, training_seasons
 from fieldloop.stages.context import Loop, OnProgress, contract_of
 from fieldloop.stages.examples import training_examples
 from fieldloop.stages.refs import SnapshotRef
+from fieldloop.stages.workload import workload_of
 from fieldloop.training.trained import Trained
 from fieldloop.training.trainer import OtherNetworkError, Practise, is_whole, train
-from fieldloop.workloads import WORKLOADS
 
 
 def train_model(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> Trained:
@@ -30,7 +30,7 @@ def train_model(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> Train
         "contract_hash": contract_of(loop).hash,
     }
     return train(
-        loop.workload,
+        workload_of(loop),
         examples,
         loop.params.model,
         folder,
@@ -52,15 +52,14 @@ def _practise(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> Practis
     """Practice on what-if seasons made of what is accepted, from the champion's weights where it fits the contract."""
 
     def practise(network: nn.Module) -> Dataset:
-        registry = ModelRegistry(loop.settings.tracking_uri, loop.workload)
+        registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
         champion = registry.champion(contract_of(loop).hash, data.season, challenger_run_id="")
         start = None
         if isinstance(champion, Champion):
             with suppress(OtherNetworkError):  # from before an upgrade: practice starts anew
                 start = registry.network(champion.version)
-        workload, params = WORKLOADS[loop.workload], loop.params
         tables = read_tables(loop, training_seasons(loop, data))
-        return workload.practise(network, tables, params.what_if, start, params.model.seed, on_progress)
+        return workload_of(loop).learner.pretrain(network, tables, loop.params, start, on_progress)
 
     return practise
 

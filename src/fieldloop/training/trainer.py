@@ -33,7 +33,7 @@ from fieldloop.core.dataset import Array, Dataset, joined, load_dataset, save_da
 from fieldloop.core.environment import hush
 from fieldloop.core.settings import ModelParams
 from fieldloop.training.trained import Trained
-from fieldloop.workloads import WORKLOADS
+from fieldloop.workload import Workload
 
 Practise = Callable[[nn.Module], Dataset]
 Scale = Callable[[Array], Array]  # the contract's units to what the model sees
@@ -52,8 +52,8 @@ class OtherNetworkError(ReleaseError):
     """The weights are sound, and of a network that this version of the workload does not have."""
 
 
-class SeasonData(lightning.LightningDataModule):
-    """Examples held in memory as tensors; whole field-seasons are set aside for validation."""
+class GroupedData(lightning.LightningDataModule):
+    """Examples held in memory as tensors; whole groups are set aside for validation."""
 
     def __init__(self, examples: Dataset, scale: Scale, batch_size: int, seed: int) -> None:
         super().__init__()
@@ -75,15 +75,15 @@ class SeasonData(lightning.LightningDataModule):
         return DataLoader(self.validation_set, sampler=order, batch_size=None)
 
 
-class CropLearner(lightning.LightningModule):
+class LearnerModule(lightning.LightningModule):
     """The workload's network and loss under AdamW with a cosine schedule."""
 
-    def __init__(self, workload: str, params: dict[str, Any]) -> None:
+    def __init__(self, workload: Workload, params: dict[str, Any]) -> None:
         super().__init__()
-        self.save_hyperparameters("workload", "params")
+        self.save_hyperparameters({"workload": workload.name, "params": params})
         self.params = ModelParams.model_validate(params)
-        self.workload = WORKLOADS[workload]
-        self.network = self.workload.network(self.params.hidden, self.params.dropout)
+        self.workload, self.learner = workload, workload.learner
+        self.network = self.learner.network(self.params.hidden, self.params.dropout)
         self._seen: list[tuple[Tensor, Tensor]] = []
 
     def on_train_batch_start(self, _batch: tuple[Tensor, Tensor], _index: int) -> None:
@@ -91,24 +91,24 @@ class CropLearner(lightning.LightningModule):
         torch.manual_seed(self.params.seed * 1_000_000 + self.global_step)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
-        loss = self.workload.loss(self.network(batch[0]), batch[1])
+        loss = self.learner.loss(self.network(batch[0]), batch[1])
         self.log("train_loss", loss, on_step=False, on_epoch=True)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
-        loss = self.workload.loss(self.network(batch[0]), batch[1])
+        loss = self.learner.loss(self.network(batch[0]), batch[1])
         self.log("validation_loss", loss, batch_size=len(batch[0]))
         self._seen.append((self.network(batch[0]).detach(), batch[1]))
 
     def on_validation_start(self) -> None:
         """What is validated, and calibrated by, are the bare answers: the same however often it is done."""
-        self.workload.forget_calibration(self.network)
+        self.learner.forget_calibration(self.network)
 
     def on_validation_epoch_end(self) -> None:
         """Calibrated after every epoch, so that every checkpoint is; the fit itself does not depend on it."""
         outputs, targets = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
         self._seen.clear()
-        self.workload.calibrate(self.network, outputs, targets)
+        self.learner.calibrate(self.network, outputs, targets)
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.AdamW(
@@ -129,7 +129,7 @@ class _Progress(Callback):
 
 
 def train(
-    workload: str,
+    workload: Workload,
     examples: Dataset,
     params: ModelParams,
     folder: Path,
@@ -158,10 +158,10 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     hush()
     lightning.seed_everything(params.seed, verbose=False)
-    learner = CropLearner(workload, params.model_dump(mode="json"))
+    learner = LearnerModule(workload, params.model_dump(mode="json"))
     if practise is not None:
         examples = joined(examples, _practised(learner.network, practise, folder))
-    data = SeasonData(examples, learner.workload.edge.scale, params.batch_size, params.seed)
+    data = GroupedData(examples, workload.device.contract.scale, params.batch_size, params.seed)
     logger = _logger(folder, tracking_uri, {**tags, "data_hash": data_hash}, artifact_location)
     last = folder / f"{LAST}.ckpt"
     ctrl_c = _CtrlC()
@@ -170,9 +170,9 @@ def train(
         trainer.fit(learner, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
         if "validation_loss" not in trainer.callback_metrics:  # killed after its last epoch: nothing was left to fit
             trainer.validate(learner, data, verbose=False)
-    save_network(learner.network, workload, params, folder)
+    save_network(learner.network, workload.name, params, folder)
     trained = Trained(
-        workload=workload,
+        workload=workload.name,
         folder=str(folder),
         checkpoint=str(last),
         mlflow_run_id=str(logger.run_id),
@@ -319,7 +319,7 @@ def save_network(network: nn.Module, workload: str, params: ModelParams, folder:
     write_durably(folder / CONFIG, json.dumps(config, indent=1).encode() + b"\n")
 
 
-def network_folder(trained: Trained) -> Path:
+def network_folder(trained: Trained, workload: Workload) -> Path:
     """The run's folder, with the network as tensors; of a run from before that, they are taken from its checkpoint.
 
     Raises:
@@ -328,12 +328,12 @@ def network_folder(trained: Trained) -> Path:
     folder = Path(trained.folder)
     if not (folder / CONFIG).is_file():
         checkpoint = Path(trained.checkpoint)
-        network, kept = load_network(checkpoint), tensors_only(checkpoint)["hyper_parameters"]["params"]
+        network, kept = load_network(checkpoint, workload), tensors_only(checkpoint)["hyper_parameters"]["params"]
         save_network(network, trained.workload, ModelParams.model_validate(kept), folder)
     return folder
 
 
-def load_network(path: Path) -> nn.Module:
+def load_network(path: Path, workload: Workload) -> nn.Module:
     """A trained network on the CPU, ready to answer.
 
     Args:
@@ -353,18 +353,17 @@ def load_network(path: Path) -> nn.Module:
             for name, tensor in (checkpoint.get("state_dict") or {}).items()
             if name.startswith("network.")
         }
-    workload = str(config.get("workload"))
-    if workload not in WORKLOADS:
-        raise ReleaseError(f"{path} holds a network of workload {workload!r}; there are {', '.join(WORKLOADS)}")
+    if config.get("workload") != workload.name:
+        raise ReleaseError(f"{path} holds a network of workload {config.get('workload')!r}; expected {workload.name!r}")
     try:
         params = ModelParams.model_validate(config.get("model"))
-        network = WORKLOADS[workload].network(params.hidden, params.dropout)
+        network = workload.learner.network(params.hidden, params.dropout)
         network.load_state_dict(state)
     except (ValidationError, RuntimeError, TypeError, AttributeError) as error:
         why = " ".join(str(error).split())[:300]
         raise OtherNetworkError(
-            f"{path} does not fit the network of this version of {workload}: {why}. Train a model with this version, "
-            "or run the version that made it"
+            f"{path} does not fit the network of this version of {workload.name}: {why}. Train a model with this "
+            "version, or run the version that made it"
         ) from error
     return network.eval()
 

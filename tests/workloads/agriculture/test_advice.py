@@ -56,16 +56,16 @@ def test_a_model_that_knows_too_little_abstains_as_on_a_device() -> None:
 
 
 def test_a_model_agrees_with_itself_and_regrets_nothing() -> None:
-    same, regret = WORKLOAD.agreement(mornings(), Gains(10.0), Gains(10.0))
-    assert same.all()
-    assert (regret == 0.0).all()
+    told = WORKLOAD.agreement(mornings(), Gains(10.0), Gains(10.0))
+    assert told.is_same.all()
+    assert (told.regret == 0.0).all()
 
 
 def test_another_action_costs_what_the_reference_expects_of_it() -> None:
-    same, regret = WORKLOAD.agreement(mornings(), Gains(10.0), Gains(1.0))
-    assert not same.any()
+    told = WORKLOAD.agreement(mornings(), Gains(10.0), Gains(1.0))
+    assert not told.is_same.any()
     depth = advice(mornings(), Gains(10.0)).actions[:, 0]
-    np.testing.assert_allclose(regret, (10.0 - 5.0) * depth * 0.18, rtol=1e-2)
+    np.testing.assert_allclose(told.regret, (10.0 - 5.0) * depth * 0.18, rtol=1e-2)
 
 
 def test_values_are_money_per_hectare() -> None:

@@ -4,15 +4,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fieldedge.workloads.agriculture.features import Array
+from fieldedge.workloads.agriculture.features import FEATURES, Array
+from fieldloop.core.dataset import Dataset
 from fieldloop.core.settings import FloorParams
-from fieldloop.workloads.agriculture.floor import START_FRACTIONS, at_fractions, floor_profits, tuned_fractions
+from fieldloop.workloads.agriculture.floor import START_FRACTIONS, at_fractions, floor_values, tuned_fractions
 from fieldloop.workloads.agriculture.pretraining.policy_search import profits_usd_ha
 from fieldloop.workloads.agriculture.pretraining.training_world import TrainingWorld
 from fieldloop.workloads.agriculture.pretraining.what_if import live
 from tests.workloads.agriculture.test_practice import tables, world
 
 __all__ = ["tables", "world"]  # fixtures
+DAYS = 5
+HELD_OUT = Dataset(
+    np.zeros((4 * DAYS, len(FEATURES)), np.float32),
+    np.repeat(np.float32([[9.0, 0, 0], [10.0, 0, 0], [11.0, 0, 0], [12.0, 0, 0]]), DAYS, axis=0),
+    np.repeat(np.arange(4, dtype=np.int32), DAYS),
+    ("2005/a", "2005/b", "2005/c", "2005/d"),
+)
 SMALL = FloorParams(fields=12, generations=3, population=6, seasons=16)
 
 
@@ -30,19 +38,22 @@ def no_number(rows: Array) -> Array:
 
 @pytest.mark.slow
 def test_the_same_fields_are_lived_by_all_and_the_same_again(tables: dict[str, pd.DataFrame]) -> None:
-    found = floor_profits(tables, tables, no_number, SMALL)
-    assert found.model.shape == found.rule.shape == found.thresholds.shape == (SMALL.fields,)
-    np.testing.assert_array_equal(found.model, found.rule)  # who always abstains earns what the rule earns
-    again = floor_profits(tables, tables, no_number, SMALL)
-    np.testing.assert_array_equal(found.thresholds, again.thresholds)
-    assert found.depletion_fractions == again.depletion_fractions
-    assert found.mean_harvest_t_ha == pytest.approx(tables["harvests"]["yield_t_ha"].mean())
+    found = floor_values(tables, tables, HELD_OUT, no_number, SMALL)
+    rule, thresholds = found.others
+    assert (rule.name, thresholds.name) == ("rule", "thresholds")
+    assert found.model.shape == rule.values.shape == thresholds.values.shape == (SMALL.fields,)
+    np.testing.assert_array_equal(found.model, rule.values)  # who always abstains earns what the rule earns
+    again = floor_values(tables, tables, HELD_OUT, no_number, SMALL)
+    np.testing.assert_array_equal(thresholds.values, again.others[1].values)
+    assert found.figures == again.figures
+    off = HELD_OUT.targets[::DAYS, 0] - tables["harvests"]["yield_t_ha"].mean()
+    assert found.naive_value == pytest.approx(np.sqrt(np.mean(off**2)))
 
 
 @pytest.mark.slow
 def test_a_model_that_never_acts_earns_less_than_the_rule(tables: dict[str, pd.DataFrame]) -> None:
-    found = floor_profits(tables, tables, never, SMALL)
-    assert found.model.mean() < found.rule.mean() - 50.0
+    found = floor_values(tables, tables, HELD_OUT, never, SMALL)
+    assert found.model.mean() < found.others[0].values.mean() - 50.0
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from fieldloop.workloads.agriculture.network.model import (
     trigger_terms,
 )
 
-FEATURES = len(WORKLOADS["agriculture"].edge.contract.features)
+FEATURES = len(WORKLOADS["agriculture"].device.contract.features)
 
 
 @pytest.fixture
@@ -67,8 +67,8 @@ def test_the_loss_is_least_at_the_quantiles_of_the_yields() -> None:
 
 @pytest.mark.parametrize("name", sorted(WORKLOADS))
 def test_every_workloads_network_takes_its_contracts_features_and_gives_its_outputs(name: str) -> None:
-    contract = WORKLOADS[name].edge.contract
-    network = WORKLOADS[name].network([8], 0.0).eval()
+    contract = WORKLOADS[name].device.contract
+    network = WORKLOADS[name].learner.network([8], 0.0).eval()
     assert network(torch.zeros(3, len(contract.features))).shape == (3, len(contract.outputs))
 
 

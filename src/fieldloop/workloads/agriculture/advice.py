@@ -16,6 +16,7 @@ from fieldedge.workload import Predict
 from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.decision import Recommendation, recommend_from_state
 from fieldedge.workloads.agriculture.features import INDEX, Array, Forecast, with_actions
+from fieldloop.workload import Agreement
 from fieldloop.workloads.agriculture.pretraining.policy_search import habit_kg_ha, profits_usd_ha
 from fieldloop.workloads.agriculture.pretraining.training_world import Drawn, TrainingWorld
 from fieldloop.workloads.agriculture.pretraining.what_if import Decide, Floats, Rows, live
@@ -116,7 +117,7 @@ def _record(grain_usd_t: float, water_usd_mm: float, nitrogen_usd_kg: float, eff
     }
 
 
-def agreement(rows: Rows, reference: Predict, other: Predict) -> tuple[NDArray[np.bool_], Floats]:
+def agreement(rows: Rows, reference: Predict, other: Predict) -> Agreement:
     """Whether both advise the same on these mornings (N,), and what the other's costs by the reference, USD/ha."""
     ours, theirs = advice(rows, reference), advice(rows, other)
     same: NDArray[np.bool_] = np.all(np.isclose(ours.actions, theirs.actions, atol=0.05), axis=1)
@@ -125,4 +126,4 @@ def agreement(rows: Rows, reference: Predict, other: Predict) -> tuple[NDArray[n
     if differs:
         chosen = [values_usd_ha(rows[differs], one.actions[differs], reference) for one in (ours, theirs)]
         regret[differs] = np.maximum(chosen[0] - chosen[1], 0.0)
-    return same, regret
+    return Agreement(same, regret)

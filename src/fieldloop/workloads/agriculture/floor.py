@@ -7,7 +7,6 @@ of seasons that neither has seen. Whether the model passes is evaluation.py's.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import cma
 import numpy as np
@@ -21,8 +20,11 @@ from fieldedge.workloads.agriculture.decision import (
     largest_dose_kg_ha,
 )
 from fieldedge.workloads.agriculture.features import INDEX
+from fieldloop.core.dataset import Dataset
 from fieldloop.core.settings import FloorParams
+from fieldloop.workload import Decider, FloorValues, Predict
 from fieldloop.workloads.agriculture.advice import closed_loop_profits_usd_ha
+from fieldloop.workloads.agriculture.metrics import PROFIT, YIELD_ERROR, rmse_t_ha
 from fieldloop.workloads.agriculture.pretraining.policy_search import habit_kg_ha, profits_usd_ha
 from fieldloop.workloads.agriculture.pretraining.training_world import Drawn, TrainingWorld
 from fieldloop.workloads.agriculture.pretraining.what_if import Decide, Floats, Rows, live
@@ -34,38 +36,43 @@ FIRST_STEP = 0.15
 _TUNING_SEED, _JUDGING_SEED = 7_001, 7_002  # apart from those of the search that teaches models
 
 
-@dataclass(frozen=True)
-class FloorProfits:
-    """What the same N simulated fields earned, USD/ha (N,): under the model, the rule in the box and tuned thresholds.
-
-    `mean_harvest_t_ha` is that of the seasons that the model learned from: what one would foresee without a model.
-    """
-
-    model: Floats
-    rule: Floats
-    thresholds: Floats
-    depletion_fractions: tuple[float, ...]
-    mean_harvest_t_ha: float
-
-
-def floor_profits(
-    learned_from: Mapping[str, pd.DataFrame], unseen: Mapping[str, pd.DataFrame], predict: Predict, params: FloorParams
-) -> FloorProfits:
+def floor_values(
+    learned_from: Mapping[str, pd.DataFrame],
+    unseen: Mapping[str, pd.DataFrame],
+    held_out: Dataset,
+    predict: Predict,
+    params: FloorParams,
+) -> FloorValues:
     """What fields of unseen seasons earn under each decider; alike for the same arguments.
 
     Args:
-        learned_from: accepted tables of the seasons that the model learned from; thresholds are tuned on them.
+        learned_from: accepted tables of the seasons that the model learned from; thresholds are tuned on them, and the
+            mean of their harvests is what one would foresee without a model.
         unseen: accepted tables of seasons that neither has seen.
+        held_out: the examples of those seasons.
     """
     fractions = tuned_fractions(TrainingWorld.of(learned_from), params)
     world = TrainingWorld.of(unseen)
     drawn = world.draw(params.fields, _JUDGING_SEED)
-    return FloorProfits(
-        model=closed_loop_profits_usd_ha(world, predict, params.fields, _JUDGING_SEED),
-        rule=closed_loop_profits_usd_ha(world, None, params.fields, _JUDGING_SEED),
-        thresholds=profits_usd_ha(live(drawn.fields, at_fractions(fractions, drawn)), drawn),
-        depletion_fractions=tuple(float(value) for value in fractions),
-        mean_harvest_t_ha=float(learned_from["harvests"]["yield_t_ha"].mean()),
+    model = closed_loop_profits_usd_ha(world, predict, params.fields, _JUDGING_SEED)
+    rule = closed_loop_profits_usd_ha(world, None, params.fields, _JUDGING_SEED)
+    thresholds = profits_usd_ha(live(drawn.fields, at_fractions(fractions, drawn)), drawn)
+    mean_harvest_t_ha = float(learned_from["harvests"]["yield_t_ha"].mean())
+    by_mean = rmse_t_ha(np.full(len(held_out), mean_harvest_t_ha, np.float32), held_out)
+    return FloorValues(
+        PROFIT,
+        "fields",
+        model,
+        (
+            Decider("rule", "the FAO-56 rule", rule, params.max_loss_to_rule_usd_ha),
+            Decider("thresholds", "tuned thresholds", thresholds, params.max_loss_to_thresholds_usd_ha),
+        ),
+        "the mean harvest",
+        by_mean,
+        {
+            "depletion_fractions": tuple(float(value) for value in fractions),
+            f"mean_harvest_rmse_{YIELD_ERROR.unit_key}": by_mean,
+        },
     )
 
 

@@ -1,0 +1,217 @@
+"""What the loop asks of a workload in the cloud, and the plain values that it answers with.
+
+The core knows no workload by name: it is given one, and speaks of its `primary` metric, of the `value` that following a
+model has, and of groups that share one outcome. What these are in the field's words is the workload's to say. The
+device's half of it is `device`: its contract and its features are what both sides have in common.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldedge.workload import Workload as DeviceWorkload
+from fieldloop.core.dataset import Dataset
+from fieldloop.core.settings import WorkloadParams
+
+if TYPE_CHECKING:  # the fleet speaks of environments, and needs neither
+    import pandas as pd
+    from torch import Tensor, nn
+
+Array = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+Tables = Mapping[str, "pd.DataFrame"]  # accepted rows, by table
+OnProgress = Callable[[int, int], None]  # done, of so many
+Predict = Callable[[Array], Array]  # scaled inputs (N, F) to outputs (N, O)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What models are compared by.
+
+    A figure is the mean over groups, of which each counts once; its root, where `is_root` (of squared errors).
+    """
+
+    name: str  # in words: "yield error"
+    unit: str
+    key: str  # what its figure is called where it is stored, its unit included
+    lower_is_better: bool
+    is_root: bool = False
+
+    @property
+    def unit_key(self) -> str:
+        """The unit as it stands in stored names: `t_ha`."""
+        return self.unit.lower().replace("/", "_")
+
+    def of(self, per_group: Floats) -> Floats:
+        """The figure of groups along the last axis."""
+        mean: Floats = per_group.mean(axis=-1)
+        return np.sqrt(mean) if self.is_root else mean
+
+    def change_pct(self, ours: Floats, theirs: Floats) -> Floats:
+        """How much more our figure is than theirs, %."""
+        changed: Floats = 100.0 * (ours / theirs - 1.0)
+        return changed
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well one model answers on held-out groups."""
+
+    primary: Metric
+    per_group: Floats  # (G,), what `primary` is made of
+    figures: Mapping[str, float]  # by the names that they are stored under, `primary.key` among them
+    are_numbers: bool = True  # every output is a finite number
+
+    @property
+    def value(self) -> float:
+        """The primary figure."""
+        return float(self.figures[self.primary.key])
+
+
+@dataclass(frozen=True)
+class Decider:
+    """Somebody else who decided on the same units: a model must not lose more than that against it."""
+
+    name: str  # as it is stored: "rule"
+    words: str  # "the FAO-56 rule"
+    values: Floats  # (N,)
+    max_loss: float  # in the units of the value
+
+
+@dataclass(frozen=True)
+class FloorValues:
+    """What the same N units were worth under a model and under others; more is better."""
+
+    metric: Metric
+    units: str  # what they are: "fields"
+    model: Floats  # (N,)
+    others: tuple[Decider, ...]
+    naive: str  # what foresees without a model, in words: "the mean harvest"
+    naive_value: float  # its primary figure on the held-out groups
+    figures: Mapping[str, Any]  # what is stored beside
+
+
+@dataclass(frozen=True)
+class Value:
+    """What following a model is worth on N units, each alike for the same seed; more is better."""
+
+    metric: Metric
+    per_unit: Floats  # (N,)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What two models would decide in the same N situations."""
+
+    is_same: npt.NDArray[np.bool_]  # (N,)
+    regret: Floats  # (N,), what the other's decision costs by the reference, in the units of the value
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of the scores in a model card: its heading, where it is stored, and how it is written."""
+
+    heading: str
+    key: str
+    written: str  # a format: "{:.2f}"
+
+
+@dataclass(frozen=True)
+class CardWords:
+    """What a model card says that only the workload knows."""
+
+    purpose: str
+    limits: str
+    groups: str  # what a group is called, of many: "field-seasons"
+    examples: str  # what an example is called, of many: "days"
+    columns: tuple[Column, ...]
+
+
+class Learner(Protocol):
+    """The network of a workload, and how it is taught. A network keeps what compression may change in `body`."""
+
+    def network(self, hidden: Sequence[int], dropout: float) -> "nn.Module":
+        """A fresh one: scaled inputs (B, F) to outputs (B, O)."""
+        ...
+
+    def loss(self, outputs: "Tensor", targets: "Tensor") -> "Tensor":
+        """The training loss, a scalar."""
+        ...
+
+    def forget_calibration(self, network: "nn.Module") -> None:
+        """Back to the network's bare answers."""
+        ...
+
+    def calibrate(self, network: "nn.Module", outputs: "Tensor", targets: "Tensor") -> None:
+        """Make what the network says of its own error true, by its bare answers on groups that it has not seen."""
+        ...
+
+    def pretrain(
+        self,
+        network: "nn.Module",
+        tables: Tables,
+        params: WorkloadParams,
+        champion: "nn.Module | None",
+        on_progress: OnProgress,
+    ) -> Dataset:
+        """Teach a fresh network what no log can show; the examples that came of it are learned from as well.
+
+        Args:
+            champion: where there is one, its weights may be the start.
+        """
+        ...
+
+    def is_sound(self, outputs: Array) -> bool:
+        """Whether answers (N, O) to the most extreme inputs keep the order that answers have."""
+        ...
+
+
+class Workload(Protocol):
+    """What the loop is about."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def device(self) -> DeviceWorkload: ...
+    @property
+    def primary(self) -> Metric:
+        """What models are compared by."""
+        ...
+
+    @property
+    def learner(self) -> Learner: ...
+    @property
+    def card(self) -> CardWords: ...
+
+    def dataset(self, tables: Tables) -> Dataset:
+        """Examples from accepted tables, in a stable order.
+
+        Raises:
+            DataError: there is nothing to learn from.
+        """
+        ...
+
+    def score(self, predict: Predict, held_out: Dataset) -> Scores:
+        """How well a model answers on groups that it was not trained on."""
+        ...
+
+    def value(self, tables: Tables, predict: Predict, units: int, seed: int) -> Value:
+        """What following a model is worth on so many units made of these tables."""
+        ...
+
+    def floor(
+        self, learned_from: Tables, unseen: Tables, held_out: Dataset, predict: Predict, params: WorkloadParams
+    ) -> FloorValues:
+        """What following a model is worth beside the device's own rule, on units that nobody has seen.
+
+        Args:
+            held_out: the examples of the unseen tables.
+        """
+        ...
+
+    def agreement(self, rows: Array, reference: Predict, other: Predict) -> Agreement:
+        """Whether two models decide the same where a device knows these inputs (N, F), in the contract's units."""
+        ...
