@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from fieldedge.system.errors import ConfigError
-from fieldloop.core.settings import WorkloadParams, load_params, load_settings
+from fieldloop.core.settings import WorkloadParams, load_params, load_settings, only_workload
 
 PROJECT = Path(__file__).resolve().parents[1]
 MISSING = object()
@@ -155,6 +155,14 @@ def test_what_a_flow_is_given_is_checked_as_params_are() -> None:
 def test_an_unknown_workload_says_which_are_there(clone: Path) -> None:
     with pytest.raises(ConfigError, match=r"has no block 'kiosk'; it has agriculture\. Add one, see CONTRIBUTING"):
         load_params(clone, "kiosk")
+
+
+def test_a_command_is_about_the_one_block_that_there_is_and_asks_where_there_are_two(clone: Path) -> None:
+    assert only_workload(clone) == "agriculture"
+    text = (clone / "params.yaml").read_text()
+    (clone / "params.yaml").write_text(f"{text}\nkiosk: {{}}\n")
+    with pytest.raises(ConfigError, match=r"has agriculture, kiosk; say which one is meant: --workload NAME"):
+        only_workload(clone)
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ from fieldedge.system.errors import ConfigError, DataError, FieldloopError
 from fieldloop.core import environment
 from fieldloop.core.console import bar
 from fieldloop.core.paths import BRIEF_S
-from fieldloop.core.settings import load_params, load_settings
+from fieldloop.core.settings import load_params, load_settings, only_workload
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 quarantine = typer.Typer(no_args_is_help=True, help="Batches that were refused whole, and what becomes of them.")
 app.add_typer(quarantine, name="quarantine")
-Workload = Annotated[str, typer.Option(help="the block of params.yaml")]
+Workload = Annotated[str, typer.Option(help="the block of params.yaml; where there is one, that one")]
 
 
 @app.callback()
@@ -29,32 +29,24 @@ def _about() -> None:
 
 
 @app.command()
-def history(workload: Workload = "agriculture") -> None:
+def history(workload: Workload = "") -> None:
     """Simulate the sample world's past seasons into data/history (run it through `dvc repro history`)."""
-    from fieldloop.workloads.agriculture.world.history import simulate_history
+    from fieldloop.workloads import known_workload
 
     settings = load_settings()
-    params = load_params(settings.root, workload).history
-    seasons = {region: range(first, last + 1) for region, (first, last) in params.regions.items()}
+    workload = workload or only_workload(settings.root)
+    source = known_workload(workload).source(load_params(settings.root, workload))
     with bar("field-seasons") as on_progress:
-        simulate_history(
-            seasons,
-            params.fields_per_region,
-            params.seed,
-            settings.data_dir / "history",
-            settings.worker_count,
-            on_progress,
-        )
+        source.history(settings.data_dir / "history", settings.worker_count, on_progress)
 
 
 @app.command("compile")
 def compile_simulator() -> None:
-    """Compile the simulator and the device's season for this machine (done by `make setup`; else at first use)."""
-    from fieldloop.workloads.agriculture.pretraining.many_fields import warm_up
-    from fieldloop.workloads.agriculture.world.compiled.__main__ import main as compile_season
+    """Compile what each workload compiles for this machine (done by `make setup`; else at first use)."""
+    from fieldloop.workloads import known_workload, workload_names
 
-    compile_season()
-    warm_up()
+    for name in workload_names():
+        known_workload(name).compile()
 
 
 @app.command()
@@ -152,8 +144,9 @@ def discard(batch: Annotated[str, typer.Argument(help="its name, or how it begin
 
 
 @app.command()
-def migrate(workload: Workload = "agriculture") -> None:
+def migrate(workload: Workload = "") -> None:
     """Rewrite accepted data of a former contract as today's, after a version of it as it was. Every run does this."""
+    from fieldedge.workloads import known_workload
     from fieldloop.core.paths import held, workspace_of
     from fieldloop.data import SeasonStore
     from fieldloop.data import migrate as migrate_store
@@ -161,7 +154,8 @@ def migrate(workload: Workload = "agriculture") -> None:
     settings = load_settings()
     space = workspace_of(settings)
     with held(settings.home_dir, "migrate"):
-        store = SeasonStore(space.seasons, known_workload(workload).contract, space.quarantine)
+        contract = known_workload(workload or only_workload(settings.root)).contract
+        store = SeasonStore(space.seasons, contract, space.quarantine)
         done = migrate_store(settings.root, store, settings.is_deployment)
     if done is None:
         typer.echo(f"{space.seasons} is of today's contract; there is nothing to do")

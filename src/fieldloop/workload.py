@@ -7,11 +7,13 @@ device's half of it is `device`: its contract and its features are what both sid
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from fieldedge.contract import Record
 from fieldedge.workload import Workload as DeviceWorkload
 from fieldloop.core.dataset import Dataset
 from fieldloop.core.settings import WorkloadParams
@@ -169,6 +171,81 @@ class Learner(Protocol):
         ...
 
 
+Message = Record  # one line to the device: its `kind`, and what it needs
+
+
+class Environment(Protocol):
+    """One unit (a field) for one season, stepped by what a device decides. It speaks to the device in its messages."""
+
+    @property
+    def is_over(self) -> bool: ...
+
+    def context(self) -> Message:
+        """What is known of the unit before anything happens there."""
+        ...
+
+    def events(self) -> list[Message]:
+        """What was seen since the last decision."""
+        ...
+
+    def question(self) -> Message:
+        """Asks for the decision that is due."""
+        ...
+
+    def apply(self, decision: Message) -> list[Message]:
+        """Do what was decided, as far as it can be done, and go on to the next decision; what was really done.
+
+        Raises:
+            DataError: the decision is none.
+        """
+        ...
+
+    def ending(self) -> Message:
+        """The outcome as the device is told it."""
+        ...
+
+    def error(self, decision: Message) -> float:
+        """How far off the model was that foresaw the outcome with this decision, in the unit of the primary metric."""
+        ...
+
+    def outcome(self) -> Record:
+        """What the season brought, for reports."""
+        ...
+
+
+class Place(Protocol):
+    """Where a device stands in a season: light to hold, and the same however often it is begun."""
+
+    @property
+    def season(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def device_id(self) -> str | None: ...
+
+    def load(self) -> None:
+        """Load what beginning needs, once, before many threads do."""
+        ...
+
+    def begin(self) -> Environment: ...
+
+
+class Source(Protocol):
+    """Where records come from that no device of this clone has sent: the sample world."""
+
+    def history(self, folder: Path, workers: int, on_progress: OnProgress) -> None:
+        """Write the seasons before the first device as Parquet in the contract's tables; a cut-off run goes on."""
+        ...
+
+    def places(self, season: int) -> Sequence[Place]:
+        """Where each device stands in a season."""
+        ...
+
+    def baselines(self, season: int, workers: int, on_progress: OnProgress) -> dict[str, list[Record]]:
+        """The outcomes of the same places, in their order, under everybody who is compared with, by name."""
+        ...
+
+
 class Workload(Protocol):
     """What the loop is about."""
 
@@ -185,6 +262,18 @@ class Workload(Protocol):
     def learner(self) -> Learner: ...
     @property
     def card(self) -> CardWords: ...
+
+    def source(self, params: WorkloadParams, device_ids: Sequence[str] = (), prefix: str = "") -> Source:
+        """The sample world of these parameters.
+
+        Args:
+            prefix: before the names of its places, where this clone's devices have begun anew.
+        """
+        ...
+
+    def compile(self) -> None:
+        """Make what is compiled for this machine, so that nobody waits for it at first use."""
+        ...
 
     def dataset(self, tables: Tables) -> Dataset:
         """Examples from accepted tables, in a stable order.

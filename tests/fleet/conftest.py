@@ -51,7 +51,7 @@ class World:
         return self.root / "inbox"
 
     def fleet(self, python: Path = Path(sys.executable)) -> Fleet:
-        return Fleet(self.devices_dir, python, self.releases.trusted_root(), self.registry)
+        return Fleet(self.devices_dir, python, self.releases.trusted_root(), self.registry, "agriculture")
 
     def gateway(self) -> GatewayServer:
         return GatewayServer(create_app(self.root / "tuf", self.inbox, self.registry.path))

@@ -14,7 +14,8 @@ import pytest
 from fieldedge.system.errors import ConfigError, DataError
 from fieldedge.workloads import known_workload
 from fieldloop.fleet import Fleet, FleetError, FleetSeason
-from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
+from fieldloop.workloads.agriculture.source import FieldPlace
+from fieldloop.workloads.agriculture.world.world import field_specs
 
 SEASON = 2008
 ROOT = Path(__file__).parents[2]
@@ -22,8 +23,9 @@ PYTHON = Path(sys.executable)
 CONTRACT = known_workload("agriculture").contract
 
 
-def fields(device_ids: list[str], season: int = SEASON) -> list[FieldSpec]:
-    return field_specs("champion", season, len(device_ids), 5, "fieldloop", device_ids)
+def fields(device_ids: list[str], season: int = SEASON) -> list[FieldPlace]:
+    specs = field_specs("champion", season, len(device_ids), 5, "fieldloop", device_ids)
+    return [FieldPlace(spec) for spec in specs]
 
 
 def but_for_time(season: FleetSeason) -> dict[str, Any]:
@@ -58,7 +60,7 @@ def test_a_device_that_dies_mid_season_is_named_the_others_finish_and_it_continu
     assert progress == [(1, 2), (2, 2)]
 
     battery_is_weak.unlink()
-    twins = Fleet(world.root / "twins", PYTHON, world.releases.trusted_root(), world.registry)
+    twins = Fleet(world.root / "twins", PYTHON, world.releases.trusted_root(), world.registry, "agriculture")
     its_field = fields(device_ids)[1:]
     continued, uncut = (fleet.live_season(its_field) for fleet in (mortal, twins))
     assert but_for_time(continued) == but_for_time(uncut)
@@ -103,18 +105,19 @@ def test_an_update_that_cannot_reach_the_gateway_names_the_device_and_the_gatewa
 def test_a_rejected_answerable_message_is_an_error_and_not_a_wait(world: Any) -> None:
     fleet = world.fleet()
     fleet.provision(["dev-00"])
-    spec = replace(fields(["dev-00"])[0], grain_price_usd_t=1e9)
+    (place,) = fields(["dev-00"])
+    dear = FieldPlace(replace(place.spec, grain_price_usd_t=1e9))
     with pytest.raises(FleetError, match=r"rejected field: .*grain_price_usd_t"):
-        fleet.live_season([spec])
+        fleet.live_season([dear])
 
 
 def test_fields_without_a_device_of_their_own_are_refused_before_anything_runs(world: Any) -> None:
     fleet = world.fleet()
     one, other = fields(["dev-00", "dev-01"])
     with pytest.raises(DataError, match="has no device"):
-        fleet.live_season([replace(one, device_id=None)])
+        fleet.live_season([FieldPlace(replace(one.spec, device_id=None))])
     with pytest.raises(DataError, match="dev-00 stands in champion-00 and in champion-01"):
-        fleet.live_season([one, replace(other, device_id="dev-00")])
+        fleet.live_season([one, FieldPlace(replace(other.spec, device_id="dev-00"))])
     with pytest.raises(DataError, match="same season"):
         fleet.live_season([one, *fields(["dev-01"], season=SEASON + 1)])
     with pytest.raises(DataError, match="same season"):

@@ -321,6 +321,20 @@ def load_settings(**overrides: Any) -> Settings:
         raise ConfigError(_told(error, lambda place: f"FIELDLOOP_{place.upper()}")) from None
 
 
+def only_workload(root: Path) -> str:
+    """The workload that params.yaml is about, where it is about one.
+
+    Raises:
+        ConfigError: it cannot be read, or has several blocks; then one is to be named.
+    """
+    path = root / "params.yaml"
+    document = _document(path)
+    names = [str(name) for name in document] if isinstance(document, dict) else []
+    if len(names) != 1:
+        raise ConfigError(f"{path} has {', '.join(names) or 'no block'}; say which one is meant: --workload NAME")
+    return names[0]
+
+
 def load_params(root: Path, workload: str) -> WorkloadParams:
     """One workload's tunables from params.yaml.
 
@@ -328,11 +342,7 @@ def load_params(root: Path, workload: str) -> WorkloadParams:
         ConfigError: the file or a value is missing or broken; the message names the place and what was expected.
     """
     path = root / "params.yaml"
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        why = " ".join(str(error).split())
-        raise ConfigError(f"{path} cannot be read: {why}. Restore it from git: git checkout params.yaml") from None
+    document = _document(path)
     if not isinstance(document, dict) or workload not in document:
         known = ", ".join(map(str, document)) if isinstance(document, dict) else "nothing"
         raise ConfigError(f"{path} has no block {workload!r}; it has {known}. Add one, see CONTRIBUTING.md")
@@ -340,6 +350,14 @@ def load_params(root: Path, workload: str) -> WorkloadParams:
         return WorkloadParams.model_validate(document[workload])
     except ValidationError as error:
         raise ConfigError(_told(error, lambda place: f"{path}: {workload}.{place}")) from None
+
+
+def _document(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        why = " ".join(str(error).split())
+        raise ConfigError(f"{path} cannot be read: {why}. Restore it from git: git checkout params.yaml") from None
 
 
 def _told(error: ValidationError, name: Any) -> str:

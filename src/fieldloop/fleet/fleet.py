@@ -20,8 +20,7 @@ from fieldloop.fleet.process import EdgeCommand
 from fieldloop.fleet.season import DeviceSeason, FleetSeason, FleetSync, live_season
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.owners import FieldOwners
-from fieldloop.workloads.agriculture.world.field import SimulatedField
-from fieldloop.workloads.agriculture.world.world import FieldSpec
+from fieldloop.workload import Place
 
 DEFAULT_UPLOAD_BUDGET_BYTES = 10_000
 MAX_FAILURES_TOLD = 5
@@ -79,7 +78,7 @@ class Fleet:
         edge_python: Path,
         trusted_root: Path,
         registry: DeviceRegistry,
-        workload: str = "agriculture",
+        workload: str,
         upload_budget_bytes: int = DEFAULT_UPLOAD_BUDGET_BYTES,
         device_ids: Sequence[str] | None = None,
     ) -> None:
@@ -148,27 +147,26 @@ class Fleet:
         ]
 
     def live_season(
-        self, specs: Sequence[FieldSpec], workers: int = 2, on_progress: OnProgress | None = None
+        self, places: Sequence[Place], workers: int = 2, on_progress: OnProgress | None = None
     ) -> FleetSeason:
-        """Let every device live through a season offline in its own field; `on_progress(done, total)` in devices.
+        """Let every device live through a season offline in its own place; `on_progress(done, total)` in devices.
 
-        Each is registered as its field's owner for the season, as a person would do who sets it up there.
+        Each is registered as its place's owner for the season, as a person would do who sets it up there.
 
         Raises:
             FleetError: a device failed. Called again, it continues from what it stored.
-            DataError: a field has no device, two have the same, or they are of different seasons.
-            ConfigError: a field is registered for another device in this season.
+            DataError: a place has no device, two have the same, or they are of different seasons.
+            ConfigError: a place is registered for another device in this season.
         """
-        fields = _field_of_each_device(specs)
-        owners = {f"{spec.season}/{spec.field_id}": device_id for device_id, spec in fields.items()}
+        own = _place_of_each_device(places)
+        owners = {f"{place.season}/{place.name}": device_id for device_id, place in own.items()}
         FieldOwners.beside(self._registry.path).register(owners)
-        # The simulation is loaded here, once, before many threads ask for it.
-        for spec in specs:
-            spec.record()
+        for place in places:
+            place.load()
         seasons = self._at_each(
-            f"season {specs[0].season}",
-            list(fields),
-            lambda device_id: self._live(device_id, fields[device_id]),
+            f"season {places[0].season}",
+            list(own),
+            lambda device_id: self._live(device_id, own[device_id]),
             workers,
             on_progress,
         )
@@ -202,9 +200,9 @@ class Fleet:
     def _command(self, device_id: str, command: str, *arguments: str) -> Record:
         return self._edge.run(device_id, command, "--dir", str(self._devices_dir / device_id), *arguments)
 
-    def _live(self, device_id: str, spec: FieldSpec) -> DeviceSeason:
+    def _live(self, device_id: str, place: Place) -> DeviceSeason:
         with self._edge.agent(device_id, "run", "--dir", str(self._devices_dir / device_id)) as agent:
-            return live_season(agent, SimulatedField(spec), device_id)
+            return live_season(agent, place, device_id)
 
     def _at_each(
         self,
@@ -246,15 +244,15 @@ def _set_budget(settings: Path, budget_bytes: int) -> None:
         write_durably(settings, text.encode())
 
 
-def _field_of_each_device(specs: Sequence[FieldSpec]) -> dict[str, FieldSpec]:
-    if not specs or len({spec.season for spec in specs}) != 1:
-        raise DataError("a fleet's season needs fields, and all of the same season")
-    fields: dict[str, FieldSpec] = {}
-    for spec in specs:
-        if spec.device_id is None:
-            raise DataError(f"{spec.field_id} has no device; expected one for each field of the fleet")
-        if spec.device_id in fields:
-            other = fields[spec.device_id].field_id
-            raise DataError(f"{spec.device_id} stands in {other} and in {spec.field_id}; expected one field each")
-        fields[spec.device_id] = spec
-    return fields
+def _place_of_each_device(places: Sequence[Place]) -> dict[str, Place]:
+    if not places or len({place.season for place in places}) != 1:
+        raise DataError("a fleet's season needs places, and all of the same season")
+    own: dict[str, Place] = {}
+    for place in places:
+        if place.device_id is None:
+            raise DataError(f"{place.name} has no device; expected one for each place of the fleet")
+        if place.device_id in own:
+            other = own[place.device_id].name
+            raise DataError(f"{place.device_id} stands in {other} and in {place.name}; expected one place each")
+        own[place.device_id] = place
+    return own

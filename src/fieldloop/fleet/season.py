@@ -1,8 +1,8 @@
-"""One season on one device, day by day, and the figures of a whole fleet's season.
+"""One season on one device, decision by decision, and the figures of a whole fleet's season.
 
-Each morning the field tells what its sensors saw the day before, asks what to do, does it, and tells what was
-really done. Nothing here touches the network. A season that was cut off is lived again from planting: the device
-ignores what it has and repeats what it said, so the field meets it where it was. Processes are `process.py`'s.
+Before each decision the environment tells what was seen; it does what was decided, and tells what was really done.
+Nothing here touches the network. A season that was cut off is lived again from its beginning: the device ignores what
+it has and repeats what it said, so the environment meets it where it was. Processes are `process.py`'s.
 """
 
 import math
@@ -16,12 +16,12 @@ import numpy as np
 from fieldedge.contract import Record
 from fieldedge.system.errors import DataError
 from fieldloop.fleet.process import AgentProcess
-from fieldloop.workloads.agriculture.world.field import SimulatedField
+from fieldloop.workload import Message, Place
 
 
 @dataclass(frozen=True)
 class DeviceSeason:
-    """One device's season, as its field saw it. `outcome` is the field's yield, inputs and profit."""
+    """One device's season, as its place saw it. `outcome` is what the workload says of it."""
 
     season: int
     device_id: str
@@ -31,7 +31,7 @@ class DeviceSeason:
     records_rejected: int
     bytes_collected: int
     model_version: str
-    yield_errors_t_ha: tuple[float, ...]
+    errors: tuple[float, ...]  # of what the model foresaw, in the unit of the primary metric
     latencies_ms: tuple[float, ...]
 
 
@@ -103,7 +103,7 @@ class FleetSeason:
             records_collected=sum(device.records_collected for device in devices),
             records_rejected=sum(device.records_rejected for device in devices),
             bytes_collected=sum(device.bytes_collected for device in devices),
-            yield_rmse_t_ha=_rmse(chain.from_iterable(device.yield_errors_t_ha for device in devices)),
+            yield_rmse_t_ha=_rmse(chain.from_iterable(device.errors for device in devices)),
             latency_p50_ms=float(np.percentile(latencies_ms, 50)),
             latency_p99_ms=float(np.percentile(latencies_ms, 99)),
             model_version=", ".join(sorted({device.model_version for device in devices})),
@@ -131,51 +131,40 @@ class FleetSeason:
         return asdict(self)
 
 
-def live_season(agent: AgentProcess, field: SimulatedField, device_id: str) -> DeviceSeason:
-    """Let the device decide for the field from planting to harvest, offline.
+def live_season(agent: AgentProcess, place: Place, device_id: str) -> DeviceSeason:
+    """Let the device decide for its place from the season's first day to its last, offline.
 
     Raises:
         DeviceError: the device ended or answered something else than it was asked.
-        DataError: the device asked for an amount that is none.
+        DataError: the device decided what is no decision.
     """
-    agent.ask({"kind": "field", "record": field.spec.record()}, "stored")
-    recommendations: list[Record] = []
-    while not field.is_finished:
-        recommendations.append(_live_day(agent, field))
-    _tell_reading(agent, field)
-    harvest = field.harvest()
-    agent.ask({"kind": "harvest", "record": harvest}, "stored")
+    environment = place.begin()
+    agent.ask(environment.context(), "stored")
+    decisions: list[Record] = []
+    while not environment.is_over:
+        _tell(agent, environment.events())
+        decisions.append(agent.ask(environment.question(), "recommendation"))
+        _tell(agent, environment.apply(decisions[-1]))
+    _tell(agent, environment.events())
+    agent.ask(environment.ending(), "stored")
     summary = agent.finish()
-    by_model = [said for said in recommendations if said["source"] == "model"]
     return DeviceSeason(
-        season=field.spec.season,
+        season=place.season,
         device_id=device_id,
-        outcome=field.outcome().as_record(),
-        recommendations=len(recommendations),
+        outcome=environment.outcome(),
+        recommendations=len(decisions),
         records_collected=int(summary["records_collected"]),
         records_rejected=len(agent.rejections),
         bytes_collected=int(summary["bytes_collected"]),
         model_version=str(summary["model_version"]),
-        yield_errors_t_ha=tuple(said["yield_p50_t_ha"] - harvest["yield_t_ha"] for said in by_model),
-        latencies_ms=tuple(said["latency_ms"] for said in recommendations),
+        errors=tuple(environment.error(said) for said in decisions if said["source"] == "model"),
+        latencies_ms=tuple(said["latency_ms"] for said in decisions),
     )
 
 
-def _live_day(agent: AgentProcess, field: SimulatedField) -> Record:
-    _tell_reading(agent, field)
-    today = field.date
-    said = agent.ask({"kind": "decide", "date": today}, "recommendation")
-    applied = field.apply(said["irrigation_mm"], said["nitrogen_kg_ha"])
-    operation = field.operation(today, applied, source="recommendation")
-    if operation is not None:
-        agent.tell({"kind": "operation", "record": operation})
-    return said
-
-
-def _tell_reading(agent: AgentProcess, field: SimulatedField) -> None:
-    reading = field.reading()
-    if reading is not None:
-        agent.tell({"kind": "reading", "record": reading})
+def _tell(agent: AgentProcess, messages: Iterable[Message]) -> None:
+    for message in messages:
+        agent.tell(message)
 
 
 def _one_season(seasons: Iterable[Any]) -> int:

@@ -1,4 +1,4 @@
-"""The sample world's devices, their fields, and the gateway that is up as long as they have a link."""
+"""The sample world's devices, their places, and the gateway that is up as long as they have a link."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,8 @@ from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.server import GatewayServer
 from fieldloop.release import ReleaseRepository
 from fieldloop.stages.context import Loop, device_ids
-from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
+from fieldloop.stages.workload import workload_of
+from fieldloop.workload import Source
 
 
 def require_devices(loop: Loop) -> None:
@@ -47,14 +48,6 @@ def gateway_of(loop: Loop) -> Iterator[str]:
         yield server.url
 
 
-def season_fields(loop: Loop, season: int) -> list[FieldSpec]:
-    """The field of every device in a season, spread evenly over the regions."""
-    specs: list[FieldSpec] = []
-    ids, regions, prefix = device_ids(loop), loop.params.loop.regions, loop.workspace.sample.prefix
-    for i, region in enumerate(regions):
-        devices = ids[i :: len(regions)]
-        if devices:
-            specs += field_specs(
-                region, season, len(devices), loop.params.history.seed, "fieldloop", devices, prefix=prefix
-            )
-    return specs
+def source_of(loop: Loop) -> Source:
+    """The sample world, with a place for each of its devices."""
+    return workload_of(loop).source(loop.params, device_ids(loop), loop.workspace.sample.prefix)

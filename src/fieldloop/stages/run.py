@@ -5,15 +5,13 @@ from pathlib import Path
 
 from fieldloop.fleet import FleetSeason
 from fieldloop.stages.context import Loop, OnProgress, season_folder
-from fieldloop.stages.devices import fleet_of, gateway_of, season_fields
+from fieldloop.stages.devices import fleet_of, gateway_of, source_of
 from fieldloop.stages.refs import LivedRef, ReleasedRef, write_json
-from fieldloop.workloads.agriculture.world.practices import baselines
-from fieldloop.workloads.agriculture.world.seasons import run_practices
 
 
 def live_season(loop: Loop, released: ReleasedRef, season: int, on_progress: OnProgress) -> LivedRef:
     """Every device lives through the season offline, one process each, in its own simulated field."""
-    lived = fleet_of(loop).live_season(season_fields(loop, season), loop.settings.worker_count, on_progress)
+    lived = fleet_of(loop).live_season(source_of(loop).places(season), loop.settings.worker_count, on_progress)
     path = season_folder(loop, season) / "fleet.json"
     write_json(path, {**lived.as_record(), "bundle_sha256": released.sha256})
     return LivedRef(season, lived.devices, str(path))
@@ -33,9 +31,5 @@ def send_home(loop: Loop, lived: LivedRef, on_progress: OnProgress) -> LivedRef:
 
 def compare_practices(loop: Loop, season: int, on_progress: OnProgress) -> str:
     """The same fields and weather under the grower's other practices; the path of the outcomes, JSON."""
-    practices = baselines(loop.params.practices.model_dump())
-    fields = season_fields(loop, season)
-    jobs = [(spec, practice) for practice in practices.values() for spec in fields]
-    outcomes = [outcome.as_record() for outcome in run_practices(jobs, loop.settings.worker_count, on_progress)]
-    by_practice = {name: outcomes[i * len(fields) : (i + 1) * len(fields)] for i, name in enumerate(practices)}
+    by_practice = source_of(loop).baselines(season, loop.settings.worker_count, on_progress)
     return str(write_json(season_folder(loop, season) / "practices.json", by_practice))

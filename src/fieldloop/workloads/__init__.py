@@ -7,6 +7,11 @@ from fieldloop.workloads.agriculture import AGRICULTURE_IN_CLOUD
 WORKLOADS: dict[str, Workload] = {"agriculture": AGRICULTURE_IN_CLOUD}
 
 
+def workload_names() -> list[str]:
+    """Those that there are."""
+    return sorted(WORKLOADS)
+
+
 def known_workload(name: str) -> Workload:
     """The workload of that name.
 

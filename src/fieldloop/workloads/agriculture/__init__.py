@@ -1,6 +1,6 @@
 """The agriculture workload in the cloud: examples, model and judgement beside the device's contract and features."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -14,7 +14,10 @@ from fieldloop.workloads.agriculture.dataset import build_examples
 from fieldloop.workloads.agriculture.floor import floor_values
 from fieldloop.workloads.agriculture.learner import CropLearner
 from fieldloop.workloads.agriculture.metrics import PROFIT, YIELD_ERROR, score
+from fieldloop.workloads.agriculture.pretraining.many_fields import warm_up
 from fieldloop.workloads.agriculture.pretraining.training_world import TrainingWorld
+from fieldloop.workloads.agriculture.source import SampleWorld
+from fieldloop.workloads.agriculture.world.compiled.__main__ import main as compile_season
 
 CARD = CardWords(
     purpose="Scores the day's irrigation and nitrogen actions of one maize field: final yield (p10, p50, p90), water "
@@ -44,6 +47,15 @@ class AgricultureInCloud:
     def device(self) -> DeviceWorkload:
         """The same workload as the device has it: contract, features, decision."""
         return AGRICULTURE
+
+    def source(self, params: WorkloadParams, device_ids: Sequence[str] = (), prefix: str = "") -> SampleWorld:
+        """The sample world of these parameters."""
+        return SampleWorld(params, device_ids, prefix)
+
+    def compile(self) -> None:
+        """Compile the simulator and the device's season."""
+        compile_season()
+        warm_up()
 
     def dataset(self, tables: Mapping[str, pd.DataFrame]) -> Dataset:
         """The days of every harvested field-season."""

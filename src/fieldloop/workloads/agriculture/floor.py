@@ -12,7 +12,6 @@ import cma
 import numpy as np
 import pandas as pd
 
-from fieldedge.workload import Predict
 from fieldedge.workloads.agriculture.decision import (
     NITROGEN_MUST_DAP,
     NITROGEN_PLANTING_SHARE,
