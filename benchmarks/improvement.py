@@ -43,7 +43,7 @@ from fieldloop.compression import export_float32
 from fieldloop.core.dataset import Dataset, joined
 from fieldloop.core.settings import ModelParams, WhatIfParams
 from fieldloop.training.trainer import load_network, train
-from fieldloop.workloads import WORKLOADS
+from fieldloop.workloads import known_workload
 from fieldloop.workloads.agriculture.dataset import build_examples
 from fieldloop.workloads.agriculture.pretraining.practising import practise
 from fieldloop.workloads.agriculture.pretraining.training_world import TrainingWorld
@@ -258,7 +258,7 @@ class Learner:
             self.past_examples = build_examples(self.history)
         examples = joined(self.past_examples, build_examples(arrived)) if home else self.past_examples
         tables = {table: pd.concat([frame, arrived[table]], ignore_index=True) for table, frame in self.history.items()}
-        workload, params = WORKLOADS["agriculture"], MODEL.model_copy(update={"seed": MODEL.seed + self.seed})
+        workload, params = known_workload("agriculture"), MODEL.model_copy(update={"seed": MODEL.seed + self.seed})
 
         def taught(network: nn.Module) -> Dataset:
             return practise(network, TrainingWorld.of(tables), WHAT_IF, champion, params.seed, lambda *_: None)

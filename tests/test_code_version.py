@@ -31,6 +31,12 @@ FILES = {
     "fieldloop/report.py": "def page(loop):\n    return ''\n",
     "fieldloop/core/__init__.py": "",
     "fieldloop/core/console.py": "def say(text):\n    print(text)\n",
+    "fieldloop/stages/learn.py": (
+        "from fieldloop.workloads import known_workload\ndef learn(loop):\n    return known_workload(loop)\n"
+    ),
+    "fieldloop/workloads/__init__.py": "def known_workload(name):\n    return name\n",
+    "fieldloop/workloads/maize/__init__.py": "from fieldloop.workloads.maize.rows import rows\nMAIZE = rows\n",
+    "fieldloop/workloads/maize/rows.py": "def rows():\n    return 1\n",
     "fieldedge/__init__.py": "",
     "tasks/__init__.py": "",
     "tasks/learning.py": (
@@ -39,6 +45,9 @@ FILES = {
         "    from fieldloop.stages import train\n"
         "    say('trained')\n"
         "    return train.train(loop)\n"
+        "def learn(loop):\n"
+        "    from fieldloop.stages import learn\n"
+        "    return learn.learn(loop)\n"
         "def report(loop):\n"
         "    from fieldloop.stages import report\n"
         "    return report.report(loop)\n"
@@ -102,6 +111,36 @@ def test_other_code_comments_and_docstrings_do_not(roots: tuple[Path, ...], name
     assert not changed(roots, name, old, new)
 
 
+@pytest.fixture
+def entries(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """The modules of entry points, by group."""
+    found = {"fieldloop.workloads": ["fieldloop.workloads.maize"]}
+    monkeypatch.setattr(code_version, "_entry_points", lambda group: found.get(group, []))
+    return found
+
+
+def test_a_workload_that_is_found_by_its_entry_point_counts_where_workloads_are_looked_up(
+    roots: tuple[Path, ...], entries: dict[str, list[str]]
+) -> None:
+    maize = {"fieldloop.workloads.maize", "fieldloop.workloads.maize.rows"}
+    assert maize <= set(reached("tasks.learning:learn", roots))
+    assert not maize & set(reached("tasks.learning:train", roots))
+    entries.clear()
+    assert not maize & set(reached("tasks.learning:learn", roots))
+
+
+def test_a_workload_of_another_package_counts_with_its_code(
+    roots: tuple[Path, ...], entries: dict[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "a_kiosk").mkdir(parents=True)
+    (elsewhere / "a_kiosk" / "__init__.py").write_text("from a_kiosk import shifts\n")
+    (elsewhere / "a_kiosk" / "shifts.py").write_text("HOURS = 8\n")
+    monkeypatch.syspath_prepend(str(elsewhere))
+    entries["fieldloop.workloads"].append("a_kiosk")
+    assert {"a_kiosk", "a_kiosk.shifts", "fieldloop.workloads.maize"} <= set(reached("tasks.learning:learn", roots))
+
+
 def test_the_version_of_a_library_counts(roots: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     before = code_hash("tasks.learning:train", roots)
     report = code_hash("tasks.learning:report", roots)
@@ -124,5 +163,8 @@ def test_our_own_steps_reach_what_they_run_and_not_what_shows_it() -> None:
     assert {f"{agriculture}.world.compiled.day", f"{agriculture}.pretraining.compiled_season"} <= set(train)
     shown = ("fieldloop.report", "fieldloop.ui", "fieldloop.gateway", "fieldloop.fleet", "fieldloop.stages.report")
     assert not [name for name in train if name.startswith(shown)]
-    assert "fieldloop.validation.checks" in reached("tasks.data:validate_history")
-    assert "fieldloop.training.trainer" not in reached("tasks.data:validate_history")
+    assert f"{agriculture}.network.model" in train  # which nobody imports by name
+    validate = reached("tasks.data:validate_history")
+    assert "fieldloop.validation.checks" in validate
+    assert not [name for name in validate if name.startswith(agriculture)]
+    assert "fieldloop.training.trainer" not in validate

@@ -34,7 +34,7 @@ from fieldloop.stages.evaluate import _behind_what_came_after, _none_lost
 from fieldloop.training.trained import Trained
 from fieldloop.training.trainer import NETWORK, WHAT_IFS, save_network, train
 from fieldloop.workload import Scores
-from fieldloop.workloads import WORKLOADS
+from fieldloop.workloads import known_workload
 from fieldloop.workloads.agriculture import CARD
 from fieldloop.workloads.agriculture.metrics import YIELD_ERROR
 from tests.conftest import CONTRACT, BundleMaker, crop_model
@@ -72,7 +72,7 @@ class Shelf:
         run = self.registry.client.create_run(self.experiment, run_name=name)
         checkpoint = self.folder / run.info.run_id / "last.ckpt"
         torch.manual_seed(len(self.versions()))
-        network = WORKLOADS["agriculture"].learner.network(PARAMS.hidden, PARAMS.dropout)
+        network = known_workload("agriculture").learner.network(PARAMS.hidden, PARAMS.dropout)
         save_network(network, "agriculture", PARAMS, checkpoint.parent)
         save_dataset(small_examples(3, 4), checkpoint.parent / WHAT_IFS)
         return Trained("agriculture", str(checkpoint.parent), str(checkpoint), run.info.run_id, "d" * 32, 9000, 80, 0.5)
@@ -138,7 +138,7 @@ def shelf(tracking: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mo
     monkeypatch.chdir(tracking)
     own = hashlib.sha256(request.node.name.encode()).hexdigest()[:6]  # tests of several parameters begin alike
     name = f"agriculture-{request.node.name[5:50]}-{own}"
-    return Shelf(tracking, ModelRegistry(f"sqlite:///{tracking}/mlflow.db", WORKLOADS["agriculture"], name))
+    return Shelf(tracking, ModelRegistry(f"sqlite:///{tracking}/mlflow.db", known_workload("agriculture"), name))
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def either_shelf(request: pytest.FixtureRequest, tracking: Path, monkeypatch: py
         return shelf
     monkeypatch.chdir(tracking)
     registry = ModelRegistry(
-        request.getfixturevalue("postgres").url, WORKLOADS["agriculture"], f"agriculture-{request.node.name[5:40]}"
+        request.getfixturevalue("postgres").url, known_workload("agriculture"), f"agriculture-{request.node.name[5:40]}"
     )
     name = f"experiment of {request.node.name}"
     return Shelf(tracking, registry, registry.client.create_experiment(name, (tracking / "artifacts").as_uri()))
@@ -522,7 +522,7 @@ def test_another_worker_goes_on_from_the_registry_alone(either_shelf: Shelf, mak
     url, artifacts = shelf.registry.client.tracking_uri, (shelf.folder / "artifacts").as_uri()
     params = PARAMS.model_copy(update={"epochs": 1})
     trained = train(
-        *("agriculture", small_examples(), params, folder, url, DATA_HASH, {}, lambda *_: None),
+        *(shelf.registry.workload, small_examples(), params, folder, url, DATA_HASH, {}, lambda *_: None),
         practise=lambda _network: small_examples(3, 4),
         artifact_location=artifacts,
     )

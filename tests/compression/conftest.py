@@ -12,7 +12,7 @@ from fieldloop.compression import Bench, Compressed, Material, compress
 from fieldloop.core.dataset import Dataset, parted
 from fieldloop.core.settings import CompressionParams, load_params, load_settings
 from fieldloop.workload import Value
-from fieldloop.workloads import WORKLOADS
+from fieldloop.workloads import known_workload
 from fieldloop.workloads.agriculture.metrics import PROFIT
 from tests.small_training import CONTRACT, scaled, small_examples
 
@@ -48,7 +48,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def network() -> torch.nn.Module:
     torch.manual_seed(0)
-    workload, examples = WORKLOADS["agriculture"], small_examples()
+    workload, examples = known_workload("agriculture"), small_examples()
     model = workload.learner.network(PROJECT_PARAMS.model.hidden, 0.0)
     inputs, targets = torch.from_numpy(scaled(examples)), torch.from_numpy(examples.targets)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
@@ -74,7 +74,7 @@ def material(network: torch.nn.Module, held_out: Dataset) -> Material:
     """Seasons are not simulated here: a model earns its yields at the price of grain."""
     examples = small_examples()
     return Material(
-        workload=WORKLOADS["agriculture"],
+        workload=known_workload("agriculture"),
         network=network,
         features=CONTRACT.features,
         calibration=scaled(examples),

@@ -10,11 +10,11 @@ from torch import nn
 from fieldloop.compression import Material
 from fieldloop.compression.distil import Teachers, ensemble, fine_tuned, quantisation_aware, subset, swapped
 from fieldloop.core.settings import ModelParams
-from fieldloop.workloads import WORKLOADS
+from fieldloop.workloads import known_workload
 from tests.small_training import PARAMS, scaled, small_examples
 
 EXAMPLES = small_examples()
-WORKLOAD = WORKLOADS["agriculture"]
+WORKLOAD = known_workload("agriculture")
 TUNING: ModelParams = PARAMS.model_copy(update={"epochs": 3, "learning_rate": 0.005})
 
 

@@ -15,10 +15,10 @@ from fieldloop.compression.prune import (
     unstructured,
     zero_share,
 )
-from fieldloop.workloads import WORKLOADS
+from fieldloop.workloads import known_workload
 from tests.small_training import scaled, small_examples
 
-WORKLOAD = WORKLOADS["agriculture"]
+WORKLOAD = known_workload("agriculture")
 
 
 @pytest.fixture

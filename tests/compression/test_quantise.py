@@ -110,9 +110,9 @@ class Recurrent(nn.Module):
 def test_an_operator_that_cannot_be_8_bit_is_named_and_float32_is_said_to_ship(
     material: Material, tmp_path: Path
 ) -> None:
-    from fieldloop.workloads import WORKLOADS
+    from fieldloop.workloads import known_workload
 
-    network: Any = WORKLOADS["agriculture"].learner.network([8], 0.0)
+    network: Any = known_workload("agriculture").learner.network([8], 0.0)
     network.body = nn.Sequential(nn.Linear(53, 53), Recurrent())
     network.body[0].in_features = 53
     with pytest.raises(OperatorError, match=r"GRU.*float32 ships instead"):

@@ -1,5 +1,6 @@
 """Which code a step runs, as a hash: of its function, of every module of ours that it can reach by an import, and of
-the versions of the libraries that those import.
+the versions of the libraries that those import. Workloads are imported by nobody: whoever reaches a registry of entry
+points (`REGISTRIES`) reaches all that are installed, wherever their packages lie.
 
 Found by reading the source, never by importing it. Comments and docstrings do not count, since they change nothing that
 happens, and neither does what only shows it (`SHOWING`). Where many steps stand in one module (`GATHERING`) a step
@@ -14,12 +15,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from fieldedge.system.errors import ConfigError
 
 PACKAGES = ("fieldedge", "fieldloop", "tasks")
 GATHERING = ("tasks",)
+REGISTRIES = ("fieldedge.workloads", "fieldloop.workloads")  # modules, and the groups of entry points that they look up
 SHOWING = ("tasks.artifacts", "tasks.caching", "fieldloop.core.console", "fieldloop.core.environment")
 _DIGITS = 12
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -85,6 +88,7 @@ class _Reach:
     roots: tuple[Path, ...]
     found: dict[str, str] = field(default_factory=dict)
     libraries: set[str] = field(default_factory=set)
+    packages: tuple[str, ...] = PACKAGES
 
     def of(self, function: str) -> dict[str, str]:
         """Every module and function that is reached, with its text."""
@@ -97,7 +101,7 @@ class _Reach:
 
     def _module(self, name: str) -> bool:
         """Count a whole module, the packages around it, and what they import."""
-        source = _read(name, self.roots)
+        source = _read(name, self.roots, self.packages)
         if source is None:
             return False
         if name in self.found:
@@ -108,13 +112,26 @@ class _Reach:
             self._module(parent)
         for imported in _imports(source.tree):
             self._import(*imported)
+        if name in REGISTRIES:
+            for workload in _entry_points(name):
+                self._workload(workload)
         for read in _read_as_text(source):
             self._module(f"{name if source.path.name == '__init__.py' else parent}.{read}")
         return True
 
+    def _workload(self, module: str) -> None:
+        """Count a module that is found by its entry point, with all of its package that it imports."""
+        package = module.partition(".")[0]
+        spec = find_spec(package) if package not in self.packages else None
+        if spec is not None and spec.origin is not None:
+            self.packages += (package,)
+            here = Path(spec.origin).parent
+            self.roots += (here.parent if spec.submodule_search_locations else here,)
+        self._import(module, None)
+
     def _definition(self, module: str, name: str) -> bool:
         """Count one function, class or constant of a gathering module, and what it uses."""
-        source = _read(module, self.roots)
+        source = _read(module, self.roots, self.packages)
         if source is None or name not in source.definitions:
             return False
         key = f"{module}:{name}"
@@ -135,10 +152,10 @@ class _Reach:
 
     def _import(self, module: str, name: str | None, attribute: str | None = None) -> None:
         """What `from module import name` brings, or `module.attribute` where the name is a module itself."""
-        if name is not None and _read(f"{module}.{name}", self.roots) is not None:
+        if name is not None and _read(f"{module}.{name}", self.roots, self.packages) is not None:
             module, name = f"{module}.{name}", attribute
         library = module.split(".")[0]
-        if library not in PACKAGES:
+        if library not in self.packages:
             if library not in sys.stdlib_module_names:
                 self.libraries.add(library)
             return
@@ -150,13 +167,18 @@ class _Reach:
             self._module(module)
 
 
+def _entry_points(group: str) -> list[str]:
+    """The modules of a group's entry points, in order."""
+    return sorted({entry.module for entry in metadata.entry_points(group=group)})
+
+
 def _is_gathering(module: str) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in GATHERING)
 
 
 @cache
-def _read(name: str, roots: tuple[Path, ...]) -> _Source | None:
-    if name.split(".")[0] not in PACKAGES:
+def _read(name: str, roots: tuple[Path, ...], packages: tuple[str, ...]) -> _Source | None:
+    if name.split(".")[0] not in packages:
         return None
     for root in roots:
         place = root.joinpath(*name.split("."))

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from fieldedge.workloads.agriculture.features import INDEX
-from fieldloop.workloads import WORKLOADS
+from fieldloop.workloads import known_workload
 from fieldloop.workloads.agriculture.advice import advice, values_usd_ha
 from tests.small_training import small_examples
 
-WORKLOAD = WORKLOADS["agriculture"]
+WORKLOAD = known_workload("agriculture")
 Rows = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
 

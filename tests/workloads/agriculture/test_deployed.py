@@ -7,17 +7,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldloop.workloads import WORKLOADS
+from fieldloop.workloads import known_workload
 from tests.small_training import scaled, small_examples
 
-FEATURES = len(WORKLOADS["agriculture"].device.contract.features)
+FEATURES = len(known_workload("agriculture").device.contract.features)
 
 
 @pytest.fixture(scope="module")
 def network() -> Any:
     """Every weight differs from its start, so that a term left out would show."""
     torch.manual_seed(3)
-    made: Any = WORKLOADS["agriculture"].learner.network([16, 16], 0.1)
+    made: Any = known_workload("agriculture").learner.network([16, 16], 0.1)
     with torch.no_grad():
         for weights in made.effects.parameters():
             weights += 0.2 * torch.randn_like(weights)

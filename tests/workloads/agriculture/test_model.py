@@ -6,7 +6,7 @@ import torch
 
 from fieldedge.workloads.agriculture.features import FEATURES as FEATURE_LIST
 from fieldedge.workloads.agriculture.features import INDEX, scale
-from fieldloop.workloads import WORKLOADS
+from fieldloop.workloads import known_workload, workload_names
 from fieldloop.workloads.agriculture.network.model import (
     DOSE_TERMS,
     FORECAST_TERMS,
@@ -21,7 +21,7 @@ from fieldloop.workloads.agriculture.network.model import (
     trigger_terms,
 )
 
-FEATURES = len(WORKLOADS["agriculture"].device.contract.features)
+FEATURES = len(known_workload("agriculture").device.contract.features)
 
 
 @pytest.fixture
@@ -65,10 +65,10 @@ def test_the_loss_is_least_at_the_quantiles_of_the_yields() -> None:
         assert loss(column, quantile) < min(loss(column, quantile - 0.3), loss(column, quantile + 0.3))
 
 
-@pytest.mark.parametrize("name", sorted(WORKLOADS))
+@pytest.mark.parametrize("name", workload_names())
 def test_every_workloads_network_takes_its_contracts_features_and_gives_its_outputs(name: str) -> None:
-    contract = WORKLOADS[name].device.contract
-    network = WORKLOADS[name].learner.network([8], 0.0).eval()
+    contract = known_workload(name).device.contract
+    network = known_workload(name).learner.network([8], 0.0).eval()
     assert network(torch.zeros(3, len(contract.features))).shape == (3, len(contract.outputs))
 
 
