@@ -216,6 +216,19 @@ def test_a_batch_in_whose_place_something_else_lies_is_made_anew(
     assert held.keys() <= ({"acknowledged", "stored"} if put is not put_folder else {"stored"})
 
 
+@PUTS
+def test_a_root_of_trust_that_is_no_file_is_refused(tmp_path: Path, put: Put, capsys: Any) -> None:
+    put(tmp_path / "root")
+    who = ("--device-id", DEVICE_ID, "--workload", "agriculture")
+    code = main(["init", "--dir", str(tmp_path / "device"), *who, "--root", str(tmp_path / "root")])
+    error = capsys.readouterr().err
+    assert (code, "expected a plain file; take 1.root.json" in error, str(tmp_path / "root") in error) == (
+        1,
+        True,
+        True,
+    )
+
+
 def test_a_link_of_the_technician_is_followed(lived: DeviceDirectory, capsys: Any) -> None:
     elsewhere = lived.root.with_name("etc")
     elsewhere.mkdir()

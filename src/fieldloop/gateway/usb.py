@@ -14,9 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from fieldedge.presentation.text import printable
 from fieldedge.system import strict_json
 from fieldedge.system.errors import DataError, LinkError, StoreBusy
-from fieldedge.system.plain_files import not_plain, read_plain, shown
+from fieldedge.system.plain_files import not_plain, read_plain
 from fieldedge.transfer.usb import MANIFEST, Stick, check_folder
 from fieldloop.gateway.app import MAX_UPLOAD_BYTES
 from fieldloop.gateway.devices import DeviceRegistry
@@ -93,7 +94,7 @@ def _take_folder(folder: Path, inbox: Inbox, registry: DeviceRegistry, now: date
                 _take(folder / name, inbox, registry, now, taken)
             elif name == MANIFEST:
                 wanted = (Path(listed).name for listed in _named(folder / name))
-                taken.missing += [shown(f"{folder.name}/{one}") for one in wanted if _is_missing(one, names)]
+                taken.missing += [printable(f"{folder.name}/{one}") for one in wanted if _is_missing(one, names)]
 
 
 def _is_missing(name: str, names: Collection[str]) -> bool:
@@ -106,9 +107,11 @@ def _refused_alone(name: str, taken: TakenIn) -> Iterator[None]:
     try:
         yield
     except (DataError, StoreBusy) as error:
-        taken.refused[shown(name)] = str(error)
+        taken.refused[printable(name)] = str(error)
     except OSError as error:
-        taken.refused[shown(name)] = f"{error.strerror} ({shown(str(error.filename))}): remove it, and do this again"
+        taken.refused[printable(name)] = (
+            f"{error.strerror} ({printable(str(error.filename))}): remove it, and do this again"
+        )
 
 
 def _take(path: Path, inbox: Inbox, registry: DeviceRegistry, now: datetime, taken: TakenIn) -> None:
@@ -130,9 +133,9 @@ def _envelope(path: Path) -> tuple[str, str]:
         envelope = strict_json.loads(read_plain(path, MAX_ENVELOPE_BYTES))
         return str(envelope["device_id"]), str(envelope["signature"])
     except FileNotFoundError:
-        raise DataError(f"its envelope {shown(path.name)} is missing; export it again") from None
+        raise DataError(f"its envelope {printable(path.name)} is missing; export it again") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"its envelope {shown(path.name)} is broken ({error!r}); export it again") from error
+        raise DataError(f"its envelope {printable(path.name)} is broken ({error!r}); export it again") from error
 
 
 def _named(manifest: Path) -> Mapping[str, Any]:

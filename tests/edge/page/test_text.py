@@ -1,4 +1,5 @@
 import math
+import os
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from fieldedge.presentation.text import (
     as_time,
     escaped,
     number,
+    printable,
     short_date,
     short_time,
     size,
@@ -100,3 +102,25 @@ def test_sizes_and_spans_have_a_unit_that_fits() -> None:
         "200 MB",
     ]
     assert [span(40), span(600), span(7200), span(400_000)] == ["40 s", "10 min", "2 h", "5 days"]
+
+
+@given(text=st.text() | st.binary().map(os.fsdecode))
+def test_what_others_wrote_is_shown_on_one_line_and_commands_no_terminal(text: str) -> None:
+    said = printable(text)
+    assert said.isprintable()
+    assert said == text or not text.isprintable()
+    said.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Jährlich 1.csv", "Jährlich 1.csv"),
+        ("a\nb", r"a\nb"),
+        ("\x1b[2J", r"\x1b[2J"),
+        ("\ud800", r"\ud800"),
+        (os.fsdecode(b"\xff"), r"\xff"),
+    ],
+)
+def test_what_cannot_be_shown_is_escaped(text: str, said: str) -> None:
+    assert printable(text) == said

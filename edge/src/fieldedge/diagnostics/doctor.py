@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from fieldedge.device.config import DeviceConfig, DeviceDirectory, SourceConfig, read_config
 from fieldedge.inference.selftest import run_selftest
 from fieldedge.inference.slots import Slots
-from fieldedge.presentation.text import age, size, span
+from fieldedge.presentation.text import age, printable, size, span
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock, format_utc
 from fieldedge.system.errors import ConfigError, FieldloopError, LinkError, ReleaseError, TransientError
 from fieldedge.system.locks import is_held
-from fieldedge.system.plain_files import not_plain, read_own, shown
+from fieldedge.system.plain_files import not_plain, read_own
 from fieldedge.workload import Workload
 from fieldedge.workloads import known_workload
 
@@ -79,7 +79,7 @@ def examine(directory: DeviceDirectory, clock: Clock) -> list[Finding]:
         patient = replace(patient, config=config, workload=known_workload(config.workload))
         sources = _counted(len(config.sources), "source")
         findings.append(Finding("settings", "ok", f"{config.device_id}, {config.workload}, {sources}"))
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:
         findings.append(Finding("settings", "fail", str(error), f"mend {directory.settings}"))
     for name, check in CHECKS.items():
         try:
@@ -113,7 +113,7 @@ def _files(patient: Patient) -> Iterator[Finding]:
     """A command run as root leaves files that the service, under its own user, cannot open; and what is no file."""
     root = patient.directory.root
     owner = root.stat().st_uid
-    strange = [path for path in _some_files(root) if path.lstat().st_uid != owner]
+    strange = [path for path in _some_files(root) if _owner(path) not in (owner, None)]
     if strange:
         others = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
         yield Finding(
@@ -150,7 +150,7 @@ def _misplaced(patient: Patient) -> list[str]:
         found = not_plain(path)
         is_place_of_file = path in files or path.name.endswith(FILE_SUFFIXES)
         if found and (found != "a folder" or is_place_of_file) and not any(path.is_relative_to(one) for one in theirs):
-            misplaced.append(f"{shown(str(path))} is {found}")
+            misplaced.append(f"{printable(str(path))} is {found}")
     return misplaced
 
 
@@ -161,6 +161,13 @@ def _some_files(root: Path) -> list[Path]:
         if len(found) >= MAX_FILES_LOOKED_AT:
             break
     return found
+
+
+def _owner(path: Path) -> int | None:
+    try:
+        return path.lstat().st_uid
+    except FileNotFoundError:
+        return None  # a running service moves its files
 
 
 def _user(uid: int) -> str:
@@ -348,7 +355,7 @@ def _folder(name: str, source: SourceConfig, patient: Patient) -> Finding:
         if not is_meant(path.name, settings.pattern) or found == "a folder":
             continue
         if found:
-            strange.append(f"{shown(path.name)} is {found}")
+            strange.append(f"{printable(path.name)} is {found}")
         with suppress(FileNotFoundError):  # it went while we looked
             written_s.append(path.lstat().st_mtime)
     if strange:

@@ -129,3 +129,13 @@ def size(size_bytes: object) -> str:
     if found < 1e6:
         return number(found / 1e3, 0 if found >= 1e4 or found == 0 else 1, "kB")
     return number(found / 1e6, 0 if found >= 1e8 else 1, "MB")
+
+
+def printable(text: str) -> str:
+    """What others wrote, such as the name of a file, on one line and without what a terminal would obey."""
+    return "".join(character if character.isprintable() else _escaped(ord(character)) for character in text)
+
+
+def _escaped(code: int) -> str:
+    is_byte = 0xDC80 <= code <= 0xDCFF  # of a file's name that is not UTF-8 (PEP 383)
+    return f"\\x{code - 0xDC00:02x}" if is_byte else ascii(chr(code))[1:-1]

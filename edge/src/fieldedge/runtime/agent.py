@@ -18,6 +18,7 @@ from fieldedge.contract import Record
 from fieldedge.device.config import DeviceConfig
 from fieldedge.inference.loading import NO_MODEL, Booted
 from fieldedge.inference.ood import Familiarity
+from fieldedge.presentation.text import printable
 from fieldedge.storage.store import Store
 from fieldedge.system import strict_json
 from fieldedge.system.errors import DataError, FieldloopError, ReleaseError
@@ -317,7 +318,7 @@ def _named(message: Record, where: str) -> str:
     """What a message is about, for the person who reads why it was rejected."""
     record = message.get("record")
     day = message.get("date") or (record.get("date") if isinstance(record, dict) else None)
-    return " ".join(str(part)[:40] for part in (message.get("kind"), day) if part) or where
+    return " ".join(printable(str(part)[:40]) for part in (message.get("kind"), day) if part) or where
 
 
 def _record(message: Record) -> Record:

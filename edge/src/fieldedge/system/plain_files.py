@@ -114,14 +114,6 @@ def holds(path: Path, data: bytes) -> bool:
         return False
 
 
-def shown(name: str) -> str:
-    """A name that others gave a file, on one line and without what a terminal would obey."""
-    return "".join(
-        character if character.isprintable() else ascii(character)[1:-1]
-        for character in os.fsencode(name).decode(errors="backslashreplace")
-    )
-
-
 def _bounded(file: BinaryIO, path: Path, max_bytes: int) -> bytes:
     content = _read(file, max_bytes + 1)
     if len(content) > max_bytes:

@@ -24,12 +24,13 @@ from tuf.ngclient import FetcherInterface
 
 from fieldedge.contract import Contract
 from fieldedge.device.config import DeviceDirectory
+from fieldedge.presentation.text import printable
 from fieldedge.system import strict_json
 from fieldedge.system.durable import fsync_directory, sweep_temporaries, write_durably
 from fieldedge.system.errors import LinkError, ReleaseError
 from fieldedge.system.keys import public_key_hex, sign
 from fieldedge.system.locks import GIVE_WAY_S, exclusive
-from fieldedge.system.plain_files import NotPlainError, holds, not_plain, open_plain, read_own, shown
+from fieldedge.system.plain_files import NotPlainError, holds, not_plain, open_plain, read_own
 from fieldedge.transfer.outbox import Outbox
 from fieldedge.transfer.trust import MAX_TARGET_BYTES, Mirror, ReadClock, refreshed
 from fieldedge.transfer.updates import UpdateResult, update_from
@@ -88,7 +89,7 @@ class Stick:
         strange = [
             (path, kind) for path, kind in found if kind and (kind != "a folder" or path.suffix in FILE_SUFFIXES)
         ]
-        return [f"{shown(str(path))} is {kind}; expected a plain file: remove it" for path, kind in strange]
+        return [f"{printable(str(path))} is {kind}; expected a plain file: remove it" for path, kind in strange]
 
     def is_on_disk_of(self, directory: DeviceDirectory) -> bool:
         """Whether this is no stick at all, but a folder on the device's own disk: most likely nothing is mounted."""

@@ -29,8 +29,9 @@ from fieldedge.acquisition.formats.raw import MAX_LINE_BYTES
 from fieldedge.acquisition.sources.headers import cut
 from fieldedge.acquisition.sources.source import Delivery, Tell
 from fieldedge.device.config import Table
+from fieldedge.presentation.text import printable
 from fieldedge.system.durable import write_durably
-from fieldedge.system.plain_files import open_plain, read_own, shown
+from fieldedge.system.plain_files import open_plain, read_own
 from fieldedge.system.scheduler import back_off_s
 
 PIECE_BYTES = 262_144  # of one file at once
@@ -365,7 +366,7 @@ class FolderSource:
             return {}
 
     def _where(self, name: str) -> str:
-        return f"{self.name}/{shown(name)}"
+        return f"{self.name}/{printable(name)}"
 
     def _say(self, trouble: str | None) -> None:
         if trouble != self._trouble:
