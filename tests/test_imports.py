@@ -1,8 +1,10 @@
 """Importing any module of ours changes nothing in the process: entry points set up what a run needs, and say so."""
 
 import os
+import pkgutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,13 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) /
     loaded, resident_mb = done.stdout.splitlines()
     assert not loaded
     assert int(resident_mb) <= LARGEST_FLOW_MB
+
+
+def test_every_room_of_the_cloud_is_forbidden_to_know_a_workload_by_name() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (core,) = (one for one in contracts if one.get("forbidden_modules") == ["fieldloop.workloads.*"])
+    rooms = {found.name for found in pkgutil.iter_modules([str(ROOT / "src" / "fieldloop")], "fieldloop.")}
+    assert set(core["source_modules"]) == rooms - {"fieldloop.workloads"}
 
 
 def test_a_run_by_a_worker_gets_the_same_quiet_environment_from_its_deployment() -> None:

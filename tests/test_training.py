@@ -10,9 +10,10 @@ import pytest
 import torch
 from lightning.pytorch.loggers import MLFlowLogger
 
+from fieldedge.system.errors import ReleaseError
 from fieldedge.workloads import WORKLOADS
 from fieldloop.training.trained import Trained
-from fieldloop.training.trainer import GroupedData, load_network
+from fieldloop.training.trainer import GroupedData, load_network, save_network
 from tests.edge.patience import PATIENCE_S
 from tests.small_training import PARAMS, WORKLOAD, scaled, small_examples, tracking_uri, train_in
 
@@ -141,3 +142,10 @@ def test_a_run_killed_between_its_last_epoch_and_its_end_says_the_same_of_itself
     again = train_in(Path(undisturbed.folder))
     assert again == undisturbed
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(again).items())
+
+
+def test_a_network_of_another_workload_is_refused_by_name(tmp_path: Path) -> None:
+    network = WORKLOAD.learner.network(PARAMS.hidden, PARAMS.dropout)
+    save_network(network, "vineyard", PARAMS, tmp_path)
+    with pytest.raises(ReleaseError, match="holds a network of workload 'vineyard'; expected 'agriculture'"):
+        load_network(tmp_path, WORKLOAD)
