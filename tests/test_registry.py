@@ -36,7 +36,7 @@ from fieldloop.training.trainer import NETWORK, WHAT_IFS, save_network, train
 from fieldloop.workload import Scores
 from fieldloop.workloads import known_workload
 from fieldloop.workloads.agriculture import CARD
-from fieldloop.workloads.agriculture.metrics import YIELD_ERROR
+from fieldloop.workloads.agriculture.metrics import PROFIT, YIELD_ERROR
 from tests.conftest import CONTRACT, BundleMaker, crop_model
 from tests.postgres import PostgresServer, postgres_server, why_no_postgres
 from tests.small_training import DATA_HASH, PARAMS, small_examples
@@ -611,7 +611,9 @@ def _write(path: str) -> None:
 def test_what_ships_and_why_is_written_on_the_version_and_its_run(shelf: Shelf) -> None:
     trained = shelf.trained("first")
     version = shelf.register(trained, PROMOTED).version
-    made = Compressed("float32", "float32 ships: too slow", "x.onnx", 90, 26, 90, 0.2, 1.0, 1.0, 60.0, 50.0, 12)
+    made = Compressed(
+        "float32", "float32 ships: too slow", "x.onnx", 90, 26, 90, 0.2, 1.0, 1.0, 60.0, 50.0, 12, YIELD_ERROR, PROFIT
+    )
     shelf.registry.note_compression(version, made)
     tags = shelf.registry.client.get_model_version(shelf.registry.name, version).tags
     assert (tags["fieldloop.shipped"], tags["fieldloop.shipping_reason"]) == ("float32", "float32 ships: too slow")

@@ -45,7 +45,7 @@ def test_the_seasons_that_judge_a_file_choose_nothing_of_it(material: Material, 
     second = make_candidates(replace(material, held_out=other), least, tmp_path / "b")
     assert first.compared == second.compared
     assert [one.recipe for one in first.candidates] == [one.recipe for one in second.candidates]
-    assert [one.yield_rmse_t_ha for one in first.candidates] != [one.yield_rmse_t_ha for one in second.candidates]
+    assert [one.primary for one in first.candidates] != [one.primary for one in second.candidates]
 
 
 def _late_row(examples: Dataset) -> Dataset:

@@ -1,5 +1,6 @@
 """Each gate refuses what it is for, in words; what is not measured does not ship; the smallest that passes does."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from fieldloop.compression.device_classes import OnClass
 from fieldloop.compression.gates import Candidate, failures
 from fieldloop.compression.search import pareto_front, picked
 from fieldloop.core.settings import DeviceClassParams
+from fieldloop.workloads.agriculture.metrics import PROFIT, YIELD_ERROR
 from tests.compression.conftest import PROJECT_PARAMS
 
 PARAMS = PROJECT_PARAMS.compression
@@ -21,18 +23,20 @@ WHOLE = Candidate(
     weights="",
     path="float32.onnx",
     bytes=480_000,
-    yield_rmse_t_ha=1.2,
+    primary=1.2,
     error_increase_pct=0.0,
     same_action_pct=100.0,
     agreement_pct=100.0,
     worst_regret_pct=0.0,
-    profit_usd_ha=600.0,
-    profit_change_pct=0.0,
+    value=600.0,
+    value_change_pct=0.0,
+    primary_metric=YIELD_ERROR,
+    value_metric=PROFIT,
     is_sound=True,
     is_overflow_free=True,
 )
 INT8 = replace(WHOLE, name="int8", precision="int8", weights="reduced", bytes=130_000, error_increase_pct=0.2)
-SMALL = replace(INT8, name="int8-38", keep=0.375, bytes=48_000, profit_usd_ha=599.0)
+SMALL = replace(INT8, name="int8-38", keep=0.375, bytes=48_000, value=599.0)
 ON_X86 = OnClass(
     "x86-64",
     "emulated",
@@ -62,8 +66,8 @@ def test_a_file_that_is_as_good_and_as_fast_passes() -> None:
         ({"error_increase_pct": float("nan")}, "the error may rise by 1 % at most"),
         ({"agreement_pct": 98.0}, "98.0 % of the decisions agree, 99 % at least are asked"),
         ({"agreement_pct": float("nan")}, "99 % at least are asked"),
-        ({"profit_change_pct": -0.7}, "the closed-loop profit changes by -0.70 %, 0.5 % may be lost at most"),
-        ({"profit_change_pct": float("nan")}, "0.5 % may be lost at most"),
+        ({"value_change_pct": -0.7}, "the closed-loop profit changes by -0.70 %, 0.5 % may be lost at most"),
+        ({"value_change_pct": float("nan")}, "0.5 % may be lost at most"),
         ({"is_sound": False}, "hides an input that is no number"),
         ({"weights": "signed"}, "it is not for this class: its 8-bit weights are reduced"),
     ],
@@ -108,5 +112,15 @@ def test_the_smallest_file_that_nothing_speaks_against_ships() -> None:
 
 def test_the_front_holds_what_no_other_file_beats_in_value_time_and_bytes() -> None:
     assert pareto_front([WHOLE, INT8, SMALL], ON_X86) == ["int8", "int8-38"]
-    richer = replace(WHOLE, profit_usd_ha=601.0)
+    richer = replace(WHOLE, value=601.0)
     assert pareto_front([richer, INT8, SMALL], ON_X86) == ["float32", "int8", "int8-38"]
+
+
+def test_a_file_is_stored_under_the_names_that_its_readers_know() -> None:
+    stored = SMALL.as_dict()
+    assert list(stored) == [
+        *("name", "precision", "keep", "hidden", "recipe", "weights", "path", "bytes", "yield_rmse_t_ha"),
+        *("error_increase_pct", "same_action_pct", "agreement_pct", "worst_regret_pct"),
+        *("profit_usd_ha", "profit_change_pct", "is_sound", "is_overflow_free"),
+    ]
+    assert Candidate.of(json.loads(json.dumps(stored)), YIELD_ERROR, PROFIT) == SMALL

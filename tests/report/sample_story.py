@@ -16,7 +16,7 @@ from fieldloop.release import Released
 from fieldloop.report.story import SeasonStory
 from fieldloop.validation.report import TableReport, ValidationReport
 from fieldloop.workload import Scores
-from fieldloop.workloads.agriculture.metrics import YIELD_ERROR
+from fieldloop.workloads.agriculture.metrics import PROFIT, YIELD_ERROR
 
 CONTRACT_HASH = "ab" * 32
 ENVIRONMENT = {"machine": "2 cores, x86_64", "python": "3.11.9", "commit": "0123abc"}
@@ -204,8 +204,10 @@ COMPRESSED = Compressed(
     int8_bytes=118_204,
     float32_bytes=437_770,
     error_increase_pct=0.31,
-    int8_yield_rmse_t_ha=1.244,
-    float32_yield_rmse_t_ha=1.240,
+    int8_primary=1.244,
+    float32_primary=1.240,
+    primary=YIELD_ERROR,
+    value=PROFIT,
     int8_latency_us=48.2,
     float32_latency_us=59.6,
     batch=12,

@@ -8,7 +8,7 @@ device_classes.py's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class Material:
 
 @dataclass
 class Made:
-    """The files, the quantisers that were compared, and what could not be made."""
+    """The files (float32 whole is the first), the quantisers that were compared, and what could not be made."""
 
     candidates: list[Candidate] = field(default_factory=list)
     compared: list[dict[str, Any]] = field(default_factory=list)
@@ -68,7 +68,8 @@ class Made:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        candidates = [one.as_dict() for one in self.candidates]
+        return {"candidates": candidates, "compared": self.compared, "refusals": self.refusals}
 
 
 def make_candidates(material: Material, params: CompressionParams, folder: Path) -> Made:
@@ -251,20 +252,21 @@ class Scales:
         count = min(params.decision_rows, len(rows))
         self._mornings = rows[np.linspace(0, len(rows) - 1, count).astype(int)]
         self._reference: Predict | None = None
-        self._rmse, self._profit, self._rmse_choosing = float("nan"), float("nan"), float("nan")
+        self._primary, self._value, self._primary_choosing = float("nan"), float("nan"), float("nan")
 
     def measured(
         self, name: str, precision: Precision, keep: float, network: Any, recipe: str, weights: str, path: Path
     ) -> Candidate:
         """Everything about one file that holds on any processor. The whole float32 file must come first."""
         predict = predictor(path)
-        profit = float(self._material.value(predict).per_unit.mean())
+        found = self._material.value(predict)
+        value = float(found.per_unit.mean())
         if self._reference is None:
-            self._reference, self._profit = predict, profit
-            self._rmse = self._error(predict, self._material.held_out)
-            self._rmse_choosing = self._error(predict, self._material.choosing)
+            self._reference, self._value = predict, value
+            self._primary = self._error(predict, self._material.held_out)
+            self._primary_choosing = self._error(predict, self._material.choosing)
         told = self._workload.agreement(self._mornings, self._reference, predict)
-        allowed_regret = self._params.max_regret_pct / 100.0 * abs(self._profit)
+        allowed_regret = self._params.max_regret_pct / 100.0 * abs(self._value)
         rise = self.error_increase_pct(predict)
         return Candidate(
             name=name,
@@ -275,15 +277,17 @@ class Scales:
             weights=weights,
             path=str(path),
             bytes=path.stat().st_size,
-            yield_rmse_t_ha=self._rmse * (1.0 + rise / 100.0),
+            primary=self._primary * (1.0 + rise / 100.0),
             error_increase_pct=rise,
             same_action_pct=float(100.0 * told.is_same.mean()),
             agreement_pct=float(100.0 * (told.is_same | (told.regret <= allowed_regret)).mean()),
-            worst_regret_pct=float(100.0 * told.regret.max() / abs(self._profit)),
-            profit_usd_ha=profit,
-            profit_change_pct=float(100.0 * (profit - self._profit) / abs(self._profit)),
+            worst_regret_pct=float(100.0 * told.regret.max() / abs(self._value)),
+            value=value,
+            value_change_pct=float(100.0 * (value - self._value) / abs(self._value)),
             is_sound=is_sound(predict, len(self._material.features), self._workload.learner),
             is_overflow_free=precision == "float32" or self._is_overflow_free(path),
+            primary_metric=self._workload.primary,
+            value_metric=found.metric,
         )
 
     def _error(self, predict: Predict, examples: Dataset) -> float:
@@ -291,11 +295,11 @@ class Scales:
 
     def error_increase_pct(self, predict: Predict) -> float:
         """How much more than the whole float32 file this one errs on the held-out seasons, %."""
-        return 100.0 * (self._error(predict, self._material.held_out) / self._rmse - 1.0)
+        return 100.0 * (self._error(predict, self._material.held_out) / self._primary - 1.0)
 
     def choosing_increase_pct(self, predict: Predict) -> float:
         """The same on the seasons that choose."""
-        return 100.0 * (self._error(predict, self._material.choosing) / self._rmse_choosing - 1.0)
+        return 100.0 * (self._error(predict, self._material.choosing) / self._primary_choosing - 1.0)
 
     def of_network(self, network: torch.nn.Module) -> float:
         """The error of a network in torch on the seasons that choose, t/ha."""

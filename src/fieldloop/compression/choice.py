@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,13 +20,14 @@ import torch
 from fieldedge.system.durable import write_durably
 from fieldloop.compression.candidates import Made, Material, make_candidates
 from fieldloop.compression.device_classes import Bench, OnClass, measure_class
-from fieldloop.compression.gates import WHOLE, Candidate, failures, is_for, latency_ratio
+from fieldloop.compression.gates import WHOLE, Candidate, failures, is_for, latency_ratio, stored_names
 from fieldloop.compression.pictures import front_picture
 from fieldloop.compression.search import pareto_front, picked
 from fieldloop.core.code_version import code_hash
 from fieldloop.core.dataset import Dataset
 from fieldloop.core.settings import CompressionParams
 from fieldloop.evaluation.predictor import predictor
+from fieldloop.workload import Metric
 
 GOLDEN_ROWS = 64
 _GATES = {name for name in CompressionParams.model_fields if name.startswith(("max_", "min_", "parity_"))}
@@ -46,15 +47,17 @@ class Compressed:
     int8_bytes: int
     float32_bytes: int
     error_increase_pct: float
-    int8_yield_rmse_t_ha: float
-    float32_yield_rmse_t_ha: float
+    int8_primary: float
+    float32_primary: float
     int8_latency_us: float
     float32_latency_us: float
     batch: int
+    primary: Metric
+    value: Metric
     device_class: str = "any"
     neurons_pct: float = 100.0
     agreement_pct: float = 100.0
-    profit_change_pct: float = 0.0
+    value_change_pct: float = 0.0
     picture: str = ""
     by_class: dict[str, dict[str, Any]] = field(default_factory=dict)
     candidates: list[dict[str, Any]] = field(default_factory=list)
@@ -63,7 +66,15 @@ class Compressed:
     judged_on: str = ""  # the seasons that judged the files
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """For JSON: figures under the workload's own names."""
+        names = {
+            "int8_primary": f"int8_{self.primary.key}",
+            "float32_primary": f"float32_{self.primary.key}",
+            "value_change_pct": stored_names(self.primary, self.value)["value_change_pct"],
+        }
+        plain = {item.name: getattr(self, item.name) for item in fields(self)}
+        del plain["primary"], plain["value"]
+        return {names.get(name, name): value for name, value in plain.items()}
 
 
 @dataclass(frozen=True)
@@ -100,8 +111,10 @@ def measured(material: Material, params: CompressionParams, folder: Path, bench:
         **made.as_dict(),
         "classes": {name: found.as_dict() for name, found in classes.items()},
         "batch": len(decision),
-        "chosen_on": _told(material.choosing),
-        "judged_on": _told(material.held_out),
+        "chosen_on": _told(material.choosing, material.workload.card.groups),
+        "judged_on": _told(material.held_out, material.workload.card.groups),
+        "primary": asdict(made.candidates[0].primary_metric),
+        "value": asdict(made.candidates[0].value_metric),
     }
     write_durably(kept, json.dumps(figures, indent=1).encode())
     return _read(figures)
@@ -127,15 +140,17 @@ def choose(found: Measured, params: CompressionParams, folder: Path) -> Compress
         int8_bytes=small.bytes,
         float32_bytes=whole.bytes,
         error_increase_pct=small.error_increase_pct,
-        int8_yield_rmse_t_ha=small.yield_rmse_t_ha,
-        float32_yield_rmse_t_ha=whole.yield_rmse_t_ha,
+        int8_primary=small.primary,
+        float32_primary=whole.primary,
         int8_latency_us=on_class.p50_us.get(small.name, float("nan")),
         float32_latency_us=on_class.p50_us.get(WHOLE, float("nan")),
         batch=found.batch,
+        primary=whole.primary_metric,
+        value=whole.value_metric,
         device_class=params.fleet_class,
         neurons_pct=100.0 * ships.keep,
         agreement_pct=ships.agreement_pct,
-        profit_change_pct=ships.profit_change_pct,
+        value_change_pct=ships.value_change_pct,
         picture=str(picture),
         by_class=by_class,
         candidates=[{**one.as_dict(), "is_on_front": one.name in front} for one in found.made.candidates],
@@ -145,9 +160,9 @@ def choose(found: Measured, params: CompressionParams, folder: Path) -> Compress
     )
 
 
-def _told(examples: Dataset) -> str:
+def _told(examples: Dataset, groups: str) -> str:
     """Which seasons these are, for people."""
-    return f"{len(examples.groups)} field-seasons of {', '.join(examples.seasons)}"
+    return f"{len(examples.groups)} {groups} of {', '.join(examples.seasons)}"
 
 
 @contextmanager
@@ -229,7 +244,7 @@ def _figures(one: Candidate, whole: Candidate, on_class: OnClass) -> str:
     time = f", {ratio:.2f} of the time" if ratio is not None else ""
     return (
         f"held-out error {one.error_increase_pct:+.2f} %, {100 * one.bytes / whole.bytes:.0f} % of the bytes{neurons}"
-        f"{time}, profit {one.profit_change_pct:+.2f} %, {one.agreement_pct:.1f} % of decisions"
+        f"{time}, {one.value_metric.name} {one.value_change_pct:+.2f} %, {one.agreement_pct:.1f} % of decisions"
     )
 
 
@@ -271,7 +286,8 @@ def _add_array(digest: "hashlib._Hash", array: npt.NDArray[Any]) -> None:
 
 
 def _read(figures: Mapping[str, Any]) -> Measured:
-    candidates = [Candidate(**{**one, "hidden": tuple(one["hidden"])}) for one in figures["candidates"]]
+    metrics = Metric(**figures["primary"]), Metric(**figures["value"])
+    candidates = [Candidate.of(one, *metrics) for one in figures["candidates"]]
     classes = {
         name: OnClass(**{**one, "cpu_features": tuple(one["cpu_features"]), "failures": tuple(one["failures"])})
         for name, one in figures["classes"].items()

@@ -4,11 +4,13 @@ Every gate compares with the float32 file of the registered model, measured besi
 no number fails its gate: what is not measured does not ship.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self
 
 from fieldloop.compression.device_classes import OnClass
 from fieldloop.core.settings import CompressionParams, DeviceClassParams
+from fieldloop.workload import Metric
 
 Precision = Literal["int8", "float32"]
 WHOLE = "float32"  # the name of the file that always may ship
@@ -26,19 +28,36 @@ class Candidate:
     weights: str  # how 8-bit weights are stored; "" for float32
     path: str
     bytes: int
-    yield_rmse_t_ha: float
+    primary: float  # on held-out groups
     error_increase_pct: float
     same_action_pct: float
     agreement_pct: float  # the same action, or a regret within the tolerance
     worst_regret_pct: float
-    profit_usd_ha: float
-    profit_change_pct: float
+    value: float  # the mean of what following it is worth
+    value_change_pct: float
     is_sound: bool  # numbers on extreme inputs, quantiles in order, and no number where an input is none
     is_overflow_free: bool  # no input can make 8-bit products overflow where they are added in 16 bits
+    primary_metric: Metric
+    value_metric: Metric
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+        """For JSON: figures under the workload's own names."""
+        names = stored_names(self.primary_metric, self.value_metric)
+        plain = {item.name: getattr(self, item.name) for item in fields(self)}
+        del plain["primary_metric"], plain["value_metric"]
+        return {names.get(name, name): value for name, value in plain.items()}
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any], primary: Metric, value: Metric) -> Self:
+        """What `as_dict` made, of these metrics."""
+        ours = {stored: name for name, stored in stored_names(primary, value).items()}
+        plain = {ours.get(name, name): figure for name, figure in record.items()}
+        return cls(**{**plain, "hidden": tuple(plain["hidden"])}, primary_metric=primary, value_metric=value)
+
+
+def stored_names(primary: Metric, value: Metric) -> dict[str, str]:
+    """What a file's figures are called where they are stored."""
+    return {"primary": primary.key, "value": value.key, "value_change_pct": f"{value.name}_change_pct"}
 
 
 def is_for(candidate: Candidate, class_params: DeviceClassParams) -> bool:
@@ -75,9 +94,9 @@ def _accuracy_failures(candidate: Candidate, params: CompressionParams) -> list[
         found.append(
             f"{candidate.agreement_pct:.1f} % of the decisions agree, {params.min_agreement_pct:g} % at least are asked"
         )
-    if not candidate.profit_change_pct >= -params.max_profit_loss_pct:
+    if not candidate.value_change_pct >= -params.max_profit_loss_pct:
         found.append(
-            f"the closed-loop profit changes by {candidate.profit_change_pct:+.2f} %, "
+            f"the closed-loop {candidate.value_metric.name} changes by {candidate.value_change_pct:+.2f} %, "
             f"{params.max_profit_loss_pct:g} % may be lost at most"
         )
     return found

@@ -17,7 +17,7 @@ def front_picture(
 
     Args:
         front: the files that no other beats in value, time and bytes at once.
-        max_loss_pct: of the closed-loop profit; the line below which nothing ships.
+        max_loss_pct: of the closed-loop value; the line below which nothing ships.
     """
     import matplotlib
 
@@ -30,7 +30,7 @@ def front_picture(
     ordered = sorted(candidates, key=lambda one: one.bytes)
     for axes, label in ((by_bytes, "file, kB"), (by_time, "median time of a decision, µs")):
         axes.axhline(-max_loss_pct, color=_SHIPS, linewidth=1, linestyle=":")
-        axes.set(xlabel=label, ylabel="closed-loop profit against float32, %")
+        axes.set(xlabel=label, ylabel=f"closed-loop {ordered[0].value_metric.name} against float32, %")
         axes.grid(alpha=0.3)
     by_bytes.annotate("the tolerance", (1, -max_loss_pct), xycoords=("axes fraction", "data"), ha="right", va="bottom")
     by_bytes.set_xscale("log")
@@ -39,9 +39,9 @@ def front_picture(
     by_bytes.xaxis.set_minor_formatter(NullFormatter())
     for number, one in enumerate(ordered, 1):
         colour = _ON_FRONT if one.name in front else _BEATEN
-        _dot(by_bytes, one.bytes / 1000.0, one.profit_change_pct, number, colour, one.name == shipped)
+        _dot(by_bytes, one.bytes / 1000.0, one.value_change_pct, number, colour, one.name == shipped)
         if one.name in on_class.p50_us:
-            _dot(by_time, on_class.p50_us[one.name], one.profit_change_pct, number, colour, one.name == shipped)
+            _dot(by_time, on_class.p50_us[one.name], one.value_change_pct, number, colour, one.name == shipped)
     if not on_class.p50_us:
         by_time.annotate("not timed", (0.5, 0.5), xycoords="axes fraction", ha="center")
     for axes in (by_bytes, by_time):

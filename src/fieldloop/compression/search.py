@@ -23,7 +23,7 @@ def picked(candidates: Sequence[Candidate], refused: Mapping[str, Sequence[str]]
 
 
 def _figures(one: Candidate, on_class: OnClass) -> tuple[float, float, float]:
-    return -one.profit_usd_ha, on_class.p50_us.get(one.name, 0.0), float(one.bytes)
+    return -one.value, on_class.p50_us.get(one.name, 0.0), float(one.bytes)
 
 
 def _beats(other: tuple[float, ...], own: tuple[float, ...]) -> bool:
