@@ -11,13 +11,12 @@ import torch
 from lightning.pytorch.loggers import MLFlowLogger
 
 from fieldedge.system.errors import ReleaseError
-from fieldedge.workloads import WORKLOADS
 from fieldloop.training.trained import Trained
 from fieldloop.training.trainer import GroupedData, load_network, save_network
 from tests.edge.patience import PATIENCE_S
 from tests.small_training import PARAMS, WORKLOAD, scaled, small_examples, tracking_uri, train_in
 
-SCALE = WORKLOADS["agriculture"].scale
+SCALE = WORKLOAD.device.contract.scale
 PROJECT = Path(__file__).resolve().parents[1]
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.features import FEATURES as FEATURE_LIST
-from fieldedge.workloads.agriculture.features import INDEX, scale
+from fieldedge.workloads.agriculture.features import INDEX
 from fieldloop.workloads import known_workload, workload_names
 from fieldloop.workloads.agriculture.network.model import (
     DOSE_TERMS,
@@ -79,7 +80,7 @@ def scaled(**values: float) -> torch.Tensor:
     quiet |= {name: 0.0 for name in INDEX if name.startswith("forecast_")}
     for name, value in (quiet | values).items():
         row[0, INDEX[name]] = value
-    return torch.from_numpy(scale(row))
+    return torch.from_numpy(CONTRACT.scale(row))
 
 
 def change(network: CropModel, action: dict[str, float], **values: float) -> torch.Tensor:

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.decision import (
     IRRIGATION_LAST_DAP,
     NITROGEN_MAX_KG_HA,
     largest_depth_mm,
     largest_dose_kg_ha,
 )
-from fieldedge.workloads.agriculture.features import FEATURES, INDEX, scale
+from fieldedge.workloads.agriculture.features import FEATURES, INDEX
 from fieldloop.workloads.agriculture.pretraining.what_if import Decide, Floats, Lived, Rows, WhatIfs, live, no_forecast
 from fieldloop.workloads.agriculture.world.climate import MAX_SEASON_DAYS
 from fieldloop.workloads.agriculture.world.plots import plot_of
@@ -71,7 +72,7 @@ def test_the_guardrails_keep_any_rule_within_allowance_capacity_and_need() -> No
 def test_the_model_sees_nearly_every_feature_of_a_simulated_season_unclipped() -> None:
     rows = np.concatenate([morning for year in (1988, 1993, 2012) for morning in lived_greedily(specs(10, year)).rows])
     assert np.isfinite(rows).all()
-    clipped = np.abs(scale(rows)) >= 1.5
+    clipped = np.abs(CONTRACT.scale(rows)) >= 1.5
     names = [feature.name for feature in FEATURES]
     assert {name for name, share in zip(names, clipped.mean(axis=0), strict=True) if share > 0.05} == set()
     low, high = np.array([(feature.minimum, feature.maximum) for feature in FEATURES]).T
