@@ -78,5 +78,7 @@ def test_whoever_finds_the_store_busy_full_or_damaged_catches_one_class(tmp_path
     folder = tmp_path / "folder"
     folder.mkdir()
     with pytest.raises(TransientError) as failed:
+        Store(folder / "nowhere" / "store.sqlite")
+    with pytest.raises(StoreDamaged, match="is a folder"):
         Store(folder)
     assert type(failed.value) is StoreFailed

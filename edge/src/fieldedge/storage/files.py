@@ -7,7 +7,6 @@ the place of a damaged one in steps that the next start finishes. What pages hol
 
 import fcntl
 import os
-import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -178,13 +177,11 @@ def set_aside(path: Path) -> list[Path]:
 
 
 def forget(aside: Path) -> int:
-    """Delete a store that was set aside; the bytes that it took."""
+    """Delete a store that was set aside; the bytes that it took. A folder that lay in a file's place stays."""
     size = 0
     for suffix in BESIDE:
         file = beside(aside, suffix)
-        if not_plain(file, follows=False) == "a folder":
-            shutil.rmtree(file, ignore_errors=True)
-        elif os.path.lexists(file):
+        if os.path.lexists(file) and not_plain(file, follows=False) != "a folder":
             size += file.lstat().st_size
             file.unlink()
     return size
