@@ -92,11 +92,20 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) /
     assert int(resident_mb) <= LARGEST_FLOW_MB
 
 
-def test_every_room_of_the_cloud_is_forbidden_to_know_a_workload_by_name() -> None:
+@pytest.mark.parametrize(
+    ("package", "folder", "forbidden"),
+    [
+        ("fieldloop", ROOT / "src", "fieldloop.workloads.*"),
+        ("fieldedge", ROOT / "edge" / "src", "fieldedge.workloads.agriculture"),
+    ],
+)
+def test_every_room_of_both_cores_is_forbidden_to_know_a_workload_by_name(
+    package: str, folder: Path, forbidden: str
+) -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    (core,) = (one for one in contracts if one.get("forbidden_modules") == ["fieldloop.workloads.*"])
-    rooms = {found.name for found in pkgutil.iter_modules([str(ROOT / "src" / "fieldloop")], "fieldloop.")}
-    assert set(core["source_modules"]) == rooms - {"fieldloop.workloads"}
+    (core,) = (one for one in contracts if one.get("forbidden_modules") == [forbidden])
+    rooms = {found.name for found in pkgutil.iter_modules([str(folder / package)], f"{package}.")}
+    assert set(core["source_modules"]) == rooms - {f"{package}.workloads", f"{package}.__main__"}
 
 
 def test_a_run_by_a_worker_gets_the_same_quiet_environment_from_its_deployment() -> None:
