@@ -139,6 +139,13 @@ def test_a_workload_of_another_package_counts_with_its_code(
     monkeypatch.syspath_prepend(str(elsewhere))
     entries["fieldloop.workloads"].append("a_kiosk")
     assert {"a_kiosk", "a_kiosk.shifts", "fieldloop.workloads.maize"} <= set(reached("tasks.learning:learn", roots))
+    assert reached("a_kiosk", roots) == ["a_kiosk", "a_kiosk.shifts"]
+    assert "a_kiosk" not in reached("fieldloop.workloads.maize", roots)  # a workload is not the code of another
+
+
+def test_a_module_that_is_not_there_is_an_error(roots: tuple[Path, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"no module a_vineyard"):
+        code_hash("a_vineyard", roots)
 
 
 def test_the_version_of_a_library_counts(roots: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from fieldloop.compression import Compressed
 from fieldloop.compression.device_classes import OnClass
 from fieldloop.compression.gates import Candidate, failures
 from fieldloop.compression.search import pareto_front, picked
@@ -124,3 +125,15 @@ def test_a_file_is_stored_under_the_names_that_its_readers_know() -> None:
         *("profit_usd_ha", "profit_change_pct", "is_sound", "is_overflow_free"),
     ]
     assert Candidate.of(json.loads(json.dumps(stored)), YIELD_ERROR, PROFIT) == SMALL
+
+
+def test_what_ships_is_stored_under_the_names_that_its_readers_know() -> None:
+    figures = (90, 26, 90, 0.2, 1.0, 1.1, 60.0, 50.0, 12)
+    stored = Compressed("int8", "smaller", "x.onnx", *figures, YIELD_ERROR, PROFIT, value_change_pct=-0.1).as_dict()
+    assert (stored["int8_yield_rmse_t_ha"], stored["float32_yield_rmse_t_ha"]) == (1.0, 1.1)
+    assert list(stored) == [
+        *("shipped", "reason", "path", "bytes", "int8_bytes", "float32_bytes", "error_increase_pct"),
+        *("int8_yield_rmse_t_ha", "float32_yield_rmse_t_ha", "int8_latency_us", "float32_latency_us", "batch"),
+        *("device_class", "neurons_pct", "agreement_pct", "profit_change_pct", "picture", "by_class", "candidates"),
+        *("compared", "chosen_on", "judged_on"),
+    ]

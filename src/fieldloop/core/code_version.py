@@ -89,38 +89,46 @@ class _Reach:
     found: dict[str, str] = field(default_factory=dict)
     libraries: set[str] = field(default_factory=set)
     packages: tuple[str, ...] = PACKAGES
+    looked_up: set[str] = field(default_factory=set)
 
     def of(self, function: str) -> dict[str, str]:
         """Every module and function that is reached, with its text."""
         module, _, name = function.partition(":")
         if not name:
-            self._module(module)
+            self._wherever(module)
+            if not self.found:
+                raise ConfigError(f"there is no module {module}; its code cannot be named")
         elif not self._definition(module, name):
             raise ConfigError(f"there is no function {name} in {module}; its code cannot be named")
         return self.found
 
-    def _module(self, name: str) -> bool:
-        """Count a whole module, the packages around it, and what they import."""
+    def _module(self, name: str, is_around: bool = False) -> bool:
+        """Count a whole module, the packages around it, and what they import.
+
+        Args:
+            is_around: it is only a package around what was imported; a registry looks nothing up then.
+        """
         source = _read(name, self.roots, self.packages)
         if source is None:
             return False
+        if name in REGISTRIES and not is_around and name not in self.looked_up:
+            self.looked_up.add(name)
+            for workload in _entry_points(name):
+                self._wherever(workload)
         if name in self.found:
             return True
         self.found[name] = source.text
         parent = name.rpartition(".")[0]
         if parent:
-            self._module(parent)
+            self._module(parent, is_around=True)
         for imported in _imports(source.tree):
             self._import(*imported)
-        if name in REGISTRIES:
-            for workload in _entry_points(name):
-                self._workload(workload)
         for read in _read_as_text(source):
             self._module(f"{name if source.path.name == '__init__.py' else parent}.{read}")
         return True
 
-    def _workload(self, module: str) -> None:
-        """Count a module that is found by its entry point, with all of its package that it imports."""
+    def _wherever(self, module: str) -> None:
+        """Count a module, of our packages or of one that an entry point names, and what it imports of its own."""
         package = module.partition(".")[0]
         spec = find_spec(package) if package not in self.packages else None
         if spec is not None and spec.origin is not None:
