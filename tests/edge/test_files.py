@@ -1,5 +1,6 @@
 """Small files on disk: written whole or not at all, one process at a time, the key private, the settings named."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -94,15 +95,20 @@ def test_a_broken_setting_is_named(tmp_path: Path, text: str, said: str) -> None
         read_config(tmp_path / "device.toml")
 
 
-def test_a_pointer_that_cannot_be_read_is_not_taken_for_no_model_at_all(tmp_path: Path) -> None:
+def test_a_pointer_that_cannot_be_read_is_not_taken_for_no_model_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slots = Slots(tmp_path)
     slots.write("a", {"model.onnx": b"x"})
     slots.activate(Installed("a", "1", "float32", "0", "0"))
-    (tmp_path / "active.json").unlink()
-    (tmp_path / "active.json").mkdir()  # reading it fails, as on a disk that fails for a moment
-    with pytest.raises(OSError, match="directory"):
+
+    def failing(path: Path, _max_bytes: int) -> bytes:  # as a disk does for a moment
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr("fieldedge.inference.slots.read_own", failing)
+    with pytest.raises(OSError, match="Input/output"):
         slots.free_slot()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(OSError, match="Input/output"):
         slots.write("a", {"model.onnx": b"y"})
     assert (tmp_path / "slots" / "a" / "model.onnx").read_bytes() == b"x"
     assert slots.bootable() is None

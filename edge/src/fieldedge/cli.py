@@ -78,7 +78,7 @@ def _workload_of(arguments: Sequence[str] | None) -> str | None:
         return None  # the command itself says what is wrong
 
 
-def _parser(workload: str | None) -> argparse.ArgumentParser:
+def _parser(workload: str | None = None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fieldedge", description="The field computer: decides offline, keeps every record."
     )

@@ -572,7 +572,7 @@ def _checked_bundle(bundle_path: Path, workload: str, version: str, contract_has
     try:
         contract = known_workload(workload).contract
     except ConfigError as error:
-        raise ReleaseError(str(error)) from error
+        raise ReleaseError(f"there is no workload {workload!r} to release for: {error}") from error
     try:
         content = read_own(bundle_path, MAX_TARGET_BYTES)
     except OSError as error:

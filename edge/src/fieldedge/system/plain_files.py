@@ -25,6 +25,7 @@ _KINDS = {
     stat.S_IFBLK: "a device",
 }
 _EXPECTED = "expected a plain file"
+_PIECE_BYTES = 262_144  # what is read at once: room is made for all of it before anything comes
 _REFUSED = (errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EISDIR)  # a link, a socket, a device that is not there
 
 
@@ -123,6 +124,6 @@ def _bounded(file: BinaryIO, path: Path, max_bytes: int) -> bytes:
 
 def _read(file: BinaryIO, size: int) -> bytes:
     content = bytearray()
-    while len(content) < size and (chunk := file.read(size - len(content))):
+    while len(content) < size and (chunk := file.read(min(size - len(content), _PIECE_BYTES))):
         content += chunk
     return bytes(content)
