@@ -23,11 +23,11 @@ test-fast: setup ## the fast suite alone
 test-heavy: setup ## what is cut off, killed and fuzzed for minutes on end
 	@$(BIN)/python -m pytest -m heavy -n auto --dist loadgroup --durations=10
 
-test-edge: setup ## the device's tests, where nothing of the cloud side is installed
+test-edge: setup ## the device's fast tests, where nothing of the cloud side is installed
 	@test -x $(EDGE)-test/bin/python || $(PYTHON) -m venv --without-pip $(EDGE)-test
 	@for flag in "-c requirements.lock" "--force-reinstall --no-deps"; do \
 		$(BIN)/python -m pip --python $(EDGE)-test/bin/python install --quiet --quiet $$flag "$$(ls $(EDGE)/wheels/fieldedge-*.whl)[mqtt,test]" || exit 1; done
-	@$(EDGE)-test/bin/python -m pytest -n auto -m "not heavy" --confcutdir tests/edge tests/edge
+	@$(EDGE)-test/bin/python -m pytest -n auto --confcutdir tests/edge tests/edge
 
 ui: setup ## open Prefect, MLflow, Data Docs and the report
 	@$(BIN)/fieldloop ui
