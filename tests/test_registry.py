@@ -240,7 +240,7 @@ def test_of_two_clones_that_promote_at_once_one_is_told_and_the_alias_is_the_oth
     shelf.register(shelf.trained("first"), PROMOTED)
     shelf.register(shelf.trained("second"), KEPT_BACK)
     ours = shelf.trained("third")
-    other = ModelRegistry(shelf.registry.client.tracking_uri, shelf.registry.name)
+    other = ModelRegistry(shelf.registry.client.tracking_uri, shelf.registry.workload, shelf.registry.name)
     steps = {
         "tag": "set_registered_model_tag",
         "alias": "set_registered_model_alias",
@@ -301,7 +301,7 @@ def test_a_promotion_by_a_person_that_was_overtaken_leaves_no_word_on_the_versio
 def test_what_was_promoted_once_stays_an_anchor_when_it_is_judged_again_and_kept_back(shelf: Shelf) -> None:
     first = shelf.trained("first")
     shelf.register(first, PROMOTED)
-    shelf.register(shelf.trained("second"), replace(BETTER, challenger=replace(SCORES, yield_rmse_t_ha=1.25)))
+    shelf.register(shelf.trained("second"), replace(BETTER, challenger=scored(1.25)))
     shelf.register(first, replace(KEPT_BACK, champion_version="2"))
     assert (shelf.called_champion(), shelf.anchor("2"), shelf.gates()["1"]) == ("2", "1", "promoted")
     tags = shelf.registry.client.get_model_version(shelf.registry.name, "1").tags

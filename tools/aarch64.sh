@@ -33,6 +33,20 @@ rm -rf "$APT"
     -d "$HERE/wheels" -r edge/requirements.lock
 for wheel in "$HERE"/wheels/*.whl; do "$PIP_PYTHON" -m zipfile -e "$wheel" "$HERE/site"; done
 rm -rf "$HERE/wheels"
+# The device's own code is read where it stands; what its workloads are called is known of an installed package alone.
+"$PIP_PYTHON" - "$HERE/site" << 'EOF'
+import sys
+import tomllib
+from pathlib import Path
+
+project = tomllib.loads(Path("edge/pyproject.toml").read_text())["project"]
+info = Path(sys.argv[1]) / f"{project['name']}-{project['version']}.dist-info"
+info.mkdir()
+(info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+with (info / "entry_points.txt").open("w") as file:
+    for group, entries in project["entry-points"].items():
+        file.write(f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items()))
+EOF
 
 # ONNX Runtime reads what processor it is on; without this it would read the host's, and crash. Cortex-A72: a Pi 4.
 mkdir -p "$HERE/root/proc"

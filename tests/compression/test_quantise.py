@@ -17,7 +17,7 @@ from fieldloop.compression.ort_quantise import body_inputs, float16, ort_dynamic
 from fieldloop.compression.quantise import autotuned, quantized_body, recipes
 from fieldloop.evaluation.predictor import predictor
 from tests.compression.processors import error_sd, exact, saturates
-from tests.small_training import CONTRACT, scaled
+from tests.small_training import CONTRACT, WORKLOAD, scaled
 
 pytestmark = pytest.mark.slow
 
@@ -110,9 +110,8 @@ class Recurrent(nn.Module):
 def test_an_operator_that_cannot_be_8_bit_is_named_and_float32_is_said_to_ship(
     material: Material, tmp_path: Path
 ) -> None:
-    from fieldloop.workloads import known_workload
 
-    network: Any = known_workload("agriculture").learner.network([8], 0.0)
+    network: Any = WORKLOAD.learner.network([8], 0.0)
     network.body = nn.Sequential(nn.Linear(53, 53), Recurrent())
     network.body[0].in_features = 53
     with pytest.raises(OperatorError, match=r"GRU.*float32 ships instead"):
@@ -136,5 +135,5 @@ def test_8_bits_hide_an_input_that_is_no_number_and_the_folded_arithmetic_around
     plain = export_shell(network, len(CONTRACT.features), is_folded=False)
     body = quantized_body(network, material.calibration, shell, Recipe())
     hides, tells = (predictor(whole_model(one, body).SerializeToString()) for one in (plain, shell))
-    assert not is_sound(hides, len(CONTRACT.features))
-    assert is_sound(tells, len(CONTRACT.features))
+    assert not is_sound(hides, len(CONTRACT.features), WORKLOAD.learner)
+    assert is_sound(tells, len(CONTRACT.features), WORKLOAD.learner)

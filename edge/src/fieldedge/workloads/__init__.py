@@ -26,7 +26,8 @@ def known_workload(name: str) -> Workload:
     """
     offered = _offered().get(name, [])
     if not offered:
-        raise ConfigError(f"workload is {name!r}; this fieldedge knows {', '.join(workload_names()) or 'none'}")
+        known = ", ".join(workload_names()) or "none: it is not installed as it should be, so install it anew"
+        raise ConfigError(f"workload is {name!r}; this fieldedge knows {known}")
     if len({found.value for found in offered}) > 1:
         packages = ", ".join(sorted(found.value for found in offered))
         raise ConfigError(f"the workload {name!r} is offered twice, by {packages}; uninstall one of them")
