@@ -51,7 +51,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml edge/pyproject.toml
 	@sh tools/install.sh $(BIN)/python $(BIN)/python requirements.lock
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e ./edge -e .
 	@$(BIN)/fieldloop compile
-	@$(BIN)/python -m fieldloop.data.site_cache .
+	@$(BIN)/python -c 'from pathlib import Path; from fieldloop.data.site_cache import site_cache; site_cache(Path("."))'
 	@touch $@
 
 $(EDGE)/.ready: $(VENV)/.ready edge/requirements.lock edge/pyproject.toml $(shell find edge/src -name '*.py' -o -name '*.css')

@@ -8,7 +8,6 @@ private.
 
 import os
 import stat
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,3 @@ def _remember(path: Path, folder: Path) -> None:
     settings: Any = ConfigObj(lines)
     settings.setdefault("core", {})["site_cache_dir"] = str(folder)
     write_durably(path, "".join(f"{line}\n" for line in settings.write()).encode(), mode)
-
-
-if __name__ == "__main__":
-    site_cache(Path(sys.argv[1]))
