@@ -171,7 +171,7 @@ def test_a_deployment_upgraded_twice_and_once_taken_back_keeps_all_that_it_had(d
 
     # Another contract: accepted data is read through it and migrated, and a person releases the first model on it.
     workload = "edge/src/fieldedge/workloads/agriculture"
-    clone.change(f"{workload}/__init__.py", f"revision={AGRICULTURE.contract.revision},", "revision=99,")
+    clone.change(f"{workload}/contract.py", f"revision={AGRICULTURE.contract.revision},", "revision=99,")
     upgrades = clone.root / workload / "upgrades.py"
     upgrades.write_text(upgrades.read_text() + NEXT_UPGRADE)
     deployment.retrain_with_a_person()
