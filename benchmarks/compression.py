@@ -33,11 +33,12 @@ from benchmarks.small_models.trees import grown
 from fieldedge.diagnostics.benchmark import cpu_features
 from fieldedge.workloads.agriculture import AGRICULTURE
 from fieldloop.compression import Bench, Material, Recipe, compress
-from fieldloop.compression.candidates import Pupils, Scales
+from fieldloop.compression.candidates import Scales
 from fieldloop.compression.distil import fine_tuned, subset
 from fieldloop.compression.onnx_files import Shell, export_body, export_shell, write_whole
 from fieldloop.compression.ort_quantise import body_inputs, float16, ort_dynamic, ort_static
 from fieldloop.compression.prune import unstructured, with_other_body, zero_share
+from fieldloop.compression.pupils import Pupils
 from fieldloop.compression.quantise import quantized_body
 from fieldloop.compression.saturation import pair_sums
 from fieldloop.core.settings import CompressionParams

@@ -42,7 +42,8 @@ from fieldedge.workloads.agriculture.features import ADVISED, PROBE_COLUMNS
 from fieldloop.compression import export_float32
 from fieldloop.core.dataset import Dataset, joined
 from fieldloop.core.settings import ModelParams, WhatIfParams
-from fieldloop.training.trainer import load_network, train
+from fieldloop.training.networks import load_network
+from fieldloop.training.trainer import train
 from fieldloop.workloads import known_workload
 from fieldloop.workloads.agriculture.dataset import build_examples
 from fieldloop.workloads.agriculture.pretraining.practising import practise

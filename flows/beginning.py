@@ -83,6 +83,7 @@ def run_from_terminal(name: str) -> None:
         say("Fieldloop: starting Prefect ...")
         server = start_local_server(settings.home_dir / "prefect" / "server.log")
         flow = getattr(import_module(f"flows.{name}"), name)
+        import_module("fieldloop.stages.kept")  # what the first look needs, while the server is on its way
         if server is not None:
             server.wait_until_up()
         result = without_heartbeat(flow)

@@ -31,12 +31,13 @@ from fieldloop.registry.model_registry import (
 from fieldloop.release import ReleaseRepository
 from fieldloop.stages.context import Loop
 from fieldloop.stages.evaluate import _behind_what_came_after, _none_lost
+from fieldloop.training.networks import NETWORK, WHAT_IFS, save_network
 from fieldloop.training.trained import Trained
-from fieldloop.training.trainer import NETWORK, WHAT_IFS, save_network, train
+from fieldloop.training.trainer import train
 from fieldloop.workload import Scores
 from fieldloop.workloads import known_workload
-from fieldloop.workloads.agriculture import CARD
 from fieldloop.workloads.agriculture.metrics import PROFIT, YIELD_ERROR
+from fieldloop.workloads.agriculture.workload import CARD
 from tests.conftest import CONTRACT, BundleMaker, crop_model
 from tests.postgres import PostgresServer, postgres_server, why_no_postgres
 from tests.small_training import DATA_HASH, PARAMS, small_examples

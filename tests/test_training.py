@@ -11,8 +11,9 @@ import torch
 from lightning.pytorch.loggers import MLFlowLogger
 
 from fieldedge.system.errors import ReleaseError
+from fieldloop.training.networks import load_network, save_network
 from fieldloop.training.trained import Trained
-from fieldloop.training.trainer import GroupedData, load_network, save_network
+from fieldloop.training.trainer import GroupedData
 from tests.edge.patience import PATIENCE_S
 from tests.small_training import PARAMS, WORKLOAD, scaled, small_examples, tracking_uri, train_in
 

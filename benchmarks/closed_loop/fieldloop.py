@@ -33,13 +33,14 @@ from fieldloop.compression import export_float32
 from fieldloop.core.dataset import Dataset
 from fieldloop.core.settings import ModelParams, WhatIfParams
 from fieldloop.evaluation.predictor import predictor
-from fieldloop.training.trainer import load_network, train
-from fieldloop.workloads.agriculture import AGRICULTURE_IN_CLOUD
+from fieldloop.training.networks import load_network
+from fieldloop.training.trainer import train
 from fieldloop.workloads.agriculture.pretraining.counterfactuals import live_twice
 from fieldloop.workloads.agriculture.pretraining.policy_search import START
 from fieldloop.workloads.agriculture.pretraining.practising import practise
 from fieldloop.workloads.agriculture.pretraining.training_world import KnownField, TrainingWorld, Weather
 from fieldloop.workloads.agriculture.pretraining.what_if import Floats
+from fieldloop.workloads.agriculture.workload import AGRICULTURE_IN_CLOUD
 from fieldloop.workloads.agriculture.world.field_batch import field_batch
 from fieldloop.workloads.agriculture.world.forecasts import LEAD_DAYS, daily_forecasts
 from fieldloop.workloads.agriculture.world.sensor_rows import SensorRows

@@ -61,9 +61,10 @@ class Ended:
 
 
 class SmallLoop:
-    """One clone with small parameters."""
+    """One clone with small parameters. Without a `prefect_api_url` each run starts a server of its own, as by hand."""
 
     def __init__(self, root: Path) -> None:
+        self.prefect_api_url: str | None = None
         self.root = root
         self.home = root / ".fieldloop"
         self.history = root / "data" / "history"
@@ -111,6 +112,8 @@ class SmallLoop:
         }
         path = os.pathsep.join(str(self.root / part) for part in ("src", "edge/src", ""))
         ours = {"PYTHONPATH": path, "FIELDLOOP_EDGE_PYTHON": str(EDGE_PYTHON), "PYTHONFAULTHANDLER": "1"}
+        if self.prefect_api_url is not None:
+            ours["PREFECT_API_URL"] = self.prefect_api_url
         return watched(self.watch, {**kept, **ours})
 
     def run(self, *prefix: str, flow: str = "season", is_deployment: bool = False) -> Ended:

@@ -44,8 +44,11 @@ class Former:
         return sum(f"/{field_id}/" in identity for identity in accepted_records(self.clone))
 
 
-def test_an_upgrade_from_the_former_layout_loses_nothing_that_cloud_or_devices_had(tmp_path: Path) -> None:
+def test_an_upgrade_from_the_former_layout_loses_nothing_that_cloud_or_devices_had(
+    tmp_path: Path, prefect_api_url: str
+) -> None:
     former = Former(tmp_path)
+    former.clone.prefect_api_url = prefect_api_url
     accepted, secrets = accepted_records(former.clone), secrets_of(former.space)
     registry = former.space.device_registry.read_text()
     assert len(accepted) > 1000

@@ -13,6 +13,8 @@ from filelock import FileLock
 from tests.flows.conftest import Undisturbed
 from tests.flows.small_loop import SmallLoop
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("undisturbed")]  # one loop for all of them
+
 
 def in_history(loop: SmallLoop) -> bool:
     return any(loop.history.rglob("_complete"))
@@ -38,7 +40,6 @@ CUTS: tuple[tuple[Callable[[SmallLoop], bool], signal.Signals], ...] = (
 )
 
 
-@pytest.mark.heavy
 def test_a_loop_cut_off_at_every_stage_ends_like_one_that_nobody_disturbed(
     undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
@@ -67,8 +68,6 @@ def test_a_loop_cut_off_at_every_stage_ends_like_one_that_nobody_disturbed(
     assert reasons_of_refused_batches(loop) == 2
 
 
-@pytest.mark.slow
-@pytest.mark.xdist_group("undisturbed")
 def test_a_second_loop_in_the_same_clone_is_refused_at_once(undisturbed: Undisturbed) -> None:
     with FileLock(undisturbed.loop.home / "loop.lock"):
         ended = undisturbed.loop.run()

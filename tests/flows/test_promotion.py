@@ -21,8 +21,10 @@ def released_sha256(clone: SmallLoop) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> SmallLoop:
-    return SmallLoop.make(tmp_path_factory.mktemp("promotion") / "clone")
+def clone(tmp_path_factory: pytest.TempPathFactory, prefect_api_url: str) -> SmallLoop:
+    made = SmallLoop.make(tmp_path_factory.mktemp("promotion") / "clone")
+    made.prefect_api_url = prefect_api_url
+    return made
 
 
 def test_a_first_model_in_a_deployment_waits_for_a_person_and_is_then_released_without_training_again(

@@ -114,9 +114,10 @@ class Deployment:
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+def deployment(tmp_path_factory: pytest.TempPathFactory, prefect_api_url: str) -> Deployment:
     """One season of the sample world by hand, then the real device's batch in the inbox."""
     made = Deployment(tmp_path_factory.mktemp("deployment") / "clone")
+    made.clone.prefect_api_url = prefect_api_url
     ended = made.clone.run()
     assert (ended.code, ended.stderr) == (0, ""), ended.stdout + ended.stderr
     made.add_device()

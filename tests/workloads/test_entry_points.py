@@ -9,7 +9,7 @@ from fieldedge.system.errors import ConfigError
 from fieldloop import workloads
 from fieldloop.workloads import GROUP, known_workload, workload_names
 
-OWN = "fieldloop.workloads.agriculture:AGRICULTURE_IN_CLOUD"
+OWN = "fieldloop.workloads.agriculture.workload:AGRICULTURE_IN_CLOUD"
 Install = Callable[..., None]
 
 

@@ -7,9 +7,8 @@ data; the file that comes of it is judged on the held-out seasons, which chose n
 device_classes.py's.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,45 +16,23 @@ import numpy as np
 import onnx
 import torch
 
-from fieldedge.contract import SCALED_LIMIT, Feature
+from fieldedge.contract import SCALED_LIMIT
 from fieldloop.compression.calibration import Array, CalibrationError, OperatorError, check_calibration
-from fieldloop.compression.distil import ensemble, fine_tuned, quantisation_aware, subset
 from fieldloop.compression.gates import WHOLE, Candidate, Precision
+from fieldloop.compression.material import Material
 from fieldloop.compression.onnx_files import Shell, export_body, export_shell, write_whole
 from fieldloop.compression.ort_quantise import body_inputs, ort_dynamic, ort_static
-from fieldloop.compression.prune import hidden_sizes, importance, structured
+from fieldloop.compression.prune import hidden_sizes
 from fieldloop.compression.quantise import Trial, autotuned, quantized_body, recipes
 from fieldloop.compression.saturation import pair_sums
 from fieldloop.core.dataset import Dataset
-from fieldloop.core.settings import CompressionParams, ModelParams
+from fieldloop.core.settings import CompressionParams
 from fieldloop.evaluation.predictor import predictor
-from fieldloop.workload import Learner, Predict, Value, Workload
+from fieldloop.workload import Learner, Predict
 
-_IMPORTANCE_ROWS = 8192
 _SATURATION_ROWS = 256
 _FORMS = ("reduced", "unsigned", "signed")  # those that this processor surely computes right come first
 _EXTREME_ROWS = 256
-
-
-@dataclass(frozen=True)
-class Material:
-    """What compression works with. `value` says what following a model is worth."""
-
-    workload: Workload
-    network: torch.nn.Module
-    features: Sequence[Feature]
-    calibration: Array  # scaled rows (N, F) of training days
-    training: Dataset
-    choosing: Dataset  # of training seasons: they choose between quantisers
-    held_out: Dataset  # they judge the file
-    value: Callable[[Predict], Value]
-    value_of: str  # names what `value` is measured on: what was measured on other data is measured again
-    metadata: Mapping[str, str]
-    model: ModelParams
-
-    def scale(self, rows: Array) -> Array:
-        """The contract's units to what the model sees."""
-        return self.workload.device.contract.scale(rows)
 
 
 @dataclass
@@ -74,6 +51,8 @@ class Made:
 
 def make_candidates(material: Material, params: CompressionParams, folder: Path) -> Made:
     """Write every candidate's file into `folder` and measure it. What cannot be made is noted, and float32 remains."""
+    from fieldloop.compression.pupils import Pupils  # what fits networks takes seconds to import
+
     scales = Scales(material, params)
     made, pupils = Made(), Pupils(material, params)
     asked = {one.weights for one in params.device_classes.values()}
@@ -93,57 +72,6 @@ def make_candidates(material: Material, params: CompressionParams, folder: Path)
     return made
 
 
-class Pupils:
-    """What is left of the champion after pruning, taught by the whole one or by an ensemble, which is trained once."""
-
-    def __init__(self, material: Material, params: CompressionParams) -> None:
-        self._material, self._params = material, params
-
-    def taught(self, keep: float) -> torch.nn.Module:
-        """The network with that share of its neurons.
-
-        Raises:
-            OperatorError: the body has a layer whose neurons cannot be removed.
-        """
-        material, examples = self._material, self._examples
-        inputs, targets = torch.from_numpy(material.scale(examples.inputs)), torch.from_numpy(examples.targets)
-        picks = torch.from_numpy(np.random.default_rng(0).permutation(len(inputs))[:_IMPORTANCE_ROWS])
-        scores = importance(material.workload.learner, material.network, inputs[picks], targets[picks])
-        return self.tuned(structured(material.workload.learner, material.network, keep, scores))
-
-    def tuned(self, network: torch.nn.Module) -> torch.nn.Module:
-        """Any network after learning on from outcomes and from the teachers."""
-        material, search = self._material, self._params.search
-        own = _tuning(material, self._params, search.epochs)
-        return fine_tuned(material.workload, network, self._examples, own, self._teachers, search.teacher_share)
-
-    @cached_property
-    def _examples(self) -> Dataset:
-        return subset(self._material.training, self._params.search.rows, self._material.model.seed)
-
-    @cached_property
-    def _teachers(self) -> list[torch.nn.Module]:
-        material, search = self._material, self._params.search
-        if not (search.teacher_members and search.teacher_hidden):
-            return [material.network]
-        return ensemble(
-            material.workload,
-            material.network,
-            self._examples,
-            material.model,
-            search.teacher_hidden,
-            search.teacher_members,
-        )
-
-
-def _tuning(material: Material, params: CompressionParams, epochs: int) -> ModelParams:
-    """How a small network learns on, in so many epochs."""
-    search = params.search
-    return material.model.model_copy(
-        update={"epochs": epochs, "learning_rate": search.learning_rate, "batch_size": search.batch_size}
-    )
-
-
 def _make_int8(
     material: Material,
     params: CompressionParams,
@@ -157,11 +85,13 @@ def _make_int8(
     made: Made,
 ) -> None:
     """The network's 8-bit files, one for each form of weights, or a note why there are none."""
+    from fieldloop.compression.pupils import with_rounding
+
     try:
         check_calibration(material.calibration, material.features, material.scale(material.held_out.inputs))
         best, found = _best_recipe(material, params, scales, network, shell, made, forms[0])
         if best.error_increase_pct > params.max_error_increase_pct and params.search.rounding_epochs:
-            network = _with_rounding(material, params, network, forms[0])
+            network = with_rounding(material, params, network, forms[0])
             shell, body = export_shell(network, len(material.features)), export_body(network.body)
             best, found = _best_recipe(material, params, scales, network, shell, made, forms[0])
         for form in forms:
@@ -228,18 +158,6 @@ def _best_recipe(
         for one in trials
     ]
     return min(trials, key=lambda one: one.error_increase_pct), body
-
-
-def _with_rounding(
-    material: Material, params: CompressionParams, network: torch.nn.Module, form: str
-) -> torch.nn.Module:
-    """The network after fine-tuning with 8-bit rounding, for where rounding afterwards costs too much."""
-    search = params.search
-    examples = subset(material.training, search.rows, material.model.seed)
-    gentle = _tuning(material, params, search.rounding_epochs)
-    gentle = gentle.model_copy(update={"learning_rate": search.learning_rate / 10})
-    steps = 64 if form == "reduced" else 127
-    return quantisation_aware(material.workload, network, examples, gentle, [material.network], steps)
 
 
 class Scales:
@@ -332,4 +250,4 @@ def is_sound(predict: Predict, features: int, learner: Learner) -> bool:
     return bool(np.isfinite(outputs).all() and learner.is_sound(outputs) and tells.all())
 
 
-__all__ = ["Made", "Material", "Pupils", "Scales", "is_sound", "make_candidates"]
+__all__ = ["Made", "Scales", "is_sound", "make_candidates"]

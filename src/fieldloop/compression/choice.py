@@ -18,9 +18,10 @@ import numpy.typing as npt
 import torch
 
 from fieldedge.system.durable import write_durably
-from fieldloop.compression.candidates import Made, Material, make_candidates
+from fieldloop.compression.candidates import Made, make_candidates
 from fieldloop.compression.device_classes import Bench, OnClass, measure_class
 from fieldloop.compression.gates import WHOLE, Candidate, failures, is_for, latency_ratio, stored_names
+from fieldloop.compression.material import Material
 from fieldloop.compression.pictures import front_picture
 from fieldloop.compression.search import pareto_front, picked
 from fieldloop.core.code_version import code_hash

@@ -22,7 +22,7 @@ from onnxscript import ir
 from fieldedge.contract import Feature
 from fieldloop.compression.calibration import INSTEAD, Array, OperatorError, check_calibration
 from fieldloop.compression.onnx_files import BATCH, Shell, export_body, export_shell, silenced, whole_model, write_whole
-from fieldloop.training.trainer import batches
+from fieldloop.training.networks import batches
 
 Weights = Literal["reduced", "unsigned", "signed"]
 Judge = Callable[[onnx.ModelProto], float]

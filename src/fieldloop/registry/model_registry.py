@@ -40,8 +40,8 @@ from fieldloop.compression import Compressed
 from fieldloop.core.dataset import Dataset, load_dataset
 from fieldloop.evaluation.gate import Absent, Verdict
 from fieldloop.evaluation.predictor import Array, predictor
+from fieldloop.training.networks import CONFIG, NETWORK, WHAT_IFS, load_network
 from fieldloop.training.trained import Trained
-from fieldloop.training.trainer import CONFIG, NETWORK, WHAT_IFS, load_network
 from fieldloop.workload import CardWords, Predict, Scores, Workload
 
 CHAMPION = "champion"

@@ -13,8 +13,8 @@ from fieldloop.stages.context import Loop, contract_of, metadata_of
 from fieldloop.stages.examples import held_out_examples
 from fieldloop.stages.refs import RegisteredRef, SnapshotRef, write_json
 from fieldloop.stages.workload import workload_of
+from fieldloop.training.networks import load_network, network_folder
 from fieldloop.training.trained import Trained
-from fieldloop.training.trainer import load_network, network_folder
 from fieldloop.workload import FloorValues, Predict, Scores
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -15,12 +16,17 @@ from fieldloop.stages.context import Loop, OnProgress, contract_of
 from fieldloop.stages.examples import training_examples
 from fieldloop.stages.refs import SnapshotRef
 from fieldloop.stages.workload import workload_of
+from fieldloop.training.networks import OtherNetworkError, is_whole
 from fieldloop.training.trained import Trained
-from fieldloop.training.trainer import OtherNetworkError, Practise, is_whole, train
+
+if TYPE_CHECKING:
+    from fieldloop.training.trainer import Practise
 
 
 def train_model(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> Trained:
     """Fit the workload's model on every accepted season before `data.season` that is not held out."""
+    from fieldloop.training.trainer import train
+
     folder = _run_folder(loop, data)
     examples = training_examples(loop, data)
     tags = {
@@ -48,7 +54,7 @@ def stands(loop: Loop, trained: Trained) -> bool:
     return is_whole(trained, loop.settings.tracking_uri)
 
 
-def _practise(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> Practise:
+def _practise(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> "Practise":
     """Practice on what-if seasons made of what is accepted, from the champion's weights where it fits the contract."""
 
     def practise(network: nn.Module) -> Dataset:

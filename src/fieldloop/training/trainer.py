@@ -1,17 +1,16 @@
 """Fitting a workload's model on a data snapshot with Lightning, logged to MLflow, resumable after a kill.
 
 A training run lives in a folder named by what went into it; its `last.ckpt` is written after every epoch, and a run
-that finds one goes on from there, in the same MLflow run. That file is this machine's own. What a finished run hands
-on are `network.pt`, tensors and nothing else, and `network.json`, what they belong to: the registry keeps both. Nothing
-here is ever read as a pickle. Choosing what ships stands in evaluation.py.
+that finds one goes on from there, in the same MLflow run. That file is this machine's own; what a finished run hands on
+is in networks.py. Choosing what ships stands in `evaluation`. Lightning takes five seconds to import: only what fits a
+network imports this module, and where it does.
 """
 
 import io
 import json
-import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,14 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import MLFlowLogger
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
-from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
 
 from fieldedge.system.durable import write_durably
-from fieldedge.system.errors import ReleaseError
 from fieldloop.core.dataset import Array, Dataset, joined, load_dataset, save_dataset
 from fieldloop.core.environment import hush
 from fieldloop.core.settings import ModelParams
+from fieldloop.training.networks import WHAT_IFS, is_logged, is_whole, save_network
 from fieldloop.training.trained import Trained
 from fieldloop.workload import Workload
 
@@ -39,17 +35,10 @@ Practise = Callable[[nn.Module], Dataset]
 Scale = Callable[[Array], Array]  # the contract's units to what the model sees
 
 EXPERIMENT = "fieldloop"
-WHAT_IFS = "what_ifs.npz"  # the examples of a run's practice
 LEFT_OUT = "left_out.json"  # in the MLflow run: field-seasons that nothing was learned from, and why
 LAST = "last"  # the checkpoint of the last whole epoch
-NETWORK, CONFIG = "network.pt", "network.json"
-CONFIG_FORMAT = 1
 _RUN_ID = "mlflow_run_id"
 VALIDATION_SHARE = 0.1  # of field-seasons, to see overfitting; the gate uses whole held-out seasons instead
-
-
-class OtherNetworkError(ReleaseError):
-    """The weights are sound, and of a network that this version of the workload does not have."""
 
 
 class GroupedData(lightning.LightningDataModule):
@@ -196,28 +185,6 @@ def _tell_left_out(logger: MLFlowLogger, trained: Trained) -> None:
         logger.experiment.log_dict(run_id, dict(trained.left_out), LEFT_OUT)
 
 
-def is_whole(trained: Trained, tracking_uri: str) -> bool:
-    """Whether all that a finished training leaves behind is there: the network, and its run in MLflow."""
-    folder = Path(trained.folder)
-    has_network = all((folder / name).is_file() for name in (NETWORK, CONFIG)) or _is_former(folder, trained)
-    return has_network and _is_logged(trained.mlflow_run_id, tracking_uri)
-
-
-def _is_former(folder: Path, trained: Trained) -> bool:
-    """Whether the run is from before networks were files of their own."""
-    return not (folder / CONFIG).is_file() and Path(trained.checkpoint).is_file()
-
-
-def _is_logged(run_id: str, tracking_uri: str) -> bool:
-    try:
-        run = MlflowClient(tracking_uri).get_run(run_id)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        return False
-    return str(run.info.lifecycle_stage) == "active"
-
-
 def _practised(network: nn.Module, practise: Practise, folder: Path) -> Dataset:
     """The examples of the practice, and what it taught the network; both kept, so that a killed run has them."""
     taught, seasons = folder / "practised.pt", folder / WHAT_IFS
@@ -228,12 +195,6 @@ def _practised(network: nn.Module, practise: Practise, folder: Path) -> Dataset:
         write_durably(taught, sink.getvalue())
     network.load_state_dict(torch.load(taught, weights_only=True))
     return load_dataset(seasons)
-
-
-def practised_examples(folder: Path) -> Dataset | None:
-    """The examples of a run's practice; None where it had none."""
-    seasons = folder / WHAT_IFS
-    return load_dataset(seasons) if seasons.is_file() else None
 
 
 class _CtrlC(Callback):
@@ -292,7 +253,7 @@ def _logger(folder: Path, tracking_uri: str, tags: dict[str, str], artifact_loca
     """The run's logger; a resumed run keeps its MLflow run."""
     run_file = folder / _RUN_ID
     run_id = run_file.read_text() if run_file.is_file() else None
-    if run_id is not None and not _is_logged(run_id, tracking_uri):
+    if run_id is not None and not is_logged(run_id, tracking_uri):
         run_id = None
     if artifact_location is None and tracking_uri.startswith("sqlite:///"):
         artifact_location = (Path(tracking_uri.removeprefix("sqlite:///")).parent / "artifacts").as_uri()
@@ -307,99 +268,3 @@ def _logger(folder: Path, tracking_uri: str, tags: dict[str, str], artifact_loca
     if run_id is None:
         write_durably(run_file, str(logger.run_id).encode())
     return logger
-
-
-def save_network(network: nn.Module, workload: str, params: ModelParams, folder: Path) -> None:
-    """Write `network.pt`, the state dict on the CPU, and `network.json`, which says what to load it into."""
-    sink = io.BytesIO()
-    torch.save({name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}, sink)
-    config = {"format": CONFIG_FORMAT, "workload": workload, "model": params.model_dump(mode="json")}
-    folder.mkdir(parents=True, exist_ok=True)
-    write_durably(folder / NETWORK, sink.getvalue())
-    write_durably(folder / CONFIG, json.dumps(config, indent=1).encode() + b"\n")
-
-
-def network_folder(trained: Trained, workload: Workload) -> Path:
-    """The run's folder, with the network as tensors; of a run from before that, they are taken from its checkpoint.
-
-    Raises:
-        ReleaseError: the checkpoint is gone, damaged, or holds more than tensors.
-    """
-    folder = Path(trained.folder)
-    if not (folder / CONFIG).is_file():
-        checkpoint = Path(trained.checkpoint)
-        network, kept = load_network(checkpoint, workload), tensors_only(checkpoint)["hyper_parameters"]["params"]
-        save_network(network, trained.workload, ModelParams.model_validate(kept), folder)
-    return folder
-
-
-def load_network(path: Path, workload: Workload) -> nn.Module:
-    """A trained network on the CPU, ready to answer.
-
-    Args:
-        path: the folder that `save_network` wrote into, or a Lightning checkpoint of a former version.
-
-    Raises:
-        ReleaseError: a file is missing or damaged, holds more than tensors and plain values, or is for another network.
-    """
-    if path.is_dir():
-        config, state = _config(path / CONFIG), tensors_only(path / NETWORK)
-    else:
-        checkpoint = tensors_only(path)
-        kept = checkpoint.get("hyper_parameters")
-        config = {"workload": (kept or {}).get("workload"), "model": (kept or {}).get("params")}
-        state = {
-            name.removeprefix("network."): tensor
-            for name, tensor in (checkpoint.get("state_dict") or {}).items()
-            if name.startswith("network.")
-        }
-    if config.get("workload") != workload.name:
-        raise ReleaseError(f"{path} holds a network of workload {config.get('workload')!r}; expected {workload.name!r}")
-    try:
-        params = ModelParams.model_validate(config.get("model"))
-        network = workload.learner.network(params.hidden, params.dropout)
-        network.load_state_dict(state)
-    except (ValidationError, RuntimeError, TypeError, AttributeError) as error:
-        why = " ".join(str(error).split())[:300]
-        raise OtherNetworkError(
-            f"{path} does not fit the network of this version of {workload.name}: {why}. Train a model with this "
-            "version, or run the version that made it"
-        ) from error
-    return network.eval()
-
-
-def tensors_only(path: Path) -> dict[str, Any]:
-    """What torch saved in a file, read without running anything that it holds.
-
-    Raises:
-        ReleaseError: it cannot be read, or holds more than tensors and plain values.
-    """
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ReleaseError(f"the network {path} cannot be read: {error}. Restore it, or train anew") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise ReleaseError(
-            f"{path} holds more than tensors and plain values, or is damaged, and is not loaded: {why}. Somebody may "
-            "have put it there; train the model anew, or restore the file from a backup that you trust"
-        ) from error
-    if not isinstance(found, dict):
-        raise ReleaseError(f"{path} holds {type(found).__name__}; expected a state dict")
-    return found
-
-
-def _config(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ReleaseError(f"{path}, which says what the network beside it is, cannot be read: {error}") from error
-    if not isinstance(found, dict) or found.get("format") != CONFIG_FORMAT:
-        raise ReleaseError(f"{path} is not of format {CONFIG_FORMAT}; update Fieldloop, or train anew")
-    return found
-
-
-def batches(rows: np.ndarray[Any, np.dtype[np.float32]], size: int) -> Iterator[Tensor]:
-    """The rows as tensors of at most `size`."""
-    for start in range(0, len(rows), size):
-        yield torch.from_numpy(rows[start : start + size])

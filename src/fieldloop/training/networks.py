@@ -1,0 +1,151 @@
+"""What a finished training hands on: `network.pt`, tensors and nothing else, and `network.json`, what they belong to.
+
+The registry keeps both. Nothing here is ever read as a pickle.
+"""
+
+import io
+import json
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from fieldedge.system.durable import write_durably
+from fieldedge.system.errors import ReleaseError
+from fieldloop.core.settings import ModelParams
+from fieldloop.training.trained import Trained
+from fieldloop.workload import Workload
+
+NETWORK, CONFIG = "network.pt", "network.json"
+CONFIG_FORMAT = 1
+WHAT_IFS = "what_ifs.npz"  # the examples of a run's practice
+
+
+class OtherNetworkError(ReleaseError):
+    """The weights are sound, and of a network that this version of the workload does not have."""
+
+
+def save_network(network: nn.Module, workload: str, params: ModelParams, folder: Path) -> None:
+    """Write `network.pt`, the state dict on the CPU, and `network.json`, which says what to load it into."""
+    sink = io.BytesIO()
+    torch.save({name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}, sink)
+    config = {"format": CONFIG_FORMAT, "workload": workload, "model": params.model_dump(mode="json")}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_durably(folder / NETWORK, sink.getvalue())
+    write_durably(folder / CONFIG, json.dumps(config, indent=1).encode() + b"\n")
+
+
+def network_folder(trained: Trained, workload: Workload) -> Path:
+    """The run's folder, with the network as tensors; of a run from before that, they are taken from its checkpoint.
+
+    Raises:
+        ReleaseError: the checkpoint is gone, damaged, or holds more than tensors.
+    """
+    folder = Path(trained.folder)
+    if not (folder / CONFIG).is_file():
+        checkpoint = Path(trained.checkpoint)
+        network, kept = load_network(checkpoint, workload), tensors_only(checkpoint)["hyper_parameters"]["params"]
+        save_network(network, trained.workload, ModelParams.model_validate(kept), folder)
+    return folder
+
+
+def load_network(path: Path, workload: Workload) -> nn.Module:
+    """A trained network on the CPU, ready to answer.
+
+    Args:
+        path: the folder that `save_network` wrote into, or a Lightning checkpoint of a former version.
+
+    Raises:
+        ReleaseError: a file is missing or damaged, holds more than tensors and plain values, or is for another network.
+    """
+    if path.is_dir():
+        config, state = _config(path / CONFIG), tensors_only(path / NETWORK)
+    else:
+        checkpoint = tensors_only(path)
+        kept = checkpoint.get("hyper_parameters")
+        config = {"workload": (kept or {}).get("workload"), "model": (kept or {}).get("params")}
+        state = {
+            name.removeprefix("network."): tensor
+            for name, tensor in (checkpoint.get("state_dict") or {}).items()
+            if name.startswith("network.")
+        }
+    if config.get("workload") != workload.name:
+        raise ReleaseError(f"{path} holds a network of workload {config.get('workload')!r}; expected {workload.name!r}")
+    try:
+        params = ModelParams.model_validate(config.get("model"))
+        network = workload.learner.network(params.hidden, params.dropout)
+        network.load_state_dict(state)
+    except (ValidationError, RuntimeError, TypeError, AttributeError) as error:
+        why = " ".join(str(error).split())[:300]
+        raise OtherNetworkError(
+            f"{path} does not fit the network of this version of {workload.name}: {why}. Train a model with this "
+            "version, or run the version that made it"
+        ) from error
+    return network.eval()
+
+
+def tensors_only(path: Path) -> dict[str, Any]:
+    """What torch saved in a file, read without running anything that it holds.
+
+    Raises:
+        ReleaseError: it cannot be read, or holds more than tensors and plain values.
+    """
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ReleaseError(f"the network {path} cannot be read: {error}. Restore it, or train anew") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise ReleaseError(
+            f"{path} holds more than tensors and plain values, or is damaged, and is not loaded: {why}. Somebody may "
+            "have put it there; train the model anew, or restore the file from a backup that you trust"
+        ) from error
+    if not isinstance(found, dict):
+        raise ReleaseError(f"{path} holds {type(found).__name__}; expected a state dict")
+    return found
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"{path}, which says what the network beside it is, cannot be read: {error}") from error
+    if not isinstance(found, dict) or found.get("format") != CONFIG_FORMAT:
+        raise ReleaseError(f"{path} is not of format {CONFIG_FORMAT}; update Fieldloop, or train anew")
+    return found
+
+
+def batches(rows: np.ndarray[Any, np.dtype[np.float32]], size: int) -> Iterator[Tensor]:
+    """The rows as tensors of at most `size`."""
+    for start in range(0, len(rows), size):
+        yield torch.from_numpy(rows[start : start + size])
+
+
+def is_whole(trained: Trained, tracking_uri: str) -> bool:
+    """Whether all that a finished training leaves behind is there: the network, and its run in MLflow."""
+    folder = Path(trained.folder)
+    has_network = all((folder / name).is_file() for name in (NETWORK, CONFIG)) or _is_former(folder, trained)
+    return has_network and is_logged(trained.mlflow_run_id, tracking_uri)
+
+
+def is_logged(run_id: str, tracking_uri: str) -> bool:
+    """Whether MLflow has the run, and nobody deleted it."""
+    try:
+        run = MlflowClient(tracking_uri).get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        return False
+    return str(run.info.lifecycle_stage) == "active"
+
+
+def _is_former(folder: Path, trained: Trained) -> bool:
+    """Whether the run is from before networks were files of their own."""
+    return not (folder / CONFIG).is_file() and Path(trained.checkpoint).is_file()

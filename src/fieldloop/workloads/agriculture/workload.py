@@ -1,0 +1,107 @@
+"""What the loop asks of agriculture: examples, model and judgement beside the device's contract and features.
+
+The processes that simulate fields, and most commands, need neither networks nor a search. So what imports those (torch,
+cma) is imported where it is first used, and nothing stands in the package's own module, which every one of them loads.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from fieldedge.workload import Workload as DeviceWorkload
+from fieldedge.workloads.agriculture import AGRICULTURE
+from fieldloop.core.dataset import Array, Dataset
+from fieldloop.core.settings import WorkloadParams
+from fieldloop.workload import Agreement, CardWords, Column, FloorValues, Predict, Scores, Value
+from fieldloop.workloads.agriculture.dataset import build_examples
+from fieldloop.workloads.agriculture.metrics import PROFIT, YIELD_ERROR, score
+from fieldloop.workloads.agriculture.source import SampleWorld
+
+if TYPE_CHECKING:
+    from fieldloop.workloads.agriculture.learner import CropLearner
+
+CARD = CardWords(
+    purpose="Scores the day's irrigation and nitrogen actions of one maize field: final yield (p10, p50, p90), water "
+    "and nitrogen still to come. It advises within FAO-56 and nitrogen-balance bounds; it never decides alone.",
+    limits="maize, soils and climates like those it learned from; sensors with faults as simulated. "
+    "Beyond them the device's guardrails hold and the FAO-56 rule stands in.",
+    groups="field-seasons",
+    examples="days",
+    columns=(
+        Column("yield RMSE t/ha", YIELD_ERROR.key, "{:.2f}"),
+        Column("bias t/ha", "yield_bias_t_ha", "{:+.2f}"),
+        Column("coverage of the 80 % interval", "interval_coverage_pct", "{:.0f} %"),
+        Column("field-seasons", "field_seasons", "{}"),
+    ),
+)
+
+
+class AgricultureInCloud:
+    """Maize fields: what to irrigate and to fertilise today, by a crop model of the whole season."""
+
+    name = "agriculture"
+    primary = YIELD_ERROR
+    card = CARD
+
+    @property
+    def device(self) -> DeviceWorkload:
+        """The same workload as the device has it: contract, features, decision."""
+        return AGRICULTURE
+
+    @cached_property
+    def learner(self) -> "CropLearner":
+        """The crop model as training and compression know it."""
+        from fieldloop.workloads.agriculture.learner import CropLearner
+
+        return CropLearner()
+
+    def source(self, params: WorkloadParams, device_ids: Sequence[str] = (), prefix: str = "") -> SampleWorld:
+        """The sample world of these parameters."""
+        return SampleWorld(params, device_ids, prefix)
+
+    def compile(self) -> None:
+        """Compile the simulator and the device's season."""
+        from fieldloop.workloads.agriculture.pretraining.many_fields import warm_up
+        from fieldloop.workloads.agriculture.world.compiled.__main__ import main as compile_season
+
+        compile_season()
+        warm_up()
+
+    def dataset(self, tables: Mapping[str, pd.DataFrame]) -> Dataset:
+        """The days of every harvested field-season."""
+        return build_examples(tables)
+
+    def score(self, predict: Predict, held_out: Dataset) -> Scores:
+        """How well a model foresees field-seasons that it was not trained on."""
+        return score(predict, held_out)
+
+    def value(self, tables: Mapping[str, pd.DataFrame], predict: Predict, units: int, seed: int) -> Value:
+        """What fields simulated from these tables earn under a model's advice."""
+        from fieldloop.workloads.agriculture.advice import closed_loop_profits_usd_ha
+        from fieldloop.workloads.agriculture.pretraining.training_world import TrainingWorld
+
+        return Value(PROFIT, closed_loop_profits_usd_ha(TrainingWorld.of(tables), predict, units, seed))
+
+    def floor(
+        self,
+        learned_from: Mapping[str, pd.DataFrame],
+        unseen: Mapping[str, pd.DataFrame],
+        held_out: Dataset,
+        predict: Predict,
+        params: WorkloadParams,
+    ) -> FloorValues:
+        """What the same fields of unseen seasons earn under a model, the device's own rule and tuned thresholds."""
+        from fieldloop.workloads.agriculture.floor import floor_values
+
+        return floor_values(learned_from, unseen, held_out, predict, params.gates.floor)
+
+    def agreement(self, rows: Array, reference: Predict, other: Predict) -> Agreement:
+        """Whether both models advise the same on mornings (N, F), and what the other's advice costs, USD/ha."""
+        from fieldloop.workloads.agriculture.advice import agreement
+
+        return agreement(rows, reference, other)
+
+
+AGRICULTURE_IN_CLOUD = AgricultureInCloud()
