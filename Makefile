@@ -13,17 +13,16 @@ help: ## this list
 season: setup ## run the whole loop: two seasons on two dozen devices
 	@$(BIN)/python -m flows
 
-test: setup ## the fast suite, then the slow one
-	@$(BIN)/python -m pytest -n auto
+test: test-fast ## the fast suite, then the slow one
 	@$(BIN)/python -m pytest -m slow -n auto --dist loadgroup --durations=10
 
-test-fast: setup ## the fast suite alone
-	@$(BIN)/python -m pytest -n auto
+test-fast: setup test-edge ## the fast suite alone: the device's tests where only the device is, then the cloud's
+	@$(BIN)/python -m pytest -n auto --ignore tests/edge
 
 test-heavy: setup ## what is cut off, killed and fuzzed for minutes on end
 	@$(BIN)/python -m pytest -m heavy -n auto --dist loadgroup --durations=10
 
-test-edge: setup ## the device's fast tests, where nothing of the cloud side is installed
+test-edge: setup ## the device's fast tests alone, where nothing of the cloud side is installed
 	@test -x $(EDGE)-test/bin/python || $(PYTHON) -m venv --without-pip $(EDGE)-test
 	@for flag in "-c requirements.lock" "--force-reinstall --no-deps"; do \
 		$(BIN)/python -m pip --python $(EDGE)-test/bin/python install --quiet --quiet $$flag "$$(ls $(EDGE)/wheels/fieldedge-*.whl)[mqtt,test]" || exit 1; done
