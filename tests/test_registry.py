@@ -280,6 +280,33 @@ def test_of_two_clones_that_promote_at_once_one_is_told_and_the_alias_is_the_oth
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("cut", ["before the alias", "after the alias"])
+def test_a_promotion_that_is_cut_off_is_promoted_once_the_alias_has_moved_and_not_before(
+    shelf: Shelf, cut: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.register(shelf.trained("first"), PROMOTED)
+    second = shelf.trained("second")
+    real = shelf.registry.client.set_registered_model_alias
+
+    def cut_off(name: str, alias: str, version: str) -> None:
+        if alias == "champion":
+            if cut == "after the alias":
+                real(name, alias, version)
+            raise KeyboardInterrupt
+        real(name, alias, version)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shelf.registry.client, "set_registered_model_alias", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            shelf.register(second, BETTER)
+    has_moved = cut == "after the alias"
+    assert (shelf.called_champion(), shelf.gates()["2"]) == ("2" if has_moved else "1", "promotion begun")
+    shelf.register(second, replace(KEPT_BACK, champion_version="1"))  # judged anew, on other data
+    assert shelf.gates()["2"] == ("promoted" if has_moved else "kept back")
+    assert shelf.called_champion() == ("2" if has_moved else "1")
+
+
+@pytest.mark.slow
 def test_a_promotion_by_a_person_that_was_overtaken_leaves_no_word_on_the_version(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:

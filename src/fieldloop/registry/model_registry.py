@@ -48,6 +48,7 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 ANCHOR = "anchor"
 PROMOTED = "promoted"
+PROMOTING = "promotion begun"  # until the alias has moved, so that one that was cut off is not taken for one that was
 BY_A_PERSON = "promoted by a person"
 OVERTAKEN = "kept back"
 MAX_NAMED = 5  # field-seasons that a model card names, of those that nothing was learned from
@@ -285,12 +286,14 @@ class ModelRegistry:
         is_by_person = f"{_TAG}promoted_by" in known
         # Making the step again takes back neither a person's word nor a promotion that devices have followed, and what
         # these were weighed against stays beside them.
-        is_decided = is_by_person or (known.get(f"{_TAG}gate") == PROMOTED and not verdict.is_promoted)
+        gate = known.get(f"{_TAG}gate")
+        was_promoted = gate == PROMOTED or (gate == PROMOTING and self._champion_name() == version)
+        is_decided = is_by_person or (was_promoted and not verdict.is_promoted)
         anchor_before = verdict.anchor_version or verdict.champion_version or ""
         said = {
             "champion_before": verdict.champion_version or "",
             "anchor_before": anchor_before,
-            "gate": verdict.gate,
+            "gate": PROMOTED if was_promoted else PROMOTING if verdict.is_promoted else verdict.gate,
             "reason": verdict.reason,
         }
         tags = {
@@ -299,6 +302,7 @@ class ModelRegistry:
             "git_commit": git_commit,
             "for_season": str(season),
             f"held_out_{verdict.challenger.primary.key}": repr(verdict.challenger.value),
+            **({"gate": PROMOTED} if was_promoted else {}),
             **({} if is_decided else said),
         }
         for key, value in tags.items():
@@ -313,11 +317,12 @@ class ModelRegistry:
                 self._succeed(judged_beside, version, _this_process())
             except StoreBusy as overtaken:
                 said |= {"gate": OVERTAKEN, "reason": f"{OVERTAKEN}: {overtaken}"}
-                if known.get(f"{_TAG}gate") == PROMOTED:  # it was champion once, and what is said of that stays
-                    said = {key: known.get(f"{_TAG}{key}", "") for key in said}
+                if was_promoted:  # it was champion once, and what is said of that stays
+                    said = {key: known.get(f"{_TAG}{key}", "") for key in said} | {"gate": PROMOTED}
                 for key, value in said.items():
                     self._tag(version, key, value)
                 raise
+            self._tag(version, "gate", PROMOTED)
             anchor = version if _is_new_anchor(verdict) else anchor_before
             self.client.set_registered_model_alias(self.name, ANCHOR, anchor)
         return self.describe(version)
