@@ -129,7 +129,7 @@ def test_init_takes_the_budget(tmp_path: Path, repository: Repository, capsys: A
     [
         ({"device-id": "dev-01"}, "is dev-00 for agriculture already"),
         ({"device-id": "../dev"}, "device_id is '../dev'"),
-        ({"workload": "kiosk"}, "workload is 'kiosk'; this fieldedge knows agriculture"),
+        ({"workload": "kiosk"}, "there is no workload 'kiosk' in this environment; there is agriculture"),
         ({"root": "/nowhere/root.json"}, "does not exist"),
         ({"root": __file__}, "is not a signed TUF root"),
     ],

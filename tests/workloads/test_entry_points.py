@@ -5,9 +5,9 @@ from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
+from fieldedge.system import offers
 from fieldedge.system.errors import ConfigError
-from fieldloop import workloads
-from fieldloop.workloads import GROUP, known_workload, workload_names
+from fieldloop.workloads import WORKLOADS, known_workload, workload_names
 
 OWN = "fieldloop.workloads.agriculture.workload:AGRICULTURE_IN_CLOUD"
 Install = Callable[..., None]
@@ -18,8 +18,8 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Sets what is installed: names, and what their entry points lead to."""
 
     def entries(*named: tuple[str, str]) -> None:
-        found = EntryPoints(EntryPoint(name, value, GROUP) for name, value in named)
-        monkeypatch.setattr(workloads, "entry_points", lambda group: found.select(group=group))
+        found = EntryPoints(EntryPoint(name, value, WORKLOADS.group) for name, value in named)
+        monkeypatch.setattr(offers, "entry_points", found.select)
         known_workload.cache_clear()
 
     yield entries
@@ -38,7 +38,7 @@ def test_an_unknown_name_is_an_error_that_names_those_that_there_are() -> None:
 
 def test_two_of_one_name_are_an_error_that_names_both(install: Install) -> None:
     install(("agriculture", OWN), ("agriculture", "acme.maize:MAIZE"))
-    with pytest.raises(ConfigError, match=rf"two workloads are called 'agriculture': {OWN} and acme\.maize:MAIZE"):
+    with pytest.raises(ConfigError, match=rf"two packages offer a workload 'agriculture', acme\.maize:MAIZE and {OWN}"):
         known_workload("agriculture")
 
 

@@ -5,24 +5,20 @@ command line look one up, by the name of its block in params.yaml; everybody els
 """
 
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 
-from fieldedge.system.errors import ConfigError
+from fieldedge.system.offers import Offers
 from fieldloop.workload import Workload
 
-GROUP = "fieldloop.workloads"
+WORKLOADS = Offers("fieldloop.workloads", "workload", "`make setup` installs those of this clone")
 
 
-def workload_names() -> list[str]:
-    """The names of those that are installed.
+def workload_names() -> tuple[str, ...]:
+    """The names of those that are installed, in order.
 
     Raises:
-        ConfigError: none is, or two of one name are.
+        ConfigError: none is.
     """
-    found = sorted(_installed())
-    if not found:
-        raise ConfigError("no workload is installed in this environment; `make setup` installs those of this clone")
-    return found
+    return WORKLOADS.names()
 
 
 @cache
@@ -32,27 +28,7 @@ def known_workload(name: str) -> Workload:
     Raises:
         ConfigError: it is not installed, cannot be loaded, or two of one name are installed.
     """
-    found = _installed().get(name)
-    if found is None:
-        raise ConfigError(
-            f"there is no workload {name!r} in this environment; there is {', '.join(workload_names())}. Install the "
-            f"package that has it as an entry point in {GROUP!r}; after an update of this clone: make setup"
-        )
-    try:
-        workload: Workload = found.load()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"the workload {name!r} cannot be loaded from {found.value}: {error}") from error
+    workload: Workload = WORKLOADS.load(name)
     if workload.name != name:
-        raise ConfigError(f"{found.value} calls itself {workload.name!r}, and its entry point {name!r}; use one name")
+        raise WORKLOADS.misnamed(name, workload.name)
     return workload
-
-
-def _installed() -> dict[str, EntryPoint]:
-    found: dict[str, EntryPoint] = {}
-    for entry in entry_points(group=GROUP):
-        other = found.setdefault(entry.name, entry)
-        if other.value != entry.value:
-            raise ConfigError(
-                f"two workloads are called {entry.name!r}: {other.value} and {entry.value}; uninstall one of them"
-            )
-    return found

@@ -4,17 +4,20 @@ A package offers one as `name = "module:WORKLOAD"` in the group `fieldedge.workl
 """
 
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 
-from fieldedge.system.errors import ConfigError
+from fieldedge.system.offers import Offers
 from fieldedge.workload import Workload
 
-GROUP = "fieldedge.workloads"
+WORKLOADS = Offers("fieldedge.workloads", "workload", "fieldedge is not installed as it should be: install it anew")
 
 
 def workload_names() -> tuple[str, ...]:
-    """The names of the installed workloads, in order."""
-    return tuple(sorted(_offered()))
+    """The names of the installed workloads, in order.
+
+    Raises:
+        ConfigError: none is installed.
+    """
+    return WORKLOADS.names()
 
 
 @cache
@@ -24,22 +27,8 @@ def known_workload(name: str) -> Workload:
     Raises:
         ConfigError: none is installed, two of one name are, or it is not what it is offered as.
     """
-    offered = _offered().get(name, [])
-    if not offered:
-        known = ", ".join(workload_names()) or "none: it is not installed as it should be, so install it anew"
-        raise ConfigError(f"workload is {name!r}; this fieldedge knows {known}")
-    if len({found.value for found in offered}) > 1:
-        packages = ", ".join(sorted(found.value for found in offered))
-        raise ConfigError(f"the workload {name!r} is offered twice, by {packages}; uninstall one of them")
-    workload: Workload = offered[0].load()
-    if workload.name != name or workload.contract.workload != name:
-        raise ConfigError(f"{offered[0].value} is offered as {name!r} and is {workload.contract.workload!r}")
+    workload: Workload = WORKLOADS.load(name)
+    for own_name in (workload.name, workload.contract.workload):
+        if own_name != name:
+            raise WORKLOADS.misnamed(name, own_name)
     return workload
-
-
-@cache
-def _offered() -> dict[str, list[EntryPoint]]:
-    found: dict[str, list[EntryPoint]] = {}
-    for entry in entry_points(group=GROUP):
-        found.setdefault(entry.name, []).append(entry)
-    return found
