@@ -214,3 +214,11 @@ def test_what_the_loop_makes_of_a_table_is_no_part_of_the_hash() -> None:
     once = tuple(replace(table, is_once_an_episode=True) for table in FLIGHTS.tables)
     assert replace(FLIGHTS, tables=once).hash == FLIGHTS.hash
     assert replace(FLIGHTS, episode=EpisodeKey()).hash == FLIGHTS.hash
+
+
+@pytest.mark.parametrize("identity", [(), ("hour", "machine")])
+def test_decisions_that_no_single_column_tells_apart_are_named_with_the_table(identity: tuple[str, ...]) -> None:
+    columns = (Column("hour", "int", "h"), Column("machine", "str"))
+    contract = Contract("kiosk", 1, (Table("offers", columns, (), role="decision", identity=identity),), (), ())
+    with pytest.raises(DataError, match=r"the table offers of kiosk tells its rows apart by .*; expected one column"):
+        contract.decided_at  # noqa: B018  (it is the error that is asked for)

@@ -260,7 +260,14 @@ class Contract:
     def decided_at(self) -> Column:
         """The column of the decisions' table that names when a decision is for: it tells those of an episode apart."""
         table = self.decision_table
-        return next(column for column in table.columns if (column.name,) == table.identity)
+        for column in table.columns:
+            if (column.name,) == table.identity:
+                return column
+        apart = ", ".join(table.identity) or "nothing"
+        raise DataError(
+            f"the table {table.name} of {self.workload} tells its rows apart by {apart}; expected one column, which "
+            "names when a decision is for"
+        )
 
     def carried(self, context: Mapping[str, Any], table_name: str) -> Record:
         """What a row of a table says of its episode: the columns that the context's table has too."""

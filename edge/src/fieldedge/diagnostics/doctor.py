@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -109,17 +109,21 @@ def _key(patient: Patient) -> Iterator[Finding]:
     yield Finding("key", "ok", f"{public_key_hex(key)[:16]}…, readable by its owner alone")
 
 
+def _first(paths: Sequence[Path | str]) -> str:
+    """The first of some files, and how many more there are."""
+    return f"{paths[0]} and {len(paths) - 1} more" if len(paths) > 1 else str(paths[0])
+
+
 def _files(patient: Patient) -> Iterator[Finding]:
     """A command run as root leaves files that the service, under its own user, cannot open; and what is no file."""
     root = patient.directory.root
     owner = root.stat().st_uid
     strange = [path for path in _some_files(root) if _owner(path) not in (owner, None)]
     if strange:
-        others = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
         yield Finding(
             "files",
             "fail",
-            f"{strange[0]}{others} belong to another user than {root}",
+            f"{_first(strange)} belong to another user than {root}",
             f"chown -R {_user(owner)} {root}, and run fieldedge as that user",
         )
         return
@@ -128,11 +132,10 @@ def _files(patient: Patient) -> Iterator[Finding]:
         return
     misplaced = _misplaced(patient)
     if misplaced:
-        others = f" and {len(misplaced) - 1} more" if len(misplaced) > 1 else ""
         yield Finding(
             "files",
             "fail",
-            f"{misplaced[0]}{others}; expected plain files",
+            f"{_first(misplaced)}; expected plain files",
             "move it away, and run fieldedge doctor again: it says what is missing then",
         )
         return
