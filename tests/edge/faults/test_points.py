@@ -1,6 +1,6 @@
 """A process ended before, after and in the middle of its writes, syncs and renames; a disk that fails; a power cut.
 
-What is quick is done at every point; the long jobs at every few, and at each of them in `benchmarks/edge_faults.py`.
+What is quick is done at every point; the others at every few, and at each of them in `benchmarks/edge_faults.py`.
 """
 
 import pytest
@@ -11,12 +11,17 @@ from tests.edge.faults.shim import FAULTS, Fault
 
 pytestmark = pytest.mark.heavy
 
-SHORT = ("init", "first update", "next update", "sync", "next days")
+# Of so many points one: an update tries each model in a process of its own, which takes most of its time.
+SHORT = {"init": 1, "first update": 3, "next update": 3, "sync": 1, "next days": 1}
 LONG = {"season": 9, "daemon": 31}
-EVERY = [*((name, 1) for name in SHORT), *LONG.items()]
 
 
-@pytest.mark.parametrize(("name", "stride"), EVERY)
+def every(times: int, **long: int) -> list[tuple[str, int]]:
+    """The jobs, with how many points to go on by."""
+    return [*((name, times * stride) for name, stride in SHORT.items()), *(long or LONG).items()]
+
+
+@pytest.mark.parametrize(("name", "stride"), every(1))
 def test_a_process_that_dies_at_any_point_of_a_job_loses_nothing_and_the_same_command_goes_on(
     fresh_world: World, name: str, stride: int
 ) -> None:
@@ -28,7 +33,7 @@ def test_a_process_that_dies_at_any_point_of_a_job_loses_nothing_and_the_same_co
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
-@pytest.mark.parametrize(("name", "stride"), [*((name, 5) for name in SHORT), ("season", 41), ("daemon", 97)])
+@pytest.mark.parametrize(("name", "stride"), every(5, season=41, daemon=97))
 def test_a_disk_that_fails_for_a_while_costs_no_record(
     fresh_world: World, name: str, stride: int, fault: Fault
 ) -> None:
@@ -38,7 +43,7 @@ def test_a_disk_that_fails_for_a_while_costs_no_record(
             fail(fresh_world, series, fault, at, calls)
 
 
-@pytest.mark.parametrize(("name", "stride"), [*((name, 2) for name in SHORT), ("season", 12), ("daemon", 31)])
+@pytest.mark.parametrize(("name", "stride"), every(2, season=12, daemon=31))
 def test_a_power_cut_that_takes_what_was_not_synced_takes_nothing_that_was_acknowledged(
     fresh_world: World, name: str, stride: int
 ) -> None:
