@@ -14,7 +14,7 @@ from fieldloop.core.settings import CompressionParams, load_params, load_setting
 from fieldloop.workload import Value
 from fieldloop.workloads import known_workload
 from fieldloop.workloads.agriculture.metrics import PROFIT
-from tests.small_training import CONTRACT, scaled, small_examples
+from tests.training.small_training import CONTRACT, scaled, small_examples
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]

@@ -5,7 +5,7 @@ import pytest
 
 from fieldedge.system.errors import ReleaseError
 from fieldloop.compression import CalibrationError, check_calibration
-from tests.small_training import CONTRACT, scaled, small_examples
+from tests.training.small_training import CONTRACT, scaled, small_examples
 
 FEATURES = CONTRACT.features
 Rows = np.ndarray[tuple[int, int], np.dtype[np.float32]]

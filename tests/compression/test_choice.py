@@ -18,7 +18,7 @@ from fieldloop.core.dataset import Dataset
 from fieldloop.evaluation.predictor import predictor
 from tests.compression.conftest import LENIENT, METADATA, PROJECT, PROJECT_PARAMS, FileOf, params
 from tests.compression.processors import error_sd, exact, saturates
-from tests.small_training import CONTRACT, scaled
+from tests.training.small_training import CONTRACT, scaled
 
 FEATURES = len(CONTRACT.features)
 NAMES = ["float32", "int8-reduced", "float32-25", "int8-reduced-25"]

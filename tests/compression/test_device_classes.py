@@ -14,7 +14,7 @@ from fieldloop.evaluation.predictor import predictor
 from tests.compression.conftest import PROJECT, FileOf
 from tests.compression.processors import saturates
 from tests.conftest import crop_model
-from tests.small_training import scaled, small_examples
+from tests.training.small_training import scaled, small_examples
 
 ROWS = scaled(small_examples(field_seasons=2))
 OTHER = "aarch64" if platform.machine() == "x86_64" else "x86_64"

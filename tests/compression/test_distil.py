@@ -11,7 +11,7 @@ from fieldloop.compression import Material
 from fieldloop.compression.distil import Teachers, ensemble, fine_tuned, quantisation_aware, subset, swapped
 from fieldloop.core.settings import ModelParams
 from fieldloop.workloads import known_workload
-from tests.small_training import PARAMS, scaled, small_examples
+from tests.training.small_training import PARAMS, scaled, small_examples
 
 EXAMPLES = small_examples()
 WORKLOAD = known_workload("agriculture")

@@ -16,7 +16,7 @@ from fieldloop.compression.prune import (
     zero_share,
 )
 from fieldloop.workloads import known_workload
-from tests.small_training import scaled, small_examples
+from tests.training.small_training import scaled, small_examples
 
 WORKLOAD = known_workload("agriculture")
 

@@ -17,7 +17,7 @@ from fieldloop.compression.ort_quantise import body_inputs, float16, ort_dynamic
 from fieldloop.compression.quantise import autotuned, quantized_body, recipes
 from fieldloop.evaluation.predictor import predictor
 from tests.compression.processors import error_sd, exact, saturates
-from tests.small_training import CONTRACT, WORKLOAD, scaled
+from tests.training.small_training import CONTRACT, WORKLOAD, scaled
 
 pytestmark = pytest.mark.slow
 

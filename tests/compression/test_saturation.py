@@ -25,7 +25,7 @@ from tests.compression.processors import (
     product_of_the_largest,
     saturates,
 )
-from tests.small_training import CONTRACT, scaled
+from tests.training.small_training import CONTRACT, scaled
 
 pytestmark = pytest.mark.slow
 FORMS = ("reduced", "unsigned", "signed")

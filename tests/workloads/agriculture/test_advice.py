@@ -6,7 +6,7 @@ import pytest
 from fieldedge.workloads.agriculture.features import INDEX
 from fieldloop.workloads import known_workload
 from fieldloop.workloads.agriculture.advice import advice, values_usd_ha
-from tests.small_training import small_examples
+from tests.training.small_training import small_examples
 
 WORKLOAD = known_workload("agriculture")
 Rows = np.ndarray[tuple[int, int], np.dtype[np.float32]]

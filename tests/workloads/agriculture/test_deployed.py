@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldloop.workloads import known_workload
-from tests.small_training import scaled, small_examples
+from tests.training.small_training import scaled, small_examples
 
 FEATURES = len(known_workload("agriculture").device.contract.features)
 

@@ -15,7 +15,7 @@ from fieldedge.workloads.agriculture.features import INDEX, days_between
 from fieldloop.core.dataset import load_dataset, save_dataset
 from fieldloop.workloads.agriculture.dataset import build_examples
 from tests.sample_season import CONTRACT, Tables, field_row, frames
-from tests.small_training import scaled
+from tests.training.small_training import scaled
 
 AGRICULTURE = known_workload("agriculture")
 DAYS = 40

@@ -1,6 +1,6 @@
 """A training run small enough for a test, and a process that trains and is killed in the middle of an epoch.
 
-python -m tests.small_training FOLDER EPOCH     # train; SIGKILL itself at the end of that epoch, before it is kept
+python -m tests.training.small_training FOLDER EPOCH  # train; SIGKILL itself at the end of that epoch, not kept yet
 """
 
 import os

@@ -14,7 +14,7 @@ import pytest
 from fieldedge.contract import Column, Contract, Record, Table
 from fieldedge.system.errors import DataError
 from fieldloop.data import SeasonStore, accepted, migrate, open_store, snapshot
-from tests.field_data.empty_clone import empty_clone, git
+from tests.data.empty_clone import empty_clone, git
 from tests.sample_season import CONTRACT, SEASON, field_row, frames
 
 FORMER = CONTRACT

@@ -99,7 +99,7 @@ def test_an_unknown_practice_or_setting_is_named() -> None:
 
 
 def test_the_project_s_parameters_give_the_three_practices() -> None:
-    params = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
+    params = yaml.safe_load((Path(__file__).parents[4] / "params.yaml").read_text(encoding="utf-8"))
     settings = params["agriculture"]["practices"]
     assert baselines(settings) == {"rainfed": Rainfed(), "calendar": Calendar(), "threshold": Threshold()}
     del settings["threshold_depth_mm"]

@@ -15,10 +15,10 @@ from fieldloop.training.networks import load_network, save_network
 from fieldloop.training.trained import Trained
 from fieldloop.training.trainer import GroupedData
 from tests.edge.patience import PATIENCE_S
-from tests.small_training import PARAMS, WORKLOAD, scaled, small_examples, tracking_uri, train_in
+from tests.training.small_training import PARAMS, WORKLOAD, scaled, small_examples, tracking_uri, train_in
 
 SCALE = WORKLOAD.device.contract.scale
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def weights(trained: Trained) -> dict[str, torch.Tensor]:
 
 
 def kill_in_epoch(folder: Path, epoch: int) -> None:
-    command = [sys.executable, "-m", "tests.small_training", str(folder), str(epoch)]
+    command = [sys.executable, "-m", "tests.training.small_training", str(folder), str(epoch)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
 

@@ -10,10 +10,10 @@ from fieldloop.core.settings import Settings, load_params
 from fieldloop.stages.access import new_loop, open_accepted
 from fieldloop.stages.refs import HistoryRef
 from fieldloop.stages.validate import WITHDRAWN, stands, validate_history
-from tests.field_data.empty_clone import empty_clone
+from tests.data.empty_clone import empty_clone
 from tests.sample_season import SEASON, field_row, frames, write_partition
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 
 
 def test_what_was_withdrawn_stays_in_quarantine_when_code_or_rules_judge_the_history_again(

@@ -23,7 +23,7 @@ from fieldloop.stages.context import Loop
 from fieldloop.stages.ingest import ingest_inbox
 from tests.sample_season import CONTRACT, SEASON, Sender, field_row, frames, season_rows
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 NOT_YET = {"operations": {"basis"}, "recommendations": {"bundle_sha256"}}
 """Columns that revision 2 did not have."""
 

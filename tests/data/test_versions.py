@@ -18,7 +18,7 @@ from filelock import FileLock
 from fieldedge.system.errors import ConfigError, DataError, StoreBusy
 from fieldloop.data import SeasonStore, check_last_version, is_kept, locks, reproduce, restore, snapshot
 from fieldloop.data.site_cache import SITE_CACHE
-from tests.field_data.empty_clone import empty_clone, git
+from tests.data.empty_clone import empty_clone, git
 from tests.sample_season import CONTRACT, SEASON, field_row, frames
 
 SEASONS = Path("data/seasons")

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from fieldedge.system.errors import ConfigError
 from fieldloop.core.settings import WorkloadParams, load_params, load_settings, only_workload
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 MISSING = object()
 
 

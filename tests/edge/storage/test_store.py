@@ -410,7 +410,7 @@ for day in range(400):
 
 
 def test_what_a_killed_process_was_told_is_stored_is_there_and_the_log_is_whole(tmp_path: Path) -> None:
-    path, root = tmp_path / "store.db", Path(__file__).parents[2]
+    path, root = tmp_path / "store.db", Path(__file__).parents[3]
     command = [sys.executable, "-c", _WRITE, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root, env={**os.environ, "PYTHONPATH": "."}) as writer:
         assert writer.stdout is not None

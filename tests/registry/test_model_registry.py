@@ -40,7 +40,7 @@ from fieldloop.workloads.agriculture.metrics import PROFIT, YIELD_ERROR
 from fieldloop.workloads.agriculture.workload import CARD
 from tests.conftest import CONTRACT, BundleMaker, crop_model
 from tests.postgres import PostgresServer, postgres_server, why_no_postgres
-from tests.small_training import DATA_HASH, PARAMS, small_examples
+from tests.training.small_training import DATA_HASH, PARAMS, small_examples
 
 COMMIT = "c" * 40
 EXAMPLE = np.zeros((4, len(CONTRACT.features)), np.float32)
@@ -475,7 +475,7 @@ def test_a_registry_without_a_champion_beside_a_release_was_lost_or_is_another_o
 ) -> None:
     root = tmp_path / "clone"
     root.mkdir()
-    shutil.copyfile(Path(__file__).parents[1] / "params.yaml", root / "params.yaml")
+    shutil.copyfile(Path(__file__).parents[2] / "params.yaml", root / "params.yaml")
     loop = Loop(load_settings(root=root, home=root / "home"), "agriculture", load_params(root, "agriculture"))
     none = shelf.why_none()
     assert _none_lost(loop, shelf.registry, none) == none

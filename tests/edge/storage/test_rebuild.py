@@ -26,8 +26,8 @@ from fieldedge.system.clock import Stamp
 from fieldedge.system.errors import DataError, StoreBusy, StoreDamaged, StoreFailed
 from fieldedge.transfer.outbox import Outbox
 from tests.edge.sample import AGRICULTURE, DEVICE_ID, SEASON, dated, field_record, reading_record, stored_entries
-from tests.edge.test_schema import DAYS as DAYS_1
-from tests.edge.test_schema import check_carried_over, records, write_form_1
+from tests.edge.storage.test_schema import DAYS as DAYS_1
+from tests.edge.storage.test_schema import check_carried_over, records, write_form_1
 
 DAYS, SAMPLES = 60, 700
 PAGE = 4096

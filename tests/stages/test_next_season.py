@@ -13,10 +13,10 @@ from fieldloop.gateway.owners import FieldOwners
 from fieldloop.stages.access import new_loop, open_accepted
 from fieldloop.stages.context import Loop
 from fieldloop.stages.version import next_season
-from tests.field_data.empty_clone import empty_clone
+from tests.data.empty_clone import empty_clone
 from tests.sample_season import SEASON, field_row, season_rows
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture

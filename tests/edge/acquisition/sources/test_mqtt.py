@@ -29,7 +29,7 @@ from fieldedge.device.config import DeviceConfig, DeviceDirectory, SourceConfig,
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock
 from fieldedge.system.errors import ConfigError
-from tests.edge.sources.broker import MOSQUITTO, Broker, needs_mosquitto, pause, wait_until
+from tests.edge.acquisition.sources.broker import MOSQUITTO, Broker, needs_mosquitto, pause, wait_until
 
 TOPIC = "farm/+/samples"
 

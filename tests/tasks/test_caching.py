@@ -18,7 +18,7 @@ from fieldloop.stages.refs import AcceptedRef
 from tasks.caching import _forgotten_unless_intact
 from tasks.data import version_data
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 KEY = "a" * 64
 
 

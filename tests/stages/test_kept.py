@@ -16,11 +16,11 @@ from fieldloop.stages.context import Loop
 from fieldloop.stages.kept import note_registry, require_kept
 from fieldloop.stages.refs import SnapshotRef
 from tests.conftest import CONTRACT, BundleMaker
-from tests.field_data.empty_clone import empty_clone
-from tests.field_data.test_versions import add_field
+from tests.data.empty_clone import empty_clone
+from tests.data.test_versions import add_field
 from tests.sample_season import SEASON
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 SEASONS = Path("data/seasons")
 
 
