@@ -1,8 +1,8 @@
 """One AquaCrop season of maize, stepped from outside: each day, water in; the day's fluxes and state out.
 
 The package is the published one, unchanged but for speed: half of its time goes into the built-in `round` on numpy
-scalars, so its modules get a `round` that casts first. Yields are the same (`test_aquacrop_season.py` says so). What limits
-growth besides water comes in as a factor on water productivity; the nitrogen that sets it lives in nitrogen.py.
+scalars, so its modules get a `round` that casts first. Yields are the same (`test_aquacrop_season.py` says so). What
+limits growth besides water comes in as a factor on water productivity; the nitrogen that sets it lives in nitrogen.py.
 """
 
 import builtins
