@@ -123,10 +123,10 @@ def _has_files(note: Path) -> bool:
 
 
 def _is_standing(kept: Path, stands: Callable[[Any], bool]) -> bool:
-    """Damage is told by the step itself, which runs then."""
+    """Damage is told by the step itself, which runs then; a result that was cut off by a power cut is none."""
     try:
         return stands(ResultRecord.deserialize(kept.read_bytes()).result)
-    except FieldloopError:
+    except (FieldloopError, ValueError):
         return False
 
 

@@ -290,6 +290,16 @@ def test_rows_that_were_withdrawn_and_are_not_in_quarantine_are_lost(clone: Path
         snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
 
 
+def test_a_damaged_file_of_withdrawn_rows_is_named(clone: Path) -> None:
+    snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    store = SeasonStore(clone / SEASONS, CONTRACT)
+    store.withdraw(SEASON, "champion-00", "another's")
+    damaged = next(store.quarantine_dir.glob("withdrawn-*/*.parquet"))
+    damaged.write_bytes(damaged.read_bytes()[:50])
+    with pytest.raises(DataError, match=rf"{damaged.name}, which holds records that were taken back, .*backup"):
+        snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+
+
 def test_where_the_cache_is_gone_the_same_content_is_kept_again_and_another_is_refused(clone: Path) -> None:
     version = snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
     shutil.rmtree(clone / ".dvc/cache")

@@ -532,6 +532,41 @@ def test_a_person_may_promote_what_the_gate_kept_back_and_the_anchor_stays_unles
 
 
 @pytest.mark.slow
+def test_the_last_person_who_promoted_a_version_is_the_one_that_its_reason_names(shelf: Shelf) -> None:
+    shelf.register(shelf.trained("first"), KEPT_BACK)
+    shelf.promote("1", "it was tried on two farms")
+    again = shelf.promote("1", "it was mended")
+    assert again.reason == f"promoted by a person, ada: it was mended; the gate had said: {KEPT_BACK.reason}"
+
+
+@pytest.mark.slow
+def test_a_challenger_that_was_compared_with_nobody_takes_the_place_of_no_anchor(shelf: Shelf) -> None:
+    shelf.register(shelf.trained("first"), PROMOTED, season=2007)
+    shelf.register(shelf.trained("second"), replace(PROMOTED, challenger=scored(1.5)), season=2006)
+    assert (shelf.called_champion(), shelf.anchor("2", season=2007)) == ("2", "1")
+
+
+@pytest.mark.slow
+def test_a_release_that_stands_again_stands_with_the_data_that_compressed_it(shelf: Shelf) -> None:
+    shelf.register(shelf.trained("first"), PROMOTED)
+    bundle, report = shelf.folder / "some.zip", shelf.folder / "some.json"
+    report.write_text("{}")
+    for key in ("one", "two"):
+        bundle.write_bytes(key.encode())
+        shelf.registry.note_release("1", key, bundle, {REPORT: report}, f"data of {key}")
+    standing = shelf.registry.standing_bundle("1", "one", shelf.folder / "again")
+    tags = shelf.registry.client.get_model_version(shelf.registry.name, "1").tags
+    assert standing is not None
+    assert (tags["fieldloop.bundle_sha256"], tags["fieldloop.compression_data_hash"]) == (
+        standing.sha256,
+        "data of one",
+    )
+    for nonsense in ("x", "[]", '{"sha": 1}'):
+        shelf.registry._tag("1", "bundle.one", nonsense)
+        assert shelf.registry.standing_bundle("1", "one", shelf.folder / "nonsense") is None
+
+
+@pytest.mark.slow
 def test_a_person_cannot_promote_what_devices_would_refuse(shelf: Shelf) -> None:
     with pytest.raises(ReleaseError, match=r"there is no version 1 of .* it has no version yet"):
         shelf.promote("1")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldedge.system.errors import DataError, ReleaseError
+from fieldedge.system.errors import ConfigError, DataError, ReleaseError
 from fieldloop.core.begun import Mark
 from fieldloop.core.settings import Settings, load_params
 from fieldloop.data import snapshot
@@ -91,3 +91,12 @@ def test_a_registry_that_has_not_what_devices_are_offered_stops_the_run(clone: P
     with pytest.raises(ReleaseError, match=r"version 7 of agriculture, .*mlflow\.db.* remove .*mlflow\.begun"):
         require_kept(loop)
     assert not (loop.workspace.mlflow / "mlflow.db").exists()
+
+
+def test_a_damaged_registry_is_told_in_one_line_with_its_place(clone: Path, make_bundle: BundleMaker) -> None:
+    loop = loop_of(clone)
+    ReleaseRepository(loop.workspace.tuf).publish(make_bundle(version="7"), "agriculture", "7", CONTRACT.hash)
+    loop.workspace.mlflow.mkdir(parents=True, exist_ok=True)
+    (loop.workspace.mlflow / "mlflow.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
+    with pytest.raises(ConfigError, match=r"the models in sqlite:///.*mlflow\.db cannot be read: .*from a backup"):
+        require_kept(loop)

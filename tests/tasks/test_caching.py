@@ -46,6 +46,13 @@ def test_a_result_that_stands_is_used_and_one_that_does_not_is_forgotten(storage
     assert not kept.exists()
 
 
+def test_a_result_that_a_power_cut_left_half_is_forgotten(storage: Path) -> None:
+    kept = cached(storage, {"version": "3"})
+    kept.write_bytes(kept.read_bytes()[: kept.stat().st_size // 2])
+    assert _forgotten_unless_intact(KEY, lambda _result: True) == KEY
+    assert not kept.exists()
+
+
 def test_where_nothing_can_be_said_for_damage_the_step_runs_and_says_it(storage: Path) -> None:
     kept = cached(storage, {"version": "3"})
     assert _forgotten_unless_intact(KEY, damaged) == KEY

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fieldedge.system.errors import DataError
 from fieldloop.data.accepted import CONTRACT_NAME, WITHDRAWN_PREFIX, contract_mark
 
 
@@ -43,7 +44,14 @@ def withdrawn_seasons(quarantine_dir: Path) -> frozenset[tuple[int, str]]:
 
 def _withdrawn(quarantine_dir: Path, *columns: str) -> Iterator[tuple[Any, ...]]:
     for file in sorted(quarantine_dir.glob(f"{WITHDRAWN_PREFIX}*/*.parquet")):
-        yield from pd.read_parquet(file, columns=list(columns)).itertuples(index=False, name=None)
+        try:
+            yield from pd.read_parquet(file, columns=list(columns)).itertuples(index=False, name=None)
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            raise DataError(
+                f"{file}, which holds records that were taken back, cannot be read as Parquet "
+                f"({str(error).partition(chr(10))[0]}). Bring it back from a backup: without it nothing that was "
+                "withdrawn can be told from what was lost"
+            ) from error
 
 
 def _lost_rows(path: Path, former: Path, withdrawn: Collection[str]) -> str:

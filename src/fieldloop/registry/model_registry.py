@@ -50,6 +50,7 @@ ANCHOR = "anchor"
 PROMOTED = "promoted"
 PROMOTING = "promotion begun"  # until the alias has moved, so that one that was cut off is not taken for one that was
 BY_A_PERSON = "promoted by a person"
+_GATE_SAID = "; the gate had said: "
 OVERTAKEN = "kept back"
 MAX_NAMED = 5  # field-seasons that a model card names, of those that nothing was learned from
 _NETWORK_ARTIFACTS = "network"
@@ -323,8 +324,8 @@ class ModelRegistry:
                     self._tag(version, key, value)
                 raise
             self._tag(version, "gate", PROMOTED)
-            anchor = version if _is_new_anchor(verdict) else anchor_before
-            self.client.set_registered_model_alias(self.name, ANCHOR, anchor)
+            if (anchor := self._anchor_after(version, verdict, contract_hash)) is not None:
+                self.client.set_registered_model_alias(self.name, ANCHOR, anchor)
         return self.describe(version)
 
     def promote(
@@ -361,8 +362,8 @@ class ModelRegistry:
         }
         for key, value in tags.items():
             self._tag(version, key, value)
-        if not found.reason.startswith(BY_A_PERSON):
-            self._tag(version, "reason", f"{BY_A_PERSON}, {by}: {why}; the gate had said: {found.reason}")
+        gate_said = found.reason.partition(_GATE_SAID)[2] if found.reason.startswith(BY_A_PERSON) else found.reason
+        self._tag(version, "reason", f"{BY_A_PERSON}, {by}: {why}{_GATE_SAID}{gate_said}")
         try:
             self._succeed(standing, version, by)
         except StoreBusy:
@@ -392,6 +393,22 @@ class ModelRegistry:
             winner = json.loads(last)
             self.client.set_registered_model_alias(self.name, CHAMPION, winner["version"])
             raise self._overtaken(former, winner["version"], f", which {winner['by']} promoted at the same time")
+
+    def _anchor_after(self, version: str, verdict: Verdict, contract_hash: str) -> str | None:
+        """The anchor once a version was promoted: who errs least, as measured; None where it stays who it is.
+
+        A challenger that was compared with nobody takes the place of no anchor of its own contract.
+        """
+        best = verdict.anchor_value
+        if best is None and verdict.champion is not None:
+            best = verdict.champion.value
+        if best is None:
+            standing = self.anchor_version()
+            is_ours = standing is not None and standing.tags.get(f"{_TAG}contract_hash") == contract_hash
+            return None if is_ours else version
+        found = verdict.challenger
+        is_better = found.value < best if found.primary.lower_is_better else found.value > best
+        return version if is_better else verdict.anchor_version or verdict.champion_version
 
     def _check_champion_is(self, expected: str | None) -> None:
         found = self._champion_name()
@@ -441,15 +458,16 @@ class ModelRegistry:
 
     def standing_bundle(self, version: str, key: str, into: Path) -> StandingBundle | None:
         """What was released of a version under this key, in a folder; None where nothing was, or it is not whole."""
-        noted = self._existing(version).tags.get(f"{_TAG}bundle.{key}")
+        noted = _noted_bundle(self._existing(version).tags.get(f"{_TAG}bundle.{key}", ""))
         folder = None if noted is None else self._artifacts(version, f"{_BUNDLE_ARTIFACTS}/{key}", into)
         if noted is None or folder is None:
             return None
         bundle, report, picture = folder / BUNDLE, folder / REPORT, folder / PICTURE
-        sha256 = str(json.loads(noted)["sha256"])
+        sha256 = noted["sha256"]
         if not report.is_file() or not bundle.is_file() or hashlib.sha256(bundle.read_bytes()).hexdigest() != sha256:
             return None
         self._tag(version, "bundle_sha256", sha256)
+        self._tag(version, "compression_data_hash", noted["compression_data_hash"])
         return StandingBundle(sha256, bundle, report, picture if picture.is_file() else None)
 
     def note_compression(self, version: str, compressed: Compressed, report: Path | None = None) -> None:
@@ -602,6 +620,18 @@ def _this_process() -> str:
     return f"the gate of process {os.getpid()} on {socket.gethostname()}"
 
 
+def _noted_bundle(tag: str) -> dict[str, str] | None:
+    """What was noted of a release; None where nothing was, or the tag was changed to something else."""
+    try:
+        noted = json.loads(tag or "null")
+    except ValueError:
+        return None
+    names = ("sha256", "compression_data_hash")
+    if not isinstance(noted, dict) or not noted.keys() >= set(names):
+        return None
+    return {name: str(noted[name]) for name in names}
+
+
 def _was_promoted(version: ModelVersion) -> bool:
     return version.tags.get(f"{_TAG}gate") in (PROMOTED, BY_A_PERSON)
 
@@ -610,16 +640,6 @@ def _season_of(version: ModelVersion) -> float:
     """The season that a version is for; of one that does not say, no season is late enough."""
     season = version.tags.get(f"{_TAG}for_season", "")
     return int(season) if season.isdigit() else np.inf
-
-
-def _is_new_anchor(verdict: Verdict) -> bool:
-    """Whether the promoted challenger errs less than the best champion before it, measured on the same seasons."""
-    best, found = verdict.anchor_value, verdict.challenger
-    if best is None and verdict.champion is not None:
-        best = verdict.champion.value
-    if best is None:
-        return True
-    return found.value < best if found.primary.lower_is_better else found.value > best
 
 
 def model_card(

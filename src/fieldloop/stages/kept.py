@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fieldedge.system.errors import ReleaseError
 from fieldloop.core.begun import Mark
-from fieldloop.registry.model_registry import ModelRegistry
+from fieldloop.registry.model_registry import ModelRegistry, store_failures_told
 from fieldloop.release import ReleaseRepository, is_begun
 from fieldloop.stages.context import Loop
 from fieldloop.stages.workload import workload_of
@@ -53,4 +53,5 @@ def _has(loop: Loop, version: str) -> bool:
     uri = loop.settings.tracking_uri
     if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).is_file():
         return False  # asking would make an empty one, in the place where a backup belongs
-    return ModelRegistry(uri, workload_of(loop)).has(version)
+    with store_failures_told(uri):
+        return ModelRegistry(uri, workload_of(loop)).has(version)
