@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from fieldedge.inference.bundles import GOLDEN, MANIFEST, MODEL, REFERENCE
-from tests.edge.sample import AGRICULTURE, bundle_files, onnx_model, with_manifest
+from tests.edge.sample import AGRICULTURE, bundle_files, onnx_model, with_manifest, zipped
 
 CONTRACT = AGRICULTURE.contract
 Files = dict[str, bytes]
@@ -309,6 +309,11 @@ def shaped_by_values(operation: str) -> Callable[[], Files]:
     return make
 
 
+def list_of_nothing() -> bytes:
+    """A zip of 20,000 empty files; of one that is as large as a release may be, the list alone takes 300 MB."""
+    return zipped({f"{number:x}": b"" for number in range(20_000)})
+
+
 def yields_of(bias: float) -> Callable[[], Files]:
     """A model that repeats its golden vectors well, in another unit."""
     return lambda: bundle_files(onnx_model(CONTRACT, bias=bias), "2")
@@ -343,6 +348,7 @@ HOSTILE: dict[str, tuple[Callable[[], Files | bytes], str]] = {
     "a corrupt LZMA stream": (corrupt(zipfile.ZIP_LZMA), "neither stored nor deflated"),
     "a corrupt BZIP2 stream": (corrupt(zipfile.ZIP_BZIP2), "neither stored nor deflated"),
     "a corrupt deflated stream": (corrupt(zipfile.ZIP_DEFLATED), "not a readable zip"),
+    "a list of empty files": (list_of_nothing, "lists 20000 files"),
     "a deep manifest": (deep(MANIFEST), "manifest.json is not readable JSON"),
     "a deep reference": (deep(REFERENCE), "reference.json is not readable JSON"),
     "a tolerance beyond all floats": (manifest_of(golden_tolerance=10**400), "golden_tolerance"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.edge.faults.forks import ROOT
 from tests.edge.faults.fuzz_targets import TARGETS
 
-RUNS, AT_MOST_S = 4_000, 12.0  # `benchmarks/edge_faults.py` goes on for longer
+RUNS, AT_MOST_S = 4_000, 6.0  # `benchmarks/edge_faults.py` goes on for longer
 _DONE = re.compile(r"Done (\d+) (?:runs|in)|stat::number_of_executed_units: (\d+)")
 
 

@@ -12,8 +12,8 @@ from tests.edge.faults.shim import FAULTS, Fault
 pytestmark = pytest.mark.heavy
 
 # Of so many points one: an update tries each model in a process of its own, which takes most of its time.
-SHORT = {"init": 1, "first update": 3, "next update": 3, "sync": 1, "next days": 1}
-LONG = {"season": 9, "daemon": 31}
+SHORT = {"init": 1, "first update": 4, "next update": 4, "sync": 2, "next days": 2}
+LONG = {"season": 9, "daemon": 61}
 
 
 def every(times: int, **long: int) -> list[tuple[str, int]]:
@@ -33,7 +33,7 @@ def test_a_process_that_dies_at_any_point_of_a_job_loses_nothing_and_the_same_co
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
-@pytest.mark.parametrize(("name", "stride"), every(5, season=41, daemon=97))
+@pytest.mark.parametrize(("name", "stride"), every(5, season=41, daemon=293))
 def test_a_disk_that_fails_for_a_while_costs_no_record(
     fresh_world: World, name: str, stride: int, fault: Fault
 ) -> None:
@@ -43,7 +43,7 @@ def test_a_disk_that_fails_for_a_while_costs_no_record(
             fail(fresh_world, series, fault, at, calls)
 
 
-@pytest.mark.parametrize(("name", "stride"), every(2, season=12, daemon=31))
+@pytest.mark.parametrize(("name", "stride"), every(2, season=12, daemon=61))
 def test_a_power_cut_that_takes_what_was_not_synced_takes_nothing_that_was_acknowledged(
     fresh_world: World, name: str, stride: int
 ) -> None:

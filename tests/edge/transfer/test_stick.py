@@ -342,6 +342,18 @@ def test_a_signed_acknowledgement_frees_exactly_the_batches_that_it_names(
     assert exported(lived, stick).batches == 0
 
 
+def test_an_acknowledgement_that_no_device_has_room_for_frees_nothing_and_is_never_read(
+    lived: DeviceDirectory, stick: Stick, office: Office
+) -> None:
+    exported(lived, stick)
+    held = waiting(lived)
+    office.acknowledge(held | {f"{number:064x}" for number in range(30_000)})
+    office.write_onto(stick)
+    with pytest.raises(ReleaseError, match=r"the acknowledgement of .* has \d+ bytes; at most 2000000 are taken"):
+        acknowledged(lived, stick)
+    assert waiting(lived) == held
+
+
 def test_a_repository_that_acknowledges_nothing_of_this_device_frees_nothing(
     lived: DeviceDirectory, stick: Stick, office: Office
 ) -> None:

@@ -32,7 +32,9 @@ FILES = (MANIFEST, MODEL, GOLDEN, REFERENCE, CARD)
 MAX_FILE_BYTES = {MANIFEST: 100_000, MODEL: MAX_MODEL_BYTES, GOLDEN: 4_000_000, REFERENCE: 1_000_000, CARD: 1_000_000}
 MAX_GOLDEN_TOLERANCE = 0.1  # standard deviations: twice what rounding on other processors needs
 MAX_TEXT_CHARACTERS = 200  # of a value in the manifest
+MAX_ZIP_ENTRIES = 1_000  # far more than a release has: zipfile makes all of them before one can be looked at
 GOLDEN_ARRAYS = ("features", "outputs")
+_ZIP_ENTRY = b"PK\x01\x02"  # begins every entry of a zip's directory
 REFERENCE_STATISTICS = ("mean", "std", "p01", "p99")
 
 
@@ -222,6 +224,9 @@ def as_finite(value: object) -> float | None:
 
 def _unpacked(data: bytes, what: str, most_bytes: Mapping[str, int]) -> dict[str, bytes]:
     """The files of a zip: exactly these, stored or deflated, none larger than it may be."""
+    listed = data.count(_ZIP_ENTRY)
+    if listed > MAX_ZIP_ENTRIES:
+        raise ReleaseError(f"{what} lists {listed} files; expected {', '.join(most_bytes)}")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()

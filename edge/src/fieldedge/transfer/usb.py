@@ -32,13 +32,14 @@ from fieldedge.system.keys import public_key_hex, sign
 from fieldedge.system.locks import GIVE_WAY_S, exclusive
 from fieldedge.system.plain_files import NotPlainError, holds, not_plain, open_plain, read_own
 from fieldedge.transfer.outbox import Outbox
-from fieldedge.transfer.trust import MAX_TARGET_BYTES, Mirror, ReadClock, refreshed
+from fieldedge.transfer.trust import Mirror, ReadClock, refreshed
 from fieldedge.transfer.updates import UpdateResult, update_from
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 ACKNOWLEDGEMENTS = "acknowledgements"
 CHUNK_BYTES = 65_536
+MAX_ACKNOWLEDGEMENT_BYTES = 2_000_000  # some 29,000 batches of one device
 FILE_SUFFIXES = (".json", ".zip")
 _SCHEME = "stick:"
 
@@ -268,7 +269,13 @@ def take_acknowledgements(
         target = client.get_targetinfo(acknowledgement_path(device_id))
         if target is None:
             return 0
-        held = read_acknowledgement(read_own(Path(client.download_target(target)), MAX_TARGET_BYTES), device_id)
+        if target.length > MAX_ACKNOWLEDGEMENT_BYTES:
+            raise ReleaseError(
+                f"the acknowledgement of {device_id} has {target.length} bytes; at most {MAX_ACKNOWLEDGEMENT_BYTES} "
+                "are taken: write it again"
+            )
+        path = Path(client.download_target(target))
+        held = read_acknowledgement(read_own(path, MAX_ACKNOWLEDGEMENT_BYTES), device_id)
     freed = [batch.batch_id for batch, _ in outbox.waiting() if batch.batch_id in held]
     for batch_id in freed:
         outbox.acknowledged(batch_id)
