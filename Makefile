@@ -6,21 +6,18 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: season test test-fast test-heavy test-edge ui bench check setup lock clean reset-sample reset help
+.PHONY: season test test-slow test-edge ui bench check setup lock clean reset-sample reset help
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 season: setup ## run the whole loop: two seasons on two dozen devices
 	@$(BIN)/python -m flows
 
-test: test-fast ## the fast suite, then the slow one
-	@$(BIN)/python -m pytest -m slow -n auto --dist loadgroup --durations=10
-
-test-fast: setup test-edge ## the fast suite alone: the device's tests where only the device is, then the cloud's
+test: setup test-edge ## the fast tests: the device's where only the device is, then the cloud's
 	@$(BIN)/python -m pytest -n auto --ignore tests/edge
 
-test-heavy: setup ## what is cut off, killed and fuzzed for minutes on end
-	@$(BIN)/python -m pytest -m heavy -n auto --dist loadgroup --durations=10
+test-slow: setup ## whole loops, real servers, a browser, other processors; what is cut off, killed and fuzzed
+	@$(BIN)/python -m pytest -m "slow or heavy" -n auto --dist loadgroup --durations=25
 
 test-edge: setup ## the device's fast tests alone, where nothing of the cloud side is installed
 	@test -x $(EDGE)-test/bin/python || $(PYTHON) -m venv --without-pip $(EDGE)-test
