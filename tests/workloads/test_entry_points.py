@@ -5,8 +5,10 @@ from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
+from fieldedge.commands import AFTER, BEFORE, commands_of
 from fieldedge.system import offers
 from fieldedge.system.errors import ConfigError
+from fieldedge.workloads import known_workload as known_on_device
 from fieldloop.workloads import WORKLOADS, known_workload, workload_names
 
 OWN = "fieldloop.workloads.agriculture.workload:AGRICULTURE_IN_CLOUD"
@@ -58,3 +60,13 @@ def test_one_that_has_another_name_than_its_entry_point_is_refused(install: Inst
     install(("kiosk", OWN))
     with pytest.raises(ConfigError, match=r"calls itself 'agriculture', and its entry point 'kiosk'"):
         known_workload("kiosk")
+
+
+def test_a_device_on_which_none_is_installed_has_its_own_commands_and_says_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(offers, "entry_points", lambda **_asked: EntryPoints())
+    known_on_device.cache_clear()
+    assert commands_of(None) == (*BEFORE, *AFTER)
+    with pytest.raises(ConfigError, match=r"no workload is installed .*fieldedge is not installed as it should be"):
+        known_on_device("agriculture")

@@ -22,7 +22,6 @@ from onnxscript import ir
 from fieldedge.contract import Feature
 from fieldloop.compression.calibration import INSTEAD, Array, OperatorError, check_calibration
 from fieldloop.compression.onnx_files import BATCH, Shell, export_body, export_shell, silenced, whole_model, write_whole
-from fieldloop.training.networks import batches
 
 Weights = Literal["reduced", "unsigned", "signed"]
 Judge = Callable[[onnx.ModelProto], float]
@@ -207,7 +206,7 @@ def _config(recipe: Recipe) -> Any:
 
 
 def _observe(prepared: Any, whole: Any, calibration: Array) -> None:
-    for rows in batches(calibration, 256):
+    for rows in torch.from_numpy(calibration).split(256):
         prepared(whole.body_inputs(rows))
 
 

@@ -294,7 +294,7 @@ class ModelRegistry:
         said = {
             "champion_before": verdict.champion_version or "",
             "anchor_before": anchor_before,
-            "gate": PROMOTED if was_promoted else PROMOTING if verdict.is_promoted else verdict.gate,
+            "gate": PROMOTING if verdict.is_promoted else verdict.gate,
             "reason": verdict.reason,
         }
         tags = {
@@ -303,8 +303,8 @@ class ModelRegistry:
             "git_commit": git_commit,
             "for_season": str(season),
             f"held_out_{verdict.challenger.primary.key}": repr(verdict.challenger.value),
-            **({"gate": PROMOTED} if was_promoted else {}),
             **({} if is_decided else said),
+            **({"gate": PROMOTED} if was_promoted else {}),
         }
         for key, value in tags.items():
             self._tag(version, key, value)

@@ -6,16 +6,14 @@ The registry keeps both. Nothing here is ever read as a pickle.
 import io
 import json
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import nn
 
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ReleaseError
@@ -120,12 +118,6 @@ def _config(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or found.get("format") != CONFIG_FORMAT:
         raise ReleaseError(f"{path} is not of format {CONFIG_FORMAT}; update Fieldloop, or train anew")
     return found
-
-
-def batches(rows: np.ndarray[Any, np.dtype[np.float32]], size: int) -> Iterator[Tensor]:
-    """The rows as tensors of at most `size`."""
-    for start in range(0, len(rows), size):
-        yield torch.from_numpy(rows[start : start + size])
 
 
 def is_whole(trained: Trained, tracking_uri: str) -> bool:

@@ -18,7 +18,9 @@ def workload_names() -> tuple[str, ...]:
     Raises:
         ConfigError: none is.
     """
-    return WORKLOADS.names()
+    if not (names := WORKLOADS.names()):
+        raise WORKLOADS.nothing()
+    return names
 
 
 @cache

@@ -433,5 +433,5 @@ TestPressure.settings = settings(
 @pytest.mark.slow
 class TestLongPressure(Pressure.TestCase):
     settings = settings(
-        max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=300, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
     )

@@ -34,8 +34,8 @@ MAX_GOLDEN_TOLERANCE = 0.1  # standard deviations: twice what rounding on other 
 MAX_TEXT_CHARACTERS = 200  # of a value in the manifest
 MAX_ZIP_ENTRIES = 1_000  # far more than a release has: zipfile makes all of them before one can be looked at
 GOLDEN_ARRAYS = ("features", "outputs")
-_ZIP_ENTRY = b"PK\x01\x02"  # begins every entry of a zip's directory
 REFERENCE_STATISTICS = ("mean", "std", "p01", "p99")
+_ZIP_ENTRY = b"PK\x01\x02"  # begins every entry of a zip's directory
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,8 @@ class Offers:
     remedy: str
 
     def names(self) -> tuple[str, ...]:
-        """The names, in order.
-
-        Raises:
-            ConfigError: there is none.
-        """
-        found = tuple(sorted({entry.name for entry in entry_points(group=self.group)}))
-        if not found:
-            raise ConfigError(f"no {self.kind} is installed in this environment; {self.remedy}")
-        return found
+        """The names, in order; none where nothing is installed."""
+        return tuple(sorted({entry.name for entry in entry_points(group=self.group)}))
 
     def load(self, name: str) -> Any:
         """What is offered under a name.
@@ -38,6 +31,10 @@ class Offers:
         except (ImportError, AttributeError) as error:
             raise ConfigError(f"the {self.kind} {name!r} cannot be loaded from {entry.value}: {error}") from error
 
+    def nothing(self) -> ConfigError:
+        """The error of a group in which nothing is offered."""
+        return ConfigError(f"no {self.kind} is installed in this environment; {self.remedy}")
+
     def misnamed(self, name: str, own_name: str) -> ConfigError:
         """The error of what is offered under another name than its own."""
         value = self._entry(name).value
@@ -45,10 +42,12 @@ class Offers:
 
     def _entry(self, name: str) -> EntryPoint:
         found = {entry.value: entry for entry in entry_points(group=self.group, name=name)}
+        if not found and not (names := self.names()):
+            raise self.nothing()
         if not found:
             raise ConfigError(
-                f"there is no {self.kind} {name!r} in this environment; there is {', '.join(self.names())}. Install "
-                f"the package that offers it as an entry point in {self.group!r}"
+                f"there is no {self.kind} {name!r} in this environment; there is {', '.join(names)}. Install the "
+                f"package that offers it as an entry point in {self.group!r}"
             )
         if len(found) > 1:
             raise ConfigError(

@@ -12,11 +12,7 @@ WORKLOADS = Offers("fieldedge.workloads", "workload", "fieldedge is not installe
 
 
 def workload_names() -> tuple[str, ...]:
-    """The names of the installed workloads, in order.
-
-    Raises:
-        ConfigError: none is installed.
-    """
+    """The names of the installed workloads, in order; none where none is."""
     return WORKLOADS.names()
 
 

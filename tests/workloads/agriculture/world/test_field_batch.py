@@ -273,7 +273,7 @@ def _differences(batch: FieldBatch, models: list[Any], growing: NDArray[np.int64
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(4))
 def test_every_day_is_the_package_s_for_random_crops_soils_and_irrigations(
     core: store.Core, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
