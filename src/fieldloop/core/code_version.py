@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 
 from fieldedge.system.errors import ConfigError
@@ -81,6 +82,8 @@ class _Source:
     tree: ast.Module
     text: str
     definitions: dict[str, ast.stmt]
+    imports: tuple[tuple[str, str | None], ...]
+    read_as_text: tuple[str, ...]
 
 
 @dataclass
@@ -102,13 +105,16 @@ class _Reach:
             raise ConfigError(f"there is no function {name} in {module}; its code cannot be named")
         return self.found
 
+    def _read(self, name: str) -> _Source | None:
+        return _read(name, self.roots) if name.split(".")[0] in self.packages else None
+
     def _module(self, name: str, is_around: bool = False) -> bool:
         """Count a whole module, the packages around it, and what they import.
 
         Args:
             is_around: it is only a package around what was imported; a registry looks nothing up then.
         """
-        source = _read(name, self.roots, self.packages)
+        source = self._read(name)
         if source is None:
             return False
         if name in REGISTRIES and not is_around and name not in self.looked_up:
@@ -121,9 +127,9 @@ class _Reach:
         parent = name.rpartition(".")[0]
         if parent:
             self._module(parent, is_around=True)
-        for imported in _imports(source.tree):
+        for imported in source.imports:
             self._import(*imported)
-        for read in _read_as_text(source):
+        for read in source.read_as_text:
             self._module(f"{name if source.path.name == '__init__.py' else parent}.{read}")
         return True
 
@@ -139,7 +145,7 @@ class _Reach:
 
     def _definition(self, module: str, name: str) -> bool:
         """Count one function, class or constant of a gathering module, and what it uses."""
-        source = _read(module, self.roots, self.packages)
+        source = self._read(module)
         if source is None or name not in source.definitions:
             return False
         key = f"{module}:{name}"
@@ -160,7 +166,7 @@ class _Reach:
 
     def _import(self, module: str, name: str | None, attribute: str | None = None) -> None:
         """What `from module import name` brings, or `module.attribute` where the name is a module itself."""
-        if name is not None and _read(f"{module}.{name}", self.roots, self.packages) is not None:
+        if name is not None and self._read(f"{module}.{name}") is not None:
             module, name = f"{module}.{name}", attribute
         library = module.split(".")[0]
         if library not in self.packages:
@@ -185,9 +191,7 @@ def _is_gathering(module: str) -> bool:
 
 
 @cache
-def _read(name: str, roots: tuple[Path, ...], packages: tuple[str, ...]) -> _Source | None:
-    if name.split(".")[0] not in packages:
-        return None
+def _read(name: str, roots: tuple[Path, ...]) -> _Source | None:
     for root in roots:
         place = root.joinpath(*name.split("."))
         for path in (place / "__init__.py", place.with_suffix(".py")):
@@ -201,31 +205,35 @@ def _parsed(name: str, path: Path) -> _Source:
         tree = ast.parse(path.read_bytes(), str(path))
     except (OSError, SyntaxError) as error:
         raise ConfigError(f"{path} cannot be read as Python: {error}") from error
-    for node in ast.walk(tree):
+    for node in chain([tree], _statements(tree)):
         if isinstance(node, _Documented) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    _drop_types_only(tree)
+        elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = [ast.Pass()]  # it brings names for the type checker alone
     definitions: dict[str, ast.stmt] = {}
     for statement in tree.body:
         for defined in _defined(statement):
             definitions[defined] = statement
-    return _Source(name, path, tree, ast.unparse(tree), definitions)
+    text = ast.unparse(tree)
+    read_as_text = tuple(_read_as_text(tree, path.parent)) if ".py'" in text else ()
+    return _Source(name, path, tree, text, definitions, tuple(_imports(tree)), read_as_text)
 
 
-def _read_as_text(source: _Source) -> Iterator[str]:
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Every statement below a node, whatever it stands in, each before those below it."""
+    for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for statement in getattr(node, block, ()):
+            yield statement
+            yield from _statements(statement)
+
+
+def _read_as_text(tree: ast.Module, folder: Path) -> Iterator[str]:
     """Modules of the same folder that are named as files, to be translated or compiled: `folder / "day.py"`."""
-    for node in ast.walk(source.tree):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(".py"):
             name = node.value.removesuffix(".py")
-            if name.isidentifier() and (source.path.parent / node.value).is_file():
+            if name.isidentifier() and (folder / node.value).is_file():
                 yield name
-
-
-def _drop_types_only(tree: ast.Module) -> None:
-    """`if TYPE_CHECKING:` brings names for the type checker alone."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            node.body = [ast.Pass()]
 
 
 def _defined(statement: ast.stmt) -> Iterator[str]:
@@ -238,7 +246,7 @@ def _defined(statement: ast.stmt) -> Iterator[str]:
 
 def _imports(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
     """Module and name of every import below a node, wherever it stands."""
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             yield from ((item.name, None) for item in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
