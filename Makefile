@@ -44,7 +44,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml edge/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Fieldloop needs Python 3.11, found " + sys.version.split()[0] + " at $(PYTHON). Say which one: make PYTHON=/path/to/python3.11")'
 	@echo "Setting up the cloud environment in $(VENV) (once, a few minutes) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@sh tools/install.sh $(BIN)/python $(BIN)/python requirements.lock
+	@sh tools/install.sh $(BIN)/python $(BIN)/python requirements.lock --no-compile
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e ./edge -e .
 	@$(BIN)/fieldloop compile
 	@$(BIN)/python -c 'from pathlib import Path; from fieldloop.data.site_cache import site_cache; site_cache(Path("."))'

@@ -1,12 +1,13 @@
 #!/bin/sh
-# Installs with pip and shows one moving line instead of hundreds: install.sh PYTHON TARGET_PYTHON REQUIREMENTS
+# Installs with pip and shows one moving line instead of hundreds: install.sh PYTHON TARGET_PYTHON REQUIREMENTS [PIP_OPTION ...]
 # Whatever pip said stands in the log; a failure shows its end.
 set -u
 pip_python=$1 target=$2 requirements=$3
+shift 3
 log=$(mktemp "${TMPDIR:-/tmp}/fieldloop-pip.XXXXXX")
 total=$(grep -c '==' "$requirements")
 (
-    "$pip_python" -m pip --python "$target" install --progress-bar off -r "$requirements" 2>&1
+    "$pip_python" -m pip --python "$target" install --progress-bar off "$@" -r "$requirements" 2>&1
     echo "pip-exit $?"
 ) | tee "$log" | awk -v total="$total" -v tty="$([ -t 1 ] && echo 1 || echo 0)" '
     function show(text) { if (tty) { printf "\r\033[K  %s", text; fflush() } else if (n % 60 == 0 || text !~ /^collect/) { print "  " text; fflush() } }

@@ -123,7 +123,7 @@ def seasons_of(clone: SmallLoop) -> list[dict[str, Any]]:
 def orchestrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orchestrated]:
     """A clone whose deployments stand on a server; both are gone afterwards."""
     folder = tmp_path_factory.mktemp("orchestrated")
-    clone = SmallLoop.make(folder / "clone")
+    clone = SmallLoop.make(folder / "clone", has_int8=False)
     for name in ("prefect.yaml", "prefect.toml"):
         shutil.copyfile(PROJECT / name, clone.root / name)
     (clone.root / ".git" / "info" / "exclude").write_text("*.log\n")

@@ -22,7 +22,7 @@ def released_sha256(clone: SmallLoop) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory, prefect_api_url: str) -> SmallLoop:
-    made = SmallLoop.make(tmp_path_factory.mktemp("promotion") / "clone")
+    made = SmallLoop.make(tmp_path_factory.mktemp("promotion") / "clone", has_int8=False)
     made.prefect_api_url = prefect_api_url
     return made
 

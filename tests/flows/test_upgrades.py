@@ -33,7 +33,7 @@ class Deployment:
     """A clone that a company runs: the small loop's, with a device that is no sample."""
 
     def __init__(self, root: Path) -> None:
-        self.clone = SmallLoop.make(root)
+        self.clone = SmallLoop.make(root, has_int8=False)
         self.space = Workspace(root, self.clone.home)
         self.device_dir = root.parent / DEVICE
         for setting in (("user.name", "The deployment"), ("user.email", "deployment@example.org")):

@@ -29,6 +29,7 @@ QUIET_ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "LOGLEVEL": "ERROR",  # neural-compressor
     "MPLBACKEND": "Agg",  # pictures go to files
+    "OMP_WAIT_POLICY": "PASSIVE",  # torch's threads sleep while they wait; spinning, they slow a busy machine fivefold
     "TQDM_DISABLE": "1",
 }
 

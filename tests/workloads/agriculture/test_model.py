@@ -134,7 +134,7 @@ def test_a_forecast_changes_nothing_until_its_weights_are_learned_and_nothing_wh
     wet = (scaled(dap=60.0, **told) + 1.0) * network.half_span + network.low
     assert torch.allclose(forecast_terms(dry), torch.zeros(1, len(FORECAST_TERMS)))
     assert (forecast_terms(wet) != 0.0).any()
-    assert torch.equal(network.effects.irrigation_gain_kg(dry), network.effects.irrigation_gain_kg(wet))
+    assert torch.equal(network.effects.occasions(dry).beyond, network.effects.occasions(wet).beyond)
 
 
 def test_every_named_weight_has_its_term() -> None:

@@ -9,6 +9,7 @@ irrigation's gain, which decides, rests on few weights, and stays the same in in
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -149,26 +150,45 @@ class Effects(nn.Module):
         self.dose_saved = nn.Parameter(torch.tensor(0.0))
 
     def forward(self, rows: Tensor) -> Tensor:
-        depth, dose = rows[:, INDEX["candidate_irrigation_mm"]], rows[:, INDEX["candidate_nitrogen_kg_ha"]]
-        saved_mm = depth * torch.sigmoid(_hats(_columns(rows, ("dap",)), _STAGE_KNOTS_D) @ self.water_saved)
+        return self.of(self.occasions(rows))
+
+    def occasions(self, rows: Tensor) -> "Occasions":
+        """What of the rows (B, F), and of when to act, the size of an effect hangs on."""
+        trigger = trigger_terms(rows) @ self.trigger_weights + forecast_terms(rows) @ self.forecast_weights
+        return Occasions(
+            stage=_hats(_columns(rows, ("dap",)), _STAGE_KNOTS_D),
+            depth_mm=rows[:, INDEX["candidate_irrigation_mm"]],
+            dose_kg_ha=rows[:, INDEX["candidate_nitrogen_kg_ha"]],
+            beyond=rows[:, INDEX["depletion_fraction"]] - trigger,
+            due_kg_ha=due_dose_kg_ha(rows, self.dose_weights),
+            water_cost_kg_mm=rows[:, INDEX["water_cost_kg_mm"]],
+            nitrogen_cost_kg_kg=rows[:, INDEX["nitrogen_cost_kg_kg"]],
+        )
+
+    def of(self, on: "Occasions") -> Tensor:
+        """What the candidate actions change on these occasions (B, 5)."""
+        depth, dose = on.depth_mm, on.dose_kg_ha
+        saved_mm = depth * torch.sigmoid(on.stage @ self.water_saved)
         saved_kg = dose * torch.sigmoid(self.dose_saved)
-        gain_kg = self.irrigation_gain_kg(rows) + self.nitrogen_gain_kg(rows)
-        paid_kg = rows[:, INDEX["water_cost_kg_mm"]] * (depth - saved_mm)
-        paid_kg = paid_kg + rows[:, INDEX["nitrogen_cost_kg_kg"]] * (dose - saved_kg)
+        # What is earned beyond its own price, kg/ha of grain; of nitrogen, most at the dose that is due.
+        gain_kg = nn.functional.softplus(self.water_slope) * depth * on.beyond
+        gain_kg = gain_kg + nn.functional.softplus(self.dose_slope) * dose * (2.0 * on.due_kg_ha - dose) / 10.0
+        paid_kg = on.water_cost_kg_mm * (depth - saved_mm)
+        paid_kg = paid_kg + on.nitrogen_cost_kg_kg * (dose - saved_kg)
         yields = (gain_kg + paid_kg) / 1000.0
         return torch.stack([yields, yields, yields, -saved_mm, -saved_kg], dim=1)
 
-    def irrigation_gain_kg(self, rows: Tensor) -> Tensor:
-        """What the candidate irrigation earns beyond its own price, in kg/ha of grain (B,)."""
-        trigger = trigger_terms(rows) @ self.trigger_weights + forecast_terms(rows) @ self.forecast_weights
-        beyond = rows[:, INDEX["depletion_fraction"]] - trigger
-        return nn.functional.softplus(self.water_slope) * rows[:, INDEX["candidate_irrigation_mm"]] * beyond
 
-    def nitrogen_gain_kg(self, rows: Tensor) -> Tensor:
-        """What the candidate dose earns beyond its own price, in kg/ha of grain (B,): most at the dose that is due."""
-        dose = rows[:, INDEX["candidate_nitrogen_kg_ha"]]
-        due = due_dose_kg_ha(rows, self.dose_weights)
-        return nn.functional.softplus(self.dose_slope) * dose * (2.0 * due - dose) / 10.0
+class Occasions(NamedTuple):
+    """B mornings with a candidate action: all that is settled once it is known when to act."""
+
+    stage: Tensor  # (B, K), how near each knot of the season is
+    depth_mm: Tensor
+    dose_kg_ha: Tensor
+    beyond: Tensor  # the depletion fraction less its trigger
+    due_kg_ha: Tensor
+    water_cost_kg_mm: Tensor
+    nitrogen_cost_kg_kg: Tensor
 
 
 def due_dose_kg_ha(rows: Tensor, weights: Tensor) -> Tensor:

@@ -122,12 +122,14 @@ def fit_effects(effects: Effects, pairs: Pairs, seed: int) -> None:
     sizes = [effects.water_slope, effects.water_saved, effects.dose_slope, effects.dose_saved]
     for size in sizes:
         size.requires_grad_(True)
-    rows, wanted = torch.from_numpy(pairs.rows), torch.from_numpy(pairs.differences)
+    with torch.no_grad():
+        occasions = effects.occasions(torch.from_numpy(pairs.rows))
+    wanted = torch.from_numpy(pairs.differences)
     spread = wanted.new_tensor(TARGET_SPREAD)
     optimizer = torch.optim.Adam(sizes, lr=0.05)
     for _ in range(_FIT_STEPS):
         optimizer.zero_grad()
-        changed = effects(rows)
+        changed = effects.of(occasions)
         error = nn.functional.smooth_l1_loss(changed[:, [1, 3, 4]] / spread, wanted / spread, beta=0.05)
         error.backward()
         optimizer.step()
