@@ -410,9 +410,9 @@ def test_samples_of_honest_loggers_are_taken_and_mend_a_time_that_a_lone_one_car
     device: Device, hands: Moving
 ) -> None:
     device = off_and_on(device, hands, timedelta(0))
-    quarter_hours(device, hands, 8, {"liar": lambda _step: timedelta(days=390)})
-    assert device.clock.now() - hands.wall > timedelta(days=389)
-    liar_too = {"liar": lambda _step: timedelta(days=390), **dict.fromkeys(LOGGERS, honest)}
+    quarter_hours(device, hands, 8, {"liar": lambda _step: timedelta(days=200)})
+    assert device.clock.now() - hands.wall > timedelta(days=199)
+    liar_too = {"liar": lambda _step: timedelta(days=200), **dict.fromkeys(LOGGERS, honest)}
     taken = quarter_hours(device, hands, 20, liar_too)
     assert taken.samples >= 9 * 20
     assert abs(device.clock.now() - hands.wall) < timedelta(minutes=1)
@@ -455,7 +455,24 @@ def test_after_a_winter_without_power_the_loggers_files_set_the_time(device: Dev
     taken += quarter_hours(device, hands, 12, dict.fromkeys(LOGGERS[:count], honest))
     assert abs(device.clock.now() - (hands.wall + timedelta(days=150))) < timedelta(minutes=30)
     assert (taken.rejected, taken.conflicting) == (0, 0)
-    assert (device.clock.reading().sure == device.clock.now()) == (count > 1), "two that agree confirm it"
+    assert device.clock.now() - device.clock.reading().sure > timedelta(days=149), "one source confirms nothing"
+
+
+def test_two_sources_that_agree_confirm_the_time_and_two_names_in_one_do_not(device: Device, hands: Moving) -> None:
+    device = open_device(device.root, hands, device.store, formats=("jsonlines", "jsonlines"))
+    device = off_and_on(device, hands, timedelta(days=150))
+    true = hands.wall + timedelta(days=150)
+    for number in range(12):
+        names = b"".join(line(start=true, minutes=number, origin=name) for name in ("x1", "x2"))
+        device.put("station", names)
+        device.take("station")
+    assert device.clock.now() > true and device.clock.confirmed() < true - timedelta(days=149)
+    for number in range(12, 24):
+        device.put("station", line(start=true, minutes=number, origin="x1"))
+        device.put("other", line(start=true, minutes=number, AirTC=20.0))
+        device.take("station")
+        device.take("other")
+    assert device.clock.confirmed() > true
 
 
 def test_a_single_time_from_the_future_is_rejected_even_where_nobody_knows_the_time(

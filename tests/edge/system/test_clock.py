@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from fieldedge.system.clock import MAX_OFF, Clock, format_utc, kernel_is_synchronised, parse_utc, read_boot_id
+from fieldedge.system.clock import (
+    MAX_ALONE,
+    MAX_OFF,
+    MAX_WITNESSES,
+    Clock,
+    format_utc,
+    kernel_is_synchronised,
+    parse_utc,
+    read_boot_id,
+)
 
 START = datetime(2006, 6, 1, 12, 0, tzinfo=UTC)
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
@@ -193,14 +202,82 @@ def test_a_logger_that_runs_ahead_step_by_step_does_not_carry_the_floor_along(wo
     assert parse_utc(json.loads(world.path.read_bytes())["floor_utc"]) - world.true < 3 * DAY
 
 
-def test_a_second_logger_that_agrees_confirms_the_time_of_the_first(world: World, running: Clock) -> None:
+@pytest.mark.parametrize(
+    ("witnesses", "confirms"), [([("station", ""), ("probe", "")], True), ([("station", "a"), ("station", "b")], False)]
+)
+def test_a_second_source_that_agrees_confirms_the_time_of_the_first_and_a_second_name_does_not(
+    world: World, running: Clock, witnesses: list[tuple[str, str]], confirms: bool
+) -> None:
     running.keep()
     world.true += 150 * DAY
     world.offset = datetime(1970, 1, 1, tzinfo=UTC) - world.true
     clock = world.boot()
     for _ in range(10):
-        for origin in ("station", "probe"):
-            clock.witness(world.true, origin)
+        for source, origin in witnesses:
+            clock.witness(world.true, source, origin)
+        world.pass_(15 * MINUTE)
+        clock.keep()
+    assert abs(clock.now() - world.true) < HOUR, "the device gets on by it all the same"
+    assert (abs(clock.reading().sure - world.true) < HOUR) == confirms
+    assert (world.true - clock.confirmed() < HOUR) == confirms
+    assert (world.true - parse_utc(json.loads(world.path.read_bytes())["floor_utc"]) < HOUR) == confirms
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["confirmed before", "first start"])
+def test_one_source_moves_nothing_300_days_however_many_names_it_gives(
+    world: World, running: Clock, is_known: bool
+) -> None:
+    if not is_known:
+        world.path.unlink()
+    clock = world.boot()
+    for number in range(12):
+        clock.witness(world.true + 300 * DAY + number * MINUTE, "station", f"x{number % 2}")
+        clock.keep()
+    assert abs(clock.now() - world.true) < MINUTE
+    world.boot_id = "later"
+    assert abs(world.boot().reading().sure - world.true) < HOUR
+
+
+def test_what_one_source_carried_ahead_is_over_at_the_next_start_and_mended_by_a_trusted_time(
+    world: World, running: Clock
+) -> None:
+    for number in range(12):
+        running.witness(world.true + 200 * DAY, "station", f"x{number % 2}")
+        running.keep()
+    assert running.now() - world.true > 199 * DAY
+    assert running.confirmed() - world.true < HOUR
+    world.boot_id = "later"
+    assert abs(world.boot().now() - world.true) < HOUR
+    world.is_synchronised = True
+    assert running.now() == world.true == running.confirmed()
+    running.keep()
+    assert abs(world.boot().now() - world.true) < MINUTE
+
+
+@pytest.mark.parametrize("old", [datetime(1970, 1, 1, tzinfo=UTC), START - 500 * DAY], ids=["1970", "the image's date"])
+def test_a_first_start_with_a_dead_clock_gets_on_by_one_source_that_keeps_pace(world: World, old: datetime) -> None:
+    world.offset = old - world.true
+    clock = world.boot()
+    for _ in range(6):
+        clock.witness(world.true, "station", "logger")
+        world.pass_(15 * MINUTE)
+        clock.keep()
+    assert abs(clock.now() - world.true) < HOUR
+    assert clock.confirmed() < world.true - MAX_ALONE
+
+
+def test_a_source_with_more_names_than_are_listened_to_silences_no_other(world: World, running: Clock) -> None:
+    for number in range(MAX_WITNESSES + 1):
+        running.witness(world.true, "noisy", f"x{number}")
+    running.keep()
+    world.true += 150 * DAY
+    world.offset = -150 * DAY
+    clock = world.boot()
+    for number in range(MAX_WITNESSES + 1):
+        clock.witness(world.true, "noisy", f"x{number}")
+    for _ in range(10):
+        for source in ("station", "probe"):
+            clock.witness(world.true, source)
         world.pass_(15 * MINUTE)
     assert abs(clock.reading().sure - world.true) < HOUR
 

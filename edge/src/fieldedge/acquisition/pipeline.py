@@ -182,7 +182,7 @@ class Door:
         batch = _Batch()
         for delivery in deliveries:
             self._read(gate, delivery, batch)
-        samples = self._plausible(batch, now)
+        samples = self._plausible(gate.source.name, batch, now)
         judgement = self._judged(samples)
         counts = self._store.add_samples(judgement.samples, judgement.amended, batch.rejects)
         for message in batch.messages:
@@ -223,13 +223,13 @@ class Door:
             except DataError as error:
                 batch.reject(parsed.where, str(error), _body(parsed))
 
-    def _plausible(self, batch: _Batch, now: datetime) -> list[Sample]:
-        """The samples whose time can be true; the others become rejects. The clock hears each logger."""
+    def _plausible(self, source: str, batch: _Batch, now: datetime) -> list[Sample]:
+        """The samples whose time can be true; the others become rejects. The clock hears each of a source's loggers."""
         if not batch.samples:
             return []
         before = self._clock.now()
         for origin, times in _times_by_origin(batch).items():
-            self._clock.witness(_newest_of_most(times, before), origin)
+            self._clock.witness(_newest_of_most(times, before), source, origin)
         now += self._clock.now() - before  # a clock that nobody had set may just have been
         unconfirmed = self._clock.now() - self._clock.confirmed()
         oldest = max(now - unconfirmed, EARLIEST + MAX_AGE) - MAX_AGE

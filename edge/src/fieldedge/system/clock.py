@@ -5,11 +5,12 @@ whatever the system clock does. The system clock is believed where it is plausib
 one boot) or where the kernel says that it is synchronised. A start far beyond the floor is believed for the moment, but
 moves the floor only once something confirms it: a year too far today must not keep out the right time tomorrow.
 
-A trusted time corrects what was believed before, in either direction. Where there is none, loggers are the witnesses:
-several readings in a row of each, and of most that speak, confirm a time, carry it forward, or take back what nobody
-confirmed, but never to before the floor. One alone is followed only where it contradicts nobody, and never further than
-`MAX_OFF` beyond what was confirmed. Every correction is told. What order things happened in does not depend on any of
-it: that is the store's sequence.
+A trusted time corrects what was believed before, in either direction. Where there is none, the sources that a person
+configured are the witnesses: several readings in a row of most of a source's loggers, and most of the sources that
+speak, confirm a time, carry it forward, or take back what nobody confirmed, but never to before the floor. A logger's
+name is its own word and makes no second witness. One source alone is followed only where it contradicts nobody, and no
+further than `MAX_ALONE` beyond what was confirmed; it confirms no time that it carried here itself. Every correction is
+told. What order things happened in does not depend on any of it: that is the store's sequence.
 
 Beside that time runs the one without the loggers' word alone (`reading().sure`): whether a release has expired is
 judged by it, so that no logger can make one expire. Processes of one boot go on from the same note, by its seconds.
@@ -34,10 +35,11 @@ from fieldedge.system.plain_files import read_own
 MAX_NOTE_BYTES = 100_000
 MAX_STEP = timedelta(days=2)  # a system clock that moves further within one boot is not believed unconfirmed
 MAX_OFF = timedelta(days=400)  # nor one that starts further beyond the floor
+MAX_ALONE = timedelta(days=240)  # one source carries the time over a winter, from a harvest to the next planting
 TOLERANCE = timedelta(minutes=5)  # smaller corrections are not worth telling
 KEEP_EVERY = timedelta(minutes=10)
 WITNESSES = 4  # readings in a row that must agree before they count
-MAX_WITNESSES = 100
+MAX_WITNESSES = 100  # of one source
 SPEAKS_S = 86_400.0  # who was heard within a day has a voice
 MAX_UNTOLD = 100
 AGREEMENT = timedelta(days=1)  # between a logger's time and ours
@@ -172,9 +174,9 @@ class Clock:
         self.boot_id = boot_id or read_boot_id()
         self.tell: Callable[[str], None] = lambda _text: None
         self._untold: deque[str] = deque(maxlen=MAX_UNTOLD)
-        self._witnesses: dict[str, _Witness] = {}
+        self._witnesses: dict[tuple[str, str], _Witness] = {}  # by source and logger
         self._carried_by: str | None = None
-        self._is_vouched_for = False  # a logger that did not carry it here kept pace with it in this process
+        self._is_vouched_for = False  # a source that did not carry it here kept pace with it in this process
         self._is_trusted = False
         self._refused: str | None = None
         note = _read_note(path)
@@ -251,22 +253,24 @@ class Clock:
                 self._say(Correction(before, trusted, why).text())
                 self._write(trusted, trusted)
 
-    def witness(self, seen: datetime, origin: str = "") -> None:
-        """A logger's own time, of a reading that came just now. Where nobody confirmed ours, loggers are believed."""
+    def witness(self, seen: datetime, source: str = "", origin: str = "") -> None:
+        """The time of a reading that came just now from a source, by one of its loggers.
+
+        Where nobody confirmed ours, sources are believed.
+        """
         now = self.now()
         with self._mutex:
             if self._is_trusted:
                 return
-            at_s = self._monotonic()
-            witness = self._witness(origin, at_s)
+            witness = self._witness(source, origin)
             if witness is None:
                 return
-            witness.add(seen, at_s)
+            witness.add(seen, self._monotonic())
             witness.agreeing = witness.agreeing + 1 if abs(seen - now) <= AGREEMENT else 0
             if witness.agreeing >= WITNESSES:
-                self._confirm(now, witness, origin, at_s)
+                self._confirm(now, witness, source)
             if self._is_believed(witness, seen, now):
-                self._follow(seen, now, origin)
+                self._follow(seen, now, source)
 
     def keep(self) -> None:
         """Write the floor, if it has moved on enough since it was last written, and tell what there is to tell."""
@@ -278,63 +282,78 @@ class Clock:
             self.tell(self._untold[0])
             self._untold.popleft()
 
-    def _witness(self, origin: str, at_s: float) -> _Witness | None:
-        """Who speaks by that name; None where as many speak as are listened to."""
-        if origin not in self._witnesses and len(self._witnesses) >= MAX_WITNESSES:
-            self._witnesses = {name: one for name, one in self._witnesses.items() if at_s - one.heard_s <= SPEAKS_S}
-            if len(self._witnesses) >= MAX_WITNESSES:
+    def _witness(self, source: str, origin: str) -> _Witness | None:
+        """Who speaks by that name in that source; None where as many speak there as are listened to."""
+        at_s, known = self._monotonic(), [key for key in self._witnesses if key[0] == source]
+        if (source, origin) not in known and len(known) >= MAX_WITNESSES:
+            silent = [key for key in known if at_s - self._witnesses[key].heard_s > SPEAKS_S]
+            if not silent:
                 return None
-        return self._witnesses.setdefault(origin, _Witness(at_s))
+            for key in silent:
+                del self._witnesses[key]
+        return self._witnesses.setdefault((source, origin), _Witness(at_s))
 
-    def _is_most(self, count: int, at_s: float) -> bool:
-        """Whether so many are more than half of those that speak."""
-        return 2 * count > sum(at_s - witness.heard_s <= SPEAKS_S for witness in self._witnesses.values())
+    def _count_sources(self, says_so: Callable[[_Witness], bool]) -> int:
+        """How many sources say so: those where more than half of the loggers do. None where most sources do not.
+
+        Who was not heard within a day has no voice.
+        """
+        at_s = self._monotonic()
+        heard: dict[str, list[bool]] = {}
+        for (source, _), witness in self._witnesses.items():
+            if at_s - witness.heard_s <= SPEAKS_S:
+                heard.setdefault(source, []).append(says_so(witness))
+        count = sum(2 * sum(said) > len(said) for said in heard.values())
+        return count if 2 * count > len(heard) else 0
 
     def _is_believed(self, witness: _Witness, seen: datetime, now: datetime) -> bool:
-        """Whether a logger's time takes the place of ours: ahead of it, or behind where only the system clock led."""
+        """Whether a source's time takes the place of ours: ahead of it, or behind where only the system clock led."""
+        at_s = self._monotonic()
         if seen > now + AGREEMENT:
-            is_ahead = all(time_ > now + AGREEMENT for time_, _ in witness.seen)
-            if not (is_ahead and witness.is_steady and seen <= self._latest_after(self._confirmed_or_now(now))):
+            if not (witness.is_steady and all(time_ > now + AGREEMENT for time_, _ in witness.seen)):
                 return False
-            said = self._count_saying(seen, lambda other: other.is_steady)
-            return self._is_most(said, self._monotonic()) and (said > 1 or not self._is_vouched_for)
+            count = self._count_sources(lambda other: other.is_steady and other.says(seen, at_s))
+            return count > 0 and seen <= self._latest_carried(now, count, witness)
         if seen >= now - AGREEMENT or self._is_confirmed or seen < self._floor or not witness.is_live:
             return False
-        return self._is_most(self._count_saying(seen, lambda other: other.is_live), self._monotonic())
+        return self._count_sources(lambda other: other.is_live and other.says(seen, at_s)) > 0
 
-    def _count_saying(self, time_: datetime, is_heeded: Callable[[_Witness], bool]) -> int:
-        at_s = self._monotonic()
-        return sum(is_heeded(witness) and witness.says(time_, at_s) for witness in self._witnesses.values())
+    def _latest_carried(self, now: datetime, count: int, witness: _Witness) -> datetime:
+        """How far so many sources carry the time: from what was confirmed, and not from where another left it.
 
-    def _confirmed_or_now(self, now: datetime) -> datetime:
-        """From where loggers may carry the time: each from what was confirmed, and not from where another left it."""
-        if not self._is_grounded:
+        One alone carries it further only where nobody ever confirmed a time, and not from a memory.
+        """
+        is_sure = self._is_sure_confirmed or not self._is_grounded
+        start = min(now, self._ran(self._sure) if is_sure else self._sure_floor)
+        if count == 1 and self._is_vouched_for:
             return now
-        return min(now, self._ran(self._sure) if self._is_sure_confirmed else self._sure_floor)
+        if count > 1 or (witness.is_live and not self._is_grounded):
+            return self._latest_after(start)
+        return min(start + MAX_ALONE, LATEST)
 
-    def _confirm(self, now: datetime, witness: _Witness, origin: str, at_s: float) -> None:
-        """One that agrees with our time confirms it, unless it carried it here or most of those that speak disagree."""
-        agreeing = sum(one.agreeing >= WITNESSES and at_s - one.heard_s <= SPEAKS_S for one in self._witnesses.values())
-        if not self._is_most(agreeing, at_s):
+    def _confirm(self, now: datetime, witness: _Witness, source: str) -> None:
+        """A source that agrees with our time confirms it, unless it carried it here or most that speak disagree."""
+        agreeing = self._count_sources(lambda one: one.agreeing >= WITNESSES)
+        if not agreeing:
             return
-        if not (self._is_grounded and origin == self._carried_by):
+        if source != self._carried_by:
             self._is_confirmed = self._is_grounded = True
             self._is_vouched_for = self._is_vouched_for or witness.is_live
         self._confirm_sure(now, agreeing)
 
     def _confirm_sure(self, now: datetime, agreeing: int) -> None:
-        """Two that agree confirm a time: a logger and the system clock, or two loggers. One alone never does."""
+        """Two that agree confirm a time: a source and the system clock, or two sources. One alone never does."""
         if abs(now - self._ran(self._sure)) <= AGREEMENT:
             self._is_sure_confirmed = True
         elif agreeing > 1:
             self._sure, self._is_sure_confirmed = self._anchor, True
 
-    def _follow(self, seen: datetime, now: datetime, origin: str) -> None:
-        """Take over a logger's time. It moves the floor only if it is near, or once another logger agrees."""
+    def _follow(self, seen: datetime, now: datetime, source: str) -> None:
+        """Take over a source's time. It moves the floor only if it is near, or once another source agrees."""
         self._set(seen)
         for witness in self._witnesses.values():
             witness.forget()
-        self._carried_by = origin
+        self._carried_by = source
         without = self._ran(self._sure) if self._is_sure_confirmed else self._sure_floor
         self._is_confirmed = seen - without <= MAX_STEP
         self._refused = _unbelieved(self._wall(), seen) if abs(self._wall_offset) > TOLERANCE else None
