@@ -43,10 +43,12 @@ from tests.edge.sample import (
     onnx_model,
     reading_record,
     season_messages,
+    stored_entries,
     zipped,
 )
 
 CONFIG = DeviceConfig(DEVICE_ID, "agriculture")
+OPS = "operations"
 TIMES = ("latency_ms", "latency_p50_ms", "latency_p99_ms", "bytes_collected")
 
 
@@ -382,6 +384,60 @@ def dated_message(table: str, day: int) -> Record:
 def operation(**changes: Any) -> Record:
     done = {"irrigation_mm": 20.0, "nitrogen_kg_ha": 0.0, "source": "override", **changes}
     return {"kind": "operation", "record": dated("operations", 1, **done)}
+
+
+ASSUMED = dated("operations", 1, irrigation_mm=20.0, nitrogen_kg_ha=0.0, source="recommendation", basis="assumed")
+
+
+def done_on_the_day(path: Path) -> list[Record]:
+    with Store(path) as store:
+        return [{**row, "record_id": row["record_id"].rpartition("operations/")[2]} for row in store.records(SEASON, OPS)]
+
+
+@pytest.mark.parametrize("is_sent", [False, True])
+@pytest.mark.parametrize("said", [{"irrigation_mm": 20.0}, {"irrigation_mm": 8.5}], ids=["confirms", "corrects"])
+def test_what_a_controller_did_takes_the_place_of_what_was_assumed(path: Path, said: Record, is_sent: bool) -> None:
+    agent = agent_on(path)
+    tell(agent, [a_field()])
+    with Store(path) as store:
+        store.add(OPS, ASSUMED)
+        if is_sent:
+            store.mark_selected("b", SEASON, 1, stored_entries(store, [ASSUMED["record_id"]]))
+    message = operation(**said, source="recommendation")
+    for _ in range(2):  # the second time it is known
+        assert [answer["kind"] for answer in tell(agent, [message])] == ["summary"]
+        *former, last = done_on_the_day(path)
+        assert (last["irrigation_mm"], last["basis"]) == (said["irrigation_mm"], "confirmed")
+        assert [(row["irrigation_mm"], row["basis"]) for row in former] == ([(20.0, "assumed")] if is_sent else [])
+    assert agent.decide(day_of(2))["x_irrigation_season_mm"] == said["irrigation_mm"]
+
+
+@pytest.mark.parametrize("first", [operation(), operation(basis="confirmed")], ids=["told", "told with its basis"])
+def test_two_confirmed_words_that_contradict_each_other_are_a_conflict(path: Path, first: Record) -> None:
+    agent = agent_on(path)
+    *_, answer, _ = tell(agent, [a_field(), first, first, operation(irrigation_mm=8.5)])
+    assert answer["kind"] == "rejected" and "stored with other content" in answer["error"]
+    (kept,) = done_on_the_day(path)
+    assert (kept["irrigation_mm"], kept["basis"]) == (20.0, "confirmed")
+
+
+def test_an_assumption_that_a_source_tells_takes_no_ones_place(path: Path) -> None:
+    agent = agent_on(path)
+    *_, answer, _ = tell(agent, [a_field(), operation(), operation(irrigation_mm=8.5, basis="assumed")])
+    assert answer["kind"] == "rejected"
+    assert [row["basis"] for row in done_on_the_day(path)] == ["confirmed"]
+
+
+@pytest.mark.parametrize("source", ["practice", "recommendation", "override"])
+def test_what_a_former_agent_stored_of_a_day_is_known_when_it_is_told_again(path: Path, source: str) -> None:
+    agent = agent_on(path)
+    former = operation(source=source)
+    tell(agent, [a_field()])
+    with Store(path) as store:
+        store.add(OPS, former["record"])
+    assert [answer["kind"] for answer in tell(agent, [former])] == ["summary"]
+    with Store(path) as store:
+        assert store.records(SEASON, OPS) == [former["record"]]
 
 
 def a_field(**changes: Any) -> Record:

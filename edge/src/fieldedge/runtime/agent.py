@@ -19,6 +19,7 @@ from fieldedge.device.config import DeviceConfig
 from fieldedge.inference.loading import NO_MODEL, Booted
 from fieldedge.inference.ood import Familiarity
 from fieldedge.presentation.text import printable
+from fieldedge.storage.corrections import put, said
 from fieldedge.storage.store import Store
 from fieldedge.system import strict_json
 from fieldedge.system.errors import DataError, FieldloopError, ReleaseError
@@ -110,8 +111,7 @@ class Agent:
         if table.role == "context":
             self._take_context(_record(message))
         elif table.role == "action" and "basis" in table.column_names:
-            # whoever tells of an action says that it was done; messages of before say no basis
-            self.keep(table.name, {"basis": "confirmed", **_record(message)})
+            self._keep_done(table.name, _record(message))
         else:
             self.keep(table.name, _record(message))
         return {"kind": "stored"} if table.role in ("context", "outcome", "feedback") else None
@@ -208,6 +208,31 @@ class Agent:
             raise
         self._store.add(table, checked, flags)
         return checked
+
+    def _keep_done(self, table: str, told: Record) -> None:
+        """Keep what a source says was done. It takes the place of what was assumed, as a person's word does.
+
+        Whoever tells of an action says that it was done; messages of before say no basis.
+        """
+        contract = self._contract
+        checked = contract.record(table, {"basis": "confirmed", **told}, str(told.get("date"))[:40])
+        rows = said(self._store, checked["record_id"])
+        if any(self._is_told_again(table, told, checked, row) for row in rows):
+            return
+        is_assumed = bool(rows) and contract.current(table, rows[-1])["basis"] == "assumed"
+        if is_assumed and checked["basis"] == "confirmed":
+            self._check_is_of(self._current()[0], table, checked)
+            put(self._store, contract, table, checked)
+        else:
+            self.store_checked(table, checked)
+
+    def _is_told_again(self, table: str, told: Record, checked: Record, row: Record) -> bool:
+        """Whether a stored row says the same; of one from before there was a basis, as far as it goes."""
+        is_former = "basis" not in row and "basis" not in told
+        noted = row if is_former else self._contract.current(table, row)
+        differing = {"record_id", "basis"} if is_former else {"record_id"}
+        names = [name for name in self._contract.table(table).column_names if name not in differing]
+        return all(noted.get(name) == checked.get(name) for name in names)
 
     def _check_is_of(self, context: Record, table: str, checked: Record) -> None:
         contract, where = self._contract, str(checked.get("date"))

@@ -1,12 +1,12 @@
 """What was done on a day: assumed, confirmed, or told otherwise; for the terminal and for the page alike.
 
-What is noted of a day is corrected in its place until it is on its way home; from then on each word is one more record
-of the day, and the last one counts.
+How one word takes another's place is for `storage/corrections.py`.
 """
 
 from datetime import date
 
-from fieldedge.contract import MAX_AMENDMENTS, Contract, Record, amendments
+from fieldedge.contract import Contract, Record
+from fieldedge.storage.corrections import put
 from fieldedge.storage.store import Store
 from fieldedge.system.errors import DataError
 from fieldedge.workloads.agriculture.tables import EPISODE, said_last
@@ -55,7 +55,7 @@ def confirm_day(store: Store, day: str, contract: Contract, today: date) -> tupl
         f"confirmation of {day}",
     )
     kept = {"why": noted["why"]} if noted is not None and "why" in noted else {}
-    _, outcome = put(store, {**record, **kept}, contract)
+    _, outcome = put(store, contract, "operations", {**record, **kept})
     if outcome != "unchanged":
         outcome = "confirmed"
         store.add_event("confirmed", f"{day}: {amounts_as_text(record)}, confirmed", {"record_id": record["record_id"]})
@@ -95,7 +95,7 @@ def override_day(
         DataError: it cannot have been done then, or too much was said of that day already.
     """
     check_day(record["date"], field, store.records(field["season"], "harvests"), today)
-    former, outcome = put(store, record, contract)
+    former, outcome = put(store, contract, "operations", record)
     if outcome != "unchanged":
         store.add_event("override", sentence(record), {"record_id": record["record_id"]})
     return former, outcome
@@ -118,37 +118,6 @@ def check_day(day: str, field: Record, harvests: list[Record], today: date) -> N
     for harvest in harvests:
         if harvest["field_id"] == field["field_id"] and day > harvest["date"]:
             raise DataError(f"{day} is after the harvest of {harvest['date']}: nothing is recorded of this season now")
-
-
-def put(store: Store, record: Record, contract: Contract) -> tuple[Record | None, str]:
-    """Store what was said of a day; the former record, and what was done.
-
-    What is noted of the day already is corrected with it. Once that went home it is a fact, and this becomes one more
-    record of the day, which counts from then on.
-
-    Raises:
-        DataError: too much was said of that day already.
-    """
-    identity, former = record["record_id"], None
-    for named in amendments(identity):
-        again = {**record, "record_id": named}
-        noted = store.get(again["record_id"])
-        if noted is None:
-            if former is not None and {**former, "record_id": identity} == record:
-                return former, "unchanged"
-            try:
-                store.add("operations", again)
-            except DataError:  # the service noted the recommendation as done in this very moment
-                noted = store.get(again["record_id"])
-            else:
-                return former, "recorded" if former is None else "corrected"
-        former = contract.current("operations", noted or again)
-        if store.state(again["record_id"]) == "stored":
-            if former == again:
-                return former, "unchanged"
-            store.replace("operations", again, record.get("why", "it was confirmed"))
-            return former, "corrected"
-    raise DataError(f"{record['date']} was corrected {MAX_AMENDMENTS} times already; tell the office what was done")
 
 
 def sentence(record: Record) -> str:
