@@ -299,12 +299,13 @@ def test_the_next_season_starts_anew_beside_the_former(path: Path) -> None:
         assert store.seasons() == [SEASON, SEASON + 1]
 
 
-def test_what_a_source_tells_again_of_a_former_season_is_known_and_not_rejected(path: Path) -> None:
+@pytest.mark.parametrize("begins_at", [0, 7])
+def test_what_a_source_tells_again_of_a_former_season_is_known_and_not_rejected(path: Path, begins_at: int) -> None:
     """Killed before it could note how far it had come, a source begins again somewhere in the season before."""
     former = season_messages(24, SEASON)
     first = tell(agent_on(path, booted()), [*former, {"kind": "field", "record": field_record(SEASON + 1)}])
     agent = agent_on(path, booted())
-    again = [agent.answer_line(json.dumps(message), "again") for message in former[7:]]
+    again = [agent.answer_line(json.dumps(message), "again") for message in former[begins_at:]]
     with Store(path) as store:
         assert store.rejects() == []
         assert len(store.records(SEASON, "recommendations")) == 24
@@ -391,7 +392,9 @@ ASSUMED = dated("operations", 1, irrigation_mm=20.0, nitrogen_kg_ha=0.0, source=
 
 def done_on_the_day(path: Path) -> list[Record]:
     with Store(path) as store:
-        return [{**row, "record_id": row["record_id"].rpartition("operations/")[2]} for row in store.records(SEASON, OPS)]
+        return [
+            {**row, "record_id": row["record_id"].rpartition("operations/")[2]} for row in store.records(SEASON, OPS)
+        ]
 
 
 @pytest.mark.parametrize("is_sent", [False, True])

@@ -17,7 +17,7 @@ from fieldedge.runtime.service import serve
 from fieldedge.system.errors import ConfigError
 from fieldedge.system.watchdog import Watchdog
 from tests.edge.farm import Farm
-from tests.edge.sample import AGRICULTURE, GatewaySimulator, Repository, bundle_files, onnx_model, zipped
+from tests.edge.sample import AGRICULTURE, GatewaySimulator, Repository, bundle_files, field_record, onnx_model, zipped
 
 
 @pytest.fixture
@@ -60,6 +60,36 @@ def test_what_was_recommended_counts_as_done_unless_somebody_said_otherwise(farm
     done = {operation["date"]: operation["source"] for operation in farm.records("operations")}
     assert {operation["basis"] for operation in farm.records("operations")} == {"assumed"}
     assert done["2006-05-01"] == "recommendation"
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["told again", "told for the first time"])
+def test_a_former_seasons_field_moves_no_reading_and_no_decision_of_today(
+    device: DeviceDirectory, is_known: bool
+) -> None:
+    farm = Farm(device, datetime(2007, 5, 1, 0, 5, tzinfo=UTC))
+    former = {"kind": "field", "record": field_record(2006)}
+    if is_known:
+        farm.write(former)
+    farm.plant()
+    farm.live(0.5)
+    farm.write(former)
+    farm.live(2)
+    assert [reading["date"] for reading in farm.records("readings")] == ["2007-05-01", "2007-05-02"]
+    assert [advice["date"] for advice in farm.records("recommendations")][-1] == "2007-05-03"
+    assert farm.service.store.records(2006, "readings") == farm.service.store.records(2006, "recommendations") == []
+    farm.close()
+
+
+def test_a_day_is_of_the_season_that_was_planted_last_before_it(device: DeviceDirectory) -> None:
+    """Next year's field is described already, and this year's goes on; then the day of its planting comes."""
+    farm = Farm(device)
+    farm.plant()
+    farm.write({"kind": "field", "record": {**field_record(2007), "planting_date": "2006-05-04"}})
+    farm.live(4.5)
+    store = farm.service.store
+    assert [reading["date"] for reading in store.records(2006, "readings")] == [f"2006-05-0{day}" for day in (1, 2, 3)]
+    assert [advice["date"] for advice in store.records(2007, "recommendations")] == ["2006-05-04", "2006-05-05"]
+    farm.close()
 
 
 def test_an_override_by_another_process_is_seen_by_the_next_decision(farm: Farm) -> None:

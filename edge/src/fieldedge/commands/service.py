@@ -53,7 +53,9 @@ def recommend(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     store, _ = open_store(directory.store, clock.stamp)
     with store:
         agent = Agent(config, workload, store, boot_model(directory, workload))
-        record = agent.decide(options.date or clock.now().date().isoformat())
+        day = options.date or clock.now().date().isoformat()
+        agent.take_up(day)
+        record = agent.decide(day)
     if is_for_program(options):
         say(json.dumps(record))
         return

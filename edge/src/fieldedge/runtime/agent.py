@@ -65,6 +65,25 @@ class Agent:
         self._follow()
         return self._episode is not None and self._episode.is_over()
 
+    def take_up(self, day: str) -> Record | None:
+        """Go on with the episode that a day is of, the last that was opened by then; its context. None: there is none.
+
+        What was told last need not be it: next year's episode is described ahead, a former one is told late.
+        """
+        self._follow()
+        key = self._contract.episode
+        if key.opens_with is None:
+            return self._context
+        opening = self._contract.context_table.name
+        known = [one for season in self._store.seasons() for one in self._store.records(season, opening)]
+        of_day = [one for one in known if key.has_day(day, one)]
+        if not of_day:
+            return None
+        found = max(of_day, key=lambda one: (-key.days_into(day, one), self._is_current(one)))
+        if not self._is_current(found):
+            self._load(found)
+        return found
+
     def answers(self, lines: Iterable[str]) -> Iterator[Record]:
         """The answers to a stream of JSON lines, and the episode's summary at its end."""
         for number, line in enumerate(lines, start=1):
@@ -245,15 +264,13 @@ class Agent:
             contract.check_is_only_one(table, checked, self._store.records(context["season"], table), where)
 
     def _take_context(self, record: Record) -> None:
-        """An episode begins, or is told again."""
+        """An episode begins. One that is told again is known, and changes nothing."""
         contract, table = self._contract, self._contract.context_table
         where = f"{contract.episode.columns[0]} {record.get(contract.episode.columns[0])}"
         checked = contract.record(table.name, record, where)
         if checked.get("device_id") not in (None, self._config.device_id):
             raise DataError(f"the record is of device {checked['device_id']}; this is {self._config.device_id}")
-        is_new = self._store.add(table.name, checked)
-        if not is_new and (self._context is None or not self._is_current(checked)):
-            self._load(checked)  # an earlier episode is told again
+        self._store.add(table.name, checked)
 
     def _current(self) -> tuple[Record, Episode]:
         self._follow()

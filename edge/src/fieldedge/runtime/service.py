@@ -136,6 +136,8 @@ class Service:
         """Take in what a source has, and note which days it touched."""
         taken = self.door.take(source, self._clock.now())
         self._open_days |= taken.days
+        if taken.messages:
+            self.agent.take_up(self._today())  # whatever episode they told of
         if not taken.has_more:
             self._behind.pop(source, None)
         else:
@@ -143,17 +145,16 @@ class Service:
         return taken
 
     def close_days(self) -> None:
-        """Sum up each finished day whose samples are new."""
-        context = self.agent.context
-        if context is None or self._config.site is None or self._is_catching_up():
+        """Sum up each finished day whose samples are new, in the episode that the day is of."""
+        if self.agent.context is None or self._config.site is None or self._is_catching_up():
             return
         today = self._today()
-        for day in sorted(self._open_days):
-            if day >= today:
-                continue
-            if self._has_begun(context, day):
+        for day in sorted(day for day in self._open_days if day < today):
+            context = self.agent.take_up(day)
+            if context is not None:
                 self._close_day(context, day, self._config.site)
             self._open_days.discard(day)
+        self.agent.take_up(today)
 
     def decide(self) -> None:
         """Make today's decision once its time has come."""
@@ -161,8 +162,8 @@ class Service:
         today, time_of_day = now.date().isoformat(), now.strftime("%H:%M")
         if time_of_day < self._config.decide.at_utc or self._decided_on == today or self._is_catching_up():
             return
-        context = self.agent.context
-        if context is None or not self._has_begun(context, today) or self.agent.is_over:
+        context = self.agent.take_up(today)
+        if context is None or self.agent.is_over:
             return
         self.close_days()
         if self._config.decide.is_applied_unless_overridden:
@@ -283,10 +284,6 @@ class Service:
             self.store.add_event(kind, text)
         except FieldloopError as error:
             _log.warning("%s (and that could not be kept: %s)", text, error)
-
-    def _has_begun(self, context: Record, day: str) -> bool:
-        key = self._workload.contract.episode
-        return key.opens_with is None or key.days_into(day, context) >= 0
 
     def _close_day(self, context: Record, day: str, site: Site) -> None:
         (table,) = self._workload.contract.tables_of("observation")
