@@ -312,6 +312,51 @@ def test_where_the_disk_is_full_damaged_stores_that_were_set_aside_go_first(
     assert "20060501T000000Z, damaged and set aside" in store.events(1, "evicted")[0]["text"]
 
 
+@pytest.fixture
+def crowded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program has the disk but for a megabyte, whatever the store gives up."""
+    usage = shutil.disk_usage("/")._replace(free=1_000_000)
+    monkeypatch.setattr(fieldedge.storage.eviction.shutil, "disk_usage", lambda _path: usage)
+
+
+@pytest.mark.usefixtures("crowded")
+@pytest.mark.parametrize("is_over_too", [False, True])
+def test_for_a_disk_that_another_program_fills_no_day_goes_that_is_not_acknowledged(
+    store: Store, is_over_too: bool
+) -> None:
+    for year in (SEASON - 1, SEASON, SEASON + 1):
+        season(store, year, size=5_000)
+    samples(store, TODAY - timedelta(days=60), 60)
+    for year, state in ((SEASON - 1, "sent"), (SEASON, "waits")):
+        read = stored_entries(store, [dated("readings", day, year)["record_id"] for day in range(9)])
+        store.mark_selected(state, year, 10, read)
+    store.mark_acknowledged("sent")
+    if is_over_too:
+        store.reject_all((f"line {number}", "not JSON", f"{number}" * 2000) for number in range(1500))
+    bound = store.used_bytes() - 1 if is_over_too else ROOMY.max_bytes
+    report = make_room(store, StoreConfig(bound, 10_000, 20_000_000), TODAY)
+    went = {what: rows for what, (rows, _) in report.evicted.items() if not what.startswith("rejects")}
+    assert went == {
+        "samples that are summed up in their day's reading": 29 * 24,
+        "acknowledged days of past seasons": 9,
+    }
+    assert [len(days_of(store, year)) for year in (SEASON - 1, SEASON, SEASON + 1)] == [51, 60, 60]
+    assert report.over_bytes == 0 and report.missing_bytes == 19_000_000
+    assert store.add("readings", dated("readings", 90, SEASON + 1)), "what comes is kept while it finds room"
+
+
+@pytest.mark.usefixtures("crowded")
+def test_that_another_program_fills_the_disk_is_told_and_holds_up_nothing(device: DeviceDirectory) -> None:
+    farm = Farm(device)
+    farm.plant()
+    farm.live(1.5)
+    assert [reading["date"] for reading in farm.records("readings")] == ["2006-05-01"]
+    (room,) = [step for step in farm.service.field_steps.steps if step.name == "room"]
+    assert "make room: logs, packages, other programs' data" in str(room.error)
+    assert any("what it holds stays" in text for text in farm.events("step"))
+    farm.close()
+
+
 @dataclass
 class Model:
     """What the store must hold, by what was done to it."""

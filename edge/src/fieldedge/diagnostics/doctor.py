@@ -191,7 +191,8 @@ def _disk(patient: Patient) -> Iterator[Finding]:
     least = 0 if patient.config is None else patient.config.store.min_free_bytes
     found = f"{size(free)} free; at least {size(least)} are kept"
     if free < least:
-        yield Finding("disk", "fail", found, "make room: logs, packages, other programs' data")
+        kept = f"{found}; no day that is not acknowledged goes for it, and what comes is kept while it finds room"
+        yield Finding("disk", "fail", kept, "make room: logs, packages, other programs' data")
     elif free < FEW_BYTES_LEFT * least:
         yield Finding("disk", "warn", found, "make room before the store has to")
     else:

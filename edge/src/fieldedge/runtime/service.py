@@ -26,7 +26,7 @@ from fieldedge.storage.recovery.rebuild import open_store
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock, Reading, Stamp, format_utc
 from fieldedge.system.durable import sweep_temporaries
-from fieldedge.system.errors import ConfigError, DataError, FieldloopError, ReleaseError, StoreDamaged
+from fieldedge.system.errors import ConfigError, DataError, FieldloopError, ReleaseError, StoreDamaged, StoreFailed
 from fieldedge.system.scheduler import Step, Supervisor
 from fieldedge.system.watchdog import Watchdog
 from fieldedge.workload import Workload
@@ -186,8 +186,18 @@ class Service:
             self.store.add_event("model", _in_use(booted, problem))
 
     def make_room(self) -> None:
-        """Bring the store within its bounds; what must go then is chosen from before."""
-        make_room(self.store, self._config.store, self._clock.now().date(), choose=self._choose_days)
+        """Bring the store within its bounds; what must go then is chosen from before.
+
+        Raises:
+            StoreFailed: others fill the disk. What is not acknowledged stays; what comes is kept while it finds room.
+        """
+        bounds = self._config.store
+        report = make_room(self.store, bounds, self._clock.now().date(), choose=self._choose_days)
+        if report.missing_bytes and not report.over_bytes:
+            raise StoreFailed(
+                f"the disk has less than the {bounds.min_free_bytes / 1e6:.1f} MB free that are to be kept, and the "
+                "store is within its bound: what it holds stays; make room: logs, packages, other programs' data"
+            )
 
     def _choose_days(self) -> None:
         """Put the best of each past season into the outbox, as a sync would."""

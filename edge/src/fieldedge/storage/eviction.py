@@ -1,18 +1,22 @@
 """Room on the device's disk: what goes first when the store has reached its bounds, and what never goes.
 
-Bounds are bytes, what must stay free on the disk, and days. What is deleted is deleted in a fixed order, least
-valuable first, in small transactions that each keep their own event, so that it can end anywhere. What the cloud has
-not acknowledged of outcomes, operations (overrides among them) and chosen or audited days is in no class below: it
-stays, whatever the pressure; so do the season under way and the last two days of samples. If that is too much, it is
-said, and nothing is lost. Age takes only what is home, what was not chosen, and what was summed up: days that nobody
-has chosen from go for lack of space alone, and before any of them goes, `choose` makes the best of them a batch. Age is
-counted from the newest day that the store knows, never from a clock alone.
+Bounds are bytes, days, and what must stay free on the disk. The last is mostly in others' hands: where the disk lacks
+room and the store is within its bytes, only what is home or summed up goes, and damaged stores that were set aside. A
+day that is not acknowledged never does: whoever fills the disk would have its room next.
+
+What is deleted is deleted in a fixed order, least valuable first, in small transactions that each keep their own event,
+so that it can end anywhere. What the cloud has not acknowledged of outcomes, operations (overrides among them) and
+chosen or audited days is in no class below: it stays, whatever the pressure; so do the season under way and the last
+two days of samples. If that is too much, it is said, and nothing is lost. Age takes only what is home, what was not
+chosen, and what was summed up: days that nobody has chosen from go for lack of space alone, and before any of them
+goes, `choose` makes the best of them a batch. Age is counted from the newest day that the store knows, never from a
+clock alone.
 """
 
 import logging
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -41,7 +45,8 @@ def _before_the_last(table: str, count: int) -> str:
 class EvictionClass:
     """Rows that may go: `where` and `order` are SQL over the row `t`, with the values of `_values`.
 
-    Those of a class that is `after_choosing` go only once the best of them have been chosen.
+    Those of a class that is `after_choosing` go only once the best of them have been chosen. What `is_spare` may go for
+    the sake of others on the disk.
     """
 
     what: str
@@ -49,6 +54,7 @@ class EvictionClass:
     where: str
     order: str = "t.sequence"
     after_choosing: bool = False
+    is_spare: bool = False
 
 
 _DAYS = f"t.table_name IN ({', '.join(repr(table) for table in DAY_TABLES)})"
@@ -85,10 +91,16 @@ BY_AGE = (
 )
 BY_VALUE = (
     EvictionClass(f"rejects before the last {LATEST_REJECTS}", "rejects", _before_the_last("rejects", LATEST_REJECTS)),
-    EvictionClass("samples that are summed up in their day's reading", "samples", "t.time_utc < :done", "t.time_utc"),
-    EvictionClass("acknowledged outcomes of past seasons", "records", f"{_IS_DONE} AND NOT {_DAYS}"),
+    EvictionClass(
+        "samples that are summed up in their day's reading",
+        "samples",
+        "t.time_utc < :done",
+        "t.time_utc",
+        is_spare=True,
+    ),
+    EvictionClass("acknowledged outcomes of past seasons", "records", f"{_IS_DONE} AND NOT {_DAYS}", is_spare=True),
     EvictionClass("days of past seasons that were not chosen", "records", _IS_LEFT_OVER, _WIDTH),
-    EvictionClass("acknowledged days of past seasons", "records", f"{_IS_DONE} AND {_DAYS}"),
+    EvictionClass("acknowledged days of past seasons", "records", f"{_IS_DONE} AND {_DAYS}", is_spare=True),
     EvictionClass("rejects", "rejects", "1"),
     EvictionClass("days of past seasons that were not chosen", "records", _IS_LEFT_OVER, _WIDTH, after_choosing=True),
     _UNCHOSEN,
@@ -100,10 +112,14 @@ BY_VALUE = (
 
 @dataclass
 class EvictionReport:
-    """What went, as rows and bytes by class, and by how many bytes the store is still over its bounds."""
+    """What went, as rows and bytes by class, and by how many bytes the store is still over its bound.
+
+    `missing_bytes` lack on the disk though the store is within its bound: others fill it.
+    """
 
     evicted: dict[str, tuple[int, int]] = field(default_factory=dict)
     over_bytes: int = 0
+    missing_bytes: int = 0
     is_interrupted: bool = False
 
     def add(self, what: str, rows: int, size_bytes: int) -> None:
@@ -150,25 +166,31 @@ def make_room(
             store.checkpoint(at_bytes=0)
         return rows > 0
 
-    for eligible in BY_AGE:
-        while evict(eligible):
-            pass
-    if _excess_bytes(store, bounds) > 0:
-        store.shrink()
-        _forget_set_aside(store, bounds, report)
-        excess = _excess_bytes(store, bounds)
-        target = store.used_bytes() - excess - int((1.0 - TARGET_SHARE) * bounds.max_bytes)
+    def evict_to(target_bytes: int, classes: Sequence[EvictionClass]) -> None:
         may_take_days: bool | None = None
-        for eligible in BY_VALUE if excess > 0 else ():
-            if eligible.after_choosing and may_take_days is None and store.used_bytes() > target:
+        for eligible in classes:
+            if eligible.after_choosing and may_take_days is None and store.used_bytes() > target_bytes:
                 may_take_days = _chosen(store, choose, values)
             if eligible.after_choosing and not may_take_days:
                 continue
-            while (lacking := store.used_bytes() - target) > 0 and evict(eligible, lacking):
+            while (lacking := store.used_bytes() - target_bytes) > 0 and evict(eligible, lacking):
                 pass
+
+    for eligible in BY_AGE:
+        while evict(eligible):
+            pass
+    if _excess_bytes(store, bounds) > 0 or _missing_bytes(store, bounds) > 0:
+        store.shrink()
+        _forget_set_aside(store, bounds, report)
+        if _excess_bytes(store, bounds) > 0:
+            evict_to(int(TARGET_SHARE * bounds.max_bytes), BY_VALUE)
+        if (missing := _missing_bytes(store, bounds)) > 0:
+            evict_to(store.used_bytes() - missing, tuple(eligible for eligible in BY_VALUE if eligible.is_spare))
     if report.rows:
         store.shrink()
-    report.over_bytes = 0 if report.is_interrupted else max(_excess_bytes(store, bounds), 0)
+    if not report.is_interrupted:
+        report.over_bytes = max(_excess_bytes(store, bounds), 0)
+        report.missing_bytes = max(_missing_bytes(store, bounds), 0)
     if report.over_bytes:
         store.add_event(
             "store_full",
@@ -203,11 +225,11 @@ def _forget_set_aside(store: Store, bounds: StoreConfig, report: EvictionReport)
 
 
 def _excess_bytes(store: Store, bounds: StoreConfig) -> int:
-    """How many bytes too many there are: over the bound, or missing on the disk."""
-    return max(store.used_bytes() - bounds.max_bytes, _missing_bytes(store, bounds))
+    return store.used_bytes() - bounds.max_bytes
 
 
 def _missing_bytes(store: Store, bounds: StoreConfig) -> int:
+    """How many bytes of those that must stay free are not, whoever has them."""
     return bounds.min_free_bytes - shutil.disk_usage(store.path.parent).free
 
 
