@@ -85,7 +85,11 @@ def _model_status(directory: DeviceDirectory, workload: Workload) -> Record | No
 def _under_way(directory: DeviceDirectory) -> dict[str, Record]:
     """What of the link's jobs is being done now, by whatever process, and for how long."""
     held = {name: holder(directory.lock(name)) for name in ("sync", "update")}
-    return {name: {"doing": found[0], "running_s": round(found[1], 1)} for name, found in held.items() if found}
+    return {
+        name: {"doing": found[0], "running_s": None if found[1] is None else round(found[1], 1)}
+        for name, found in held.items()
+        if found
+    }
 
 
 def _sources(config: DeviceConfig) -> list[Record]:

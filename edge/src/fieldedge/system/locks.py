@@ -7,17 +7,20 @@ gives way.
 
 import fcntl
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from fieldedge.system.clock import read_boot_id, seconds_since_boot
 from fieldedge.system.errors import StoreBusy
 from fieldedge.system.plain_files import NotPlainError, descriptor_of, open_own
 
 GIVE_WAY_S = 90.0  # for a holder to look around, or to end what cannot be left half done
 _LOOK_EVERY_S = 0.1
+_SECONDS = re.compile(r"\d{1,12}\.\d{3}")
 
 
 @contextmanager
@@ -39,22 +42,27 @@ def exclusive(path: Path, wait_s: float = 0.0, doing: str = "") -> Iterator[None
 
 
 def tell(path: Path, doing: str) -> None:
-    """Say in the lock file at `path`, which this process holds, what it is doing from now on."""
+    """Say in the lock file at `path`, which this process holds, what it is doing from now on.
+
+    Since when stands there as seconds of this boot: the system clock may be set meanwhile.
+    """
+    since = f"{read_boot_id()} {seconds_since_boot():.3f}"
     with (
         suppress(OSError),  # a full disk must not end what is done under the lock
         os.fdopen(descriptor_of(path, os.O_WRONLY | os.O_TRUNC), "wb") as file,
     ):
-        file.write(doing.encode(errors="backslashreplace"))
+        file.write(f"{since}\n{doing}".encode(errors="backslashreplace"))
 
 
-def holder(path: Path) -> tuple[str, float] | None:
-    """What the holder of the lock at `path` is doing, and for how long, s; None where nobody holds it."""
+def holder(path: Path) -> tuple[str, float | None] | None:
+    """What the holder of the lock at `path` is doing, and for how long, s, if it says; None where nobody holds it."""
     if not is_held(path):
         return None
-    with suppress(OSError):
-        age_s = time.time() - path.stat().st_mtime
-        with open_own(path) as file:
-            return file.read(300).decode(errors="backslashreplace"), max(age_s, 0.0)
+    with suppress(OSError), open_own(path) as file:
+        since, _, doing = file.read(300).decode(errors="backslashreplace").partition("\n")
+        boot_id, _, at_s = since.partition(" ")
+        is_known = boot_id == read_boot_id() and _SECONDS.fullmatch(at_s)
+        return doing, max(seconds_since_boot() - float(at_s), 0.0) if is_known else None
     return None
 
 
