@@ -21,6 +21,8 @@ from tests.edge.sample import (
     GatewaySimulator,
     Repository,
     bundle_files,
+    dated,
+    field_record,
     onnx_model,
     season_messages,
     zipped,
@@ -166,10 +168,29 @@ def test_a_device_that_was_never_set_up_says_so(tmp_path: Path, capsys: Any, arg
 
 
 @pytest.mark.parametrize("command", ["update", "sync"])
-def test_a_gateway_that_is_no_address_is_named(device: DeviceDirectory, capsys: Any, command: str) -> None:
-    code, _, err = call(capsys, command, "--dir", str(device.root), "--gateway", "gateway.example.org")
+@pytest.mark.parametrize("address", ["gateway.example.org", "http://gateway.example.org:99999"])
+def test_a_gateway_that_is_no_address_is_named(
+    device: DeviceDirectory, capsys: Any, command: str, address: str
+) -> None:
+    code, _, err = call(capsys, command, "--dir", str(device.root), "--gateway", address)
     assert code == 1
-    assert "expected an address like https://" in err
+    assert f"--gateway is {address!r}; expected an address like https://" in err
+
+
+@pytest.mark.parametrize("command", ["update", "sync"])
+def test_a_proxy_that_can_never_work_is_a_setting_to_mend_and_no_failed_link(
+    device: DeviceDirectory, capsys: Any, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store(device.store) as store:
+        store.add("fields", field_record())
+        store.add("harvests", dated("harvests", 1, yield_t_ha=11.0))
+    monkeypatch.setenv("http_proxy", "socks5://proxy.example.org:1080")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    code, _, err = call(capsys, command, "--dir", str(device.root), "--gateway", "http://gateway.example.org")
+    assert code == 1
+    said = "http_proxy is 'socks5://proxy.example.org:1080'; expected an address like http://proxy.example.org:3128"
+    assert said in err and "try again" not in err
 
 
 def test_no_link_is_one_line_and_exit_code_1(device: DeviceDirectory, capsys: Any) -> None:

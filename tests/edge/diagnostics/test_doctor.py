@@ -431,6 +431,9 @@ def test_no_link_is_a_warning_and_another_server_at_the_gateways_address_a_failu
     (gateway.files / "v1" / "health").write_text('{"ok": true}')
     health = gateway.files.parent / "tuf" / "v1" / "health"
     assert health.is_file()
+    device.settings.write_text(settings + '[link]\ngateway = "http://gateway:99999"\n')
+    found = found_in(device)["settings"]
+    assert (found.state, "gateway is 'http://gateway:99999'" in found.found) == ("fail", True)
     device.settings.write_text(settings + '[link]\ngateway = "http://127.0.0.1:9"\n')
     found = found_in(device)["link"]
     assert (found.state, "everything is kept" in found.todo) == ("warn", True)

@@ -6,8 +6,9 @@ from typing import Any
 
 from fieldedge.device.config import DeviceDirectory, LinkConfig
 from fieldedge.inference.loading import read_device, read_reference
-from fieldedge.presentation.answer import answer, checked_url
+from fieldedge.presentation.answer import answer
 from fieldedge.storage.store import Store
+from fieldedge.system.addresses import checked_address
 from fieldedge.system.clock import Clock
 from fieldedge.system.locks import exclusive, is_wanted
 
@@ -30,7 +31,7 @@ def update(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     config, workload = read_device(directory)
     link = config.link or LinkConfig(options.gateway)
     patience = Patience(min_bytes_per_s=link.min_bytes_per_s)
-    url = checked_url(options.gateway)
+    url = checked_address("--gateway", options.gateway)
     result = update_model(directory, workload.contract, url, within_s=link.update_within_s, patience=patience)
     answer(options, asdict(result))
 
@@ -45,7 +46,7 @@ def sync(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     from fieldedge.transfer.uploads import sync as send
 
     config, workload = read_device(directory)
-    clock, url = Clock(directory.clock_floor), checked_url(options.gateway)
+    clock, url = Clock(directory.clock_floor), checked_address("--gateway", options.gateway)
     link, lock = config.link or LinkConfig(url), directory.lock("sync")
     bounds = Bounds.within(link.sync_within_s, lambda: is_wanted(lock))
     patience = Patience(min_bytes_per_s=link.min_bytes_per_s)

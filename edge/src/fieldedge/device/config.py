@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fieldedge.system.addresses import checked_address
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ConfigError
 from fieldedge.system.plain_files import NotPlainError, read_own
@@ -283,13 +284,8 @@ def _page(table: "Table | None") -> PageConfig:
 def _link(table: "Table | None") -> LinkConfig | None:
     if table is None:
         return None
-    gateway = table.text("gateway")
-    if not gateway.startswith(("http://", "https://")):
-        raise ConfigError(
-            f"{table.where}: gateway is {gateway!r}; expected an address like https://gateway.example.org"
-        )
     link = LinkConfig(
-        gateway,
+        checked_address(f"{table.where}: gateway", table.text("gateway")),
         table.number("sync_every_h", LinkConfig.sync_every_h, 0.01, 8760.0),
         table.number("update_every_h", LinkConfig.update_every_h, 0.01, 8760.0),
         table.number("sync_within_s", LinkConfig.sync_within_s, 60.0, 86_400.0),

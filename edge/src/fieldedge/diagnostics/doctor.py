@@ -513,6 +513,9 @@ def _link(patient: Patient) -> Iterator[Finding]:
     gateway = patient.config.link.gateway
     try:
         answer = _get(f"{gateway.rstrip('/')}/v1/health")
+    except ConfigError as error:
+        yield Finding("link", "fail", str(error), "mend the proxy's address in the service's environment")
+        return
     except LinkError as error:
         yield Finding("link", "warn", str(error), "check the modem and the address; everything is kept meanwhile")
         return

@@ -5,7 +5,6 @@ import json
 import sys
 
 from fieldedge.contract import Record
-from fieldedge.system.errors import ConfigError
 
 
 def is_for_program(options: argparse.Namespace) -> bool:
@@ -27,14 +26,3 @@ def answer(options: argparse.Namespace, values: Record) -> None:
 def say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
-
-
-def checked_url(text: str) -> str:
-    """The gateway's address.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    if not text.startswith(("http://", "https://")):
-        raise ConfigError(f"--gateway is {text!r}; expected an address like https://gateway.example.org")
-    return text

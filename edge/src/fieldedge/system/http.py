@@ -1,5 +1,7 @@
 """Asking over HTTP, whoever answers: bounded in time and in bytes, and every failure is a `LinkError`.
 
+Only an address, or a proxy's, that can never work is a `ConfigError`, before anybody is asked.
+
 An exchange is one request and its answer. It runs in a thread of its own, and whoever asked waits for it no longer than
 is allowed, whatever holds it up: a name server, a handshake, headers or a body that drip. What is allowed grows with
 what has come: a slow link takes its time, a server that sends a byte a second does not get any. No redirect is followed
@@ -22,6 +24,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from fieldedge.system import strict_json
+from fieldedge.system.addresses import checked_address
 from fieldedge.system.errors import LinkError
 
 MAX_ANSWER_BYTES = 65_536
@@ -90,6 +93,7 @@ def ask(
     """One request, without a second try. `timeout.total` is the whole time of it; without one, `patience` says it.
 
     Raises:
+        ConfigError: the address, or that of the proxy, can never work.
         LinkError: nobody answered in time, or nothing that HTTP can read.
     """
     bounds, patience = bounds or Bounds(), patience or Patience()
@@ -119,10 +123,12 @@ def exchange(
     """One request and its answer, whose body may be read in the block. The connection is kept for the next one.
 
     Raises:
+        ConfigError: the address, or that of the proxy, can never work.
         LinkError: nobody answered in time, or nothing that HTTP can read; also while the body is read.
     """
+    manager = _manager_for(checked_address("the address", url))
     allowed = timeout or urllib3.Timeout(connect=patience.connect_s, read=patience.silence_s)
-    running = _Exchange(url, patience, bounds, len(body or b""))
+    running = _Exchange(manager, url, patience, bounds, len(body or b""))
     options: dict[str, Any] = {"body": body, "headers": dict(headers or {}), "timeout": allowed}
     options["retries"] = _retries(tries)
     threading.Thread(target=running.run, args=(method, options), name="exchange", daemon=True).start()
@@ -155,8 +161,10 @@ def words(error: BaseException) -> str:
 class _Exchange:
     """What a thread and whoever waits for it share."""
 
-    def __init__(self, url: str, patience: Patience, bounds: Bounds, sent_bytes: int) -> None:
-        self._url, self._patience, self._bounds = url, patience, bounds
+    def __init__(
+        self, manager: urllib3.PoolManager, url: str, patience: Patience, bounds: Bounds, sent_bytes: int
+    ) -> None:
+        self._manager, self._url, self._patience, self._bounds = manager, url, patience, bounds
         self._moved_bytes, self._received_bytes = sent_bytes, 0
         self._began_s = time.monotonic()
         self._parts: queue.Queue[tuple[int, str | None] | bytes | BaseException] = queue.Queue(_WAITING_CHUNKS)
@@ -181,7 +189,7 @@ class _Exchange:
             raise OSError("nobody waits for it any more")
 
     def _read(self, method: str, options: dict[str, Any]) -> bytes:
-        response = _manager_for(self._url).request(
+        response = self._manager.request(
             method, self._url, redirect=False, preload_content=False, decode_content=False, **options
         )
         with response:
@@ -295,7 +303,9 @@ def _manager_for(url: str) -> urllib3.PoolManager:
     parts = urlsplit(url)
     host = parts.hostname or ""
     proxies = {} if host in _LOOPBACK or proxy_bypass(host) else getproxies()
-    return _manager(proxies.get(parts.scheme) or proxies.get("all"))
+    kind = parts.scheme if proxies.get(parts.scheme) else "all"
+    proxy = proxies.get(kind)
+    return _manager(checked_address(f"{kind}_proxy", proxy, "http://proxy.example.org:3128") if proxy else None)
 
 
 @cache

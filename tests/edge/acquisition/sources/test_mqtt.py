@@ -505,6 +505,12 @@ def test_settings_are_read_with_their_defaults(tmp_path: Path) -> None:
         ({"host": "b", "topic": "a/#/c"}, "topic is 'a/#/c'; expected one like farm/+/samples"),
         ({"host": "b", "topic": ""}, "topic is ''"),
         ({"host": "b", "topic": "a", "port": 0}, "port is 0"),
+        (
+            {"host": "mqtt://b", "topic": "a"},
+            "host is 'mqtt://b'; expected a name or an address like broker.example.org",
+        ),
+        ({"host": "b:1883", "topic": "a"}, "host is 'b:1883'; expected a name"),
+        ({"host": "", "topic": "a"}, "host is ''; expected a name"),
         ({"host": "b", "topic": "a", "password_file": "gone"}, "password_file is 'gone', which cannot be read"),
         ({"host": "b", "topic": "a", "password_file": "there"}, "has a password_file but no username"),
         ({"host": "b", "topic": "a", "ca_file": "there"}, "names certificates but tls is not on"),

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from fieldedge.acquisition.sources.source import Delivery, Tell
 from fieldedge.device.config import Table
+from fieldedge.system.addresses import is_host
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ConfigError
 from fieldedge.system.plain_files import read_own
@@ -106,6 +107,11 @@ def read_mqtt_settings(table: Table, root: Path) -> MqttSettings:
         keepalive_s=table.whole("keepalive_s", 60, 5, 65_535),
     )
     table.end()
+    if not is_host(settings.host):
+        raise ConfigError(
+            f"{table.where}: host is {settings.host!r}; expected a name or an address like broker.example.org: the "
+            "port is a setting of its own, and TLS is `tls = true`"
+        )
     if not is_topic_filter(settings.topic):
         raise ConfigError(
             f"{table.where}: topic is {settings.topic!r}; expected one like farm/+/samples: '+' stands for a whole "
