@@ -1,5 +1,6 @@
 """The device's commands, as a technician or the fleet calls them."""
 
+import io
 import json
 import os
 import stat
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import fieldedge.runtime.service
 from fieldedge.cli import main
 from fieldedge.device.config import DeviceDirectory, read_config
 from fieldedge.runtime.agent import Agent
@@ -117,6 +119,19 @@ def test_a_store_that_others_could_read_is_its_users_alone_when_it_is_opened_aga
     device.store.chmod(0o644)
     with Store(device.store):
         assert stat.S_IMODE(device.store.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("command", ["init", "run", "serve"])
+def test_a_directory_that_a_former_version_left_open_is_its_users_alone_at_the_next_start(
+    device: DeviceDirectory, repository: Repository, capsys: Any, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    for path, mode in ((device.root, 0o755), (device.store, 0o644)):
+        path.chmod(mode)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(fieldedge.runtime.service, "serve", lambda *_: None)
+    arguments = init_arguments(device, repository) if command == "init" else [command, "--dir", str(device.root)]
+    assert call(capsys, *arguments)[0] == 0
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (device.root, device.store)] == [0o700, 0o600]
 
 
 def test_init_takes_the_budget(tmp_path: Path, repository: Repository, capsys: Any) -> None:

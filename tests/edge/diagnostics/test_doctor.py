@@ -107,6 +107,15 @@ def test_what_is_broken_fails_by_name_and_the_other_checks_go_on(
     assert [name for name, finding in found.items() if finding.state == "fail"] == [check]
 
 
+@pytest.mark.parametrize(("name", "mode"), [("root", 0o755), ("root", 0o710), ("store", 0o644)])
+def test_what_others_may_look_into_is_told(device: DeviceDirectory, name: str, mode: int) -> None:
+    path: Path = getattr(device, name)
+    path.chmod(mode)
+    found = found_in(device)["files"]
+    assert (found.state, f"{path} is open to other users (mode {mode:o})" in found.found) == ("warn", True)
+    assert f"chmod go= {path}" in str(found.todo)
+
+
 @pytest.mark.skipif(not IS_ROOT, reason="only root can give files away")
 def test_files_that_root_left_behind_are_found(device: DeviceDirectory) -> None:
     for path in (device.root, *device.root.rglob("*")):

@@ -33,7 +33,7 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 
 def init(options: argparse.Namespace, directory: DeviceDirectory) -> None:
-    """Make the device's directory, key and settings, once. Again with the same settings it changes nothing."""
+    """Make the device's directory, key and settings, once. Again with the same settings it only makes it private."""
     from fieldedge.system.keys import load_or_create_key, public_key_hex
 
     known_workload(options.workload)
@@ -42,8 +42,7 @@ def init(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     directory.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     if directory.settings.exists():
         _check_same_device(read_config(directory.settings), wanted, directory)
-    else:
-        directory.root.chmod(0o700)
+    directory.make_private()
     directory.trust.mkdir(exist_ok=True)
     for file in (directory.settings, directory.bootstrap_root, directory.private_key):
         sweep_temporaries(file.parent, file.name)

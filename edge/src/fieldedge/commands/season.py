@@ -23,6 +23,7 @@ def run(_options: argparse.Namespace, directory: DeviceDirectory) -> None:
     from fieldedge.runtime.agent import Agent, bounded_lines
 
     config, workload = read_device(directory)
+    directory.make_private()
     with exclusive(directory.lock("run")), Store(directory.store) as store:
         agent = Agent(config, workload, store, boot_model(directory, workload))
         if isinstance(sys.stdin, io.TextIOWrapper):

@@ -35,6 +35,7 @@ def serve(_options: argparse.Namespace, directory: DeviceDirectory) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    directory.make_private()
     with exclusive(directory.lock("run")):
         service = Service(directory, config, workload, Clock(directory.clock_floor))
         try:

@@ -8,6 +8,7 @@ written elsewhere.
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,12 @@ class DeviceDirectory:
     """The paths of one device below its directory."""
 
     root: Path
+
+    def make_private(self) -> None:
+        """Let none but its user into it: former versions left it open. The store is narrowed when it is opened."""
+        if self.root.stat().st_mode & 0o077:
+            with suppress(PermissionError):  # another user's: the doctor says so
+                self.root.chmod(0o700)
 
     @property
     def settings(self) -> Path:

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -139,6 +140,12 @@ def _files(patient: Patient) -> Iterator[Finding]:
             "move it away, and run fieldedge doctor again: it says what is missing then",
         )
         return
+    for path in (root, patient.directory.store):
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0
+        if mode & 0o077:
+            found = f"{path} is open to other users (mode {mode:o})"
+            yield Finding("files", "warn", found, f"chmod go= {path}, or start the service anew: it does so")
+            return
     yield Finding("files", "ok", f"all of {_user(owner)}")
 
 
