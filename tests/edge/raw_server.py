@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from time import sleep
 
@@ -10,11 +11,12 @@ from tests.edge.patience import PATIENCE_S
 
 class RawServer:
     """A server that says `next` to whoever asks, as it stands, and hangs up. What stands in `slowly` comes before, a
-    byte every tenth of a second until nobody listens."""
+    byte every tenth of a second until nobody listens; `pace` waits after each of them."""
 
     def __init__(self) -> None:
         self.next = self.slowly = b""
         self.asked = 0
+        self.pace: Callable[[], object] = lambda: sleep(0.1)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -31,7 +33,7 @@ class RawServer:
             _read_request(connection)
             for byte in self.slowly:
                 connection.sendall(bytes([byte]))
-                sleep(0.1)
+                self.pace()
             connection.sendall(self.next)
             connection.shutdown(socket.SHUT_WR)
             connection.settimeout(2.0)  # for whoever keeps the connection for a next request

@@ -20,10 +20,10 @@ from fieldloop.gateway.connections import ConnectionLimits
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.server import GatewayServer
 from fieldloop.release import ReleaseRepository
+from tests.edge.patience import PATIENCE_S
 
 KEY = Ed25519PrivateKey.generate()
 BODY = b"a batch"
-PATIENCE_S = 60.0  # how long a test waits for what comes at once, on a machine that is busy with others
 Start = Callable[..., GatewayServer]
 
 

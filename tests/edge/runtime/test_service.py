@@ -17,6 +17,7 @@ from fieldedge.runtime.service import serve
 from fieldedge.system.errors import ConfigError
 from fieldedge.system.watchdog import Watchdog
 from tests.edge.farm import Farm
+from tests.edge.patience import PATIENCE_S
 from tests.edge.sample import AGRICULTURE, GatewaySimulator, Repository, bundle_files, field_record, onnx_model, zipped
 
 
@@ -266,7 +267,7 @@ def test_an_update_that_hangs_stops_neither_the_sending_nor_the_field_and_is_sho
     stop, shown = threading.Event(), list[dict[str, Any]]()
 
     def watch() -> None:
-        hangs.wait(120.0)
+        hangs.wait(PATIENCE_S)
         while not gateway.received and not stop.wait(0.05):
             pass
         shown.extend(farm.service.state()["steps"])

@@ -1,16 +1,19 @@
 """Whatever stands on the wire in place of an answer: a short answer to read, or one error that names the address."""
 
 import socket
+import threading
+from types import SimpleNamespace
 
 import pytest
 import urllib3
 
 from fieldedge.system.errors import LinkError
-from fieldedge.system.http import MAX_ANSWER_BYTES, Bounds, Patience, ask, json_value
+from fieldedge.system.http import MAX_ANSWER_BYTES, Bounds, Patience, ask, exchange, json_value
 from tests.edge.patience import PATIENCE_S
 from tests.edge.raw_server import RawServer
 
 TIMEOUT = urllib3.Timeout(total=PATIENCE_S)
+TIMEOUT_OF_EACH = urllib3.Timeout(connect=PATIENCE_S, read=PATIENCE_S)  # of the whole, patience says it
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +81,7 @@ def test_a_server_that_drips_is_left_when_the_whole_time_is_over(what: str) -> N
     dripping = RawServer()
     dripping.slowly = DRIPPING[what]
     with pytest.raises(LinkError, match=r"bytes came in .* no more time is allowed"):
-        ask("GET", dripping.url, urllib3.Timeout(total=0.5, read=30.0))
+        ask("GET", dripping.url, urllib3.Timeout(total=0.5, read=PATIENCE_S))
 
 
 @pytest.mark.parametrize("what", sorted(DRIPPING))
@@ -87,15 +90,22 @@ def test_a_server_that_drips_is_left_when_too_little_has_come(what: str) -> None
     dripping.slowly = DRIPPING[what]
     patience = Patience(grace_s=0.5, min_bytes_per_s=1000.0)
     with pytest.raises(LinkError, match="at least 1000 bytes a second are expected"):
-        ask("GET", dripping.url, urllib3.Timeout(connect=5.0, read=30.0), patience=patience)
+        ask("GET", dripping.url, TIMEOUT_OF_EACH, patience=patience)
 
 
-def test_a_slow_link_gets_the_time_that_its_bytes_need() -> None:
-    slow = RawServer()
-    slow.slowly = b"HTTP/1.1 200 Any\r\nContent-Length: 12\r\n\r\na slow link."
-    patience = Patience(grace_s=4.5, min_bytes_per_s=4.0)  # its 51 bytes take five seconds: more than the grace
-    answer = ask("GET", slow.url, urllib3.Timeout(connect=5.0, read=30.0), patience=patience)
-    assert answer.body == b"a slow link."
+def test_a_slow_link_gets_the_time_that_its_bytes_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four bytes a second by a clock that moves with them: the body takes three seconds, one more than the grace."""
+    head, body = b"HTTP/1.1 200 Any\r\nContent-Length: 12\r\n\r\n", b"a slow link."
+    slow, sent, clock_s = RawServer(), threading.Semaphore(len(head)), 0.0
+    slow.slowly, slow.pace = head + body, lambda: sent.acquire(timeout=PATIENCE_S)
+    monkeypatch.setattr("fieldedge.system.http.time", SimpleNamespace(monotonic=lambda: clock_s))
+    patience, came = Patience(grace_s=2.0, min_bytes_per_s=4.0), b""
+    with exchange("GET", slow.url, patience, Bounds(), timeout=TIMEOUT) as response:
+        for chunk in response.chunks:
+            came += chunk
+            clock_s += len(chunk) / 4.0
+            sent.release(len(chunk))
+    assert (came, clock_s) == (body, 3.0)
     assert Patience().allowed_s(200_000) > 200_000 / 2_000, "a bundle of 200 kB over 2 kB/s"
 
 
@@ -103,7 +113,7 @@ def test_nobody_there_is_said_without_the_names_of_objects() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         url = f"http://127.0.0.1:{gone.getsockname()[1]}"
     with pytest.raises(LinkError, match=r"cannot be reached: Failed to establish a new connection: .*refused"):
-        ask("GET", url, urllib3.Timeout(total=30.0))
+        ask("GET", url, TIMEOUT)
 
 
 def test_a_server_that_takes_what_it_is_sent_a_byte_at_a_time_is_left() -> None:
@@ -111,14 +121,15 @@ def test_a_server_that_takes_what_it_is_sent_a_byte_at_a_time_is_left() -> None:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         with pytest.raises(LinkError, match="cannot be reached"):
-            ask("POST", url, urllib3.Timeout(total=0.5, read=30.0), body=b"x" * 20_000_000)
+            ask("POST", url, urllib3.Timeout(total=0.5, read=PATIENCE_S), body=b"x" * 20_000_000)
 
 
 def test_an_exchange_is_left_when_somebody_needs_its_place() -> None:
     dripping = RawServer()
     dripping.slowly = DRIPPING["body"]
     with pytest.raises(LinkError, match="another fieldedge command needs its place"):
-        ask("GET", dripping.url, urllib3.Timeout(connect=5.0, read=30.0), bounds=Bounds(must_stop=lambda: True))
+        bounds, patience = Bounds(must_stop=lambda: True), Patience(grace_s=PATIENCE_S)
+        ask("GET", dripping.url, TIMEOUT_OF_EACH, bounds=bounds, patience=patience)
 
 
 def test_a_redirect_is_an_answer_and_is_not_followed() -> None:

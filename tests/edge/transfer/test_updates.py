@@ -26,6 +26,7 @@ from fieldedge.system.http import Patience
 from fieldedge.system.locks import exclusive
 from fieldedge.transfer.updates import UpdateResult, update
 from fieldedge.transfer.usb import Stick, update_from_stick
+from tests.edge.patience import PATIENCE_S
 from tests.edge.sample import (
     AGRICULTURE,
     GatewaySimulator,
@@ -428,15 +429,15 @@ def test_an_update_that_hangs_gives_way_to_a_stick(
 
     def hang() -> None:
         try:
-            update(updated, CONTRACT, gateway.url)
+            update(updated, CONTRACT, gateway.url, within_s=PATIENCE_S, patience=Patience(grace_s=PATIENCE_S))
         except LinkError as error:
             ended.append(error)
 
     thread = threading.Thread(target=hang)
     thread.start()
-    assert hangs.wait(60.0)
+    assert hangs.wait(PATIENCE_S)
     assert update_from_stick(stick, updated, CONTRACT, device_time(0)).version == "2"
-    thread.join(60.0)
+    thread.join(PATIENCE_S)
     assert "needs its place" in str(ended[0])
 
 
