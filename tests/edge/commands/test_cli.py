@@ -208,6 +208,13 @@ def test_a_proxy_that_can_never_work_is_a_setting_to_mend_and_no_failed_link(
     assert said in err and "try again" not in err
 
 
+def test_a_day_that_is_none_is_named(device: DeviceDirectory, capsys: Any) -> None:
+    with Store(device.store) as store:
+        store.add("fields", field_record())
+    code, _, err = call(capsys, "recommend", "--dir", str(device.root), "--date", "soon")
+    assert (code, "--date is 'soon'; expected a day like 2026-07-01" in err) == (1, True)
+
+
 def test_no_link_is_one_line_and_exit_code_1(device: DeviceDirectory, capsys: Any) -> None:
     code, out, err = call(capsys, "update", "--dir", str(device.root), "--gateway", "http://127.0.0.1:9")
     assert (code, out, err.count("\n")) == (1, "", 1)

@@ -7,12 +7,14 @@ import os
 import signal
 import sys
 import threading
+from datetime import date
 from typing import Any
 
 from fieldedge.device.config import DeviceDirectory
 from fieldedge.inference.loading import boot_model, read_device
 from fieldedge.presentation.answer import is_for_program, say
 from fieldedge.system.clock import Clock
+from fieldedge.system.errors import DataError
 from fieldedge.system.locks import exclusive
 
 
@@ -51,10 +53,13 @@ def recommend(options: argparse.Namespace, directory: DeviceDirectory) -> None:
 
     config, workload = read_device(directory)
     clock = Clock(directory.clock_floor)
+    try:
+        day = date.fromisoformat(options.date).isoformat() if options.date else clock.now().date().isoformat()
+    except ValueError:
+        raise DataError(f"--date is {options.date!r}; expected a day like 2026-07-01") from None
     store, _ = open_store(directory.store, clock.stamp)
     with store:
         agent = Agent(config, workload, store, boot_model(directory, workload))
-        day = options.date or clock.now().date().isoformat()
         agent.take_up(day)
         record = agent.decide(day)
     if is_for_program(options):
