@@ -86,8 +86,9 @@ def register_device(
 ) -> None:
     """Let a device send: the gateway and `ingest-stick` take batches of registered devices alone.
 
-    With --field, what is accepted of the field comes from this device. What a stranger was accepted for in a season
-    goes to quarantine with the next ingestion, and what the device has sent of it comes in.
+    With --field, what is accepted of the field from now on comes from this device. With one season of a field, what
+    another was accepted for in it goes to quarantine with the next ingestion, and what this device has sent of it comes
+    in; naming the other one again (--instead-of) turns that back.
     """
     from fieldloop.core.paths import workspace_of
     from fieldloop.gateway.devices import DeviceRegistry

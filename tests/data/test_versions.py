@@ -8,15 +8,17 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
 from fieldedge.system.errors import ConfigError, DataError, StoreBusy
-from fieldloop.data import SeasonStore, check_last_version, is_kept, locks, reproduce, restore, snapshot
+from fieldloop.data import SeasonStore, check_last_version, is_kept, locks, open_store, reproduce, restore, snapshot
 from fieldloop.data.site_cache import SITE_CACHE
 from tests.data.empty_clone import empty_clone, git
 from tests.sample_season import CONTRACT, SEASON, field_row, frames
@@ -279,6 +281,68 @@ def test_rows_that_were_withdrawn_into_quarantine_are_not_lost(clone: Path) -> N
     store = SeasonStore(clone / SEASONS, CONTRACT)
     assert store.withdraw(SEASON, "champion-00", "another's") > 0
     assert snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON).data_hash
+
+
+def test_a_withdrawn_row_excuses_no_row_of_another_that_has_the_same_id(clone: Path) -> None:
+    snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    store = SeasonStore(clone / SEASONS, CONTRACT)
+    store.withdraw(SEASON, "champion-00", "another's")
+    for table, rows in frames(field_row(device_id="dev-17"), days=3).items():
+        store.accept(table, rows, "sync")
+    snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    check_lost_rows_are_told(clone)
+
+
+def test_a_row_that_was_withdrawn_and_came_back_is_missed_when_it_is_lost(clone: Path) -> None:
+    store = SeasonStore(clone / SEASONS, CONTRACT)
+    store.withdraw(SEASON, "champion-00", "another's")
+    add_field(clone, 0)
+    store.settle_withdrawn()
+    snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    check_lost_rows_are_told(clone)
+
+
+def check_lost_rows_are_told(clone: Path) -> None:
+    (path,) = (clone / SEASONS).rglob("readings.parquet")
+    delete_rows(path)
+    with pytest.raises(DataError, match="rows of its last version"):
+        check_last_version(clone, clone / SEASONS)
+
+
+def test_what_came_back_in_part_is_in_quarantine_for_the_rest(clone: Path) -> None:
+    snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    store = SeasonStore(clone / SEASONS, CONTRACT)
+    withdrawn = store.withdraw(SEASON, "champion-00", "another's")
+    some = {table: rows[:2] for table, rows in frames(field_row(0), days=3).items()}
+    for table, rows in some.items():
+        store.accept(table, rows, "sync")
+    store.settle_withdrawn()
+    store.settle_withdrawn()
+    (left,) = store.quarantine_dir.glob("withdrawn-*/*.parquet")
+    assert len(pd.read_parquet(left)) == withdrawn - sum(len(rows) for rows in some.values()) == 1
+    check_last_version(clone, clone / SEASONS)
+
+
+def under_a_later_contract(clone: Path) -> SeasonStore:
+    upgrades = {**CONTRACT.upgrades, CONTRACT.hash: lambda _, record: record}
+    later = replace(CONTRACT, revision=CONTRACT.revision + 1, upgrades=upgrades)
+    return open_store(clone, clone / SEASONS, later, clone / "data/quarantine", is_deployment=False)
+
+
+def test_a_new_contract_and_a_withdrawal_go_together(clone: Path) -> None:
+    add_field(clone, 1)
+    snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+    store = under_a_later_contract(clone)
+    store.withdraw(SEASON, "champion-00", "another's")
+    check_last_version(clone, clone / SEASONS)
+    snapshot(clone, SEASONS, "data", is_deployment=False, season=SEASON)
+
+
+def test_a_new_contract_and_a_withdrawal_hide_no_loss(clone: Path) -> None:
+    add_field(clone, 1)
+    store = under_a_later_contract(clone)
+    store.withdraw(SEASON, "champion-00", "another's")
+    check_lost_rows_are_told(clone)
 
 
 def test_rows_that_were_withdrawn_and_are_not_in_quarantine_are_lost(clone: Path) -> None:

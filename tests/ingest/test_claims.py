@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from fieldloop.validation.expectations import IS_WITHIN_CLAIMS
+from fieldloop.validation.expectations import BELONGS_TO_SENDER, IS_WITHIN_CLAIMS
 from fieldloop.validation.ownership import MAX_UNREGISTERED, Ownership
 from tests.ingest.cloud import Cloud
 from tests.sample_season import SEASON, field_row, season_rows
@@ -60,3 +61,12 @@ def test_only_what_nobody_registered_counts_as_claimed() -> None:
     holders = {(2005, "a"): "dev-00", (2006, "a"): "dev-00", (2006, "b"): "dev-00", (2006, "c"): "dev-01"}
     ownership = Ownership({"b": "dev-00", "2005/a": "dev-00"}, holders)
     assert ownership.unregistered() == {"dev-00": 1, "dev-01": 1}
+
+
+def test_a_season_that_a_history_brought_is_claimed_by_nobody(cloud: Cloud) -> None:
+    past, stranger = field_row(0), cloud.sender("dev-66")
+    cloud.store.accept("fields", pd.DataFrame([past]), "history")
+    stranger.send(stranger.batch(season_rows(field_row(0, device_id="dev-66"), days=3)))
+    report = cloud.ingest()
+    assert (report.records_accepted, report.records_quarantined) == (0, 6)
+    assert set(cloud.quarantined().values()) == {BELONGS_TO_SENDER}

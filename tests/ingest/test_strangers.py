@@ -38,6 +38,10 @@ def accepted(cloud: Cloud, table: str = "harvests") -> dict[str, float]:
     return dict(zip(rows["record_id"], rows["yield_t_ha"], strict=True))
 
 
+def accepted_rows(cloud: Cloud) -> dict[str, str]:
+    return {table.name: cloud.store.read(table.name).to_json() for table in cloud.store.contract.tables}
+
+
 def holder(cloud: Cloud, field_id: str = "champion-00") -> str:
     rows = cloud.store.read("fields")
     return str(rows.loc[rows["field_id"] == field_id, "device_id"].item())
@@ -148,14 +152,19 @@ def test_a_device_that_is_registered_no_more_hands_its_field_on(cloud: Cloud) ->
     assert cloud.ingest().records_accepted == 2
 
 
-@pytest.mark.parametrize("field", [FIELD, "champion-00"])
-def test_a_strangers_earlier_claim_is_taken_back_by_registering_the_owner(cloud: Cloud, field: str) -> None:
+def test_a_strangers_earlier_claim_is_taken_back_by_registering_the_owner_of_the_season(
+    cloud: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
     owner, stranger = cloud.sender(), cloud.sender("dev-66")
     stranger.send(stranger.batch(forged(outcome_of("dev-66"), yield_t_ha=2.0)))
     cloud.ingest()
     owner.send(owner.batch(season_of()), LATER)
     assert cloud.ingest().records_accepted == 0
-    cloud.owners.register({field: "dev-00"})
+    assert not caplog.records
+    cloud.owners.register({"champion-00": "dev-00"})
+    assert cloud.ingest().records_accepted == 0
+    assert f"rows of dev-00 about {FIELD} are in quarantine: it was accepted from dev-66" in caplog.text
+    cloud.owners.register({FIELD: "dev-00"})
     report = cloud.ingest()
     assert report.records_accepted == 12
     assert (holder(cloud), list(accepted(cloud).values())) == ("dev-00", [11.5])
@@ -184,6 +193,86 @@ def test_taking_back_that_was_cut_off_is_continued(cloud: Cloud, monkeypatch: py
                 cloud.ingest()
     cloud.ingest()
     assert (holder(cloud), cloud.waiting(), cloud.account().missing) == ("dev-00", [], ())
+
+
+def test_a_season_that_was_withdrawn_by_a_wrong_registration_comes_back_when_it_is_corrected(cloud: Cloud) -> None:
+    owner, other = cloud.sender(), cloud.sender("dev-17")
+    owner.send(owner.batch(season_of()))
+    cloud.ingest()
+    before = accepted_rows(cloud)
+    for is_heard in (False, True):  # the wrong one has sent nothing of the season, and then its own
+        cloud.owners.register({FIELD: "dev-17"}, instead_of="dev-00")
+        if is_heard:
+            other.send(other.batch(forged(season_of("dev-17"), yield_t_ha=2.0)), LATER)
+        cloud.ingest()
+        assert list(accepted(cloud).values()) == ([2.0] if is_heard else [])
+        cloud.owners.register({FIELD: "dev-00"}, instead_of="dev-17")
+        assert cloud.ingest().records_quarantined == 0
+        assert accepted_rows(cloud) == before
+        assert cloud.ingest().batches == ()
+        account = cloud.account(SEASON)
+        assert (account.accepted, account.missing) == (12, ())
+    cloud.owners.register({FIELD: "dev-17"}, instead_of="dev-00")
+    assert cloud.ingest().records_accepted == 12
+    assert list(accepted(cloud).values()) == [2.0]
+
+
+def test_a_season_that_earlier_code_withdrew_comes_back_too(cloud: Cloud) -> None:
+    owner = cloud.sender()
+    owner.send(owner.batch(season_of()))
+    cloud.ingest()
+    cloud.owners.register({FIELD: "dev-17"})
+    cloud.ingest()
+    (folder,) = cloud.quarantine_dir.glob("withdrawn-*")
+    folder.rename(folder.with_name(f"withdrawn-{SEASON}-champion-00"))  # whoever it was of
+    cloud.owners.register({FIELD: "dev-00"}, instead_of="dev-17")
+    assert cloud.ingest().records_accepted == 12
+
+
+def test_a_return_that_was_cut_off_is_continued(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = cloud.sender()
+    for name, rows in season_of().items():
+        owner.send(owner.batch({name: rows}))
+        cloud.ingest()
+    cloud.owners.register({FIELD: "dev-17"})
+    cloud.ingest()
+    cloud.owners.register({FIELD: "dev-00"}, instead_of="dev-17")
+
+    def power_cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("accept", "note_batch", "settle_withdrawn"):
+        with monkeypatch.context() as patch:
+            patch.setattr(cloud.store, name, power_cut)
+            with pytest.raises(KeyboardInterrupt):
+                cloud.ingest()
+    cloud.ingest()
+    assert cloud.account(SEASON).accepted == 12
+    assert list(cloud.quarantine_dir.glob("withdrawn-*/*")) == []
+
+
+@pytest.mark.parametrize("is_registered", [True, False])
+def test_a_row_of_the_successor_withdraws_no_season_of_the_device_before(
+    cloud: Cloud, is_registered: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, after = cloud.sender(), cloud.sender("dev-17")
+    if is_registered:
+        cloud.owners.register({"champion-00": "dev-00"})
+    before.send(before.batch(season_of()))
+    cloud.ingest()
+    cloud.owners.register({"champion-00": "dev-17"}, instead_of="dev-00")
+    after.send(after.batch({"fields": outcome_of("dev-17")["fields"]}), LATER)
+    report = cloud.ingest()
+    assert (report.records_accepted, report.records_quarantined, holder(cloud)) == (0, 1, "dev-00")
+    assert cloud.account(SEASON).accepted == 12
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert f"rows of dev-17 about {FIELD} are in quarantine: it was accepted from dev-00" in said
+    assert f"fieldloop register-device DEVICE KEY --field {FIELD}" in said
+    cloud.owners.register({FIELD: "dev-00"})
+    cloud.ingest()
+    assert len(caplog.records) == 1
+    cloud.owners.register({FIELD: "dev-17"}, instead_of="dev-00")
+    assert (cloud.ingest().records_accepted, holder(cloud)) == (1, "dev-17")
 
 
 def test_the_seasons_of_the_device_before_stay_when_a_field_gets_another(cloud: Cloud) -> None:

@@ -6,25 +6,39 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from fieldedge.contract import Record
 from fieldloop.core.settings import Settings, load_params
+from fieldloop.data import restore, snapshot
+from fieldloop.gateway.owners import FieldOwners
 from fieldloop.stages.access import new_loop, open_accepted
+from fieldloop.stages.context import Loop
 from fieldloop.stages.refs import HistoryRef
 from fieldloop.stages.validate import WITHDRAWN, stands, validate_history
 from tests.data.empty_clone import empty_clone
 from tests.sample_season import SEASON, field_row, frames, write_partition
 
+FIELD = f"{SEASON}/champion-00"
 PROJECT = Path(__file__).parents[2]
 
 
-def test_what_was_withdrawn_stays_in_quarantine_when_code_or_rules_judge_the_history_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
     root = empty_clone(tmp_path / "clone", monkeypatch)
     shutil.copyfile(PROJECT / "params.yaml", root / "params.yaml")
-    loop = new_loop(Settings(root=root), "agriculture", load_params(root, "agriculture"))
-    fields = [field_row(number, device_id=f"dev-0{number}") for number in (0, 1)]
+    return new_loop(Settings(root=root), "agriculture", load_params(root, "agriculture"))
+
+
+def history_of(loop: Loop, *fields: Record) -> HistoryRef:
     write_partition(loop.workspace.history, frames(*fields, days=3))
-    history = HistoryRef(str(loop.workspace.history), "as it is", 2)
+    return HistoryRef(str(loop.workspace.history), "as it is", len(fields))
+
+
+def test_what_was_withdrawn_stays_in_quarantine_when_code_or_rules_judge_the_history_again(
+    loop: Loop,
+) -> None:
+    fields = [field_row(number, device_id=f"dev-0{number}") for number in (0, 1)]
+    history = history_of(loop, *fields)
+    FieldOwners.beside(loop.workspace.device_registry).register({FIELD: "dev-17"})
     first = validate_history(loop, history)
     store = open_accepted(loop)
     count = store.withdraw(SEASON, "champion-00", "another device is registered")
@@ -35,3 +49,37 @@ def test_what_was_withdrawn_stays_in_quarantine_when_code_or_rules_judge_the_his
     kept = pd.concat(pd.read_parquet(path) for path in (loop.workspace.quarantine / "history").glob("*.parquet"))
     assert (len(kept), set(kept["expectation"]), set(kept["field_id"])) == (count, {WITHDRAWN}, {"champion-00"})
     assert stands(loop, again)
+
+
+def test_a_history_comes_back_when_the_registration_that_withdrew_it_is_corrected(loop: Loop) -> None:
+    history = history_of(loop, field_row(device_id="dev-00"))
+    accepted = validate_history(loop, history)
+    store, owners = open_accepted(loop), FieldOwners.beside(loop.workspace.device_registry)
+    before = store.read("readings").to_json()
+    owners.register({FIELD: "dev-17"})
+    store.withdraw(SEASON, "champion-00", "another device is registered")
+    assert stands(loop, accepted)
+    owners.register({FIELD: "dev-00"}, instead_of="dev-17")
+    assert not stands(loop, accepted)
+    again = validate_history(loop, history)
+    assert store.read("readings").to_json() == before
+    assert list(loop.workspace.quarantine.glob("withdrawn-*/*")) == []
+    assert stands(loop, again)
+
+
+def test_a_validation_stands_while_all_that_it_accepted_is_there(loop: Loop) -> None:
+    root, seasons = loop.settings.root, loop.workspace.seasons
+    validate_history(loop, history_of(loop, field_row(0)))
+    former = snapshot(root, seasons.relative_to(root), "data", False, SEASON)
+    pointer = loop.workspace.pointer.read_bytes()
+    history = history_of(loop, field_row(0), field_row(1))
+    accepted = validate_history(loop, history)
+    snapshot(root, seasons.relative_to(root), "data", False, SEASON)
+    assert stands(loop, accepted)
+    shutil.rmtree(seasons)  # as `dvc checkout` of the former version does
+    loop.workspace.pointer.write_bytes(pointer)
+    assert restore(root, seasons)
+    assert former.data_hash in pointer.decode()
+    assert not stands(loop, accepted)
+    assert stands(loop, validate_history(loop, history))
+    assert set(open_accepted(loop).read("fields")["field_id"]) == {"champion-00", "champion-01"}

@@ -24,15 +24,17 @@ from filelock import FileLock, Timeout
 from fieldedge.contract import Contract, EpisodeKey, Table
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import DataError, StoreBusy
-from fieldloop.validation import quarantine_rows
+from fieldloop.data.withdrawn import folder_name, withdrawals
+from fieldloop.validation import Ownership, quarantine_rows
 from fieldloop.validation.expectations import FIELDS_TABLE, NAME_PATTERN
+from fieldloop.validation.ownership import HISTORY
+from fieldloop.validation.quarantine import keep_quarantined
 from fieldloop.validation.typed import arrow_schema, empty_frame, finished, to_arrow
 
 CONTRACT_NAME = "contract.json"
 CONFLICT = "conflicts with an accepted row of the same record_id"
 SECOND = "another row of this {episode} is accepted, and there is one for each"
 LOCK_TIMEOUT_S = 60.0
-WITHDRAWN_PREFIX = "withdrawn-"  # of the folders of quarantine that hold what was accepted once
 _FILE_CONTRACT = b"fieldloop.contract_hash"
 _PLAIN_NAME = re.compile(NAME_PATTERN)
 
@@ -175,17 +177,21 @@ class SeasonStore:
     def withdraw(self, season: int, field_id: str, reason: str) -> int:
         """Take what was accepted of a field in a season back into quarantine; how many rows. Repeatable.
 
-        They lie in a folder of their own there, `withdrawn-<season>-<field_id>`, which is where they come from too.
-        The field's own row goes last, so that a crash in between leaves a field-season that can still be found.
+        They lie in a folder of their own there, which is where they come from too, until they are accepted again.
+        All are in it before the first goes, and the field's own row is in it first and goes last: a crash in between
+        leaves nothing that looks lost, and a field-season that can still be found.
 
         Raises:
             DataError: a stored file is damaged, or the store is of another contract.
             StoreBusy: another process holds the store.
         """
-        withdrawn, came_with = 0, f"{WITHDRAWN_PREFIX}{season}-{field_id}"
+        withdrawn = 0
         with self.alone():
             self._begin_writing()
-            for table in sorted(self.contract.tables, key=lambda table: table.name == FIELDS_TABLE):
+            holder = self._holders().get((season, field_id), HISTORY)
+            came_with = folder_name(season, field_id, holder)
+            remaining: list[tuple[Table, Path, pd.DataFrame]] = []
+            for table in sorted(self.contract.tables, key=lambda table: table.name != FIELDS_TABLE):
                 for path in [path for year, path in self._files(table) if year == season]:
                     rows = self._load(table, path)
                     is_theirs = rows["field_id"] == field_id
@@ -194,8 +200,29 @@ class SeasonStore:
                     refused = rows[is_theirs].assign(expectation=reason, origin=came_with)
                     quarantine_rows(self.quarantine_dir, came_with, table, refused)
                     withdrawn += len(refused)
-                    write_durably(path, self._parquet_bytes(table, rows[~is_theirs].reset_index(drop=True)))
+                    remaining.append((table, path, rows[~is_theirs].reset_index(drop=True)))
+            for table, path, rows in reversed(remaining):
+                write_durably(path, self._parquet_bytes(table, rows))
         return withdrawn
+
+    def settle_withdrawn(self) -> None:
+        """Take out of quarantine what is accepted again from the device that it was withdrawn from. Repeatable.
+
+        Raises:
+            DataError: a stored file or one of withdrawn rows is damaged.
+        """
+        for one in withdrawals(self.quarantine_dir):
+            if one.devices != {self._holders().get((one.season, one.field_id))}:
+                continue
+            for file in sorted(one.folder.glob("*.parquet")):
+                name = file.name.rpartition("-")[0]
+                rows = pq.ParquetFile(file).read()
+                stands = set(self.read(name, [one.season])["record_id"])
+                left = rows.filter(pa.array(record_id not in stands for record_id in rows["record_id"].to_pylist()))
+                if len(left):
+                    keep_quarantined(one.folder, name, left)
+                if len(left) < len(rows):
+                    file.unlink()
 
     def contract_hash(self) -> str | None:
         """The contract that the accepted rows are of; None where nothing is accepted.
@@ -318,6 +345,9 @@ class SeasonStore:
             yield
         finally:
             lock.release()
+
+    def _holders(self) -> dict[tuple[int, str], str]:
+        return Ownership.of({}, self.read(FIELDS_TABLE), ()).holders
 
     def _begin_writing(self) -> None:
         """See that the store is of today's contract, and that it says so before its first row is written."""

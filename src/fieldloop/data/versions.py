@@ -7,17 +7,21 @@ uncommitted, as a person decides what goes into a commit; in a deployment's clon
 import hashlib
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from fieldedge.system.errors import ConfigError, DataError
 from fieldloop.core.paths import pointer_of
-from fieldloop.data.growth import lost_from, withdrawn_records
+from fieldloop.data.growth import lost_from
 from fieldloop.data.locks import dvc_repository
+from fieldloop.data.withdrawn import excused_records
+from fieldloop.validation import Ownership
+from fieldloop.validation.expectations import FIELDS_TABLE
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ def _check_growth(repository: Any, repo_root: Path, target: Path) -> None:
             f"{folder} lacks {len(missing)} files that its last version has, {missing[0]} among them; nothing is "
             f"learned, and no version is made, without them. Bring them back: dvc checkout {pointer_of(target)}"
         )
-    withdrawn = withdrawn_records(folder.with_name("quarantine"))
+    excused = excused_records(folder.with_name("quarantine"), _holders(repository, listing))
     for name, md5 in listing.items():
         path, former = folder / name, Path(repository.cache.local.oid_to_path(md5))
         if hashlib.md5(path.read_bytes()).hexdigest() == md5:  # noqa: S324 - as DVC names content
@@ -159,12 +163,26 @@ def _check_growth(repository: Any, repo_root: Path, target: Path) -> None:
                 f"{md5}. Bring that back: dvc pull {pointer_of(target)} from a remote, or .dvc/cache from a backup. If "
                 f"you know that the file is whole, say so: dvc add {target}"
             )
-        if lost := lost_from(path, former, withdrawn):
+        if lost := lost_from(path, former, excused):
             raise DataError(
                 f"{path} {lost} its last version: accepted data only grows, so nothing is learned from it and no "
                 f"version is made. Bring the last version back: dvc checkout --force {pointer_of(target)}; what "
                 "devices have sent since is then ingested again from the inbox"
             )
+
+
+def _holders(repository: Any, listing: Mapping[str, str]) -> dict[tuple[int, str], str]:
+    """Whose each season of a field was in a version, as far as DVC's cache has it."""
+    cached = (
+        Path(repository.cache.local.oid_to_path(md5))
+        for name, md5 in listing.items()
+        if name.endswith(f"/{FIELDS_TABLE}.parquet")
+    )
+    held: dict[tuple[int, str], str] = {}
+    for path in cached:
+        if path.is_file():
+            held |= Ownership.of({}, pd.read_parquet(path), ()).holders
+    return held
 
 
 def _pointed(repo_root: Path, target: Path) -> str:

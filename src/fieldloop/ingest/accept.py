@@ -22,6 +22,7 @@ from fieldedge.contract import Contract, Table
 from fieldedge.system.errors import ConfigError, DataError, StoreBusy
 from fieldloop.core.begun import mark_made
 from fieldloop.data.accepted import Accepted, SeasonStore
+from fieldloop.data.withdrawn import withdrawals
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Held, Inbox, read_envelope
 from fieldloop.gateway.owners import FieldOwners
@@ -30,6 +31,7 @@ from fieldloop.ingest.reconcile import Account, account_for
 from fieldloop.ingest.refusals import Refusals
 from fieldloop.validation import Checked, Ownership, check_frames, quarantine_rows
 from fieldloop.validation.expectations import BELONGS_TO_SENDER, FIELDS_TABLE, IS_WITHIN_CLAIMS
+from fieldloop.validation.ownership import HISTORY
 from fieldloop.validation.typed import conform
 
 __all__ = ["Account", "IngestReport", "TableCounts", "account_for", "ingest_batches"]
@@ -171,6 +173,8 @@ def ingest_batches(
         tally = _Tally()
         for group in _groups(work, tally):
             _ingest(work, group, ownership, tally)
+        store.settle_withdrawn()
+        _tell_held_back(work, ownership)
     return IngestReport(
         batches=tuple(tally.batches),
         refused=tally.refused,
@@ -203,20 +207,37 @@ def _give_back(work: _Ingestion, ownership: Ownership) -> None:
     The owners' batches first, so that a crash in between leaves both to be done. A batch that the store does not know
     (any more) comes again too: a version of the data from before it may have been brought back.
     """
+    holders = ownership.holders
     taken = {
-        (season, field_id): owner
-        for (season, field_id), holder in ownership.holders.items()
-        if (owner := ownership.registered_owner(season, field_id)) not in (None, holder)
+        name: owner
+        for name, holder in holders.items()
+        if holder != HISTORY and (owner := ownership.registered.get(f"{name[0]}/{name[1]}")) not in (None, holder)
     }
+    returning = [
+        (device_id, f"{one.season}/{one.field_id}/")
+        for one in withdrawals(work.quarantine_dir)
+        for device_id in one.devices
+        if ownership.may_speak(device_id, one.season, one.field_id)
+        and holders.get((one.season, one.field_id)) != device_id
+    ]
     notes = work.store.noted_batches()
     for held in work.inbox.ingested():
         note = notes.get(held.sha256)
-        if note is None or _has_more_to_say(held.device_id, note, ownership, taken):
+        if (
+            note is None
+            or _has_more_to_say(held.device_id, note, ownership, taken)
+            or any(held.device_id == device_id and _brought(work, held, of) for device_id, of in returning)
+        ):
             work.inbox.move_to_waiting(held)
     for season, field_id in taken:
-        if f"{season}/{field_id}" in ownership.registered:
-            _withdraw(work, season, field_id)
-            del ownership.holders[season, field_id]
+        _withdraw(work, season, field_id)
+        del holders[season, field_id]
+
+
+def _brought(work: _Ingestion, held: Held, of: str) -> bool:
+    """Whether a batch brought records of a season of a field; one whose note is from before they were kept may have."""
+    records = work.store.noted_records(held.sha256)
+    return records is None or any(name.startswith(of) for ids in records.values() for name in ids)
 
 
 def _has_more_to_say(
@@ -235,6 +256,27 @@ def _has_more_to_say(
 def _withdraw(work: _Ingestion, season: int, field_id: str) -> None:
     count = work.store.withdraw(season, field_id, WITHDRAWN)
     _log.warning("%d rows of %s/%s are in quarantine: %s", count, season, field_id, WITHDRAWN)
+
+
+def _tell_held_back(work: _Ingestion, ownership: Ownership) -> None:
+    """Say of which field-seasons the field's registered device is not heard, because another was accepted for them."""
+    held_back = {
+        (name, str(note["device_id"]))
+        for note in work.store.noted_batches().values()
+        for name in note.get("foreign", ())
+    }
+    for name, device_id in sorted(held_back):
+        season, _, field_id = name.partition("/")
+        is_held = not ownership.may_speak(device_id, int(season), field_id)
+        if is_held and ownership.is_registered(int(season), field_id, device_id):
+            _log.warning(
+                "rows of %s about %s are in quarantine: it was accepted from %s. Say whose that season is: "
+                "fieldloop register-device DEVICE KEY --field %s",
+                device_id,
+                name,
+                ownership.holders.get((int(season), field_id)) or "a history",
+                name,
+            )
 
 
 def _groups(work: _Ingestion, tally: _Tally) -> Iterator[list[Received]]:
@@ -281,10 +323,6 @@ def _refuse(work: _Ingestion, held: Held, reason: str, tally: _Tally) -> None:
 
 def _ingest(work: _Ingestion, group: list[Received], ownership: Ownership, tally: _Tally) -> None:
     for batches, checked, received, judged in _judged(work, group, ownership, tally):
-        for (season, field_id), holder in judged.holders.items():
-            if (before := ownership.holders.get((season, field_id))) not in (None, holder):
-                _log.info("%s/%s was accepted from %s, and is that of %s", season, field_id, before, holder)
-                _withdraw(work, season, field_id)
         ownership.holders.update(judged.holders)
         stored = _store(work, checked, batches, tally)
         for name, counts in stored.items():

@@ -20,7 +20,8 @@ import pyarrow as pa
 from fieldedge.contract import Contract, EpisodeKey
 from fieldedge.contract.batches import open_batch
 from fieldedge.system.errors import DataError
-from fieldloop.data.accepted import WITHDRAWN_PREFIX, SeasonStore
+from fieldloop.data.accepted import SeasonStore
+from fieldloop.data.withdrawn import WITHDRAWN_PREFIX
 from fieldloop.gateway.inbox import Held, Inbox
 from fieldloop.ingest.received import named_records
 from fieldloop.ingest.refusals import Refusals

@@ -1,16 +1,24 @@
 """What stages read of this clone: the accepted tables, and what names their content."""
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import DataError
 from fieldloop.core.settings import Settings, WorkloadParams
 from fieldloop.data import SeasonStore, check_last_version, open_store, restore
+from fieldloop.gateway.owners import FieldOwners
 from fieldloop.stages.context import Loop, contract_of
 from fieldloop.stages.refs import SnapshotRef
+from fieldloop.validation import Ownership
+from fieldloop.validation.expectations import FIELDS_TABLE
+
+_log = logging.getLogger(__name__)
 
 
 def new_loop(settings: Settings, workload: str, params: WorkloadParams) -> Loop:
@@ -74,9 +82,51 @@ def training_seasons(loop: Loop, data: SnapshotRef) -> list[int]:
     return [s for s in open_accepted(loop).seasons() if s < data.season and s not in held_out]
 
 
+def ownership_of(loop: Loop) -> Ownership:
+    """Whose the seasons of fields are that are accepted."""
+    registered = FieldOwners.beside(loop.workspace.device_registry).registered()
+    return Ownership.of(registered, open_accepted(loop).read(FIELDS_TABLE), ())
+
+
 def read_tables(loop: Loop, seasons: Sequence[int]) -> dict[str, Any]:
     store = open_accepted(loop)
     return {table.name: store.read(table.name, seasons) for table in contract_of(loop).tables}
+
+
+def read_judging_tables(loop: Loop, seasons: Sequence[int]) -> dict[str, Any]:
+    """The same without the fields that nobody registered: what a stranger says of them judges no model.
+
+    Raises:
+        DataError: nothing is left.
+    """
+    ownership = ownership_of(loop)
+    tables = {}
+    for name, rows in read_tables(loop, seasons).items():
+        named = zip(rows["season"].astype(int), rows["field_id"], strict=True)
+        judges = [ownership.is_vouched_for(season, field_id) for season, field_id in named]
+        tables[name] = rows[pd.Series(judges, rows.index, dtype=bool)].reset_index(drop=True)
+    if tables[FIELDS_TABLE].empty:
+        raise DataError(
+            f"no model can be judged on {', '.join(map(str, seasons))}: of these seasons only fields that nobody "
+            "registered are accepted. Say whose they are: fieldloop register-device DEVICE KEY --field FIELD"
+        )
+    return tables
+
+
+def unjudging(loop: Loop, seasons: Sequence[int]) -> str:
+    """What names the fields of some seasons that nobody registered; empty where there are none."""
+    ownership = ownership_of(loop)
+    names = sorted(name for name in ownership.holders if name[0] in seasons and not ownership.is_vouched_for(*name))
+    if not names:
+        return ""
+    told = ", ".join(f"{season}/{field_id}" for season, field_id in names[:3])
+    _log.warning(
+        "%d seasons of fields that nobody registered judge no model (%s first): fieldloop register-device DEVICE KEY "
+        "--field FIELD",
+        len(names),
+        told,
+    )
+    return hashlib.sha256(repr(names).encode()).hexdigest()[:12]
 
 
 def learnable_hash(loop: Loop, season: int) -> str:

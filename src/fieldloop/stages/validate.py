@@ -1,19 +1,20 @@
 """Validate: every row is judged before anything is learned from it."""
 
 import json
-from collections.abc import Collection
 from datetime import date
 from pathlib import Path
 
 import pandas as pd
 
-from fieldloop.data.growth import withdrawn_seasons
-from fieldloop.stages.access import folder_hash, learnable_hash, open_accepted
+from fieldloop.data.withdrawn import withdrawals
+from fieldloop.stages.access import folder_hash, learnable_hash, open_accepted, ownership_of
 from fieldloop.stages.context import Loop, contract_of
 from fieldloop.stages.refs import AcceptedRef, HistoryRef, write_json
-from fieldloop.validation import quarantine_rows, validate_tables
+from fieldloop.validation import Ownership, quarantine_rows, validate_tables
+from fieldloop.validation.expectations import FIELDS_TABLE
+from fieldloop.validation.ownership import HISTORY
 
-_FILES = "accepted_files"
+_RECORDS = "history-records.json"  # beside the report: what it accepted, by device, or taken back it would accept
 _CAME_WITH = "history"
 WITHDRAWN = "the field and season were taken back into quarantine: what is accepted of them a registered device sends"
 
@@ -21,7 +22,7 @@ WITHDRAWN = "the field and season were taken back into quarantine: what is accep
 def validate_history(loop: Loop, history: HistoryRef) -> AcceptedRef:
     """Great Expectations over every table; good rows are accepted, bad ones quarantined with what they broke.
 
-    What was accepted once and taken back stays in quarantine, whatever code and rules judge it again.
+    What was accepted once and taken back stays in quarantine while another device is registered for it, or has it.
 
     Raises:
         DataError: a table breaks a critical expectation; the message says which and where.
@@ -31,33 +32,53 @@ def validate_history(loop: Loop, history: HistoryRef) -> AcceptedRef:
     report = validate_tables(
         Path(history.path), space.quarantine, space.data_docs / "history", contract_of(loop), date.today()
     )
-    store = open_accepted(loop)
-    quarantined, withdrawn = report.quarantined, withdrawn_seasons(space.quarantine)
-    wrote: set[str] = set()
+    store, ownership = open_accepted(loop), ownership_of(loop)
+    came_from = Ownership.of({}, report.accepted[FIELDS_TABLE], ()).holders
+    barred = {
+        (one.season, one.field_id)
+        for one in withdrawals(space.quarantine)
+        if not ownership.may_speak(came_from.get((one.season, one.field_id), HISTORY), one.season, one.field_id)
+    }
+    quarantined = report.quarantined
+    records: dict[str, list[str]] = {}
     for table, frame in report.accepted.items():
-        stays = _is_of(frame, withdrawn)
+        named = list(zip(frame["season"].astype(int), frame["field_id"], strict=True))
+        stays = pd.Series([name in barred for name in named], frame.index, dtype=bool)
         taken_back = frame[stays].assign(expectation=WITHDRAWN)
         quarantine_rows(space.quarantine, _CAME_WITH, store.contract.table(table), taken_back)
         outcome = store.accept(table, frame[~stays], _CAME_WITH)
         quarantined += len(taken_back) + outcome.conflicts
-        for season, region in frame.loc[~stays, ["season", "region"]].drop_duplicates().itertuples(index=False):
-            wrote.add(f"season={season}/region={region}/{table}.parquet")
-    path = write_json(space.home / "validation" / "history.json", {**report.as_dict(), _FILES: sorted(wrote)})
+        is_kept = frame["record_id"].isin(store.read(table)["record_id"]) | stays
+        device_ids = pd.Series([came_from.get(name, HISTORY) for name in named], frame.index)
+        for device_id, ids in frame.loc[is_kept, "record_id"].groupby(device_ids):
+            records.setdefault(str(device_id), []).extend(ids)
+    store.settle_withdrawn()
+    write_json(space.home / "validation" / _RECORDS, records)
+    path = write_json(space.home / "validation" / "history.json", report.as_dict())
     return AcceptedRef(history.content_hash, report.rows, quarantined, str(report.docs_index), str(path))
 
 
-def _is_of(frame: pd.DataFrame, withdrawn: Collection[tuple[int, str]]) -> pd.Series:
-    """Which rows are of these seasons of fields."""
-    named = frame[["season", "field_id"]].itertuples(index=False, name=None)
-    return pd.Series([(int(season), str(field_id)) in withdrawn for season, field_id in named], frame.index, dtype=bool)
-
-
 def stands(loop: Loop, accepted: AcceptedRef) -> bool:
-    """Whether every file of accepted data that the validation wrote to is there; its rows are `version`'s care."""
-    files = json.loads(Path(accepted.report).read_bytes()).get(_FILES)
-    if files is None:  # of a report from before they were named
-        return any(loop.workspace.seasons.rglob("*.parquet"))
-    return all((loop.workspace.seasons / name).is_file() for name in files)
+    """Whether every row that the validation accepted is there, or taken back for one that speaks for it now.
+
+    Another version of the data may have been brought back since, and whose a field is may have been corrected.
+    """
+    try:
+        records: dict[str, list[str]] = json.loads(Path(accepted.report).with_name(_RECORDS).read_bytes())
+    except FileNotFoundError:  # of a report from before they were kept
+        return False
+    store, ownership = open_accepted(loop), ownership_of(loop)
+    here = {name for table in store.contract.tables for name in store.read(table.name)["record_id"]}
+    taken_back = withdrawals(loop.workspace.quarantine)
+    for device_id, ids in records.items():
+        excused = [
+            one.record_ids
+            for one in taken_back
+            if one.excuses(device_id) and not ownership.may_speak(device_id, one.season, one.field_id)
+        ]
+        if set(ids) - here - frozenset().union(*excused):
+            return False
+    return True
 
 
 def accepted_content(loop: Loop, before: int | None = None) -> str:

@@ -4,12 +4,9 @@ import logging
 
 from fieldedge.system.errors import DataError
 from fieldloop.data import is_kept, snapshot
-from fieldloop.gateway.owners import FieldOwners
-from fieldloop.stages.access import keep_pointer, learnable_hash, open_accepted
+from fieldloop.stages.access import keep_pointer, learnable_hash, open_accepted, ownership_of
 from fieldloop.stages.context import Loop, contract_of
 from fieldloop.stages.refs import AcceptedRef, SnapshotRef, SyncedRef
-from fieldloop.validation import Ownership
-from fieldloop.validation.expectations import FIELDS_TABLE
 
 _log = logging.getLogger(__name__)
 
@@ -43,18 +40,16 @@ def next_season(loop: Loop) -> int:
     Raises:
         DataError: no episode ended yet.
     """
-    store, registered = open_accepted(loop), FieldOwners.beside(loop.workspace.device_registry).registered()
-    ownership = Ownership.of(registered, store.read(FIELDS_TABLE), ())
+    store, ownership = open_accepted(loop), ownership_of(loop)
     lived: set[int] = set()
     claimed: dict[int, str] = {}
     for table in contract_of(loop).tables_of("outcome"):
         ended = store.read(table)[["season", "field_id"]].drop_duplicates()
         for season, field_id in ended.itertuples(index=False, name=None):
-            device_id = ownership.holders.get((int(season), str(field_id)))
-            if device_id is None or ownership.is_registered(int(season), str(field_id), device_id):
+            if ownership.is_vouched_for(int(season), str(field_id)):
                 lived.add(int(season))
             else:
-                claimed[int(season)] = f"{field_id} of {device_id}"
+                claimed[int(season)] = f"{field_id} of {ownership.holders[int(season), str(field_id)]}"
     last = max(lived, default=0)
     for season in sorted(season for season in claimed if season > last):
         _log.warning(

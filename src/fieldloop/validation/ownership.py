@@ -1,8 +1,9 @@
 """Who speaks for a field in a season: judged before anything else of a row that a device sent.
 
 Persons register owners, of a field or of one of its seasons. A season that nobody registered belongs to the device
-whose field row was accepted for it; one that nobody sent yet, to the device that had the field in the nearest season,
-as long as that device may send; else to whoever is accepted first. So nobody's forged rows stand in the owner's way.
+whose field row was accepted for it, or to the history that brought it; one that nobody sent yet, to the device that is
+registered for the field, or that had it in the nearest season, as long as that device may send; else to whoever is
+accepted first. So nobody's forged rows stand in the owner's way, and who has a field now takes no season of before.
 What nobody registered is claimed for a while, not owned: one device may claim so many seasons of fields and no more.
 Pure: registrations come from `fieldloop.gateway.owners`, accepted field rows from the store.
 """
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 FieldSeason = tuple[int, str]
+HISTORY = ""  # holds the seasons of fields whose own row names no device
 MAX_UNREGISTERED = 24  # seasons of fields that one device may claim without a person's word
 
 
@@ -29,8 +31,7 @@ class Ownership:
     @classmethod
     def of(cls, registered: Mapping[str, str], fields: pd.DataFrame, devices: Collection[str]) -> "Ownership":
         """The owners as they stand: `fields` are the accepted field rows of all seasons."""
-        sent = fields[fields["device_id"].notna()]
-        rows = zip(sent["season"], sent["field_id"], sent["device_id"], strict=True)
+        rows = zip(fields["season"], fields["field_id"], fields["device_id"].fillna(HISTORY), strict=True)
         holders = {(int(season), str(field_id)): str(device_id) for season, field_id, device_id in rows}
         return cls(registered, holders, frozenset(devices))
 
@@ -40,30 +41,35 @@ class Ownership:
 
     def owner(self, season: int, field_id: str) -> str | None:
         """Who speaks for the field in this season, None where nobody does yet."""
-        for_season = self.registered.get(f"{season}/{field_id}")
-        holder = self.holders.get((season, field_id))
-        return for_season or holder or self.registered.get(field_id) or self._heir(season, field_id)
+        if for_season := self.registered.get(f"{season}/{field_id}"):
+            return for_season
+        if (holder := self.holders.get((season, field_id))) is not None:
+            return holder
+        return self.registered.get(field_id) or self._heir(season, field_id)
 
     def may_speak(self, device_id: str, season: int, field_id: str) -> bool:
         """Whether a device's rows about the field in this season count.
 
-        A device that is registered for the field as such leaves alone the seasons that another was accepted for,
-        until it sends a season of its own: the device before it was no stranger.
+        A device that is registered for the field as such leaves alone the seasons that were accepted from another: the
+        device before it was no stranger. Where it was one, a person registers the season.
         """
-        if f"{season}/{field_id}" not in self.registered and self.registered.get(field_id) == device_id:
-            return True
         return self.owner(season, field_id) in (None, device_id)
 
     def is_registered(self, season: int, field_id: str, device_id: str) -> bool:
         """Whether a person named this device, for the season or for the field as such."""
         return self.registered_owner(season, field_id) == device_id
 
+    def is_vouched_for(self, season: int, field_id: str) -> bool:
+        """Whether a history brought the season of the field, or the device that a person registered for it."""
+        holder = self.holders.get((season, field_id), HISTORY)
+        return holder == HISTORY or self.is_registered(season, field_id, holder)
+
     def unregistered(self) -> Counter[str]:
         """How many seasons of fields each device was accepted for without a person's word."""
         return Counter(
             device_id
             for (season, field_id), device_id in self.holders.items()
-            if not self.is_registered(season, field_id, device_id)
+            if not self.is_vouched_for(season, field_id)
         )
 
     def _heir(self, season: int, field_id: str) -> str | None:

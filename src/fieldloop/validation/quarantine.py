@@ -28,21 +28,21 @@ def quarantine_rows(quarantine_dir: Path, came_with: str, table: Table, rows: pd
     """
     if rows.empty:
         return None
-    content = _parquet_bytes(table, rows)
-    name = hashlib.sha256(content).hexdigest()[:_NAME_DIGITS]
-    path = quarantine_dir / came_with / f"{table.name}-{name}.parquet"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(path, content)
-    return path
-
-
-def _parquet_bytes(table: Table, rows: pd.DataFrame) -> bytes:
     # Whole numbers as float64: a quarantined row may lack them.
     columns = [field if field.type != pa.int64() else field.with_type(pa.float64()) for field in arrow_schema(table)]
     schema = pa.schema([*columns, pa.field("expectation", pa.string()), pa.field("origin", pa.string())])
     ordered = rows.sort_values(["origin", "record_id", "expectation"], kind="stable")
     plain = pa.Table.from_pandas(ordered[schema.names], schema=schema, preserve_index=False)
+    return keep_quarantined(quarantine_dir / came_with, table.name, plain)
+
+
+def keep_quarantined(folder: Path, table_name: str, rows: pa.Table) -> Path:
+    """Write rows of quarantine to `<folder>/<table>-<hash>.parquet`."""
     sink = pa.BufferOutputStream()
-    pq.write_table(plain.replace_schema_metadata(None), sink, compression="zstd")
-    return bytes(sink.getvalue())
+    pq.write_table(rows.replace_schema_metadata(None), sink, compression="zstd")
+    content = bytes(sink.getvalue())
+    path = folder / f"{table_name}-{hashlib.sha256(content).hexdigest()[:_NAME_DIGITS]}.parquet"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(path, content)
+    return path
