@@ -1,6 +1,7 @@
 """A registered device that sends what is not its own keeps nobody's season out."""
 
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -337,3 +338,43 @@ def test_data_of_before_that_a_stranger_had_claimed_is_mended_too(cloud: Cloud) 
     account = cloud.account()
     assert (account.received, account.accepted, account.quarantined, account.missing) == (13, 12, 1, ())
     assert cloud.ingest().batches == ()
+
+
+def test_a_forged_row_in_quarantine_does_not_stand_for_a_record_that_is_missing(cloud: Cloud) -> None:
+    owner, stranger = cloud.sender(), cloud.sender("dev-66")
+    cloud.owners.register({FIELD: "dev-00"})
+    batch = owner.send(owner.batch(outcome_of()))
+    cloud.ingest()
+    (path,) = cloud.store.root.rglob("harvests.parquet")
+    lost = cloud.store.read("harvests")["record_id"].item()
+    path.unlink()
+    assert cloud.account(SEASON).missing == (lost,)
+    stranger.send(stranger.batch(forged(outcome_of("dev-66"), yield_t_ha=2.0)), LATER)
+    cloud.ingest()
+    account = cloud.account(SEASON)
+    assert (account.accepted, account.quarantined, account.missing) == (1, 2, (lost,))
+    (cloud.store.root / "batches" / f"{batch}.json").unlink()
+    cloud.ingest()
+    assert cloud.account(SEASON).missing == ()
+
+
+def test_what_was_withdrawn_of_another_does_not_stand_for_a_record_that_is_missing(cloud: Cloud) -> None:
+    owner, stranger = cloud.sender(), cloud.sender("dev-66")
+    stranger.send(stranger.batch(forged(outcome_of("dev-66"), yield_t_ha=2.0)))
+    cloud.ingest()
+    cloud.owners.register({FIELD: "dev-00"})
+    owner.send(owner.batch(outcome_of()), LATER)
+    cloud.ingest()
+    (path,) = cloud.store.root.rglob("harvests.parquet")
+    lost = cloud.store.read("harvests")["record_id"].item()
+    path.unlink()
+    assert cloud.account(SEASON).missing == (lost,)
+
+
+def test_a_look_at_a_former_version_of_the_data_keeps_no_batch_from_coming_again(cloud: Cloud) -> None:
+    sender = cloud.sender()
+    sender.send(sender.batch(outcome_of()))
+    cloud.ingest()
+    shutil.rmtree(cloud.store.root)  # as `dvc checkout` of a version from before does
+    assert len(cloud.account(SEASON).missing) == 2
+    assert cloud.ingest().records_accepted == 2

@@ -21,7 +21,7 @@ from fieldedge.contract import Contract, EpisodeKey
 from fieldedge.contract.batches import open_batch
 from fieldedge.system.errors import DataError
 from fieldloop.data.accepted import SeasonStore
-from fieldloop.data.withdrawn import WITHDRAWN_PREFIX
+from fieldloop.data.withdrawn import WITHDRAWN_PREFIX, withdrawals
 from fieldloop.gateway.inbox import Held, Inbox
 from fieldloop.ingest.received import named_records
 from fieldloop.ingest.refusals import Refusals
@@ -29,6 +29,7 @@ from fieldloop.release import AcknowledgedBatches
 
 _SEASON = re.compile(r"[1-9][0-9]{3}")
 _CAME_LATER = "it came after the last ingestion"
+_OPENED = "opened"  # in a note that is not kept: the record ids of a batch that the store does not know
 _Said = frozenset[tuple[str, Any]]
 
 
@@ -62,14 +63,14 @@ class _Quarantined:
     def not_taken(self, accepted: Mapping[str, _Said], batches: Collection[str]) -> int:
         """How many records they are: all that differ under an id, but what is accepted of it.
 
-        Under an accepted id only what a batch brought counts, or what was taken back: not what a history has of it.
+        Only what a batch brought counts, or what was taken back: not what a history has under the id.
         """
         count = 0
         for record_id, by_said in self.said.items():
             stands = accepted.get(record_id)
             count += sum(
-                stands is None
-                or (not said <= stands and any(one in batches or one.startswith(WITHDRAWN_PREFIX) for one in origins))
+                (stands is None or not said <= stands)
+                and any(one in batches or one.startswith(WITHDRAWN_PREFIX) for one in origins)
                 for said, origins in by_said.items()
             )
         return count
@@ -92,22 +93,25 @@ def account_for(
     """
     inbox = Inbox(inbox_dir)
     counts = _Counts(store.contract.episode, season)
-    ids: set[str] = set()
+    senders: dict[str, set[str]] = {}
     nameless: list[str] = []
     notes = _complete_notes(inbox, store)
     for batch_id, note in notes.items():
-        records = store.noted_records(batch_id) or {}
-        ids.update(counts.of(note["season"], (record_id for of_table in records.values() for record_id in of_table)))
+        records = note.get(_OPENED) or store.noted_records(batch_id) or {}
+        for record_id in counts.of(note["season"], (name for of_table in records.values() for name in of_table)):
+            senders.setdefault(record_id, set()).add(note["device_id"])
     refused: list[str] = []
     refusals = Refusals(quarantine_dir)
     for batch in refusals.undecided():
         concerned = counts.of(batch.season, batch.record_ids)
-        ids.update(concerned)
         is_of_season = counts.has(batch.season)
-        if is_of_season and batch.sha256 not in notes:
-            nameless += _without_id(f"refused {batch.name}", batch.unnamed)
+        if batch.sha256 not in notes:
+            for record_id in concerned:
+                senders.setdefault(record_id, set()).add(batch.name.partition("/")[0])
+            nameless += _without_id(f"refused {batch.name}", batch.unnamed if is_of_season else 0)
         if is_of_season or concerned:
             refused.append(batch.name)
+    ids = senders.keys()
     quarantined = _in_quarantine(quarantine_dir, store.contract, ids)
     unnamed_quarantined = 0
     for batch_id, note in notes.items():
@@ -125,7 +129,20 @@ def account_for(
         rows = store.read(table.name, None if season is None else [season])
         accepted.update(rows["record_id"])
         stands.update(_said(rows[rows["record_id"].isin(quarantined.said)]))
-    missing = (*sorted(ids - accepted - quarantined.said.keys()), *nameless)
+    taken_back = {one.folder.name: one for one in withdrawals(quarantine_dir)}
+
+    def is_in_quarantine(record_id: str, device_id: str) -> bool:
+        """Whether what this device said under the id is there: what another said says nothing of it."""
+        origins = set[str]().union(*quarantined.said.get(record_id, {}).values())
+        return any(
+            notes[origin]["device_id"] == device_id
+            if origin in notes
+            else origin in taken_back and taken_back[origin].excuses(device_id)
+            for origin in origins
+        )
+
+    lost = {name for name in ids - accepted if not all(is_in_quarantine(name, sender) for sender in senders[name])}
+    missing = (*sorted(lost), *nameless)
     not_taken = quarantined.not_taken(stands, notes) + unnamed_quarantined
     waiting = dict(_waiting([held for held in inbox.waiting() if held.name not in damaged], store, counts))
     return Account(
@@ -198,7 +215,10 @@ def _said(rows: pd.DataFrame) -> list[tuple[str, _Said]]:
 
 
 def _complete_notes(inbox: Inbox, store: SeasonStore) -> dict[str, dict[str, Any]]:
-    """The notes of all ingested batches; those from before notes named the records are completed once."""
+    """The notes of all ingested batches; those from before notes named the records are completed once.
+
+    A batch that the store does not know is noted by its next ingestion alone: the data may be of a version before it.
+    """
     notes = store.noted_batches()
     for held in inbox.ingested():
         note = notes.get(held.sha256)
@@ -214,7 +234,7 @@ def _completed(held: Held, store: SeasonStore, note: dict[str, Any] | None) -> d
         season, records, rows = None, {}, 0
     unnamed = rows - sum(len(of_table) for of_table in records.values())
     if note is None:
-        note = {"device_id": held.device_id, "season": season, "records": {n: len(ids) for n, ids in records.items()}}
+        return {"device_id": held.device_id, "season": season, "unnamed": unnamed, _OPENED: records}
     store.note_batch(held.sha256, note, {name: list(set(ids)) for name, ids in records.items()})
     store.amend_note(held.sha256, {"unnamed": unnamed})
     return {**note, "unnamed": unnamed}
