@@ -7,7 +7,7 @@ import numpy as np
 from fieldloop.compression import Bench, Material, compress, compression_key
 from fieldloop.core.dataset import joined, parted
 from fieldloop.registry.model_registry import ModelRegistry
-from fieldloop.stages.access import read_tables, training_seasons
+from fieldloop.stages.access import read_judging_tables, training_seasons
 from fieldloop.stages.context import Loop, contract_of, metadata_of
 from fieldloop.stages.examples import held_out_examples, training_examples
 from fieldloop.stages.refs import CompressedRef, RegisteredRef, SnapshotRef, write_json
@@ -53,7 +53,7 @@ def compression_material(loop: Loop, data: SnapshotRef, version: str) -> Materia
     picks = np.sort(np.random.default_rng(0).choice(len(examples), count, replace=False))
     registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
     practised = registry.practised_examples(version)
-    tables = read_tables(loop, training_seasons(loop, data))
+    tables = read_judging_tables(loop, training_seasons(loop, data))
 
     def value(predict: Predict) -> Value:
         return workload.value(tables, predict, params.closed_loop_fields, loop.params.model.seed)

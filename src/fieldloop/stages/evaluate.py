@@ -8,7 +8,7 @@ from fieldloop.evaluation.gate import NO_CHAMPION_YET, Absent, Rival, Verdict, j
 from fieldloop.evaluation.predictor import predictor
 from fieldloop.registry.model_registry import Champion, ModelRegistry, git_commit
 from fieldloop.release import ReleaseRepository
-from fieldloop.stages.access import read_tables, training_seasons
+from fieldloop.stages.access import read_judging_tables, training_seasons, unjudging
 from fieldloop.stages.context import Loop, contract_of, metadata_of
 from fieldloop.stages.examples import held_out_examples
 from fieldloop.stages.refs import RegisteredRef, SnapshotRef, write_json
@@ -46,7 +46,7 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> Re
 
     def floor() -> FloorValues:
         seen, unseen = training_seasons(loop, data), loop.params.gates.holdout_seasons
-        tables = read_tables(loop, seen), read_tables(loop, unseen)
+        tables = read_judging_tables(loop, seen), read_judging_tables(loop, unseen)
         return workload.floor(*tables, held_out, predict, loop.params)
 
     verdict = judge(
@@ -116,5 +116,6 @@ def _none_lost(loop: Loop, registry: ModelRegistry, found: Champion | Absent) ->
 
 
 def last_word(loop: Loop) -> str:
-    """The last promotion by a person: with another one, challengers are judged anew."""
-    return ModelRegistry(loop.settings.tracking_uri, workload_of(loop)).last_word()
+    """What persons said last, by a promotion or of whose a field is: with another word challengers are judged anew."""
+    word = ModelRegistry(loop.settings.tracking_uri, workload_of(loop)).last_word()
+    return f"{word}{unjudging(loop, loop.params.gates.holdout_seasons)}"

@@ -1,0 +1,52 @@
+"""What judges a model: a history, and the fields that persons registered."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fieldedge.system.errors import DataError
+from fieldloop.core.settings import Settings, load_params
+from fieldloop.gateway.owners import FieldOwners
+from fieldloop.stages.access import new_loop, open_accepted, read_judging_tables, unjudging
+from fieldloop.stages.context import Loop
+from fieldloop.stages.evaluate import last_word
+from fieldloop.stages.examples import held_out_examples
+from tests.data.empty_clone import empty_clone
+from tests.sample_season import field_row, season_rows
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
+    root = empty_clone(tmp_path / "clone", monkeypatch)
+    shutil.copyfile(PROJECT / "params.yaml", root / "params.yaml")
+    return new_loop(Settings(root=root), "agriculture", load_params(root, "agriculture"))
+
+
+def accept(loop: Loop, number: int, device_id: str | None) -> None:
+    season = loop.params.gates.holdout_seasons[0]
+    for table, rows in season_rows(field_row(number, season=season, device_id=device_id)).items():
+        open_accepted(loop).accept(table, pd.DataFrame(rows), "test")
+
+
+def test_a_field_that_nobody_registered_judges_no_model(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+    seasons = loop.params.gates.holdout_seasons
+    accept(loop, 1, "dev-66")
+    with pytest.raises(DataError, match=r"no model can be judged .* fieldloop register-device"):
+        held_out_examples(loop)
+    accept(loop, 0, None)
+    with caplog.at_level(logging.WARNING):
+        before, word = held_out_examples(loop), last_word(loop)
+    assert f"({seasons[0]}/champion-01 first): fieldloop register-device" in caplog.text
+    assert len(before.groups) == 1
+    tables = read_judging_tables(loop, seasons)
+    assert {field for rows in tables.values() for field in rows["field_id"]} == {"champion-00"}
+    assert len(open_accepted(loop).read("fields")) == 2
+    FieldOwners.beside(loop.workspace.device_registry).register({"champion-01": "dev-66"})
+    assert len(held_out_examples(loop).groups) == 2
+    assert unjudging(loop, seasons) == ""
+    assert last_word(loop) != word
