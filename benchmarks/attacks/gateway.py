@@ -8,6 +8,7 @@ import resource
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.attacks import Outcome, attack
 from fieldedge.system.keys import public_key_hex, sign
+from fieldedge.transfer.opening import opening_headers
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.server import GatewayServer
@@ -78,6 +80,31 @@ def half_bodies(scratch: Path) -> Outcome:
 def half_bodies_of_a_device(scratch: Path) -> Outcome:
     """A name is no secret: what is held for it has a bound, and the device itself gets its turn."""
     return held(scratch, 300, batch_of(DEVICE), body=b"x" * 2_500_000)
+
+
+@attack(line=21, words="13 strangers drip batches under a device's name, as a slow link would", at_most_s=120.0)
+def dripped_bodies(scratch: Path) -> Outcome:
+    """They never become slow enough to be ended, and the device must get its turns all the same."""
+    with gateway(scratch) as server, ExitStack() as strangers:
+        drips = [strangers.enter_context(server.connect(batch_of(DEVICE))) for _ in range(13)]
+        has_ended = threading.Event()
+
+        def drip() -> None:
+            while not has_ended.wait(0.5):
+                for number, connection in enumerate(drips):
+                    try:
+                        connection.sendall(b"x" * 550)
+                    except OSError:  # it had to go: the next one comes
+                        drips[number] = strangers.enter_context(server.connect(batch_of(DEVICE)))
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        try:
+            lost = sum(not server.takes_a_batch() for _ in range(5))
+        finally:
+            has_ended.set()
+            thread.join()
+    return Outcome(accepted=0, lost=lost, detail="13 drip 1.1 kB a second each")
 
 
 @attack(line=21, words="a stranger drips a request, a byte at a time", at_most_s=90.0)
@@ -159,11 +186,12 @@ class Gateway:
         """Whether the registered device's next batch is acknowledged in a while; asked to come again, it does."""
         self.sent += 1
         body = b"batch %d" % self.sent
-        headers = {"Fieldloop-Device": DEVICE, "Fieldloop-Signature": sign(KEY, body), "Connection": "close"}
+        signed = {"Fieldloop-Device": DEVICE, "Fieldloop-Signature": sign(KEY, body), "Connection": "close"}
         url = f"http://127.0.0.1:{self.port}/v1/batches"
         until_s = time.monotonic() + HONEST_WITHIN_S
         timeout = urllib3.Timeout(total=HONEST_WITHIN_S)
         while time.monotonic() < until_s:
+            headers = {**signed, **opening_headers(KEY, DEVICE, body)}
             with suppress(urllib3.exceptions.HTTPError):
                 answer = urllib3.request("POST", url, body=body, headers=headers, timeout=timeout, retries=False)
                 if answer.status in (200, 201):

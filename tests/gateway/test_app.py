@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from fieldedge.system.errors import ConfigError
 from fieldedge.system.keys import is_signed_by, public_key_hex, sign
 from fieldedge.transfer.acknowledgements import statement
+from fieldedge.transfer.opening import opening_headers
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.release import ReleaseRepository
@@ -193,7 +194,8 @@ def test_a_batch_that_is_too_large_is_refused_whether_or_not_it_says_so(gateway:
     assert gateway.post("/v1/batches", content=body, headers=signed(body)).status_code == 413
     assert gateway.post("/v1/batches", content=in_pieces(), headers=signed(body)).status_code == 413
     largest = body[:-1]
-    assert gateway.post("/v1/batches", content=largest, headers=signed(largest)).status_code == 201
+    opened = {**signed(largest), **opening_headers(KEY, "dev-00", largest)}
+    assert gateway.post("/v1/batches", content=iter([largest]), headers=opened).status_code == 201, "of no said length"
     assert len(list(inbox.glob("*/*.batch"))) == 1
 
 

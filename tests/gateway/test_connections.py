@@ -4,9 +4,10 @@ import hashlib
 import json
 import resource
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import urllib3
@@ -14,6 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.types import Receive, Scope, Send
 
 from fieldedge.system.keys import public_key_hex, sign
+from fieldedge.transfer.acknowledgements import Acknowledger
+from fieldedge.transfer.opening import opening, opening_headers
+from fieldedge.transfer.uploads import Gateway
 from fieldloop.gateway.admission import AdmissionLimits
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.connections import ConnectionLimits
@@ -74,34 +78,47 @@ def until_closed_while_sending(connection: socket.socket, piece: bytes) -> bytes
     return said
 
 
-def headers(device_id: str = "dev-00", length: int = len(BODY), signature: str = "") -> bytes:
+def headers(device_id: str = "dev-00", length: int = len(BODY), proof: Mapping[str, str] | None = None) -> bytes:
+    proven = "".join(f"{name}: {value}\r\n" for name, value in (proof or {}).items())
     return (
-        f"POST /v1/batches HTTP/1.1\r\nHost: gateway\r\nFieldloop-Device: {device_id}\r\n"
-        f"Fieldloop-Signature: {signature or sign(KEY, BODY)}\r\nContent-Length: {length}\r\n\r\n"
+        f"POST /v1/batches HTTP/1.1\r\nHost: gateway\r\nFieldloop-Device: {device_id}\r\n{proven}"
+        f"Fieldloop-Signature: {sign(KEY, BODY)}\r\nContent-Length: {length}\r\n\r\n"
     ).encode()
 
 
-def begin(server: GatewayServer, device_id: str = "dev-00", length: int = len(BODY)) -> socket.socket:
+def begin(
+    server: GatewayServer, device_id: str = "dev-00", length: int = len(BODY), proof: Mapping[str, str] | None = None
+) -> socket.socket:
     """A batch of which the gateway has begun to read the body; none of it is sent."""
-    said = headers(device_id, length).replace(b"Host:", b"Expect: 100-continue\r\nHost:")
+    said = headers(device_id, length, proof).replace(b"Host:", b"Expect: 100-continue\r\nHost:")
     connection = connect(server, said)
     assert connection.recv(65_536).startswith(b"HTTP/1.1 100 ")
     return connection
 
 
-def upload(server: GatewayServer, body: bytes = BODY) -> int:
-    """What a registered device is answered."""
+def upload(server: GatewayServer, body: bytes = BODY, proof: Mapping[str, str] | None = None) -> int:
+    """What a registered device is answered; with no proof, one of the former version."""
     answer = urllib3.request(
         "POST",
         f"{server.url}/v1/batches",
         body=body,
-        headers={"Fieldloop-Device": "dev-00", "Fieldloop-Signature": sign(KEY, body)},
+        headers={"Fieldloop-Device": "dev-00", "Fieldloop-Signature": sign(KEY, body), **(proof or {})},
         retries=False,
         timeout=PATIENCE_S,
     )
     if answer.status in (200, 201):
         assert json.loads(answer.data)["acknowledged"] == hashlib.sha256(body).hexdigest()
     return answer.status
+
+
+class Believing(Acknowledger):
+    """Takes the gateway at its word."""
+
+    def __init__(self) -> None:
+        pass
+
+    def check(self, answer: Any, device_id: str, sha256: str) -> None:
+        assert (answer["acknowledged"], device_id) == (sha256, "dev-00")
 
 
 @pytest.mark.parametrize("limits", [{"connections": 20}, {"connections": 1_000, "per_address": 20}])
@@ -256,6 +273,53 @@ def test_a_device_is_served_before_the_strangers_who_wait_under_its_name(start: 
         for _ in range(30):
             strangers.enter_context(connect(server, headers(length=1_000) + b"x"))
         assert upload(server) == 201
+
+
+@pytest.mark.parametrize(("name", "strangers"), [("dev-00", 2), ("dev-01", 13), ("dev-00", 60)])
+def test_bodies_that_nobody_signed_keep_no_device_out(start: Start, name: str, strangers: int, tmp_path: Path) -> None:
+    """They send fast enough for ever, as far as the gateway can tell."""
+    other = public_key_hex(Ed25519PrivateKey.generate())
+    DeviceRegistry(tmp_path / "devices.json").register({"dev-01": other})
+    read = min(strangers, 12)
+    server = start(
+        AdmissionLimits(patience_s=10 * PATIENCE_S, pause_s=10 * PATIENCE_S, per_device=read, waiting_per_device=60)
+    )
+    with ExitStack() as held:
+        for _ in range(read):
+            held.enter_context(begin(server, name, length=5_000_000))
+        for _ in range(strangers - 12):
+            held.enter_context(connect(server, headers(name, length=5_000_000) + b"x"))
+        Gateway(server.url, "dev-00", KEY, Believing()).post(BODY * 600_000)
+    assert len(list(tmp_path.glob("inbox/dev-00/*.batch"))) == 1
+
+
+def test_an_opening_is_used_once_and_for_its_own_batch(start: Start) -> None:
+    server = start(AdmissionLimits(pause_s=10 * PATIENCE_S, wait_s=PATIENCE_S))
+    proof = opening_headers(KEY, "dev-00", BODY)
+    with begin(server, proof=proof) as first:
+        assert upload(server, BODY, proof) == 409, "a copy from the wire ends nothing"
+        assert upload(server, BODY, opening_headers(KEY, "dev-00", BODY)) == 201
+        assert until_closed(first).startswith(b"HTTP/1.1 408 "), "the same batch again ends the former try"
+    assert upload(server, BODY + b"!", opening_headers(KEY, "dev-00", BODY)) == 401, "of another size"
+    assert upload(server, BODY[::-1], opening_headers(KEY, "dev-00", b"another")) == 400
+    stranger = Ed25519PrivateKey.generate()
+    assert upload(server, BODY, opening_headers(stranger, "dev-00", BODY)) == 401
+    assert upload(server, BODY, {**opening_headers(KEY, "dev-00", BODY), "Fieldloop-Batch": "../" * 21 + "x"}) == 400
+
+
+def test_a_batch_that_is_held_takes_no_turn_when_it_comes_again(start: Start) -> None:
+    server = start(AdmissionLimits(per_device=0, wait_s=0.0))
+    proof = opening_headers(KEY, "dev-00", BODY)
+    assert upload(server, BODY, proof) == 503
+    held = start()
+    assert upload(held, BODY) == 201
+    assert upload(server, BODY, opening_headers(KEY, "dev-00", BODY)) == 200
+
+
+def test_an_opening_is_no_batch(start: Start) -> None:
+    proof = opening_headers(KEY, "dev-00", BODY)
+    statement = opening("dev-00", proof["Fieldloop-Batch"], len(BODY), proof["Fieldloop-Once"])
+    assert upload(start(), statement, {"Fieldloop-Signature": proof["Fieldloop-Opening"]}) == 401
 
 
 def test_there_are_no_more_connections_than_files(monkeypatch: pytest.MonkeyPatch, start: Start) -> None:

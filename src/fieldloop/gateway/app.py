@@ -3,7 +3,8 @@
 A batch is acknowledged only after it and its envelope are fsynced in the inbox and were read back from it, one that
 came before too; anything else is an error that tells the device to keep it. An acknowledgement is signed, for this
 batch of this device alone, with the key that the releases' metadata names for it: without that no device believes it.
-A device is known before a byte of its batch is read. Releases are plain files that carry their own signatures; the
+A device is known before a byte of its batch is read, and proves by a signed opening that the batch is its own; who
+proves nothing waits behind who does. Releases are plain files that carry their own signatures; the
 signing keys beside them are out of reach. What a batch holds is the ingest's business; how many are read at once,
 `admission.py`'s; how the application is run, `server.py`'s.
 """
@@ -12,8 +13,9 @@ import base64
 import binascii
 import hashlib
 import logging
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,12 +28,15 @@ from starlette.staticfiles import StaticFiles
 
 from fieldedge.contract.batches import MAX_PACKED_BYTES
 from fieldedge.system.errors import ConfigError, DataError, PermanentError, ReleaseError, StoreBusy, StoreFailed
+from fieldedge.transfer.opening import BATCH, ONCE, OPENING, opening
 from fieldloop.gateway.admission import Admission, AdmissionLimits, Busy, TooSlow, Turn
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Inbox
 from fieldloop.release import ReleaseRepository
 
 MAX_UPLOAD_BYTES = MAX_PACKED_BYTES
+MAX_OPENINGS = 65_536
+_OPENED = re.compile(r"[0-9a-f]{64} [0-9a-f]{32}")
 _log = logging.getLogger(__name__)
 
 
@@ -88,14 +93,24 @@ class _Uploads:
     max_bytes: int
     now: Callable[[], datetime]
     admission: Admission
+    openings: dict[tuple[str, str], None] = field(default_factory=dict)  # the newest that were used, oldest first
 
     async def receive(self, request: Request) -> JSONResponse:
         try:
             device_id, signature = _sender(request)
             self._check_known(device_id)
-            async with self.admission.turn(device_id, self._size(request)) as turn:
+            size = self._size(request)
+            opened = self._opened(request, device_id, size)
+            if opened is not None and await run_in_threadpool(self.inbox.holds, device_id, opened, signature):
+                async for _ in request.stream():  # its sender listens when it has sent all; nothing is kept of it
+                    pass
+                return await run_in_threadpool(self._acknowledgement, opened, device_id, 200)
+            async with self.admission.turn(device_id, size, opened) as turn:
                 body = await self._body(request, turn)
                 turn.is_read()
+                sha256 = hashlib.sha256(body).hexdigest()
+                if opened not in (None, sha256):
+                    raise _Refused(400, f"the batch is {sha256[:12]}, and not {opened[:12]} as its headers say")
                 is_new = await run_in_threadpool(self._keep, body, device_id, signature)
         except _Refused as refused:
             _log.warning("batch refused: %s", refused)
@@ -112,10 +127,9 @@ class _Uploads:
         except (OSError, StoreBusy):
             _log.exception("a batch could not be stored")
             return _error(503, "the batch could not be stored here; keep it and send it again later")
-        return await run_in_threadpool(self._acknowledgement, body, device_id, 201 if is_new else 200)
+        return await run_in_threadpool(self._acknowledgement, sha256, device_id, 201 if is_new else 200)
 
-    def _acknowledgement(self, body: bytes, device_id: str, status: int) -> JSONResponse:
-        sha256 = hashlib.sha256(body).hexdigest()
+    def _acknowledgement(self, sha256: str, device_id: str, status: int) -> JSONResponse:
         try:
             signature = self.repository.sign_acknowledgement(device_id, sha256)
         except (ReleaseError, StoreFailed):
@@ -135,6 +149,22 @@ class _Uploads:
         if int(declared) > self.max_bytes:
             raise _Refused(413, f"the batch has {declared} bytes; at most {self.max_bytes} are taken")
         return int(declared)
+
+    def _opened(self, request: Request, device_id: str, size: int) -> str | None:
+        """The batch whose opening the device signed, or None: a device of before signs none, a proxy hides the size."""
+        sha256, once, signature = (request.headers.get(name, "") for name in (BATCH, ONCE, OPENING))
+        if not signature or "content-length" not in request.headers:
+            return None
+        if not _OPENED.fullmatch(f"{sha256} {once}"):
+            raise _Refused(400, f"{BATCH} and {ONCE} are not the hex digits that open a batch")
+        if not self.registry.is_opened_by(device_id, opening(device_id, sha256, size, once), signature):
+            raise _Refused(401, f"its headers are not signed by the registered device {device_id!r}: check its key")
+        if (device_id, once) in self.openings:
+            raise _Refused(409, "these headers were used before; send the batch again with new ones")
+        self.openings[device_id, once] = None
+        if len(self.openings) > MAX_OPENINGS:
+            del self.openings[next(iter(self.openings))]
+        return sha256
 
     async def _body(self, request: Request, turn: Turn) -> bytes:
         body = bytearray()

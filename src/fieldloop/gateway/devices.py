@@ -17,6 +17,7 @@ from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ConfigError
 from fieldedge.system.keys import is_signed_by
 from fieldedge.system.plain_files import open_own
+from fieldedge.transfer.opening import PREFIX as OPENING_PREFIX
 from fieldloop.core.begun import check_not_lost, mark_made
 from fieldloop.gateway.inbox import INGESTED_NAME, is_plain_name
 
@@ -128,8 +129,15 @@ class DeviceRegistry:
 
     def is_signed_by(self, device_id: str, body: bytes, signature: str) -> bool:
         """Whether a registered device of that id made `signature` (base64) over exactly this body."""
+        return not body.startswith(OPENING_PREFIX) and self._is_signed(device_id, body, signature)
+
+    def is_opened_by(self, device_id: str, statement: bytes, signature: str) -> bool:
+        """Whether a registered device of that id made `signature` (base64) over this opening of a batch."""
+        return statement.startswith(OPENING_PREFIX) and self._is_signed(device_id, statement, signature)
+
+    def _is_signed(self, device_id: str, signed: bytes, signature: str) -> bool:
         key = self.key_of(device_id)
-        return key is not None and is_signed_by(key, body, signature)
+        return key is not None and is_signed_by(key, signed, signature)
 
 
 def _check_key(device_id: str, key: str) -> None:

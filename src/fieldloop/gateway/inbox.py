@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -150,6 +150,15 @@ class Inbox:
                 if not _is_held(held, body, signature):
                     raise OSError(errno.EIO, "what was written is not what is read back", str(held.batch))
         return bool(due) or not found
+
+    def holds(self, device_id: str, sha256: str, signature: str) -> bool:
+        """Whether the disk gives back the batch of this name, and an envelope with this signature over it."""
+        for held in self._places(device_id, sha256):
+            with suppress(OSError, DataError):
+                body = held.read()
+                if hashlib.sha256(body).hexdigest() == sha256 and _is_held(held, body, signature):
+                    return True
+        return False
 
     def put_back(self, device_id: str, sha256: str, envelope: bytes, body: bytes) -> None:
         """Let a batch that was taken out of the inbox wait in it again, as it was, whatever state it is in.

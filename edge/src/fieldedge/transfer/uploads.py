@@ -18,6 +18,7 @@ from fieldedge.system.errors import ConfigError, DataError, LinkError
 from fieldedge.system.http import Bounds, Patience, ask, json_value
 from fieldedge.system.keys import sign
 from fieldedge.transfer.acknowledgements import AcknowledgementError, Acknowledger
+from fieldedge.transfer.opening import opening_headers
 from fieldedge.transfer.outbox import Outbox, Packer
 
 CONNECT_TIMEOUT_S = 5.0
@@ -65,6 +66,7 @@ class Gateway:
             "Content-Type": "application/octet-stream",
             "Fieldloop-Device": self.device_id,
             "Fieldloop-Signature": sign(self.key, body),
+            **opening_headers(self.key, self.device_id, body),
         }
         timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
         try:
