@@ -9,7 +9,7 @@ import io
 import json
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -141,6 +141,8 @@ class Repository:
         self.signers = {role: CryptoSigner.generate_ed25519() for role in ("root", "targets", "snapshot", "timestamp")}
         self.acknowledgements_key_path = root / "keys" / "acknowledgements.pem"
         self.version = 0
+        self.padded: Mapping[str, Mapping[str, Any]] = {}
+        self.says_its_length = False
         keys = {role: signer.public_key for role, signer in self.signers.items()}
         root_role = Root(
             version=1,
@@ -174,18 +176,30 @@ class Repository:
         self.signers["acknowledgements"] = CryptoSigner(load_or_create_key(self.acknowledgements_key_path))
         self.publish()
 
-    def publish(self, expires_days: int = 30) -> None:
+    def publish(
+        self,
+        expires_days: int = 30,
+        padded: Mapping[str, Mapping[str, Any]] | None = None,
+        says_its_length: bool = False,
+    ) -> None:
+        """Sign the next version of all but the root; `padded` names what else stands in the metadata of a role."""
+        self.padded, self.says_its_length = padded or {}, says_its_length
         self.version += 1
         version, expires = self.version, _in_days(expires_days)
         targets = Targets(version, expires=expires, targets=self.targets, delegations=self.delegations())
         self._write("targets", targets, f"{version}.targets.json")
-        meta = {"targets.json": MetaFile(version)}
+        meta = {"targets.json": MetaFile(version, self._length("targets"))}
         if targets.delegations is not None:
             self._write("acknowledgements", Targets(version, expires=expires), f"{version}.acknowledgements.json")
             meta["acknowledgements.json"] = MetaFile(version)
         snapshot = Snapshot(version, expires=expires, meta=meta)
         self._write("snapshot", snapshot, f"{version}.snapshot.json")
-        self._write("timestamp", Timestamp(version, expires=expires, snapshot_meta=MetaFile(version)), "timestamp.json")
+        meta_of_snapshot = MetaFile(version, self._length("snapshot"))
+        if "root" in self.padded:
+            root = Metadata[Root].from_bytes(self.trusted_root.read_bytes()).signed
+            root.version += 1
+            self._write("root", root, "2.root.json")
+        self._write("timestamp", Timestamp(version, expires=expires, snapshot_meta=meta_of_snapshot), "timestamp.json")
 
     def delegations(self) -> Delegations | None:
         if "acknowledgements" not in self.signers:
@@ -194,7 +208,11 @@ class Repository:
         role = DelegatedRole("acknowledgements", [key.keyid], 1, terminating=True, paths=["acknowledgements/*.json"])
         return Delegations({key.keyid: key}, {role.name: role})
 
+    def _length(self, role: str) -> int | None:
+        return (self.metadata / f"{self.version}.{role}.json").stat().st_size if self.says_its_length else None
+
     def _write(self, role: str, signed: Any, name: str) -> None:
+        signed.unrecognized_fields.update(self.padded.get(role, {}))
         metadata = Metadata(signed)
         metadata.sign(self.signers[role])
         (self.metadata / name).write_bytes(metadata.to_bytes())

@@ -44,7 +44,7 @@ from fieldedge.system.errors import ConfigError, ReleaseError, StoreBusy
 from fieldedge.system.keys import MAX_KEY_BYTES
 from fieldedge.system.plain_files import NotPlainError, holds, read_own
 from fieldedge.transfer.acknowledgements import statement
-from fieldedge.transfer.trust import MAX_TARGET_BYTES
+from fieldedge.transfer.trust import MAX_TARGET_BYTES, max_metadata_bytes
 from fieldedge.transfer.usb import ACKNOWLEDGEMENTS, acknowledgement, acknowledgement_path, read_acknowledgement
 from fieldedge.workloads import known_workload
 from fieldloop.core.begun import Mark
@@ -500,6 +500,11 @@ class ReleaseRepository:
         payload.expires = self._now().replace(microsecond=0) + timedelta(days=LIFETIME_DAYS[role])
         metadata.sign(signer)
         content = metadata.to_bytes()
+        if len(content) > max_metadata_bytes(role):
+            raise ReleaseError(
+                f"the metadata of {role} would have {len(content)} bytes, and devices take {max_metadata_bytes(role)}: "
+                "offer fewer files in it. Nothing was published"
+            )
         name = f"{role}.json" if role == "timestamp" else f"{payload.version}.{role}.json"
         write_durably(self.metadata_dir / name, content)
         return MetaFile.from_data(payload.version, content, ["sha256"])

@@ -24,6 +24,7 @@ from fieldedge.system.clock import Clock, Reading, format_utc
 from fieldedge.system.errors import ConfigError, LinkError, ReleaseError, StoreBusy
 from fieldedge.system.http import Patience
 from fieldedge.system.locks import exclusive
+from fieldedge.transfer.trust import max_metadata_bytes
 from fieldedge.transfer.updates import UpdateResult, update
 from fieldedge.transfer.usb import Stick, update_from_stick
 from tests.edge.patience import PATIENCE_S
@@ -209,6 +210,30 @@ def test_a_tampered_target_is_refused(
     with pytest.raises(ReleaseError, match="cannot be trusted"):
         update(updated, CONTRACT, gateway.url)
     assert_version_1_still_runs(updated)
+
+
+@pytest.mark.parametrize("says_its_length", [False, True])
+@pytest.mark.parametrize("role", ["timestamp", "snapshot", "targets", "root"])
+def test_signed_metadata_is_read_up_to_a_size(
+    updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator, role: str, says_its_length: bool
+) -> None:
+    """Whoever holds a key could fill a device's memory with it, again at each update."""
+    large = {"x": ["ab"] * (max_metadata_bytes(role) // 4)}
+    repository.release(zipped(good_files("2")))
+    asked = len(gateway.asked)
+    repository.publish(padded={role: large}, says_its_length=says_its_length)
+    with pytest.raises(ReleaseError, match="cannot be trusted: Downloaded [0-9]+ bytes exceeding"):
+        update(updated, CONTRACT, gateway.url)
+    assert_version_1_still_runs(updated)
+    assert not [path for path in gateway.asked[asked:] if path.startswith("/tuf/targets/")]
+
+
+def test_metadata_that_a_former_version_took_is_fetched_anew_and_not_read(
+    updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator
+) -> None:
+    (updated.trust / "targets.json").write_bytes(b"[" * 3_000_000)
+    assert not update(updated, CONTRACT, gateway.url).changed
+    assert (updated.trust / "targets.json").stat().st_size < max_metadata_bytes("targets")
 
 
 def test_metadata_signed_by_another_key_is_refused(

@@ -239,13 +239,13 @@ def _trust(patient: Patient) -> Iterator[Finding]:
     from tuf.api.exceptions import RepositoryError
     from tuf.api.metadata import Metadata
 
-    from fieldedge.transfer.trust import MAX_METADATA_BYTES
+    from fieldedge.transfer.trust import max_metadata_bytes
 
     directory, now = patient.directory, patient.clock.now()
     latest = directory.trust / "root.json"
     root_path = latest if latest.exists() else directory.bootstrap_root
     try:
-        root = Metadata.from_bytes(read_own(root_path, MAX_METADATA_BYTES)).signed
+        root = Metadata.from_bytes(read_own(root_path, max_metadata_bytes("root"))).signed
     except (OSError, RepositoryError) as error:
         yield Finding("trust", "fail", f"{root_path}: {error}", "provision the device again: fieldedge init --root")
         return

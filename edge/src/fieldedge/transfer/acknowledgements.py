@@ -21,7 +21,7 @@ from fieldedge.system.http import Bounds, Patience
 from fieldedge.system.keys import is_signed_by
 from fieldedge.system.locks import GIVE_WAY_S, exclusive
 from fieldedge.system.plain_files import read_own
-from fieldedge.transfer.trust import MAX_METADATA_BYTES, ReadClock, gateway_mirror, judged_at, refreshed
+from fieldedge.transfer.trust import ReadClock, gateway_mirror, judged_at, max_metadata_bytes, refreshed
 from fieldedge.transfer.usb import ACKNOWLEDGEMENTS, acknowledgement_path
 
 
@@ -115,8 +115,9 @@ def trusted_keys(trust: Path, device_id: str, now: datetime) -> list[str]:
         ReleaseError: there is none, it has expired, or it names no such key.
     """
     try:
-        root: Metadata[Root] = Metadata.from_bytes(read_own(trust / "root.json", MAX_METADATA_BYTES))
-        targets: Metadata[Targets] = Metadata.from_bytes(read_own(trust / "targets.json", MAX_METADATA_BYTES))
+        root: Metadata[Root] = Metadata.from_bytes(read_own(trust / "root.json", max_metadata_bytes("root")))
+        data = read_own(trust / "targets.json", max_metadata_bytes(Targets.type))
+        targets: Metadata[Targets] = Metadata.from_bytes(data)
         root.signed.verify_delegate(Targets.type, targets.signed_bytes, targets.signatures)
         delegations = targets.signed.delegations
     except FileNotFoundError:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from tuf.api.exceptions import (
     DownloadError,
@@ -35,7 +36,10 @@ from fieldedge.system.plain_files import NotPlainError, not_plain, read_own
 UPDATE_WITHIN_S = 3600.0
 CLOCK_TOLERANCE = timedelta(days=1)
 MAX_TARGET_BYTES = 32_000_000
-MAX_METADATA_BYTES = 5_000_000  # as TUF's client takes of the largest role
+# Reading metadata takes some 65 times its size in memory where it was made to. The largest honest ones: a release for
+# each of a thousand workloads in `targets`, 8,000 devices that a stick serves in what it delegates.
+MAX_METADATA_BYTES = {"root": 500_000, "timestamp": 16_000, "snapshot": 100_000, "targets": 500_000}
+MAX_DELEGATED_BYTES = 2_000_000
 _GET_TRIES = 2
 
 ReadClock = Callable[[], Reading | datetime]
@@ -134,6 +138,13 @@ class Client(Updater):
         with self._named_errors():
             return super().download_target(targetinfo, filepath, target_base_url)
 
+    def _download_metadata(self, rolename: str, length: int, version: int | None = None) -> bytes:
+        return super()._download_metadata(rolename, min(length, max_metadata_bytes(rolename)), version)
+
+    def _load_local_metadata(self, rolename: str) -> bytes:
+        """What was accepted before, unless it is larger than it may be: then it is fetched anew."""
+        return read_own(Path(self._dir) / f"{quote(rolename, '')}.json", max_metadata_bytes(rolename))
+
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
         """Whatever a mirror says, signed or not, ends here in an error of ours."""
@@ -152,6 +163,11 @@ class Client(Updater):
         except _MALFORMED as error:
             said = f"{type(error).__name__}: {str(error)[:200]}"
             raise ReleaseError(f"the release at {name} cannot be read ({said}); the old model stays") from error
+
+
+def max_metadata_bytes(role: str) -> int:
+    """How large the metadata of a role may be, whatever other metadata says of it."""
+    return MAX_METADATA_BYTES.get(role, MAX_DELEGATED_BYTES)
 
 
 @contextmanager
@@ -216,7 +232,7 @@ def _accepted_expiry(directory: DeviceDirectory) -> datetime | None:
     found: list[datetime] = []
     for role in ("root", "timestamp", "snapshot", "targets"):
         try:
-            data = read_own(directory.trust / f"{role}.json", MAX_METADATA_BYTES)
+            data = read_own(directory.trust / f"{role}.json", max_metadata_bytes(role))
             found.append(Metadata[Any].from_bytes(data).signed.expires)
         except (OSError, RepositoryError, *_MALFORMED):
             continue
@@ -238,7 +254,7 @@ def _keep_floor(directory: DeviceDirectory, clock: Reading, seen: datetime) -> N
 
 def _bootstrap(directory: DeviceDirectory) -> bytes:
     try:
-        return read_own(directory.bootstrap_root, MAX_METADATA_BYTES)
+        return read_own(directory.bootstrap_root, max_metadata_bytes("root"))
     except NotPlainError as error:
         raise ConfigError(
             f"{directory.bootstrap_root} {error.strerror}: remove it, and provision the device again: "
@@ -259,15 +275,15 @@ def _forget_interrupted(directory: DeviceDirectory) -> None:
 
 
 def _check_metadata(trust: Path) -> None:
-    """See that TUF's client, which opens its files as they are, can neither wait nor read without end.
+    """See that TUF's client, which opens its roots as they are, can neither wait nor read without end.
 
     Raises:
         ReleaseError: something else lies where a file of metadata belongs.
     """
     for path in sorted((*trust.glob("*.json"), *trust.glob("root_history/*.json"))):
-        found = not_plain(path)
-        if not found and path.exists() and path.stat().st_size > MAX_METADATA_BYTES:
-            found = f"larger than {MAX_METADATA_BYTES} bytes"
+        found, most = not_plain(path), max_metadata_bytes("root")
+        if not found and "root" in path.name and path.exists() and path.stat().st_size > most:
+            found = f"larger than {most} bytes"
         if found:
             raise ReleaseError(f"{path} is {found}; expected the release metadata that was verified last: remove it")
 
