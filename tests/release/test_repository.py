@@ -18,6 +18,7 @@ from tuf.api.metadata import Metadata
 from tuf.ngclient import FetcherInterface, Updater
 
 from fieldedge.system.errors import ReleaseError, StoreBusy
+from fieldedge.transfer.trust import MAX_METADATA_BYTES
 from fieldedge.workloads import known_workload
 from fieldloop.core.begun import Mark
 from fieldloop.release import Released, ReleaseRepository, repository
@@ -239,6 +240,55 @@ def test_a_file_that_is_lost_or_damaged_is_named_and_the_repository_stays_as_it_
         with pytest.raises(ReleaseError, match=rf"{re.escape(str(root / name))}.*Restore.*backup"):
             use(root, make_bundle)
         assert contents(root) == before
+
+
+def test_an_older_file_that_was_brought_back_is_damage(tmp_path: Path, make_bundle: MakeBundle) -> None:
+    """Devices go back to nothing before what they have seen: what was published from there, all would refuse."""
+    root = tmp_path / "tuf"
+    lived(root, make_bundle)
+    timestamp = root / "metadata" / "timestamp.json"
+    backup = timestamp.read_bytes()
+    bundle = make_bundle("3", yield_t_ha=12.0)
+    publish(ReleaseRepository(root), bundle, "3")
+    newest = timestamp.read_bytes()
+    timestamp.write_bytes(backup)
+    before = contents(root)
+    with pytest.raises(ReleaseError, match=r"timestamp\.json is version \d+, and version \d+ was published.*Restore"):
+        use(root, make_bundle)
+    assert contents(root) == before
+    timestamp.write_bytes(newest)
+    use(root, make_bundle)
+    for role in ("snapshot", "targets"):
+        *_, former, latest = sorted(
+            (root / "metadata").glob(f"*.{role}.json"), key=lambda path: int(path.name.split(".")[0])
+        )
+        content = latest.read_bytes()
+        latest.write_bytes(former.read_bytes())
+        with pytest.raises(ReleaseError, match=rf"{latest.name} is version"):
+            use(root, make_bundle)
+        latest.write_bytes(content)
+    assert Client(root, tmp_path / "client").bundle() == bundle.read_bytes()
+
+
+def test_a_repository_of_before_whose_mark_names_no_version_goes_on(tmp_path: Path, make_bundle: MakeBundle) -> None:
+    lived(tmp_path / "tuf", make_bundle)
+    mark = Mark.beside(tmp_path / "tuf")
+    said = mark.words
+    mark.keep("The release repository tuf/ was begun.\n")
+    use(tmp_path / "tuf", make_bundle)
+    assert mark.words == said
+
+
+def test_metadata_that_no_device_would_take_is_not_published(
+    tmp_path: Path, make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    releases = ReleaseRepository(tmp_path / "tuf")
+    publish(releases, make_bundle("1"))
+    monkeypatch.setitem(MAX_METADATA_BYTES, "targets", 100)
+    with pytest.raises(ReleaseError, match=r"targets would have \d+ bytes, and devices take 100"):
+        publish(releases, make_bundle("2"), "2")
+    current = releases.current("agriculture")
+    assert current is not None and current.version == "1"
 
 
 @pytest.mark.parametrize("folder", ["keys", "metadata", "targets"])

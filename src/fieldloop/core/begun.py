@@ -38,8 +38,20 @@ class Mark:
         Raises:
             OSError: the disk does not let it be made.
         """
-        if self.is_set:
-            return
+        if not self.is_set:
+            self.keep(words)
+
+    @property
+    def words(self) -> str:
+        """What it says; nothing where it is not set."""
+        return self.path.read_text(errors="replace") if self.is_set else ""
+
+    def keep(self, words: str) -> None:
+        """Make it durably, or let it say something else.
+
+        Raises:
+            OSError: the disk does not let it be made.
+        """
         make_durably(self.path.parent)
         write_durably(self.path, words.encode())
 

@@ -13,6 +13,7 @@ What a bundle holds is `bundle.py`'s work, and whether a device accepts it is th
 
 import base64
 import os
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ LOCK_TIMEOUT_S = 60.0
 ACKNOWLEDGED_NAME = "acknowledged"
 BEGINNING_NAME = ".beginning"
 MAX_VERSION_DIGITS = 9
+_NOTED = re.compile(r"timestamp of version ([0-9]{1,9})\b")
 ROOT_VERSION = "root_version"  # in the timestamp: nothing else says which root was the newest
 
 
@@ -132,8 +134,6 @@ class ReleaseRepository:
             signed = self._load()
             for role in ROLES if signed.acknowledgements is None else (*ROLES, ACKNOWLEDGEMENTS):
                 self._signer(role, signed)
-            words = f"The release repository {self._root.name}/ was begun; devices trust its keys and no others.\n"
-            Mark.beside(self._root).set(words)
 
     @property
     def metadata_dir(self) -> Path:
@@ -372,12 +372,12 @@ class ReleaseRepository:
 
     def _load(self) -> _Signed:
         timestamp = self._read("timestamp.json", Timestamp)
-        snapshot = self._read(f"{timestamp.signed.snapshot_meta.version}.snapshot.json", Snapshot)
+        snapshot = self._read_version("snapshot", timestamp.signed.snapshot_meta.version, Snapshot)
         meta = snapshot.signed.meta
-        targets = self._read(f"{meta['targets.json'].version}.targets.json", Targets)
+        targets = self._read_version("targets", meta["targets.json"].version, Targets)
         acknowledgements = None
         if (found := meta.get(f"{ACKNOWLEDGEMENTS}.json")) is not None:
-            acknowledgements = self._read(f"{found.version}.{ACKNOWLEDGEMENTS}.json", Targets)
+            acknowledgements = self._read_version(ACKNOWLEDGEMENTS, found.version, Targets)
         signed = _Signed(self._latest_root(), targets, snapshot, timestamp, acknowledgements)
         self._check_signature(signed.root, timestamp, "timestamp", "timestamp.json")
         self._check_signature(signed.root, snapshot, "snapshot", f"{snapshot.signed.version}.snapshot.json")
@@ -388,7 +388,29 @@ class ReleaseRepository:
         if signed.root.signed.version < int(timestamp.signed.unrecognized_fields.get(ROOT_VERSION, 1)):
             expected = timestamp.signed.unrecognized_fields[ROOT_VERSION]
             raise self._damage(self.metadata_dir / f"{expected}.root.json", "is missing")
+        self._note_published(timestamp.signed.version)
         return signed
+
+    def _note_published(self, version: int) -> None:
+        """Note beside the repository which version of the timestamp devices may have seen: they take none before it.
+
+        Raises:
+            ReleaseError: they may have seen a newer one; an older file was brought back.
+        """
+        mark = Mark.beside(self._root)
+        noted = _NOTED.search(mark.words)
+        newest = int(noted[1]) if noted else 0
+        if version < newest:
+            raise self._damage(
+                self.metadata_dir / "timestamp.json",
+                f"is version {version}, and version {newest} was published ({mark.path}): devices go back to none "
+                f"before it, and each that has updated since holds version {newest} as trust/timestamp.json",
+            )
+        if version > newest:
+            mark.keep(
+                f"The release repository {self._root.name}/ was begun; devices trust its keys and no others.\n"
+                f"They were offered its timestamp of version {version}, and take none before it.\n"
+            )
 
     def _check_targets(self, signed: _Signed, but: str = "") -> None:
         """Whether each file that is offered is there; of `but` the caller has the content.
@@ -418,10 +440,8 @@ class ReleaseRepository:
         names = [path.name.removesuffix(".root.json") for path in self.metadata_dir.glob("[0-9]*.root.json")]
         versions = {int(name) for name in names if name.isdecimal() and len(name) < MAX_VERSION_DIGITS}
         for version in range(1, max(versions, default=1) + 1):
-            root = self._read(f"{version}.root.json", Root)
+            root = self._read_version("root", version, Root)
             self._check_signature(root, root, "root", f"{version}.root.json")
-            if root.signed.version != version:
-                raise self._damage(self.metadata_dir / f"{version}.root.json", f"is version {root.signed.version}")
         return root
 
     def _check_signature(self, delegator: Metadata[Any], metadata: Metadata[Any], role: str, name: str) -> None:
@@ -434,6 +454,12 @@ class ReleaseRepository:
             delegator.verify_delegate(role, metadata)
         except (UnsignedMetadataError, ValueError) as error:
             raise self._damage(self.metadata_dir / name, "is not as it was signed") from error
+
+    def _read_version(self, role: str, version: int, payload: type[_Payload]) -> Metadata[_Payload]:
+        metadata = self._read(f"{version}.{role}.json", payload)
+        if metadata.signed.version != version:
+            raise self._damage(self.metadata_dir / f"{version}.{role}.json", f"is version {metadata.signed.version}")
+        return metadata
 
     def _read(self, name: str, payload: type[_Payload]) -> Metadata[_Payload]:
         path = self.metadata_dir / name
@@ -488,6 +514,7 @@ class ReleaseRepository:
         if is_snapshot_new or is_root_new or self._is_due(signed.timestamp.signed):
             signed.timestamp.signed.unrecognized_fields[ROOT_VERSION] = signed.root.signed.version
             self._sign(signed.timestamp, "timestamp", signers["timestamp"])
+            self._note_published(signed.timestamp.signed.version)
 
     def _is_due(self, payload: Signed) -> bool:
         return payload.expires - self._now() < timedelta(days=LIFETIME_DAYS[payload.type]) / 2

@@ -222,7 +222,7 @@ def test_signed_metadata_is_read_up_to_a_size(
     repository.release(zipped(good_files("2")))
     asked = len(gateway.asked)
     repository.publish(padded={role: large}, says_its_length=says_its_length)
-    with pytest.raises(ReleaseError, match="cannot be trusted: Downloaded [0-9]+ bytes exceeding"):
+    with pytest.raises(ReleaseError, match=r"cannot be trusted: Downloaded [0-9]+ bytes exceeding"):
         update(updated, CONTRACT, gateway.url)
     assert_version_1_still_runs(updated)
     assert not [path for path in gateway.asked[asked:] if path.startswith("/tuf/targets/")]
