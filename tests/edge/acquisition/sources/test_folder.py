@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fieldedge.acquisition.formats import FORMATS
 from fieldedge.acquisition.sources import Delivery
+from fieldedge.acquisition.sources import folder as folder_module
 from fieldedge.acquisition.sources.folder import PIECE_BYTES, FolderSettings, FolderSource, read_folder_settings
 from fieldedge.device.config import Table
 from fieldedge.system.errors import ConfigError
@@ -21,6 +22,11 @@ HEADER = (
     b'"TIMESTAMP","RECORD","AirTC"\n"TS","RN","Deg C"\n"","","Avg"\n'
 )
 OTHER_HEADER = HEADER.replace(b'"AirTC"', b'"RH"').replace(b"Deg C", b"%")
+
+
+@pytest.fixture
+def three_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_module, "FILES_A_LOOK", 3)
 
 
 class Folder:
@@ -477,3 +483,41 @@ def test_a_state_that_is_none_lets_the_files_be_read_from_their_beginning(folder
     folder.write("a.jsonl", b"1\n")
     assert folder.take() == [b"1\n"]
     assert any("not readable" in text for text in folder.told)
+
+
+@pytest.mark.usefixtures("three_a_look")
+def test_of_many_files_the_oldest_are_lined_up_and_the_rest_at_the_next_step(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    for number in range(8):
+        folder.write(f"{7 - number}.log", b'{"n": %d}\n' % number)
+        os.utime(folder.path / f"{7 - number}.log", (number, number))
+    folder.now_s += LOOK_S
+    steps = [[delivery.payload for delivery in done(folder.source.poll(1_000_000))] for _ in range(3)]
+    lines = [b'{"n": %d}\n' % number for number in range(8)]
+    assert steps == [lines[:3], lines[3:6], lines[6:]]
+    assert folder.poll() == []
+    folder.append("7.log", b'{"n": 8}\n')
+    assert folder.take() == [b'{"n": 8}\n'], "what is done stays known"
+
+
+@pytest.mark.usefixtures("three_a_look")
+def test_files_that_cannot_be_read_keep_no_others_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder(tmp_path)
+    for number in range(8):
+        folder.write(f"{number}.log", b'{"n": %d}\n' % number)
+        os.utime(folder.path / f"{number}.log", (number, number))
+    opened = folder_module.open_plain
+
+    def refused(path: Path) -> Any:
+        if path.name < "4":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path)
+
+    monkeypatch.setattr(folder_module, "open_plain", refused)
+    assert len([delivery for _ in range(12) for delivery in done(folder.poll())]) == 4
+
+
+def done(deliveries: list[Delivery]) -> list[Delivery]:
+    for delivery in deliveries:
+        delivery.done()
+    return deliveries

@@ -9,6 +9,7 @@ cannot be read is told and tried again later, and never stops the others. The lo
 
 import fnmatch
 import hashlib
+import heapq
 import json
 import logging
 import os
@@ -17,7 +18,7 @@ import stat
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from datetime import datetime
 from functools import partial
@@ -40,6 +41,7 @@ COMPARED_BYTES = 67_108_864  # a longer file that was replaced is read anew with
 SHOWN_BYTES = 1_000  # of a line that is too long
 LAST_BACK_OFF_S = 600.0
 MAX_STATE_BYTES = 67_108_864
+FILES_A_LOOK = 10_000  # that are lined up at once
 DONE = "done"
 
 _LARGEST = 2**64  # of what the disk counts
@@ -184,40 +186,46 @@ class FolderSource:
     # Which files
 
     def _look(self) -> None:
-        """See what is there, and line up what is new, oldest first."""
+        """See what is there, and line up what is new, oldest first, and only so many: a folder may hold any number."""
         self._look_due_s = self._monotonic() + self._settings.look_every_s
+        self._marks, former = {}, self._marks
         try:
-            found = self._found()
+            due = heapq.nsmallest(FILES_A_LOOK + 1, self._due(former))
         except OSError as error:
+            self._marks = former
             self._say(f"the folder {self._settings.path} cannot be read: {error.strerror}; waiting for it to come back")
             return
         self._say(None)
-        self._marks, former = {}, self._marks
-        by_inode = {mark.inode: mark for mark in former.values()}
-        for name, status in found.items():
-            mark = by_inode.get(status.st_ino) or former.get(name) or Mark(status.st_ino)
-            is_done = mark.inode == status.st_ino and mark.offset == status.st_size
-            self._marks[name] = mark
-            if is_done and mark.changed_ns == status.st_mtime_ns:
-                self._move_if_old(name, status)
-            else:
-                self._waiting.append(name)
+        for _, name, inode in due[:FILES_A_LOOK]:
+            self._marks.setdefault(name, Mark(inode))
+            self._waiting.append(name)
+        if len(due) > FILES_A_LOOK:
+            self._look_due_s = self._monotonic()  # the rest, as soon as these have had their turns
         self._is_kept = self._is_kept and self._marks == former
-        for gone in (self._ends.keys() | self._troubles.keys()) - found.keys():
+        for gone in (self._ends.keys() | self._troubles.keys()) - self._marks.keys():
             self._ends.pop(gone, None)
             self._troubles.pop(gone, None)
 
-    def _found(self) -> dict[str, os.stat_result]:
-        """The files that are meant, oldest first. Neither links nor what is still being written."""
-        found = {}
+    def _due(self, former: dict[str, Mark]) -> Iterator[tuple[int, str, int]]:
+        """When it changed, name and inode of each file with something new; the others' marks are kept."""
+        by_inode = {mark.inode: mark for mark in former.values()}
+        for name, status in self._found():
+            mark = by_inode.get(status.st_ino) or former.get(name)
+            if mark is not None:
+                self._marks[name] = mark
+            is_done = mark is not None and (mark.inode, mark.offset) == (status.st_ino, status.st_size)
+            if mark is not None and is_done and mark.changed_ns == status.st_mtime_ns:
+                self._move_if_old(name, status)
+            elif name not in self._troubles or self._monotonic() >= self._troubles[name].due_s:
+                yield status.st_mtime_ns, name, status.st_ino
+
+    def _found(self) -> Iterator[tuple[str, os.stat_result]]:
+        """The files that are meant, one by one. Neither links nor what is still being written."""
         with os.scandir(self._settings.path) as entries:
             for entry in entries:
                 if is_meant(entry.name, self._settings.pattern) and entry.is_file(follow_symlinks=False):
-                    try:
-                        found[entry.name] = entry.stat(follow_symlinks=False)
-                    except FileNotFoundError:
-                        continue  # it went while we looked
-        return dict(sorted(found.items(), key=lambda item: (item[1].st_mtime_ns, item[0])))
+                    with suppress(FileNotFoundError):  # it went while we looked
+                        yield entry.name, entry.stat(follow_symlinks=False)
 
     def _move_if_old(self, name: str, status: os.stat_result) -> None:
         if not self._settings.move_done:
