@@ -1,10 +1,10 @@
 """How a step becomes a Prefect task: named, cached by what goes in, and said aloud when it is done.
 
 A task's key covers the references that go in, which carry content hashes, the parameters that the step declares, and
-the code that it runs. A step cannot read a parameter that it does not declare. Before a cached result is used, the
-files that it refers to are looked for, and the step is asked whether what it left elsewhere still stands: a version, a
-registered model, a signed release. Where something is gone the step runs again, and says so where it cannot be made
-again.
+the code that it runs, the devices' included. A step cannot read a parameter that it does not declare. Before a cached
+result is used, the files that it refers to are looked for, and the step is asked whether what it left elsewhere still
+stands: a version, a registered model, a signed release. Where something is gone the step runs again, and says so where
+it cannot be made again.
 """
 
 import hashlib
@@ -44,6 +44,7 @@ def step(
     *,
     params: tuple[str, ...] = (),
     settings: tuple[str, ...] = (),
+    program: str = "",
     stands: str = "",
     is_cached: bool = True,
     retries: int = 0,
@@ -56,6 +57,7 @@ def step(
         told: the result in a few words, for the terminal.
         params: the blocks and values of params.yaml that it reads (`model`, `gates.holdout_seasons`), and no others.
         settings: the deployment facts that its result depends on.
+        program: the module that it runs with the devices' Python, in a process of its own.
         stands: the stage whose `stands(loop, result)` says whether a cached result is so still.
         is_cached: the result depends on these, the references and the code alone.
         retries: for steps that fail for passing reasons (a busy store, a link).
@@ -66,8 +68,10 @@ def step(
         code = f"{function.__module__}:{function.__name__}"
 
         def key(parameters: dict[str, Any]) -> str:
-            plain = {parameter: _plain(value, params, settings) for parameter, value in parameters.items()}
-            told_all = json.dumps([name, code_hash(code), plain], sort_keys=True, default=str)
+            facts = (*settings, *(("edge_python_path",) if program else ()))
+            plain = {parameter: _plain(value, params, facts) for parameter, value in parameters.items()}
+            ran = [code_hash(code), *([code_hash(program)] if program else [])]
+            told_all = json.dumps([name, *ran, plain], sort_keys=True, default=str)
             return hashlib.sha256(told_all.encode()).hexdigest()
 
         def key_if_intact(_context: TaskRunContext, parameters: dict[str, Any]) -> str:

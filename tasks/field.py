@@ -26,6 +26,7 @@ def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> 
     "season",
     lambda ref: f"{ref.season} lived offline by {ref.devices} devices, and what they selected sent home",
     params=("loop.devices", "loop.regions", "loop.upload_budget_bytes", "history.seed"),
+    program="fieldedge.__main__",
     timeout_s=3600,
 )
 def live_season(loop: Loop, released: ReleasedRef, season: int) -> LivedRef:

@@ -51,6 +51,7 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained, last_
     lambda ref: ref.reason,
     params=("compression", "model", "gates.holdout_seasons"),
     settings=("mlflow_uri",),
+    program="fieldedge.diagnostics.benchmark",
     stands="compress",
     timeout_s=1800,
 )

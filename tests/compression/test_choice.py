@@ -66,10 +66,14 @@ def test_what_was_measured_is_known_by_all_that_it_depends_on(material: Material
         replace(material, metadata={**material.metadata, "contract": "another"}),
         replace(material, model=material.model.model_copy(update={"seed": 4})),
     ]
-    keys = [_key(one, LENIENT) for one in changed]
-    assert len(set(keys)) == len(changed)
-    assert _key(material, LENIENT) == keys[0]
-    assert _key(material, params(max_error_increase_pct=1.0)) == keys[0]  # a tolerance asks again and measures nothing
+    bench = Bench(PROJECT / ".venv-edge/bin/python", PROJECT, "agriculture")
+    keys = [_key(one, LENIENT, bench) for one in changed]
+    keys.append(_key(material, LENIENT, replace(bench, edge_python=PROJECT / "elsewhere/bin/python")))
+    assert len(set(keys)) == len(changed) + 1
+    assert _key(material, LENIENT, bench) == keys[0]
+    assert (
+        _key(material, params(max_error_increase_pct=1.0), bench) == keys[0]
+    )  # a tolerance asks again and measures nothing
 
 
 def test_every_weight_matrix_of_the_body_is_stored_as_8_bit(file_of: FileOf) -> None:

@@ -12,11 +12,15 @@ from prefect.results import (  # not in its __all__
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 
 from fieldedge.system.errors import ReleaseError
+from fieldloop.core.code_version import reached
 from fieldloop.core.settings import Settings, load_params
 from fieldloop.stages.context import Loop
 from fieldloop.stages.refs import AcceptedRef
+from tasks import caching
 from tasks.caching import _forgotten_unless_intact
 from tasks.data import version_data
+from tasks.field import live_season
+from tasks.learning import compress_champion
 
 PROJECT = Path(__file__).parents[2]
 KEY = "a" * 64
@@ -66,3 +70,31 @@ def test_a_version_is_keyed_by_what_is_accepted_whoever_brought_it() -> None:
     key_of: Any = version_data.cache_key_fn  # type: ignore[attr-defined]
     first, same, other = (key_of(None, {**given, "content": content}) for content in ("a", "a", "b"))
     assert first == same != other
+
+
+@pytest.mark.parametrize(
+    ("step", "program", "given"),
+    [
+        (compress_champion, "fieldedge.diagnostics.benchmark", {"data": "d", "registered": "r"}),
+        (live_season, "fieldedge.__main__", {"released": "r", "season": 2007}),
+    ],
+)
+def test_what_devices_run_is_a_part_of_the_key(
+    step: Any, program: str, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their Python and their modules: the cloud's step imports neither."""
+
+    def key(python: str = ".venv-edge/bin/python") -> str:
+        settings = Settings(root=PROJECT, edge_python=Path(python))
+        loop = Loop(settings, "agriculture", load_params(PROJECT, "agriculture"))
+        return str(step.cache_key_fn(None, {"loop": loop, **given}))
+
+    before = key()
+    assert key() == before != key("elsewhere/bin/python")
+    of_module = caching.code_hash
+    monkeypatch.setattr(caching, "code_hash", lambda name: "changed" if name == program else of_module(name))
+    assert key() != before
+
+
+def test_devices_run_their_storage_and_the_code_of_every_workload() -> None:
+    assert {"fieldedge.storage.store", "fieldedge.workloads.agriculture"} <= set(reached("fieldedge.__main__"))

@@ -19,7 +19,7 @@ import torch
 
 from fieldedge.system.durable import write_durably
 from fieldloop.compression.candidates import Made, make_candidates
-from fieldloop.compression.device_classes import Bench, OnClass, measure_class
+from fieldloop.compression.device_classes import PROGRAM, Bench, OnClass, measure_class
 from fieldloop.compression.gates import WHOLE, Candidate, failures, is_for, latency_ratio, stored_names
 from fieldloop.compression.material import Material
 from fieldloop.compression.pictures import front_picture
@@ -96,7 +96,7 @@ def compress(material: Material, params: CompressionParams, folder: Path, bench:
 
 def measured(material: Material, params: CompressionParams, folder: Path, bench: Bench) -> Measured:
     """The candidates and their figures; what was measured before is read."""
-    kept = folder / f"measured-{_key(material, params)}.json"
+    kept = folder / f"measured-{_key(material, params, bench)}.json"
     if kept.is_file():
         return _read(json.loads(kept.read_text()))
     folder.mkdir(parents=True, exist_ok=True)
@@ -249,12 +249,13 @@ def _figures(one: Candidate, whole: Candidate, on_class: OnClass) -> str:
     )
 
 
-def _key(material: Material, params: CompressionParams) -> str:
-    """What the measuring depends on: all of the material, the code, and every parameter but the tolerances."""
+def _key(material: Material, params: CompressionParams, bench: Bench) -> str:
+    """What the measuring depends on: the material, the code here and on devices, every parameter but the tolerances."""
     digest = hashlib.sha256(params.model_dump_json(exclude=_GATES).encode())
     digest.update(material.model.model_dump_json().encode())
     named = {**material.metadata, "workload": material.workload.name, "profits": material.value_of}
-    digest.update(json.dumps([named, code_hash("fieldloop.compression")], sort_keys=True).encode())
+    code = [code_hash("fieldloop.compression"), code_hash(PROGRAM), str(bench.edge_python)]
+    digest.update(json.dumps([named, *code], sort_keys=True).encode())
     _add_array(digest, material.calibration)
     for examples in (material.training, material.choosing, material.held_out):
         for array in (examples.inputs, examples.targets, examples.group):

@@ -24,6 +24,7 @@ from fieldloop.core.settings import DeviceClassParams
 
 Array = npt.NDArray[np.float32]
 
+PROGRAM = "fieldedge.diagnostics.benchmark"  # what the devices' Python runs
 TIMEOUT_S = 300.0
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 
@@ -66,7 +67,7 @@ class Bench:
         with tempfile.TemporaryDirectory() as scratch:
             rows_path, outputs = Path(scratch) / "rows.npy", Path(scratch) / "outputs"
             np.save(rows_path, rows)
-            arguments = ["-m", "fieldedge.diagnostics.benchmark", *map(str, files), "--rows", str(rows_path)]
+            arguments = ["-m", PROGRAM, *map(str, files), "--rows", str(rows_path)]
             arguments += ["--workload", self.workload, "--calls", str(calls), "--outputs", str(outputs)]
             done = subprocess.run(  # noqa: S603 - our own package, arguments as a list
                 [*command, *(["-I"] if is_isolated else []), *arguments],
