@@ -45,6 +45,10 @@ from tests.training.small_training import DATA_HASH, PARAMS, small_examples
 COMMIT = "c" * 40
 EXAMPLE = np.zeros((4, len(CONTRACT.features)), np.float32)
 
+MADE = Compressed(
+    "float32", "float32 ships: too slow", "x.onnx", 90, 26, 90, 0.2, 1.0, 1.0, 60.0, 50.0, 12, YIELD_ERROR, PROFIT
+)
+
 
 def scored(yield_rmse_t_ha: float = 1.234) -> Scores:
     figures = {
@@ -547,12 +551,15 @@ def test_a_challenger_that_was_compared_with_nobody_takes_the_place_of_no_anchor
 
 
 @pytest.mark.slow
-def test_a_release_that_stands_again_stands_with_the_data_that_compressed_it(shelf: Shelf) -> None:
+def test_a_release_that_stands_again_is_what_the_registry_says_of_the_version(shelf: Shelf) -> None:
     shelf.register(shelf.trained("first"), PROMOTED)
     bundle, report = shelf.folder / "some.zip", shelf.folder / "some.json"
-    report.write_text("{}")
     for key in ("one", "two"):
         bundle.write_bytes(key.encode())
+        choice = {"ships": f"file {key}", "reason": f"why {key}", "bytes": 1, "parity_on": "", "timed_on": ""}
+        made = replace(MADE, shipped="int8", reason=f"because {key}", by_class={f"class-{key}": choice})
+        report.write_text(json.dumps(made.as_dict()))
+        shelf.registry.note_compression("1", made)
         shelf.registry.note_release("1", key, bundle, {REPORT: report}, f"data of {key}")
     standing = shelf.registry.standing_bundle("1", "one", shelf.folder / "again")
     tags = shelf.registry.client.get_model_version(shelf.registry.name, "1").tags
@@ -561,6 +568,15 @@ def test_a_release_that_stands_again_stands_with_the_data_that_compressed_it(she
         standing.sha256,
         "data of one",
     )
+    said = {name: text for name, text in tags.items() if "ship" in name}
+    assert said == {
+        "fieldloop.shipped": "int8",
+        "fieldloop.shipping_reason": "because one",
+        "fieldloop.ships.class-one": "file one",
+        "fieldloop.ships_reason.class-one": "why one",
+    }
+    card = shelf.registry.card("1")
+    assert "In this bundle: because one." in card and "two" not in card
     for nonsense in ("x", "[]", '{"sha": 1}'):
         shelf.registry._tag("1", "bundle.one", nonsense)
         assert shelf.registry.standing_bundle("1", "one", shelf.folder / "nonsense") is None
@@ -592,7 +608,7 @@ def test_another_worker_goes_on_from_the_registry_alone(either_shelf: Shelf, mak
     weights = torch.load(folder / NETWORK, weights_only=True)
     shelf.register(trained, PROMOTED)
     bundle, report = make_bundle(), folder / "report.json"
-    report.write_text("{}")
+    report.write_text(json.dumps(MADE.as_dict()))
     sha256 = shelf.registry.note_release("1", "key-1", bundle, {REPORT: report}, "f" * 32)
     shutil.rmtree(folder)
     bundle_bytes = bundle.read_bytes()
@@ -619,7 +635,7 @@ def test_a_bundle_that_is_not_what_its_tag_says_does_not_stand(shelf: Shelf, mak
     trained = shelf.trained("first")
     shelf.register(trained, PROMOTED)
     report = shelf.folder / "report.json"
-    report.write_text("{}")
+    report.write_text(json.dumps(MADE.as_dict()))
     shelf.registry.note_release("1", "key", make_bundle(), {REPORT: report}, "f" * 32)
     assert shelf.registry.standing_bundle("1", "key", shelf.folder / "a") is not None
     (shelf.artifacts(trained) / "bundles" / "key" / BUNDLE).write_bytes(b"other")
@@ -674,10 +690,7 @@ def _write(path: str) -> None:
 def test_what_ships_and_why_is_written_on_the_version_and_its_run(shelf: Shelf) -> None:
     trained = shelf.trained("first")
     version = shelf.register(trained, PROMOTED).version
-    made = Compressed(
-        "float32", "float32 ships: too slow", "x.onnx", 90, 26, 90, 0.2, 1.0, 1.0, 60.0, 50.0, 12, YIELD_ERROR, PROFIT
-    )
-    shelf.registry.note_compression(version, made)
+    shelf.registry.note_compression(version, MADE)
     tags = shelf.registry.client.get_model_version(shelf.registry.name, version).tags
     assert (tags["fieldloop.shipped"], tags["fieldloop.shipping_reason"]) == ("float32", "float32 ships: too slow")
     assert shelf.registry.client.get_run(trained.mlflow_run_id).data.metrics["int8_bytes"] == 26.0

@@ -457,7 +457,10 @@ class ModelRegistry:
         return sha256
 
     def standing_bundle(self, version: str, key: str, into: Path) -> StandingBundle | None:
-        """What was released of a version under this key, in a folder; None where nothing was, or it is not whole."""
+        """What was released of a version under this key, in a folder; None where nothing was, or it is not whole.
+
+        The version says of itself then what this release carries.
+        """
         noted = _noted_bundle(self._existing(version).tags.get(f"{_TAG}bundle.{key}", ""))
         folder = None if noted is None else self._artifacts(version, f"{_BUNDLE_ARTIFACTS}/{key}", into)
         if noted is None or folder is None:
@@ -466,6 +469,7 @@ class ModelRegistry:
         sha256 = noted["sha256"]
         if not report.is_file() or not bundle.is_file() or hashlib.sha256(bundle.read_bytes()).hexdigest() != sha256:
             return None
+        self._say_what_ships(version, json.loads(report.read_bytes()))
         self._tag(version, "bundle_sha256", sha256)
         self._tag(version, "compression_data_hash", noted["compression_data_hash"])
         return StandingBundle(sha256, bundle, report, picture if picture.is_file() else None)
@@ -476,21 +480,29 @@ class ModelRegistry:
         Args:
             report: everything that was measured, JSON.
         """
-        for key in ("shipped", "bytes", "float32_bytes", "error_increase_pct"):
-            self.client.set_model_version_tag(self.name, version, f"{_TAG}{key}", str(compressed.as_dict()[key]))
-        self.client.set_model_version_tag(self.name, version, f"{_TAG}shipping_reason", compressed.reason)
+        self._say_what_ships(version, compressed.as_dict())
         run_id = self.client.get_model_version(self.name, version).run_id
         for name in ("int8_bytes", "float32_bytes", "error_increase_pct", "int8_latency_us", "float32_latency_us"):
             if np.isfinite(compressed.as_dict()[name]):
                 self.client.log_metric(run_id, name, float(compressed.as_dict()[name]))
-        for name, choice in compressed.by_class.items():
-            self.client.set_model_version_tag(self.name, version, f"{_TAG}ships.{name}", choice["ships"])
-            self.client.set_model_version_tag(self.name, version, f"{_TAG}ships_reason.{name}", choice["reason"])
         for path in (report, Path(compressed.picture) if compressed.picture else None):
             if path is not None:
                 self.client.log_artifact(run_id, str(path), "compression")
+
+    def _say_what_ships(self, version: str, report: Mapping[str, Any]) -> None:
+        """Have the version and its card say what a report of compression says, and nothing of another one."""
+        tags = {key: str(report[key]) for key in ("shipped", "bytes", "float32_bytes", "error_increase_pct")}
+        tags["shipping_reason"] = report["reason"]
+        for name, choice in report["by_class"].items():
+            tags |= {f"ships.{name}": choice["ships"], f"ships_reason.{name}": choice["reason"]}
+        for known in self.client.get_model_version(self.name, version).tags:
+            key = known.removeprefix(_TAG)
+            if key.startswith(("ships.", "ships_reason.")) and key not in tags:
+                self._retag(version, key, None)
+        for key, value in tags.items():
+            self._tag(version, key, value)
         card = self.card(version).partition(_SHIPPING)[0].rstrip()
-        self.client.update_model_version(self.name, version, f"{card}\n\n{_SHIPPING}\n\n{shipping_card(compressed)}")
+        self.client.update_model_version(self.name, version, f"{card}\n\n{_SHIPPING}\n\n{shipping_card(report)}")
 
     def card(self, version: str) -> str:
         """The model card, Markdown."""
@@ -682,18 +694,18 @@ def _left_out(trained: Trained) -> str:
     return f", without {len(trained.left_out)} that cannot be learned from: {'; '.join(named)}{more}"
 
 
-def shipping_card(compressed: Compressed) -> str:
-    """What ships to each class of devices and why, Markdown."""
-    if not compressed.by_class:
-        return compressed.reason
+def shipping_card(report: Mapping[str, Any]) -> str:
+    """What ships to each class of devices and why, as a report of compression says, Markdown."""
+    if not report["by_class"]:
+        return str(report["reason"])
     rows = [
         f"| {name} | {choice['ships']} | {choice['bytes'] / 1000:.0f} kB | {choice['reason']} "
         f"| {choice['parity_on']} | {choice['timed_on']} |"
-        for name, choice in compressed.by_class.items()
+        for name, choice in report["by_class"].items()
     ]
     head = "| devices | file | size | why | numbers compared on | timed on |"
-    on = f"Quantiser and rounding were chosen on {compressed.chosen_on}; files were judged on {compressed.judged_on}."
-    return "\n".join([f"In this bundle: {compressed.reason}.", "", head, "| --- " * 6 + "|", *rows, "", on])
+    on = f"Quantiser and rounding were chosen on {report['chosen_on']}; files were judged on {report['judged_on']}."
+    return "\n".join([f"In this bundle: {report['reason']}.", "", head, "| --- " * 6 + "|", *rows, "", on])
 
 
 def _score_row(label: str, scores: Scores, words: CardWords) -> str:
