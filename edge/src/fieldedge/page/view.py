@@ -124,19 +124,21 @@ def _latest_episode(store: Store, contract: Contract) -> EpisodeRecords | None:
     for season in reversed(store.seasons()):
         known = store.records(season, contract.context_table.name)
         if known:
-            context = known[-1]
-
-            def of(role: Role, season: int = season, context: Record = context) -> list[Record]:
-                return [
-                    contract.current(table, record)
-                    for table in contract.tables_of(role)
-                    for record in store.records(season, table)
-                    if all(record.get(name) == context.get(name) for name in contract.episode.columns)
-                ]
-
-            last_said = {str(record.get("date")): record for record in of("action")}
-            return EpisodeRecords(context, of("observation"), list(last_said.values()), of("decision"), of("outcome"))
+            return _episode(store, contract, season, known[-1])
     return None
+
+
+def _episode(store: Store, contract: Contract, season: int, context: Record) -> EpisodeRecords:
+    def of(role: Role) -> list[Record]:
+        return [
+            contract.current(table, record)
+            for table in contract.tables_of(role)
+            for record in store.records(season, table)
+            if all(record.get(name) == context.get(name) for name in contract.episode.columns)
+        ]
+
+    last_said = {str(record.get("date")): record for record in of("action")}
+    return EpisodeRecords(context, of("observation"), list(last_said.values()), of("decision"), of("outcome"))
 
 
 def _with_season(view: View, reader: Reader, season: EpisodeRecords) -> View:
