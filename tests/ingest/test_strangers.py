@@ -225,6 +225,7 @@ def test_a_season_that_earlier_code_withdrew_comes_back_too(cloud: Cloud) -> Non
     cloud.owners.register({FIELD: "dev-17"})
     cloud.ingest()
     (folder,) = cloud.quarantine_dir.glob("withdrawn-*")
+    (folder / "whose.json").unlink()
     folder.rename(folder.with_name(f"withdrawn-{SEASON}-champion-00"))  # whoever it was of
     cloud.owners.register({FIELD: "dev-00"}, instead_of="dev-17")
     assert cloud.ingest().records_accepted == 12

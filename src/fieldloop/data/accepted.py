@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from fieldedge.contract import Contract, EpisodeKey, Table
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import DataError, StoreBusy
-from fieldloop.data.withdrawn import folder_name, withdrawals
+from fieldloop.data.withdrawn import Withdrawal, begin_withdrawal, end_withdrawals, withdrawals
 from fieldloop.validation import Ownership, quarantine_rows
 from fieldloop.validation.expectations import FIELDS_TABLE, NAME_PATTERN
 from fieldloop.validation.ownership import HISTORY
@@ -177,9 +177,9 @@ class SeasonStore:
     def withdraw(self, season: int, field_id: str, reason: str) -> int:
         """Take what was accepted of a field in a season back into quarantine; how many rows. Repeatable.
 
-        They lie in a folder of their own there, which is where they come from too, until they are accepted again.
-        All are in it before the first goes, and the field's own row is in it first and goes last: a crash in between
-        leaves nothing that looks lost, and a field-season that can still be found.
+        They lie in a folder of their own there, which is where they come from too, until they are accepted again. All
+        are in it before the first goes, and the field's own row is in it first and goes last: a crash in between leaves
+        nothing that looks lost, and a field-season that can still be found.
 
         Raises:
             DataError: a stored file is damaged, or the store is of another contract.
@@ -189,7 +189,7 @@ class SeasonStore:
         with self.alone():
             self._begin_writing()
             holder = self._holders().get((season, field_id), HISTORY)
-            came_with = folder_name(season, field_id, holder)
+            came_with = begin_withdrawal(self.quarantine_dir, season, field_id, holder).name
             remaining: list[tuple[Table, Path, pd.DataFrame]] = []
             for table in sorted(self.contract.tables, key=lambda table: table.name != FIELDS_TABLE):
                 for path in [path for year, path in self._files(table) if year == season]:
@@ -210,19 +210,14 @@ class SeasonStore:
 
         Raises:
             DataError: a stored file or one of withdrawn rows is damaged.
+            StoreBusy: another process holds the store.
         """
-        for one in withdrawals(self.quarantine_dir):
-            if one.devices != {self._holders().get((one.season, one.field_id))}:
-                continue
-            for file in sorted(one.folder.glob("*.parquet")):
-                name = file.name.rpartition("-")[0]
-                rows = pq.ParquetFile(file).read()
-                stands = set(self.read(name, [one.season])["record_id"])
-                left = rows.filter(pa.array(record_id not in stands for record_id in rows["record_id"].to_pylist()))
-                if len(left):
-                    keep_quarantined(one.folder, name, left)
-                if len(left) < len(rows):
-                    file.unlink()
+        with self.alone():
+            holders = self._holders()
+            for one in withdrawals(self.quarantine_dir):
+                if one.devices == {holders.get((one.season, one.field_id))}:
+                    self._settle(one)
+            end_withdrawals(self.quarantine_dir)
 
     def contract_hash(self) -> str | None:
         """The contract that the accepted rows are of; None where nothing is accepted.
@@ -345,6 +340,17 @@ class SeasonStore:
             yield
         finally:
             lock.release()
+
+    def _settle(self, one: Withdrawal) -> None:
+        for file in sorted(one.folder.glob("*.parquet")):
+            name = file.name.rpartition("-")[0]
+            rows = pq.ParquetFile(file).read()
+            stands = set(self.read(name, [one.season])["record_id"])
+            left = rows.filter(pa.array(record_id not in stands for record_id in rows["record_id"].to_pylist()))
+            if len(left):
+                keep_quarantined(one.folder, name, left)
+            if len(left) < len(rows):
+                file.unlink()
 
     def _holders(self) -> dict[tuple[int, str], str]:
         return Ownership.of({}, self.read(FIELDS_TABLE), ()).holders

@@ -1,9 +1,10 @@
 """What was accepted once and taken back: of each season of a field and each device a folder in quarantine.
 
 A row lies there as long as it is not accepted again. It says of one record that its absence is no loss: of that which
-its device sent, and not of another's under the same id.
+its device sent, and not of another's under the same id. Whose the rows are stands beside them, before the first comes.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +13,21 @@ from urllib.parse import quote
 import pandas as pd
 import pyarrow as pa
 
+from fieldedge.system.durable import fsync_directory, sweep_temporaries, write_durably
 from fieldedge.system.errors import DataError
 from fieldloop.validation.expectations import FIELDS_TABLE
 
 WITHDRAWN_PREFIX = "withdrawn-"  # of the folders of quarantine that hold what was accepted once
+_WHOSE = "whose.json"
+_APART = "+"  # between the parts of a folder's name: quoting leaves none in them, and earlier code wrote none
 
 
 @dataclass(frozen=True)
 class Withdrawal:
     """What lies in one such folder.
 
-    `devices` are those that it was accepted from, "" for a history: one, but where earlier code withdrew twice;
-    none where a power cut left the folder without the field's own row, which goes there first.
+    `devices` are those that it was accepted from, "" for a history: one, but where earlier code, which left it to be
+    read from the field's own row, withdrew twice; none where that row is not there.
     """
 
     folder: Path
@@ -37,13 +41,30 @@ class Withdrawal:
         return not self.devices or device_id in self.devices
 
 
-def folder_name(season: int, field_id: str, device_id: str) -> str:
-    """Of the folder of what is withdrawn of a device's season of a field."""
-    return f"{WITHDRAWN_PREFIX}{season}-{field_id}" + (f"-{quote(device_id, safe='')}" if device_id else "")
+def begin_withdrawal(quarantine_dir: Path, season: int, field_id: str, device_id: str) -> Path:
+    """The folder for what is withdrawn of a device's season of a field, which says whose it is."""
+    parts = (str(season), quote(field_id, safe=""), quote(device_id, safe=""))
+    folder = quarantine_dir / f"{WITHDRAWN_PREFIX}{_APART.join(parts)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    whose = {"season": season, "field_id": field_id, "device_id": device_id}
+    write_durably(folder / _WHOSE, json.dumps(whose, indent=1).encode() + b"\n")
+    fsync_directory(quarantine_dir)
+    return folder
+
+
+def end_withdrawals(quarantine_dir: Path) -> None:
+    """Take away the folders that hold no row any more. For who holds the store alone."""
+    for folder in quarantine_dir.glob(f"{WITHDRAWN_PREFIX}*"):
+        if any(folder.glob("*.parquet")):
+            continue
+        (folder / _WHOSE).unlink(missing_ok=True)
+        sweep_temporaries(folder)
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def withdrawals(quarantine_dir: Path) -> list[Withdrawal]:
-    """All of them.
+    """All that hold rows.
 
     Raises:
         DataError: a file of one is damaged.
@@ -53,12 +74,9 @@ def withdrawals(quarantine_dir: Path) -> list[Withdrawal]:
         frames = {file: _read(file) for file in sorted(folder.glob("*.parquet"))}
         if not frames:
             continue
-        rows = pd.concat(frames.values())
-        fields = [frame["device_id"] for file, frame in frames.items() if file.name.startswith(f"{FIELDS_TABLE}-")]
-        devices = frozenset(str(device_id) for device_id in pd.concat(fields).fillna("")) if fields else frozenset()
-        first = rows.iloc[0]
-        ids = frozenset(rows["record_id"])
-        found.append(Withdrawal(folder, int(first["season"]), str(first["field_id"]), devices, ids))
+        season, field_id, devices = _whose(folder) if _APART in folder.name else _guessed(frames)
+        ids = frozenset(record_id for frame in frames.values() for record_id in frame["record_id"])
+        found.append(Withdrawal(folder, season, field_id, devices, ids))
     return found
 
 
@@ -70,6 +88,25 @@ def excused_records(quarantine_dir: Path, holders: Mapping[tuple[int, str], str]
         if one.excuses(holders.get((one.season, one.field_id)))
         for record_id in one.record_ids
     )
+
+
+def _whose(folder: Path) -> tuple[int, str, frozenset[str]]:
+    try:
+        said = json.loads((folder / _WHOSE).read_bytes())
+        return int(said["season"]), str(said["field_id"]), frozenset({str(said["device_id"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{folder / _WHOSE}, which says whose the records are that were taken back, cannot be read ({error!r}). "
+            "Bring it back from a backup: without it nothing that was withdrawn can be told from what was lost"
+        ) from error
+
+
+def _guessed(frames: Mapping[Path, pd.DataFrame]) -> tuple[int, str, frozenset[str]]:
+    """Whose a folder of earlier code is, which did not say it."""
+    fields = [frame["device_id"] for file, frame in frames.items() if file.name.startswith(f"{FIELDS_TABLE}-")]
+    devices = frozenset(str(device_id) for device_id in pd.concat(fields).fillna("")) if fields else frozenset()
+    first = next(iter(frames.values())).iloc[0]
+    return int(first["season"]), str(first["field_id"]), devices
 
 
 def _read(file: Path) -> pd.DataFrame:

@@ -1,0 +1,79 @@
+"""What was accepted and taken back: whose it is, and when it is back."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fieldedge.contract import Record
+from fieldedge.system.errors import DataError
+from fieldloop.data import SeasonStore
+from fieldloop.data.withdrawn import Withdrawal, withdrawals
+from tests.sample_season import CONTRACT, SEASON, field_row, season_rows
+
+FIELD_ID = "champion-00"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SeasonStore:
+    return SeasonStore(tmp_path / "seasons", CONTRACT)
+
+
+def accept(store: SeasonStore, field: Record, *tables: str) -> None:
+    for table, rows in season_rows(field, days=3).items():
+        if not tables or table in tables:
+            store.accept(table, pd.DataFrame(rows), "sync")
+
+
+def withdrawn(store: SeasonStore) -> list[Withdrawal]:
+    return withdrawals(store.quarantine_dir)
+
+
+def test_the_withdrawn_seasons_of_two_fields_lie_apart_whatever_their_names(store: SeasonStore) -> None:
+    short = field_row(device_id="00-dev-00") | {"field_id": "champion", "record_id": f"{SEASON}/champion/fields"}
+    for field in (field_row(device_id="dev-00"), short):
+        accept(store, field)
+        store.withdraw(SEASON, field["field_id"], "another's")
+    assert {(one.field_id, *one.devices) for one in withdrawn(store)} == {
+        ("champion-00", "dev-00"),
+        ("champion", "00-dev-00"),
+    }
+    accept(store, short)
+    store.settle_withdrawn()
+    (left,) = withdrawn(store)
+    assert left.field_id == "champion-00"
+    assert all(record_id.startswith(f"{SEASON}/champion-00/") for record_id in left.record_ids)
+
+
+def test_whose_withdrawn_rows_are_is_known_without_the_fields_own_row(store: SeasonStore) -> None:
+    accept(store, field_row(device_id="dev-00"))
+    store.withdraw(SEASON, FIELD_ID, "another's")
+    accept(store, field_row(device_id="dev-00"), "fields")
+    store.settle_withdrawn()
+    (left,) = withdrawn(store)
+    assert (left.excuses("dev-00"), left.excuses("dev-17"), left.excuses(None)) == (True, False, False)
+    accept(store, field_row(device_id="dev-00"))
+    store.settle_withdrawn()
+    assert list(store.quarantine_dir.iterdir()) == []
+
+
+def test_a_folder_of_earlier_code_is_read_as_it_was(store: SeasonStore) -> None:
+    accept(store, field_row(device_id="dev-00"))
+    store.withdraw(SEASON, FIELD_ID, "another's")
+    (folder,) = store.quarantine_dir.iterdir()
+    (folder / "whose.json").unlink()
+    folder = folder.rename(folder.with_name(f"withdrawn-{SEASON}-{FIELD_ID}-dev-00"))
+    (one,) = withdrawn(store)
+    assert (one.season, one.field_id, one.devices) == (SEASON, FIELD_ID, {"dev-00"})
+    accept(store, field_row(device_id="dev-00"))
+    store.settle_withdrawn()
+    assert not folder.exists()
+
+
+def test_withdrawn_rows_of_nobody_are_told(store: SeasonStore) -> None:
+    accept(store, field_row(device_id="dev-00"))
+    store.withdraw(SEASON, FIELD_ID, "another's")
+    (whose,) = store.quarantine_dir.glob("*/whose.json")
+    whose.write_bytes(b"{}")
+    with pytest.raises(DataError, match=r"whose\.json, which says whose .*backup"):
+        withdrawn(store)
