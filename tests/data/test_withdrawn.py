@@ -57,6 +57,18 @@ def test_whose_withdrawn_rows_are_is_known_without_the_fields_own_row(store: Sea
     assert list(store.quarantine_dir.iterdir()) == []
 
 
+def test_a_row_that_came_back_otherwise_leaves_the_one_that_was_withdrawn_in_quarantine(store: SeasonStore) -> None:
+    accept(store, field_row(device_id="dev-00"))
+    store.withdraw(SEASON, FIELD_ID, "another's")
+    first, *others = season_rows(field_row(device_id="dev-00"), days=3)["readings"]
+    store.accept("readings", pd.DataFrame([first | {"tmin_c": first["tmin_c"] + 0.04}, *others]), "sync")
+    accept(store, field_row(device_id="dev-00"), "fields", "operations", "harvests")
+    for _ in range(2):
+        store.settle_withdrawn()
+        (left,) = withdrawn(store)
+        assert left.record_ids == {first["record_id"]}
+
+
 def test_a_folder_of_earlier_code_is_read_as_it_was(store: SeasonStore) -> None:
     accept(store, field_row(device_id="dev-00"))
     store.withdraw(SEASON, FIELD_ID, "another's")

@@ -75,7 +75,7 @@ def merge(table: Table, existing: pd.DataFrame, incoming: pd.DataFrame, episode:
     reference = pd.concat([existing[columns], first[~first["record_id"].isin(existing["record_id"])][columns]])
     reference = reference.set_index("record_id", drop=False)
     held = reference.loc[others["record_id"], columns].set_axis(others.index)
-    same = ((held == others[columns]) | (held.isna() & others[columns].isna())).all(axis=1)
+    same = _says_the_same(held, others[columns])
     added = len(reference) - len(existing)
     words = SECOND.format(episode=" and ".join(episode.columns) or "table")
     return Merged(
@@ -84,6 +84,11 @@ def merge(table: Table, existing: pd.DataFrame, incoming: pd.DataFrame, episode:
         known=int(same.sum()) - added,
         conflicts=pd.concat([others[~same].assign(expectation=CONFLICT), seconds.assign(expectation=words)]),
     )
+
+
+def _says_the_same(rows: pd.DataFrame, others: pd.DataFrame) -> pd.Series:
+    """Which rows say in every column what the other of the same label says."""
+    return ((rows == others) | (rows.isna() & others.isna())).all(axis=1)
 
 
 def _is_second(table: Table, existing: pd.DataFrame, incoming: pd.DataFrame, episode: EpisodeKey) -> pd.Series:
@@ -170,6 +175,14 @@ class SeasonStore:
         parts = [self._load(table, path) for season, path in self._files(table) if seasons is None or season in seasons]
         return pd.concat([empty_frame(table), *parts], ignore_index=True) if parts else empty_frame(table)
 
+    def record_ids(self, seasons: Collection[int] | None = None) -> frozenset[str]:
+        """The ids of all rows, or of those of some seasons.
+
+        Raises:
+            DataError: as `read` says.
+        """
+        return frozenset(name for table in self.contract.tables for name in self.read(table.name, seasons)["record_id"])
+
     def seasons(self) -> list[int]:
         """The harvest years that have at least one accepted row."""
         return sorted({season for table in self.contract.tables for season, path in self._files(table) if _rows(path)})
@@ -206,7 +219,10 @@ class SeasonStore:
         return withdrawn
 
     def settle_withdrawn(self) -> None:
-        """Take out of quarantine what is accepted again from the device that it was withdrawn from. Repeatable.
+        """Take out of quarantine what is accepted again, as it was, from the device that it was withdrawn from.
+
+        Repeatable. Where another row of the device is accepted under the id, the withdrawn one goes on saying that its
+        absence is no loss.
 
         Raises:
             DataError: a stored file or one of withdrawn rows is damaged.
@@ -345,8 +361,12 @@ class SeasonStore:
         for file in sorted(one.folder.glob("*.parquet")):
             name = file.name.rpartition("-")[0]
             rows = pq.ParquetFile(file).read()
-            stands = set(self.read(name, [one.season])["record_id"])
-            left = rows.filter(pa.array(record_id not in stands for record_id in rows["record_id"].to_pylist()))
+            stands = self.read(name, [one.season]).drop_duplicates("record_id").set_index("record_id", drop=False)
+            was = rows.to_pandas()
+            # Rows of a former contract have others.
+            columns = [column for column in stands if column in was]
+            held = stands.reindex(was["record_id"])[columns].set_axis(was.index)
+            left = rows.filter(pa.array(~_says_the_same(held, was[columns])))
             if len(left):
                 keep_quarantined(one.folder, name, left)
             if len(left) < len(rows):

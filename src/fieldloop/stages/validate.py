@@ -68,7 +68,7 @@ def stands(loop: Loop, accepted: AcceptedRef) -> bool:
     except FileNotFoundError:  # of a report from before they were kept
         return False
     store, ownership = open_accepted(loop), ownership_of(loop)
-    here = {name for table in store.contract.tables for name in store.read(table.name)["record_id"]}
+    here = store.record_ids()
     taken_back = withdrawals(loop.workspace.quarantine)
     for device_id, ids in records.items():
         excused = [
