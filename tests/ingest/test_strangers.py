@@ -5,12 +5,14 @@ import shutil
 from datetime import timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from fieldedge.contract import Record
 from fieldedge.system.errors import ConfigError
 from fieldloop.cli import app
+from fieldloop.data.withdrawn import withdrawals
 from fieldloop.gateway.owners import FieldOwners
 from fieldloop.ingest.accept import WITHDRAWN
 from fieldloop.validation.expectations import BELONGS_TO_SENDER
@@ -251,6 +253,21 @@ def test_a_return_that_was_cut_off_is_continued(cloud: Cloud, monkeypatch: pytes
     cloud.ingest()
     assert cloud.account(SEASON).accepted == 12
     assert list(cloud.quarantine_dir.glob("withdrawn-*/*")) == []
+
+
+def test_what_a_history_had_of_a_season_is_not_mixed_with_what_its_registered_device_sends(cloud: Cloud) -> None:
+    owner = cloud.sender()
+    for table, rows in season_rows(field_row(), days=8).items():
+        cloud.store.accept(table, pd.DataFrame(rows), "history")
+    owner.send(owner.batch(forged(outcome_of(), yield_t_ha=3.0)))
+    assert cloud.ingest().records_accepted == 0
+    cloud.owners.register({FIELD: "dev-00"})
+    assert cloud.ingest().records_accepted == 2
+    assert (holder(cloud), list(accepted(cloud).values())) == ("dev-00", [3.0])
+    assert len(cloud.store.record_ids()) == 2
+    (of_history,) = withdrawals(cloud.quarantine_dir)
+    assert (of_history.devices, len(of_history.record_ids)) == ({""}, 12)
+    assert cloud.ingest().batches == ()
 
 
 @pytest.mark.parametrize("is_registered", [True, False])

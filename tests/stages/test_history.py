@@ -9,11 +9,13 @@ import pytest
 from fieldedge.contract import Record
 from fieldloop.core.settings import Settings, load_params
 from fieldloop.data import restore, snapshot
+from fieldloop.data.withdrawn import withdrawals
 from fieldloop.gateway.owners import FieldOwners
 from fieldloop.stages.access import new_loop, open_accepted
 from fieldloop.stages.context import Loop
 from fieldloop.stages.refs import HistoryRef
 from fieldloop.stages.validate import WITHDRAWN, stands, validate_history
+from fieldloop.validation.ownership import HISTORY
 from tests.data.empty_clone import empty_clone
 from tests.sample_season import SEASON, field_row, frames, write_partition
 
@@ -65,6 +67,41 @@ def test_a_history_comes_back_when_the_registration_that_withdrew_it_is_correcte
     assert store.read("readings").to_json() == before
     assert list(loop.workspace.quarantine.glob("withdrawn-*/*")) == []
     assert stands(loop, again)
+
+
+def test_a_history_stays_away_while_a_device_is_registered_and_comes_back_by_a_word(loop: Loop) -> None:
+    history = history_of(loop, field_row())
+    validate_history(loop, history)
+    store, owners = open_accepted(loop), FieldOwners.beside(loop.workspace.device_registry)
+    before = store.read("readings").to_json()
+    owners.register({FIELD: "dev-17"})
+    store.withdraw(SEASON, "champion-00", "another device is registered")
+    store.accept("fields", frames(field_row(device_id="dev-17"))["fields"], "sync")
+    accepted = validate_history(loop, history)
+    assert (len(store.record_ids()), list(store.read("fields")["device_id"])) == (1, ["dev-17"])
+    assert stands(loop, accepted)
+    owners.register({FIELD: HISTORY}, instead_of="dev-17")
+    store.withdraw(SEASON, "champion-00", "a history is registered")
+    assert not stands(loop, accepted)
+    again = validate_history(loop, history)
+    assert (store.read("readings").to_json(), store.read("fields")["device_id"].count()) == (before, 0)
+    assert [one.devices for one in withdrawals(loop.workspace.quarantine)] == [{"dev-17"}]
+    assert stands(loop, again)
+
+
+def test_a_history_is_done_with_where_its_device_says_it_otherwise_by_now(loop: Loop) -> None:
+    history = history_of(loop, field_row(device_id="dev-00"))
+    validate_history(loop, history)
+    store = open_accepted(loop)
+    store.withdraw(SEASON, "champion-00", "another device is registered")
+    tables = frames(field_row(device_id="dev-00"), days=3)
+    tables["readings"]["tmin_c"] += 0.04
+    for table, rows in tables.items():
+        store.accept(table, rows, "sync")
+    store.settle_withdrawn()
+    assert stands(loop, validate_history(loop, history))
+    (left,) = withdrawals(loop.workspace.quarantine)
+    assert left.record_ids == set(tables["readings"]["record_id"])
 
 
 def test_a_validation_stands_while_all_that_it_accepted_is_there(loop: Loop) -> None:

@@ -31,7 +31,6 @@ from fieldloop.ingest.reconcile import Account, account_for
 from fieldloop.ingest.refusals import Refusals
 from fieldloop.validation import Checked, Ownership, check_frames, quarantine_rows
 from fieldloop.validation.expectations import BELONGS_TO_SENDER, FIELDS_TABLE, IS_WITHIN_CLAIMS
-from fieldloop.validation.ownership import HISTORY
 from fieldloop.validation.typed import conform
 
 __all__ = ["Account", "IngestReport", "TableCounts", "account_for", "ingest_batches"]
@@ -211,7 +210,7 @@ def _give_back(work: _Ingestion, ownership: Ownership) -> None:
     taken = {
         name: owner
         for name, holder in holders.items()
-        if holder != HISTORY and (owner := ownership.registered.get(f"{name[0]}/{name[1]}")) not in (None, holder)
+        if (owner := ownership.registered.get(f"{name[0]}/{name[1]}")) not in (None, holder)
     }
     returning = [
         (device_id, f"{one.season}/{one.field_id}/")

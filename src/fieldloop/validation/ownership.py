@@ -41,7 +41,7 @@ class Ownership:
 
     def owner(self, season: int, field_id: str) -> str | None:
         """Who speaks for the field in this season, None where nobody does yet."""
-        if for_season := self.registered.get(f"{season}/{field_id}"):
+        if (for_season := self.registered.get(f"{season}/{field_id}")) is not None:
             return for_season
         if (holder := self.holders.get((season, field_id))) is not None:
             return holder
