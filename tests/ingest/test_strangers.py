@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fieldedge.contract import Record
+from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ConfigError
 from fieldloop.cli import app
 from fieldloop.data.withdrawn import withdrawals
@@ -267,6 +268,50 @@ def test_what_a_history_had_of_a_season_is_not_mixed_with_what_its_registered_de
     assert len(cloud.store.record_ids()) == 2
     (of_history,) = withdrawals(cloud.quarantine_dir)
     assert (of_history.devices, len(of_history.record_ids)) == ({""}, 12)
+    assert cloud.ingest().batches == ()
+
+
+def test_a_withdrawal_that_was_cut_off_and_then_corrected_comes_back_whole(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = cloud.sender()
+    owner.send(owner.batch(outcome_of()))
+    cloud.ingest()
+    before = accepted_rows(cloud)
+    cloud.owners.register({FIELD: "dev-17"})
+
+    def power_cut(path: Path, data: bytes) -> None:
+        if path.name == "fields.parquet":
+            raise KeyboardInterrupt
+        write_durably(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fieldloop.data.accepted.write_durably", power_cut)
+        with pytest.raises(KeyboardInterrupt):
+            cloud.ingest()
+    assert accepted(cloud) == {}
+    cloud.owners.register({FIELD: "dev-00"}, instead_of="dev-17")
+    assert cloud.ingest().records_accepted == 1
+    assert accepted_rows(cloud) == before
+    assert withdrawals(cloud.quarantine_dir) == []
+    assert cloud.ingest().batches == ()
+
+
+def test_a_season_comes_back_where_data_of_the_time_of_a_stranger_was_brought_back(cloud: Cloud) -> None:
+    owner, stranger = cloud.sender(), cloud.sender("dev-17")
+    owner.send(owner.batch(outcome_of()))
+    cloud.ingest()
+    before = accepted_rows(cloud)
+    cloud.owners.register({FIELD: "dev-17"})
+    stranger.send(stranger.batch(forged(outcome_of("dev-17"), yield_t_ha=2.0)), LATER)
+    cloud.ingest()
+    backup = shutil.copytree(cloud.store.root, cloud.directory / "backup")
+    cloud.owners.register({FIELD: "dev-00"}, instead_of="dev-17")
+    cloud.ingest()
+    shutil.rmtree(cloud.store.root)
+    shutil.copytree(backup, cloud.store.root)
+    assert cloud.ingest().records_accepted == 2
+    assert accepted_rows(cloud) == before
     assert cloud.ingest().batches == ()
 
 

@@ -212,20 +212,15 @@ def _give_back(work: _Ingestion, ownership: Ownership) -> None:
         for name, holder in holders.items()
         if (owner := ownership.registered.get(f"{name[0]}/{name[1]}")) not in (None, holder)
     }
-    returning = [
-        (device_id, f"{one.season}/{one.field_id}/")
-        for one in withdrawals(work.quarantine_dir)
-        for device_id in one.devices
-        if ownership.may_speak(device_id, one.season, one.field_id)
-        and holders.get((one.season, one.field_id)) != device_id
-    ]
+    lacking = _lacking(work, ownership)
     notes = work.store.noted_batches()
     for held in work.inbox.ingested():
         note = notes.get(held.sha256)
+        of = tuple(f"{season}/{field_id}/" for (season, field_id), owner in taken.items() if owner == held.device_id)
         if (
             note is None
             or _has_more_to_say(held.device_id, note, ownership, taken)
-            or any(held.device_id == device_id and _brought(work, held, of) for device_id, of in returning)
+            or _brought(work, held, of, lacking.get(held.device_id, frozenset()))
         ):
             work.inbox.move_to_waiting(held)
     for season, field_id in taken:
@@ -233,10 +228,25 @@ def _give_back(work: _Ingestion, ownership: Ownership) -> None:
         del holders[season, field_id]
 
 
-def _brought(work: _Ingestion, held: Held, of: str) -> bool:
-    """Whether a batch brought records of a season of a field; one whose note is from before they were kept may have."""
+def _lacking(work: _Ingestion, ownership: Ownership) -> dict[str, frozenset[str]]:
+    """By device, the records that were withdrawn and are its to say again, and that the store does not have."""
+    lacking: dict[str, frozenset[str]] = {}
+    for one in withdrawals(work.quarantine_dir):
+        for device_id in one.devices:
+            if ownership.may_speak(device_id, one.season, one.field_id):
+                gone = one.record_ids - work.store.record_ids([one.season])
+                lacking[device_id] = lacking.get(device_id, frozenset()) | gone
+    return lacking
+
+
+def _brought(work: _Ingestion, held: Held, of: tuple[str, ...], ids: frozenset[str]) -> bool:
+    """Whether a batch brought records of seasons of fields, or some of these; one that does not say it may have."""
+    if not of and not ids:
+        return False
     records = work.store.noted_records(held.sha256)
-    return records is None or any(name.startswith(of) for ids in records.values() for name in ids)
+    return records is None or any(
+        name in ids or name.startswith(of) for of_table in records.values() for name in of_table
+    )
 
 
 def _has_more_to_say(
