@@ -315,6 +315,21 @@ def test_a_season_comes_back_where_data_of_the_time_of_a_stranger_was_brought_ba
     assert cloud.ingest().batches == ()
 
 
+def test_what_was_judged_one_after_the_other_comes_back_as_it_was(cloud: Cloud) -> None:
+    owner = cloud.sender()
+    for yield_t_ha, received in ((11.5, RECEIVED), (3.0, LATER)):
+        owner.send(owner.batch(forged(outcome_of(), yield_t_ha=yield_t_ha)), received)
+        cloud.ingest()
+    before = accepted_rows(cloud)
+    cloud.owners.register({FIELD: "dev-17"})
+    cloud.ingest()
+    cloud.owners.register({FIELD: "dev-00"}, instead_of="dev-17")
+    cloud.ingest()
+    assert accepted_rows(cloud) == before
+    assert list(accepted(cloud).values()) == [11.5]
+    assert (withdrawals(cloud.quarantine_dir), cloud.ingest().batches) == ([], ())
+
+
 @pytest.mark.parametrize("is_registered", [True, False])
 def test_a_row_of_the_successor_withdraws_no_season_of_the_device_before(
     cloud: Cloud, is_registered: bool, caplog: pytest.LogCaptureFixture

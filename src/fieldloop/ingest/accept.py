@@ -289,16 +289,23 @@ def _tell_held_back(work: _Ingestion, ownership: Ownership) -> None:
 
 
 def _groups(work: _Ingestion, tally: _Tally) -> Iterator[list[Received]]:
-    """The batches that can be trusted, in the order in which they came, in groups of bounded size."""
+    """The batches that can be trusted, in the order in which they came, in groups of bounded size.
+
+    Of one record a device says one thing in a group: what it said first stands, whether it is judged for the first time
+    or comes again together with what came later.
+    """
     group: list[Received] = []
+    said: set[tuple[str, str]] = set()
     for held in sorted(work.inbox.waiting(), key=lambda held: (_received_utc(held), held.name)):
         batch = _opened(work, held, tally)
         if batch is None:
             continue
-        if group and sum(one.rows for one in group) + batch.rows > MAX_ROWS_AT_ONCE:
+        says = {(str(batch.note["device_id"]), name) for ids in batch.records.values() for name in ids}
+        if group and (sum(one.rows for one in group) + batch.rows > MAX_ROWS_AT_ONCE or said & says):
             yield group
-            group = []
+            group, said = [], set()
         group.append(batch)
+        said |= says
     if group:
         yield group
 
