@@ -53,8 +53,10 @@ def test_whose_withdrawn_rows_are_is_known_without_the_fields_own_row(store: Sea
     (left,) = withdrawn(store)
     assert (left.excuses("dev-00"), left.excuses("dev-17"), left.excuses(None)) == (True, False, False)
     accept(store, field_row(device_id="dev-00"))
+    note = store.quarantine_dir / "withdrawn-why.txt"  # a person's own
+    note.touch()
     store.settle_withdrawn()
-    assert list(store.quarantine_dir.iterdir()) == []
+    assert list(store.quarantine_dir.iterdir()) == [note]
 
 
 def test_a_row_that_came_back_otherwise_leaves_the_one_that_was_withdrawn_in_quarantine(store: SeasonStore) -> None:

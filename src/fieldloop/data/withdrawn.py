@@ -55,7 +55,7 @@ def begin_withdrawal(quarantine_dir: Path, season: int, field_id: str, device_id
 def end_withdrawals(quarantine_dir: Path) -> None:
     """Take away the folders that hold no row any more. For who holds the store alone."""
     for folder in quarantine_dir.glob(f"{WITHDRAWN_PREFIX}*"):
-        if any(folder.glob("*.parquet")):
+        if not folder.is_dir() or any(folder.glob("*.parquet")):
             continue
         (folder / _WHOSE).unlink(missing_ok=True)
         sweep_temporaries(folder)
