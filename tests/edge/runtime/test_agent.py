@@ -311,16 +311,51 @@ def test_what_a_source_tells_again_of_a_former_season_is_known_and_not_rejected(
         assert len(store.records(SEASON, "recommendations")) == 24
     recommended = [answer for answer in again if answer is not None and answer["kind"] == "recommendation"]
     assert recommended == [answer for answer in first if answer["kind"] == "recommendation"][-len(recommended) :]
-    assert agent.context is not None and agent.context["season"] == SEASON + 1
     assert tell(agent, season_messages(3, SEASON + 1))[-1]["recommendations"] == 3
 
 
-def test_another_record_of_a_former_season_is_rejected_all_the_same(path: Path) -> None:
-    tell(agent_on(path), [*season_messages(5), {"kind": "field", "record": field_record(SEASON + 1)}])
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_what_is_told_late_of_a_former_season_is_stored_with_it_and_changes_nothing_of_the_running_one(
+    path: Path, is_restarted: bool
+) -> None:
+    former, running = season_messages(5, harvest_t_ha=None), season_messages(5, SEASON + 1, harvest_t_ha=None)
+    agent = agent_on(path, booted())
+    tell(agent, [*former, *running])
+    agent = agent_on(path, booted()) if is_restarted else agent
+    late = [reading(77), operation(), dated_message("harvests", 100)]
+    assert "rejected" not in {answer["kind"] for answer in tell(agent, late)}
+    assert agent.context == field_record(SEASON + 1)
+    undisturbed = agent_on(path.with_name("undisturbed.db"), booted())
+    tell(undisturbed, running)
+    assert untimed([agent.decide("2007-05-06")]) == untimed([undisturbed.decide("2007-05-06")])
+    with Store(path) as store:
+        assert [len(store.records(SEASON, table)) for table in ("readings", OPS, "harvests")] == [6, 2, 1]
+
+
+def test_what_cannot_be_of_a_former_season_is_rejected_as_of_the_running_one(path: Path) -> None:
     agent = agent_on(path)
-    for message in (reading(2, rain_mm=99.0), reading(77), {"kind": "decide", "date": day_of(200)}):
-        answer = agent.answer_line(json.dumps(message), "again")
+    tell(agent, [*season_messages(5), {"kind": "field", "record": field_record(SEASON + 1)}])
+    for message in (
+        reading(2, rain_mm=99.0),
+        dated_message("readings", -1),
+        reading(500),
+        dated_message("harvests", 100),
+    ):
+        answer = agent.answer_line(json.dumps(message), "late")
         assert answer is not None and answer["kind"] == "rejected"
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_season_goes_on_as_it_would_where_next_years_field_is_told_ahead(path: Path, is_restarted: bool) -> None:
+    messages = season_messages(12)
+    plain = tell(agent_on(path.with_name("plain.db"), booted()), messages)
+    agent = agent_on(path, booted())
+    begun = tell(agent, [*messages[:8], {"kind": "field", "record": field_record(SEASON + 1)}])[:-2]
+    agent = agent_on(path, booted()) if is_restarted else agent
+    assert agent.context is not None and agent.context["season"] == (SEASON if is_restarted else SEASON + 1)
+    rest = tell(agent, messages[8:])
+    assert untimed([*begun, *rest[:-1]]) == untimed(plain[:-1])
+    assert (rest[-1]["season"], rest[-1]["recommendations"]) == (SEASON, 12)
 
 
 @pytest.mark.parametrize("table", ["readings", "operations", "harvests"])

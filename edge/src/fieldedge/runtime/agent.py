@@ -19,6 +19,7 @@ from fieldedge.device.config import DeviceConfig
 from fieldedge.inference.loading import NO_MODEL, Booted
 from fieldedge.inference.ood import Familiarity
 from fieldedge.presentation.text import printable
+from fieldedge.storage import episodes
 from fieldedge.storage.corrections import put, said
 from fieldedge.storage.store import Store
 from fieldedge.system import strict_json
@@ -71,16 +72,10 @@ class Agent:
         What was told last need not be it: next year's episode is described ahead, a former one is told late.
         """
         self._follow()
-        key = self._contract.episode
-        if key.opens_with is None:
+        if self._contract.episode.opens_with is None:
             return self._context
-        opening = self._contract.context_table.name
-        known = [one for season in self._store.seasons() for one in self._store.records(season, opening)]
-        of_day = [one for one in known if key.has_day(day, one)]
-        if not of_day:
-            return None
-        found = max(of_day, key=lambda one: (-key.days_into(day, one), self._is_current(one)))
-        if not self._is_current(found):
+        found = episodes.of_day(self._store, self._contract, day, self._context)
+        if found is not None and not self._is_current(found):
             self._load(found)
         return found
 
@@ -136,15 +131,16 @@ class Agent:
         return {"kind": "stored"} if table.role in ("context", "outcome", "feedback") else None
 
     def decide(self, at: str) -> Record:
-        """The decision for a moment (a day). A moment once decided keeps its decision.
+        """The decision for a moment (a day) of the episode that it is of. A moment once decided keeps its decision.
 
         Raises:
-            DataError: no episode is known yet, or the moment is not in it.
+            DataError: no episode is known yet, or the moment is in none.
         """
         started_ns = time.perf_counter_ns()
+        self.take_up(at)
         context, episode = self._current()
         identity = self._identity(context, at)
-        known = self._store.get(identity) or self._decided_in_another_episode(context, at)
+        known = self._store.get(identity)
         if known is not None:
             return known
         question = episode.question(at, lambda kind: self._store.events(1, kind))
@@ -185,28 +181,17 @@ class Agent:
         table = contract.decision_table.name
         return {**values, **contract.record(table, values, f"recommendation of {question.at}")}
 
-    def _decided_in_another_episode(self, context: Record, at: str) -> Record | None:
-        """The decision for a moment that is not of this episode, which a source asks for again after a crash."""
-        if self._contract.episode.has_day(at, context):
-            return None
-        for season in self._store.seasons():
-            for other in self._store.records(season, self._contract.context_table.name):
-                known = self._store.get(self._identity(other, at))
-                if known is not None:
-                    return known
-        return None
-
     def _identity(self, context: Record, at: str) -> str:
         """Which decision is for that moment."""
         contract = self._contract
         return contract.record_id(contract.decision_table.name, {**context, contract.decided_at.name: at})
 
     def keep(self, table: str, record: Record, flags: Mapping[str, Any] | None = None) -> Record:
-        """Check a record of the current episode and store it; `flags` is what quality control said of it.
+        """Check a record and store it with the episode that it names; `flags` is what quality control said of it.
 
         Raises:
-            DataError: the record breaks the contract, is of another episode, is of a day outside it, or contradicts a
-                stored one.
+            DataError: the record breaks the contract, is of no episode that is known or of a day outside it, or
+                contradicts a stored one.
         """
         checked = self._contract.record(table, record, str(record.get("date"))[:40])
         return self.store_checked(table, checked, flags)
@@ -215,15 +200,14 @@ class Agent:
         """As `keep`, for what the contract made already.
 
         Raises:
-            DataError: the record is of another episode or of a day outside it, or contradicts a stored one, also by
-                being a second one of what an episode has once.
+            DataError: the record is of no episode that is known or of a day outside it, or contradicts a stored one,
+                also by being a second one of what an episode has once.
         """
-        context, _ = self._current()
         try:
-            self._check_is_of(context, table, checked)
+            self._check_is_of_an_episode(table, checked)
         except DataError:
             if self._store.get(checked["record_id"]) == checked:
-                return checked  # after a crash a source brings again what is stored; the device may be an episode on
+                return checked  # after a crash a source brings again what is stored, and a former version took more
             raise
         self._store.add(table, checked, flags)
         return checked
@@ -240,7 +224,7 @@ class Agent:
             return
         is_assumed = bool(rows) and contract.current(table, rows[-1])["basis"] == "assumed"
         if is_assumed and checked["basis"] == "confirmed":
-            self._check_is_of(self._current()[0], table, checked)
+            self._check_is_of_an_episode(table, checked)
             put(self._store, contract, table, checked)
         else:
             self.store_checked(table, checked)
@@ -253,11 +237,14 @@ class Agent:
         names = [name for name in self._contract.table(table).column_names if name not in differing]
         return all(noted.get(name) == checked.get(name) for name in names)
 
-    def _check_is_of(self, context: Record, table: str, checked: Record) -> None:
+    def _check_is_of_an_episode(self, table: str, checked: Record) -> None:
+        """The one under way, or a former or coming one that the record names."""
         contract, where = self._contract, str(checked.get("date"))
-        if contract.episode.of(checked) != contract.episode.of(context):
-            names = contract.episode.columns
-            found, here = (", ".join(f"{name} {row[name]!r}" for name in names) for row in (checked, context))
+        key, (current, _) = contract.episode, self._current()
+        known = [current] if self._is_current(checked) else episodes.contexts(self._store, contract)
+        context = next((one for one in known if key.of(one) == key.of(checked)), None)
+        if context is None:
+            found, here = (", ".join(f"{name} {row[name]!r}" for name in key.columns) for row in (checked, current))
             raise DataError(f"the record is of {found}; this device is in {here}")
         contract.check_days(table, checked, context, where)
         if contract.table(table).is_once_an_episode:
@@ -281,11 +268,15 @@ class Agent:
         return self._context, self._episode
 
     def _restore(self) -> None:
-        """The latest episode that the store knows, as it was left."""
-        seasons = self._store.seasons()
-        contexts = self._store.records(seasons[-1], self._contract.context_table.name) if seasons else []
-        if contexts:
-            self._load(contexts[-1])
+        """The episode of the last day that the store tells of, as it was left; the latest where there is none."""
+        self._followed = self._store.last_sequence()
+        told = (*self._folded, self._contract.decision_table.name)
+        for season in reversed(self._store.seasons()):
+            days = [rows[-1]["date"] for table in told if (rows := self._store.records(season, table))]
+            if days and self.take_up(max(days)) is not None:
+                return
+        if known := episodes.contexts(self._store, self._contract):
+            self._load(known[-1])
 
     def _load(self, context: Record) -> None:
         """Take up an episode from all that the store has of it."""
