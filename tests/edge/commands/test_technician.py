@@ -16,7 +16,7 @@ from fieldedge.contract.samples import FlaggedSample, Sample
 from fieldedge.device.config import DeviceDirectory, read_config
 from fieldedge.runtime.agent import Agent
 from fieldedge.storage.store import Store
-from fieldedge.system.clock import format_utc
+from fieldedge.system.clock import Clock, format_utc
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import DataError, FieldloopError
 from fieldedge.system.locks import exclusive
@@ -243,6 +243,28 @@ def test_today_is_the_day_of_the_devices_own_time(lived: DeviceDirectory, capsys
     code, _, err = call(capsys, lived, "override", "--irrigation-mm", "3", "--why", WHY)
     assert code == 1
     assert f"{floor.date()} is not in season 2006" in err
+
+
+@pytest.fixture
+def told_ahead(lived: DeviceDirectory) -> DeviceDirectory:
+    """In the middle of its season, a device is told next year's field."""
+    with Store(lived.store) as store:
+        store.add("fields", field_record(SEASON + 1))
+    return lived
+
+
+def test_a_day_is_of_its_own_season_whatever_was_told_last(told_ahead: DeviceDirectory, capsys: Any) -> None:
+    with Store(told_ahead.store) as store:
+        store.add("operations", dated("operations", 1, irrigation_mm=4.0, nitrogen_kg_ha=0.0, source="practice"))
+    assert call(capsys, told_ahead, *OVERRIDE)[1]["record"]["season"] == SEASON
+    assert call(capsys, told_ahead, "confirm", "--date", day_of(1))[1]["record"]["season"] == SEASON
+
+
+def test_the_history_is_that_of_the_season_of_today(
+    told_ahead: DeviceDirectory, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Clock, "now", lambda _: datetime(2006, 5, 6, tzinfo=UTC))
+    assert call(capsys, told_ahead, "history")[1]["season"] == SEASON
 
 
 def test_nothing_is_recorded_after_the_harvest() -> None:

@@ -17,7 +17,7 @@ from fieldedge.page.server import PageServer, page_server
 from fieldedge.system.clock import Stamp, format_utc
 from tests.edge.page.season import ASSUMED, SeasonedDevice, seasoned_device
 from tests.edge.patience import PATIENCE_S
-from tests.edge.sample import dated, day_of
+from tests.edge.sample import dated, day_of, field_record
 
 DAYS = 70
 TODAY, ASSUMED_DAY = day_of(DAYS - 1), day_of(ASSUMED[0])
@@ -108,6 +108,18 @@ def test_an_answer_is_stamped_with_the_devices_time_and_not_the_systems(device: 
     assert event["time_utc"] == stamp.utc
 
 
+@pytest.mark.parametrize("answer", ["done", "nothing"])
+def test_an_answer_is_about_the_season_of_its_form_whatever_was_told_last(
+    server: PageServer, device: SeasonedDevice, answer: str
+) -> None:
+    form = form_of(server, ASSUMED_DAY)
+    with device.open() as store:
+        store.add("fields", field_record(2007))
+    assert post(server, {**form, "answer": answer})[0] == 303
+    (record,) = operations_on(device, ASSUMED_DAY)
+    assert (record["season"], record["basis"]) == (2006, "confirmed")
+
+
 def test_what_a_former_agent_noted_as_overridden_is_not_asked_about(device: SeasonedDevice) -> None:
     with device.open() as store:
         former = dated("operations", DAYS - 1, irrigation_mm=9.0, nitrogen_kg_ha=0.0, source="override", why="x")
@@ -152,7 +164,7 @@ def test_another_amount_is_an_override_with_a_point_or_a_comma_and_the_reason(
         ({"date": "2099-01-01"}, "is still to come"),
         ({"date": "2006-04-30"}, "planted on 2006-05-01"),
         ({"date": "yesterday"}, "expected a day like"),
-        ({"episode": "2005/champion-00"}, "the device is in '2006/champion-00' now"),
+        ({"episode": "2005/champion-00"}, "the device has 2006/champion-00"),
         ({"answer": "perhaps"}, "expected done, nothing or other"),
         ({"more": "of it"}, "the form has more; expected"),
     ],

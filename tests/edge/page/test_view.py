@@ -11,7 +11,7 @@ from fieldedge.page.loggers import LATEST_SAMPLES, MAX_LOGGERS, logger_health
 from fieldedge.page.view import plain, read_view
 from fieldedge.presentation.facts import ServiceState, View
 from tests.edge.page.season import SeasonedDevice, empty_device, live, seasoned_device, service_state
-from tests.edge.sample import AGRICULTURE
+from tests.edge.sample import AGRICULTURE, field_record
 
 NOW = datetime(2006, 7, 12, 6, 0, tzinfo=UTC)
 
@@ -36,6 +36,17 @@ def test_a_device_at_work_shows_its_season_from_the_store_alone(device: Seasoned
     assert view.store.used_bytes and view.store.records["stored"] > 80
     assert view.notices == () and view.next_steps == ()
     assert {event.kind for event in view.events} == {"model", "link_sync"}
+
+
+def test_next_years_field_that_is_told_ahead_changes_nothing_on_the_page(tmp_path: Path) -> None:
+    device = seasoned_device(tmp_path, 5)
+    before = view_of(device)
+    with device.open() as store:
+        store.add("fields", field_record(2007))
+    after = view_of(device)
+    assert after.season == 2006
+    assert replace(after, store=before.store) == before
+    assert view_of(device, later=timedelta(days=365)).season == 2007
 
 
 def test_the_facts_are_plain_json(device: SeasonedDevice) -> None:

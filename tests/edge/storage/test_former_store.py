@@ -18,7 +18,7 @@ from fieldedge.system.keys import load_key
 from fieldedge.transfer.acknowledgements import Acknowledger
 from fieldedge.transfer.outbox import Outbox, Packer
 from fieldedge.transfer.uploads import Gateway, sync
-from fieldedge.workloads.agriculture.operations import confirm_day
+from fieldedge.workloads.agriculture.operations import confirm_day, field_of
 from fieldedge.workloads.agriculture.upgrades import REVISION_2
 from tests.edge.sample import AGRICULTURE, SEASON, GatewaySimulator, dated, day_of
 
@@ -72,7 +72,8 @@ def test_the_season_goes_on_and_what_was_noted_can_be_confirmed(former: DeviceDi
     with Store(former.store) as store:
         agent = Agent(read_config(former.settings), AGRICULTURE, store, None)
         assert agent.decide(day_of(6))["date"] == day_of(6)
-        record, outcome = confirm_day(store, day_of(5), AGRICULTURE.contract, datetime.now(UTC).date())
+        field, today = field_of(store, SEASON), datetime.now(UTC).date()
+        record, outcome = confirm_day(store, field, day_of(5), AGRICULTURE.contract, today)
         assert (outcome, record["basis"], record["source"]) == ("confirmed", "confirmed", "recommendation")
         assert store.get(dated("operations", 5)["record_id"]) == record
         assert {r["season"] for r in store.records(SEASON, "operations")} == {SEASON}

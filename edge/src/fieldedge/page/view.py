@@ -27,6 +27,7 @@ from fieldedge.presentation.facts import (
     View,
 )
 from fieldedge.presentation.text import as_number, shortened, size, span
+from fieldedge.storage.episodes import of_day_or_latest
 from fieldedge.storage.store import PreparedBatch, Store
 from fieldedge.system.clock import format_utc
 from fieldedge.system.errors import FieldloopError
@@ -83,7 +84,7 @@ def read_view(
     none that can be read. `problems` are what is known to be wrong already."""
     presenter = workload.presenter
     reader = Reader(directory, config, workload, presenter, now, store, state or {}, list(problems))
-    season = None if store is None else reader.ask(lambda: _latest_episode(store, workload.contract), None)
+    season = None if store is None else reader.ask(lambda: _episode_of(store, workload.contract, now), None)
     view = View(
         device_id=config.device_id,
         workload=config.workload,
@@ -119,21 +120,17 @@ def plain(value: Any) -> Any:
 # The season
 
 
-def _latest_episode(store: Store, contract: Contract) -> EpisodeRecords | None:
-    """The latest episode that the store knows."""
-    for season in reversed(store.seasons()):
-        known = store.records(season, contract.context_table.name)
-        if known:
-            return _episode(store, contract, season, known[-1])
-    return None
+def _episode_of(store: Store, contract: Contract, now: datetime) -> EpisodeRecords | None:
+    """The episode that today is of, else the latest that the store knows."""
+    context = of_day_or_latest(store, contract, now.date().isoformat())
+    if context is None:
+        return None
 
-
-def _episode(store: Store, contract: Contract, season: int, context: Record) -> EpisodeRecords:
     def of(role: Role) -> list[Record]:
         return [
             contract.current(table, record)
             for table in contract.tables_of(role)
-            for record in store.records(season, table)
+            for record in store.records(context["season"], table)
             if all(record.get(name) == context.get(name) for name in contract.episode.columns)
         ]
 

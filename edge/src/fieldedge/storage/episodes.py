@@ -13,6 +13,11 @@ def contexts(store: Store, contract: Contract) -> list[Record]:
     return [context for season in store.seasons() for context in store.records(season, opening)]
 
 
+def of_day_or_latest(store: Store, contract: Contract, day: str) -> Record | None:
+    """The context of the episode that a day is of, else of the latest one. None: the store knows none."""
+    return of_day(store, contract, day) or next(reversed(contexts(store, contract)), None)
+
+
 def of_day(store: Store, contract: Contract, day: str, preferred: Record | None = None) -> Record | None:
     """The context of the episode that a day is of, the last that was opened by then. None: there is none.
 

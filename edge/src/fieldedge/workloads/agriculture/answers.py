@@ -7,10 +7,11 @@ import re
 from collections.abc import Mapping
 from datetime import date
 
+from fieldedge.storage.episodes import contexts
 from fieldedge.storage.store import Store
 from fieldedge.system.errors import DataError
 from fieldedge.workloads.agriculture.contract import CONTRACT
-from fieldedge.workloads.agriculture.operations import confirm_day, field_of, override_day, override_record
+from fieldedge.workloads.agriculture.operations import confirm_day, override_day, override_record
 
 AMOUNTS = ("irrigation_mm", "nitrogen_kg_ha")
 _AMOUNT = re.compile(r"[0-9]{1,4}(?:[.,][0-9]{0,2})?|[.,][0-9]{1,2}", re.ASCII)
@@ -29,13 +30,14 @@ class AgricultureAnswers:
             DataError: a value is none, outside of its range, or of another field or day than it can be.
             StoreBusy, StoreFailed: it could not be kept.
         """
-        field = field_of(store)
-        episode = CONTRACT.episode.of(field)
-        if form.get("episode") != episode:
-            raise DataError(f"the answer is about {form.get('episode')!r:.80}; the device is in {episode!r} now")
+        fields = {CONTRACT.episode.of(field): field for field in contexts(store, CONTRACT)}
+        field = fields.get(form.get("episode", ""))
+        if field is None:
+            known = ", ".join(fields) or "none"
+            raise DataError(f"the answer is about {form.get('episode')!r:.80}; the device has {known}")
         day, answer = _day(form.get("date", "")), form.get("answer")
         if answer == "done":
-            return confirm_day(store, day, CONTRACT, today)[1]
+            return confirm_day(store, field, day, CONTRACT, today)[1]
         if answer not in ("nothing", "other"):
             raise DataError(f"the answer is {answer!r:.80}; expected done, nothing or other")
         irrigation_mm, nitrogen_kg_ha = (0.0, 0.0) if answer == "nothing" else _amounts(form)

@@ -6,6 +6,7 @@ How one word takes another's place is for `storage/corrections.py`.
 from datetime import date
 
 from fieldedge.contract import Contract, Record
+from fieldedge.storage import episodes
 from fieldedge.storage.corrections import put
 from fieldedge.storage.store import Store
 from fieldedge.system.errors import DataError
@@ -14,29 +15,37 @@ from fieldedge.workloads.agriculture.tables import EPISODE, said_last
 MAX_WHY_CHARACTERS = 300
 
 
-def field_of(store: Store, season: int | None = None) -> Record:
-    """The field of a season; of the latest one that has a field, if none is named.
+def field_of(store: Store, season: int) -> Record:
+    """The field of a season.
 
     Raises:
         DataError: the device knows no such field.
     """
-    for known in reversed(store.seasons() if season is None else [season]):
-        fields = store.records(known, "fields")
-        if fields:
-            return fields[-1]
-    if season is None:
-        raise DataError("no field is known yet; describe it first: fieldedge import --messages FILE")
+    fields = store.records(season, "fields")
+    if fields:
+        return fields[-1]
     known_seasons = ", ".join(str(known) for known in store.seasons()) or "none"
     raise DataError(f"season {season} is not on this device; it has {known_seasons}")
 
 
-def confirm_day(store: Store, day: str, contract: Contract, today: date) -> tuple[Record, str]:
+def field_on(store: Store, day: str, contract: Contract) -> Record:
+    """The field of the season that a day is of; of the latest one, if it is of none.
+
+    Raises:
+        DataError: the device knows no field.
+    """
+    field = episodes.of_day_or_latest(store, contract, day)
+    if field is None:
+        raise DataError("no field is known yet; describe it first: fieldedge import --messages FILE")
+    return field
+
+
+def confirm_day(store: Store, field: Record, day: str, contract: Contract, today: date) -> tuple[Record, str]:
     """Store that a day's action was done as it is noted or was recommended; the record, and what became of it.
 
     Raises:
         DataError: nothing is noted of that day and nothing was recommended, or it cannot have been done then.
     """
-    field = field_of(store)
     check_day(day, field, store.records(field["season"], "harvests"), today)
     noted = next((row for row in said_last(store.records(field["season"], "operations")) if row["date"] == day), None)
     said = noted or store.get(contract.record_id("recommendations", {**field, "date": day}))

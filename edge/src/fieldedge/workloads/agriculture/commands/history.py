@@ -9,8 +9,10 @@ from fieldedge.contract import Record
 from fieldedge.device.config import DeviceDirectory
 from fieldedge.presentation.answer import answer, is_for_program, say
 from fieldedge.storage.store import Store
+from fieldedge.system.clock import Clock
 from fieldedge.system.errors import DataError
-from fieldedge.workloads.agriculture.operations import field_of
+from fieldedge.workloads.agriculture.contract import CONTRACT
+from fieldedge.workloads.agriculture.operations import field_of, field_on
 
 DEFAULT_DAYS = 14
 MAX_DAYS = 400
@@ -24,7 +26,7 @@ _UNITS = ("", "mm", "kg N/ha", "", "mm", "kg N/ha", "", "mm", "mm", "")
 def add(commands: Any, shared: argparse.ArgumentParser) -> None:
     command = commands.add_parser("history", parents=[shared], help="what was recommended and done, day by day")
     command.add_argument("--days", type=int, default=DEFAULT_DAYS, help=f"how many, the last ones; {DEFAULT_DAYS}")
-    command.add_argument("--season", type=int, help="an earlier season, by its harvest year")
+    command.add_argument("--season", type=int, help="another season, by its harvest year; today's if left out")
     command.set_defaults(command=history)
 
 
@@ -33,7 +35,10 @@ def history(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     if not 1 <= options.days <= MAX_DAYS:
         raise DataError(f"--days is {options.days}; expected between 1 and {MAX_DAYS}")
     with Store(directory.store) as store:
-        field = field_of(store, options.season)
+        if options.season is None:
+            field = field_on(store, Clock(directory.clock_floor).now().date().isoformat(), CONTRACT)
+        else:
+            field = field_of(store, options.season)
         days = past_days(store, field, options.days)
     if is_for_program(options):
         answer(options, {"season": field["season"], "field_id": field["field_id"], "days": days})

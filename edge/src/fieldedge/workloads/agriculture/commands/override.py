@@ -1,6 +1,7 @@
 """`fieldedge override` and `fieldedge confirm`: what was really done on a day, and why; that it was done as advised."""
 
 import argparse
+from datetime import date
 from typing import Any
 
 from fieldedge.device.config import DeviceDirectory
@@ -12,7 +13,7 @@ from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.operations import (
     amounts_as_text,
     confirm_day,
-    field_of,
+    field_on,
     override_day,
     override_record,
     sentence,
@@ -37,8 +38,9 @@ def override(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     irrigation_mm, nitrogen_kg_ha = _amounts(options)
     clock = Clock(directory.clock_floor)
     today = clock.now().date()
+    day = _day(options, today)
     with Store(directory.store, clock.stamp) as store:
-        field, day = field_of(store), options.date or today.isoformat()
+        field = field_on(store, day, CONTRACT)
         record = override_record(field, day, irrigation_mm, nitrogen_kg_ha, options.why, CONTRACT)
         former, outcome = override_day(store, field, record, CONTRACT, today)
     if is_for_program(options):
@@ -53,12 +55,21 @@ def confirm(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Say that what was assumed of a day, or recommended on it, was really done."""
     clock = Clock(directory.clock_floor)
     today = clock.now().date()
+    day = _day(options, today)
     with Store(directory.store, clock.stamp) as store:
-        record, outcome = confirm_day(store, options.date or today.isoformat(), CONTRACT, today)
+        record, outcome = confirm_day(store, field_on(store, day, CONTRACT), day, CONTRACT, today)
     if is_for_program(options):
         answer(options, {"outcome": outcome, "record": record})
     else:
         say(f"{record['date']}: {amounts_as_text(record)}: {outcome}.")
+
+
+def _day(options: argparse.Namespace, today: date) -> str:
+    day: str = options.date or today.isoformat()
+    try:
+        return date.fromisoformat(day).isoformat()
+    except ValueError:
+        raise DataError(f"--date is {day!r}; expected a date like 2026-07-03") from None
 
 
 def _amounts(options: argparse.Namespace) -> tuple[float, float]:
