@@ -5,7 +5,8 @@ bound on the bytes that are read at once and on the batches of one device. Who s
 link, makes room for who comes; the others wait a moment, the newest of a device first, and are told to come again.
 
 A sender who has proven whose batch it is stands before all who have not: it is counted apart from those who use its
-name, they make room for it however well they send, and wait while it does. The same batch again ends the former try.
+name, they make room for it however well they send, and wait while it waits for more than its own turns. The same batch
+again ends the former try.
 """
 
 import asyncio
@@ -157,7 +158,7 @@ class Admission:
         if sender.is_proven and any(turn.batch == batch for turn in own):
             self._end(turn for turn in own if turn.batch == batch)
             return False
-        if not sender.is_proven and any(waiting.sender.is_proven for waiting in self._waiting):
+        if not sender.is_proven and any(self._goes_first(waiting.sender) for waiting in self._waiting):
             return False
         if len(own) >= limits.per_device:
             self._end(self._slow(own))
@@ -168,6 +169,11 @@ class Admission:
             self._end(unproven if sender.is_proven and unproven else self._slow(alike))
             return False
         return True
+
+    def _goes_first(self, sender: Sender) -> bool:
+        """Whether the others' turns keep a proven sender waiting, and not its own alone."""
+        own = sum(turn.sender == sender for turn in self._turns)
+        return sender.is_proven and own < self._limits.per_device
 
     def _slow(self, turns: list[Turn]) -> list[Turn]:
         now_s = asyncio.get_running_loop().time()
