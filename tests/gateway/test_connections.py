@@ -307,13 +307,13 @@ def test_an_opening_is_used_once_and_for_its_own_batch(start: Start) -> None:
     assert upload(server, BODY, {**opening_headers(KEY, "dev-00", BODY), "Fieldloop-Batch": "../" * 21 + "x"}) == 400
 
 
-def test_a_batch_that_is_held_takes_no_turn_when_it_comes_again(start: Start) -> None:
-    server = start(AdmissionLimits(per_device=0, wait_s=0.0))
-    proof = opening_headers(KEY, "dev-00", BODY)
-    assert upload(server, BODY, proof) == 503
-    held = start()
-    assert upload(held, BODY) == 201
-    assert upload(server, BODY, opening_headers(KEY, "dev-00", BODY)) == 200
+def test_a_batch_that_is_held_is_looked_for_in_a_turn_and_takes_no_room(start: Start) -> None:
+    no_room = start(AdmissionLimits(bytes=0, wait_s=0.0))
+    assert upload(no_room, BODY, opening_headers(KEY, "dev-00", BODY)) == 503
+    assert upload(start(), BODY) == 201
+    assert upload(no_room, BODY, opening_headers(KEY, "dev-00", BODY)) == 200
+    no_turn = start(AdmissionLimits(per_device=0, wait_s=0.0))
+    assert upload(no_turn, BODY, opening_headers(KEY, "dev-00", BODY)) == 503
 
 
 def test_an_opening_is_no_batch(start: Start) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -158,6 +159,20 @@ def test_a_disk_that_does_not_give_back_what_was_written_is_an_error(
     monkeypatch.setattr(inbox_module, "write_durably", lambda path, data: path.write_bytes(data[:-1]))
     with pytest.raises(OSError, match="not what is read back"):
         Inbox(tmp_path).keep(BODY, "dev-00", "own", NOW)
+
+
+def test_a_large_batch_is_looked_for_in_little_memory(tmp_path: Path) -> None:
+    inbox, body = Inbox(tmp_path), bytes(8_000_000)
+    inbox.keep(body, "dev-00", "signature", datetime.now(UTC))
+    sha256 = hashlib.sha256(body).hexdigest()
+    tracemalloc.start()
+    try:
+        assert inbox.holds("dev-00", sha256, "signature")
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert not inbox.holds("dev-00", sha256, "another")
+    assert not inbox.holds("dev-00", sha256[::-1], "signature")
 
 
 def test_a_batch_without_an_envelope_is_seen(tmp_path: Path) -> None:

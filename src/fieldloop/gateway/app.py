@@ -101,7 +101,7 @@ class _Uploads:
             self._check_known(device_id)
             size = self._size(request)
             opened = self._opened(request, device_id, size)
-            if opened is not None and await run_in_threadpool(self.inbox.holds, device_id, opened, signature):
+            if opened is not None and await self._is_held(device_id, opened, signature):
                 async for _ in request.stream():  # its sender listens when it has sent all; nothing is kept of it
                     pass
                 return await run_in_threadpool(self._acknowledgement, opened, device_id, 200)
@@ -165,6 +165,12 @@ class _Uploads:
         if len(self.openings) > MAX_OPENINGS:
             del self.openings[next(iter(self.openings))]
         return sha256
+
+    async def _is_held(self, device_id: str, opened: str, signature: str) -> bool:
+        """Whether the inbox holds it. The disk is asked in a turn that takes no room and no sender can prolong."""
+        async with self.admission.turn(device_id, 0, opened) as turn:
+            turn.is_read()
+            return await run_in_threadpool(self.inbox.holds, device_id, opened, signature)
 
     async def _body(self, request: Request, turn: Turn) -> bytes:
         body = bytearray()

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from fieldedge.system import strict_json
 from fieldedge.system.durable import fsync_directory, write_durably
 from fieldedge.system.errors import DataError, StoreBusy
-from fieldedge.system.plain_files import NotPlainError, holds, read_own, read_plain
+from fieldedge.system.plain_files import NotPlainError, digest, holds, read_own, read_plain
 
 INGESTED_NAME = "ingested"
 UNKNOWN_SENDER = "unknown-sender"
@@ -154,9 +154,8 @@ class Inbox:
     def holds(self, device_id: str, sha256: str, signature: str) -> bool:
         """Whether the disk gives back the batch of this name, and an envelope with this signature over it."""
         for held in self._places(device_id, sha256):
-            with suppress(OSError, DataError):
-                body = held.read()
-                if hashlib.sha256(body).hexdigest() == sha256 and _is_held(held, body, signature):
+            with suppress(OSError):
+                if _is_signed(held, signature) and digest(held.batch) == sha256:
                     return True
         return False
 
@@ -251,11 +250,16 @@ class Inbox:
 
 def _is_held(held: Held, body: bytes, signature: str) -> bool:
     """Whether the disk gives back these bytes, and an envelope that lets them be believed."""
+    return _is_signed(held, signature) and holds(held.batch, body)
+
+
+def _is_signed(held: Held, signature: str) -> bool:
+    """Whether the disk gives back the envelope of this batch with this signature."""
     try:
         envelope = read_envelope(held.envelope)
     except DataError:
         return False
-    return (envelope.device_id, envelope.signature) == (held.device_id, signature) and holds(held.batch, body)
+    return (envelope.device_id, envelope.signature) == (held.device_id, signature)
 
 
 def _write(held: Held, envelope: bytes, body: bytes) -> None:

@@ -7,6 +7,7 @@ link to a plain file. Writing is `durable.py`'s.
 """
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -113,6 +114,21 @@ def holds(path: Path, data: bytes) -> bool:
             return _read(file, len(data) + 1) == data
     except (FileNotFoundError, NotPlainError):
         return False
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of the plain file that the disk itself has there, read in pieces.
+
+    Raises:
+        NotPlainError: it is no plain file.
+        OSError: it is not there, or cannot be read.
+    """
+    found = hashlib.sha256()
+    with open_plain(path) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        while piece := file.read(_PIECE_BYTES):
+            found.update(piece)
+    return found.hexdigest()
 
 
 def _bounded(file: BinaryIO, path: Path, max_bytes: int) -> bytes:
