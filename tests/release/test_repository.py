@@ -279,6 +279,19 @@ def test_a_repository_of_before_whose_mark_names_no_version_goes_on(tmp_path: Pa
     assert mark.words == said
 
 
+def test_a_folder_in_the_marks_place_is_named_with_what_to_do(tmp_path: Path, make_bundle: MakeBundle) -> None:
+    lived(tmp_path / "tuf", make_bundle)
+    mark = Mark.beside(tmp_path / "tuf")
+    said = mark.words
+    mark.path.unlink()
+    mark.path.mkdir()
+    with pytest.raises(ReleaseError, match=r"tuf\.begun cannot be read \(Is a directory\).* remove what lies there"):
+        use(tmp_path / "tuf", make_bundle)
+    mark.path.rmdir()
+    use(tmp_path / "tuf", make_bundle)
+    assert mark.words == said
+
+
 def test_metadata_that_no_device_would_take_is_not_published(
     tmp_path: Path, make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,7 +43,11 @@ class Mark:
 
     @property
     def words(self) -> str:
-        """What it says; nothing where it is not set."""
+        """What it says; nothing where it is not set.
+
+        Raises:
+            OSError: what lies there is no file, or cannot be read.
+        """
         return self.path.read_text(errors="replace") if self.is_set else ""
 
     def keep(self, words: str) -> None:

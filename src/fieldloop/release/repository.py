@@ -395,10 +395,17 @@ class ReleaseRepository:
         """Note beside the repository which version of the timestamp devices may have seen: they take none before it.
 
         Raises:
-            ReleaseError: they may have seen a newer one; an older file was brought back.
+            ReleaseError: they may have seen a newer one; an older file was brought back. Or the note cannot be read.
         """
         mark = Mark.beside(self._root)
-        noted = _NOTED.search(mark.words)
+        try:
+            noted = _NOTED.search(mark.words)
+        except OSError as error:
+            raise ReleaseError(
+                f"{mark.path} cannot be read ({error.strerror}), and it notes which version of {self._root} devices may "
+                "have seen: bring the file back from the newest backup. Only if the repository is the newest that "
+                "devices were offered, remove what lies there: the version is noted anew"
+            ) from error
         newest = int(noted[1]) if noted else 0
         if version < newest:
             raise self._damage(
