@@ -64,7 +64,7 @@ def ingest_inbox(loop: Loop) -> IngestedRef:
     stands="version",
     timeout_s=600,
 )
-def version_data(loop: Loop, accepted: AcceptedRef | SyncedRef, season: int, content: str) -> SnapshotRef:
+def version_data(loop: Loop, accepted: AcceptedRef | SyncedRef | None, season: int, content: str) -> SnapshotRef:
     """A DVC snapshot; its hash travels with everything after it."""
     from fieldloop.stages import version
 

@@ -5,7 +5,7 @@ The loop itself is a Prefect flow: `python -m flows.season`.
 
 import getpass
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +38,47 @@ def history(workload: Workload = "") -> None:
     source = known_workload(workload).source(load_params(settings.root, workload))
     with bar("field-seasons") as on_progress:
         source.history(settings.data_dir / "history", settings.worker_count, on_progress)
+
+
+@app.command("import")
+def import_records(
+    folder: Annotated[Path, typer.Argument(help="CSV or Parquet files named by table: fields.csv, readings-2019.csv")],
+    workload: Workload = "",
+) -> None:
+    """Take a company's own records into the accepted data: judged row by row, each once, whatever is done again.
+
+    Columns bear the contract's names and units; `fieldloop contract` shows them.
+    """
+    from fieldloop.core.paths import held
+    from fieldloop.ingest.imports import import_folder
+    from fieldloop.stages.access import new_loop, open_accepted, ownership_of
+
+    settings = load_settings()
+    workload = workload or only_workload(settings.root)
+    with held(settings.home_dir, "import"):
+        loop = new_loop(settings, workload, load_params(settings.root, workload))
+        docs = loop.workspace.data_docs / "import"
+        found = import_folder(folder.resolve(), open_accepted(loop), ownership_of(loop), date.today(), docs)
+    for name, table in found.tables.items():
+        typer.echo(f"{name}: {table.accepted} rows accepted, {table.known} known, {table.quarantined} quarantined")
+        for words, count in table.broken.items():
+            typer.echo(f"  {count} rows: {words}")
+    if any(table.quarantined for table in found.tables.values()):
+        typer.echo(f"what was quarantined, each row with its reason: {found.quarantine}; as a page: {found.docs_index}")
+    typer.echo("the next run learns from what was accepted")
+
+
+@app.command("contract")
+def show_contract(workload: Workload = "") -> None:
+    """The tables and columns in which records are taken in: names, kinds, units and ranges."""
+    from fieldedge.workloads import known_workload
+
+    for table in known_workload(workload or only_workload(load_settings().root)).contract.tables:
+        typer.echo(f"{table.name}")
+        for column in table.columns:
+            span = "" if column.minimum is None else f" {column.minimum:g} to {column.maximum:g}"
+            may = ", may be empty" if column.is_nullable else ""
+            typer.echo(f"  {column.name:<24} {column.kind}{span} {column.unit}".rstrip() + may)
 
 
 @app.command("compile")

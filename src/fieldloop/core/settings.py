@@ -273,7 +273,9 @@ class CompressionParams(_Params):
 class WorkloadParams(_Params):
     """One workload's block of params.yaml."""
 
-    history: HistoryParams
+    history: HistoryParams | None = Field(
+        default=None, description="the sample world's past; left out where the past is a company's own records"
+    )
     loop: LoopParams
     practices: PracticeParams
     what_if: WhatIfParams
@@ -290,11 +292,27 @@ class WorkloadParams(_Params):
 
     @model_validator(mode="after")
     def _held_out_seasons_exist(self) -> "WorkloadParams":
+        if self.history is None:
+            return self
         spans = self.history.regions.values()
         strange = [s for s in self.gates.holdout_seasons if not any(first <= s <= last for first, last in spans)]
         if strange:
             raise ValueError(f"held-out seasons {strange} are not in the history of any region; choose years within it")
         return self
+
+    @property
+    def sample_history(self) -> HistoryParams:
+        """The block `history`.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if self.history is None:
+            raise ConfigError(
+                "params.yaml has no block `history`, so there is no sample world to live in. `retrain` learns from "
+                "what was imported and sent; for the sample world bring the block back: git show HEAD:params.yaml"
+            )
+        return self.history
 
     def with_loop(self, **changes: Any) -> "WorkloadParams":
         """The same with other values of the block `loop`, as strictly checked as those of params.yaml.

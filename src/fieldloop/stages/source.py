@@ -9,9 +9,14 @@ from fieldloop.stages.refs import HistoryRef
 
 
 def simulate_history(loop: Loop, on_output: Callable[[str], None]) -> HistoryRef:
-    """Past field-seasons as Parquet, made once: DVC's stage `history` runs only when what it depends on changed."""
+    """Past field-seasons as Parquet, made once: DVC's stage `history` runs only when what it depends on changed.
+
+    Raises:
+        ConfigError: params.yaml has no block `history`.
+        DataError: the stage failed.
+    """
+    params = loop.params.sample_history
     reproduce(loop.settings.root, "history", on_output)
     path = loop.workspace.history
-    fields = loop.params.history.fields_per_region
-    seasons = sum(last - first + 1 for first, last in loop.params.history.regions.values())
-    return HistoryRef(str(path), folder_hash(path, "*.parquet"), fields * seasons)
+    seasons = sum(last - first + 1 for first, last in params.regions.values())
+    return HistoryRef(str(path), folder_hash(path, "*.parquet"), params.fields_per_region * seasons)

@@ -11,10 +11,11 @@ from fieldloop.stages.refs import AcceptedRef, SnapshotRef, SyncedRef
 _log = logging.getLogger(__name__)
 
 
-def version_data(loop: Loop, accepted: AcceptedRef | SyncedRef, season: int) -> SnapshotRef:
-    """A DVC version of everything accepted so far, for the model of `season`."""
+def version_data(loop: Loop, accepted: AcceptedRef | SyncedRef | None, season: int) -> SnapshotRef:
+    """A DVC version of all that is accepted, for the model of `season`; `accepted` is what came last, where known."""
     root = loop.settings.root
-    what = f"season {accepted.season}" if isinstance(accepted, SyncedRef) else "the history"
+    came = f"season {accepted.season}" if isinstance(accepted, SyncedRef) else "the history"
+    what = "what was imported and sent" if accepted is None else came
     made = snapshot(
         root,
         loop.workspace.seasons.relative_to(root),

@@ -42,7 +42,7 @@ def validate_tables(
     """
     frames = _read_tables(source_dir, contract)
     checked = check_frames(frames, contract, today, docs_dir=docs_dir)
-    _refuse(source_dir, [_breach_words(b) for b in checked.breaches] or _all_lost(checked))
+    refuse(source_dir, [breach_words(b) for b in checked.breaches] or _all_lost(checked))
     files = [
         quarantine_rows(quarantine_dir, source_dir.name, contract.table(name), rows)
         for name, rows in checked.rejected.items()
@@ -70,7 +70,7 @@ def _read_tables(source_dir: Path, contract: Contract) -> Mapping[str, pd.DataFr
             frames[table.name] = pd.concat(parts, ignore_index=True)
             if frames[table.name].empty and table.name not in OPTIONAL_TABLES:
                 problems.append(f"{table.name}: the table is empty in every partition; expected rows")
-    _refuse(source_dir, problems)
+    refuse(source_dir, problems)
     return {name: frame for name, frame in frames.items() if len(frame)}
 
 
@@ -107,7 +107,8 @@ def _schema_faults(table: Table, schema: pa.Schema) -> list[str]:
     return faults
 
 
-def _breach_words(breach: Breach) -> str:
+def breach_words(breach: Breach) -> str:
+    """A breach as a sentence that names where, what was found and how to mend it."""
     hint = f", which looks like {breach.hint}" if breach.hint else ""
     return (
         f"{breach.table}: {breach.origin}: {breach.share:.0%} of the rows break '{breach.words}'; "
@@ -127,7 +128,8 @@ def _all_lost(checked: Checked) -> list[str]:
     return lost
 
 
-def _refuse(source_dir: Path, problems: list[str]) -> None:
+def refuse(source_dir: Path, problems: list[str]) -> None:
+    """Raise DataError with all problems of a source of data, if there are any."""
     if not problems:
         return
     shown = problems[:_MOST_PROBLEMS_SHOWN]

@@ -101,7 +101,7 @@ class SampleWorld:
 
     def history(self, folder: Path, workers: int, on_progress: Callable[[int, int], None]) -> None:
         """Simulate the past field-seasons of every region."""
-        params = self._params.history
+        params = self._params.sample_history
         seasons = {region: range(first, last + 1) for region, (first, last) in params.regions.items()}
         simulate_history(seasons, params.fields_per_region, params.seed, folder, workers, on_progress)
 
@@ -122,6 +122,6 @@ class SampleWorld:
         for i, region in enumerate(regions):
             devices = self._device_ids[i :: len(regions)]
             if devices:
-                seed = self._params.history.seed
+                seed = self._params.sample_history.seed
                 specs += field_specs(region, season, len(devices), seed, PRACTICE, devices, prefix=self._prefix)
         return specs

@@ -1,0 +1,211 @@
+"""A company's own records: CSV or Parquet files of the contract's tables, judged like everything else and accepted.
+
+A file is named by its table (`fields.csv`, `readings.parquet`, `readings-2019.csv`), in whatever folder it lies. It has
+the table's columns under the contract's names and in its units; a column that may be empty may be left out, and so may
+`record_id`, which is made. Either the folder as a whole is fit to be judged row by row, or it is refused with every
+reason at once. A cell that is no number of the plain kind (`1,000`, `1_0`) is never read as one: its row is set aside.
+"""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fieldedge.contract import Contract, Table
+from fieldedge.system.errors import DataError
+from fieldloop.data.accepted import SeasonStore
+from fieldloop.validation import Ownership, check_frames, quarantine_rows
+from fieldloop.validation.expectations import FIELDS_TABLE
+from fieldloop.validation.ownership import HISTORY
+from fieldloop.validation.tables import breach_words, refuse
+from fieldloop.validation.typed import is_storable
+
+ANOTHERS = "the season of the field was accepted from, or is registered for, {other}: what is said of it is theirs"
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_SUFFIXES = (".csv", ".parquet")
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class ImportedTable:
+    """What became of one table's rows: new ones, ones that were accepted before, and ones that were set aside."""
+
+    rows: int
+    accepted: int
+    known: int
+    quarantined: int
+    broken: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """An import, by table; `quarantine` is where the rows lie that were not accepted, with what each broke."""
+
+    tables: Mapping[str, ImportedTable]
+    quarantine: Path
+    docs_index: Path | None
+
+
+def import_folder(
+    folder: Path, store: SeasonStore, ownership: Ownership, today: date, docs_dir: Path | None = None
+) -> ImportReport:
+    """Judge every row of the folder's files and accept the good ones. Doing it again accepts nothing twice.
+
+    Raises:
+        DataError: a file cannot be read or is of no table, a column is missing or unknown, or so much of a file is out
+            of range that the file is wrong rather than its rows. Nothing is accepted then.
+        StoreBusy: another process holds the store.
+    """
+    contract = store.contract
+    frames = _read(folder, contract)
+    checked = check_frames(frames, contract, today, known_fields=store.read(FIELDS_TABLE), docs_dir=docs_dir)
+    refuse(folder, [breach_words(breach) for breach in checked.breaches])
+    came_with = f"import-{folder.name}" if _PLAIN.fullmatch(folder.name) else "import"
+    said = Ownership.of({}, checked.accepted.get(FIELDS_TABLE, store.read(FIELDS_TABLE).iloc[:0]), ()).holders
+    tables = {}
+    for name, good in checked.accepted.items():
+        others = pd.Series(
+            [
+                _another(ownership, int(season), str(field_id), said)
+                for season, field_id in good[["season", "field_id"]].itertuples(index=False)
+            ],
+            good.index,
+            dtype=object,
+        )
+        is_theirs = others.notna()
+        words = others[is_theirs].map(lambda other: ANOTHERS.format(other=other or "a history"))
+        table = contract.table(name)
+        rejected = pd.concat([checked.rejected[name], good[is_theirs].assign(expectation=words)])
+        quarantine_rows(store.quarantine_dir, came_with, table, rejected)
+        outcome = store.accept(name, good[~is_theirs], came_with)
+        found = checked.tables[name]
+        tables[name] = ImportedTable(
+            rows=found.rows,
+            accepted=outcome.added,
+            known=outcome.known,
+            quarantined=len(rejected) + outcome.conflicts,
+            broken={**found.broken, **Counter(words)},
+        )
+    return ImportReport(tables, store.quarantine_dir / came_with, checked.docs_index)
+
+
+def _another(ownership: Ownership, season: int, field_id: str, said: Mapping[tuple[int, str], str]) -> str | None:
+    """Who else has this season of the field; None where it is nobody's yet, or of whom the import says it is."""
+    name = (season, field_id)
+    holder = ownership.holders.get(name)
+    ours = said.get(name, HISTORY)
+    for other in (ownership.registered.get(f"{season}/{field_id}"), holder):
+        if other is not None and other != ours:
+            return other
+    return None
+
+
+def _read(folder: Path, contract: Contract) -> dict[str, pd.DataFrame]:
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder; expected one with files like {FIELDS_TABLE}.csv or .parquet")
+    names = [table.name for table in contract.tables]
+    parts: dict[str, list[pd.DataFrame]] = {}
+    problems: list[str] = []
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file()):
+        where = str(path.relative_to(folder))
+        table_name = path.stem.partition("-")[0]
+        if table_name not in names:
+            problems.append(f"{where} is of no table; expected a name like {', '.join(f'{n}.csv' for n in names)}")
+            continue
+        try:
+            frame = _read_file(path, contract.table(table_name))
+        except (pa.ArrowException, OSError, ValueError) as error:
+            problems.append(f"{where} {str(error).splitlines()[0].rstrip('. ')}")
+            continue
+        parts.setdefault(table_name, []).append(frame.assign(origin=where))
+    if not parts and not problems:
+        problems.append(
+            f"no file of a table is in it; expected files like {FIELDS_TABLE}.csv or {FIELDS_TABLE}.parquet"
+        )
+    refuse(folder, problems)
+    frames = {name: pd.concat(of_table, ignore_index=True) for name, of_table in parts.items()}
+    return {name: _named(frame, contract, name) for name, frame in frames.items() if len(frame)}
+
+
+def _read_file(path: Path, table: Table) -> pd.DataFrame:
+    """The table's columns of one file. ValueError: what is wrong with it, as the end of a sentence about it."""
+    if path.suffix.lower() == ".csv":
+        frame = _read_csv(path, table)
+    else:
+        content = pq.ParquetFile(path).read()
+        found = {field.name: field.type for field in content.schema}
+        faults = [
+            f"has {column.name} as {found[column.name]}; expected {column.kind} {column.unit}".rstrip()
+            for column in table.columns
+            if column.name in found and not is_storable(column, found[column.name])
+        ]
+        if faults:
+            raise ValueError("; ".join(faults))
+        frame = content.to_pandas()
+    columns = {column.name: column for column in table.columns}
+    if unknown := [str(name) for name in frame.columns if name not in columns]:
+        raise ValueError(
+            f"has the columns {', '.join(unknown)}, which {table.name} has not; take them out, or give them the name "
+            f"and unit of what they are: {', '.join(f'{c.name} {c.unit}'.strip() for c in table.columns)}"
+        )
+    may_lack = {name for name, column in columns.items() if column.is_nullable or name == "record_id"}
+    if missing := [f"{c.name} {c.unit}".strip() for c in table.columns if c.name not in {*frame.columns, *may_lack}]:
+        raise ValueError(f"has no {', '.join(missing)}")
+    return frame.reindex(columns=list(columns))
+
+
+def _read_csv(path: Path, table: Table) -> pd.DataFrame:
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream, strict=True)
+        try:
+            header = [name.strip() for name in next(reader, [])]
+            if len(header) == 1 and re.search(r"[;\t]", header[0]):
+                raise ValueError("separates its cells by ';' or tabs; expected commas, and points in numbers")
+            if len(set(header)) < len(header):
+                raise ValueError("has a column twice")
+            rows = list(_rows(reader, len(header)))
+        except csv.Error as error:
+            raise ValueError(f"is no CSV ({error})") from None
+        except UnicodeDecodeError as error:
+            raise ValueError(f"is not UTF-8 ({error.reason} at byte {error.start})") from None
+    numbers = {column.name for column in table.columns if column.kind in ("float", "int")}
+    cells: Mapping[str, list[Any]] = {
+        name: [_cell(row[place], name in numbers) for row in rows] for place, name in enumerate(header)
+    }
+    return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in cells.items()})
+
+
+def _rows(reader: Any, width: int) -> Iterator[list[str]]:
+    for row in reader:
+        if not row:
+            continue
+        if len(row) != width:
+            raise ValueError(f"has {len(row)} cells in line {reader.line_num}; expected {width}, as its first line has")
+        yield row
+
+
+def _cell(text: str, is_number: bool) -> str | float | None:
+    text = text.strip()
+    if not text:
+        return None
+    return float(text) if is_number and _NUMBER.fullmatch(text) else text
+
+
+def _named(frame: pd.DataFrame, contract: Contract, table_name: str) -> pd.DataFrame:
+    """The rows, each that says no identity under the one that it has; one that lacks a part of it stays nameless."""
+    parts = dict.fromkeys((*contract.episode.columns, *contract.table(table_name).identity))
+    ids = []
+    for said, *values in frame[["record_id", *parts]].itertuples(index=False, name=None):
+        whole = [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]
+        is_whole = not any(pd.isna(value) for value in values)
+        made = contract.record_id(table_name, dict(zip(parts, whole, strict=True))) if is_whole else None
+        ids.append(made if said is None or pd.isna(said) else said)
+    return frame.assign(record_id=pd.Series(ids, frame.index, dtype=object))

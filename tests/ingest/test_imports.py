@@ -1,0 +1,169 @@
+"""A company's own records: read as the contract says, judged like a device's, accepted once, and never a device's."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fieldedge.contract import Record
+from fieldedge.system.errors import DataError
+from fieldloop.data import SeasonStore
+from fieldloop.ingest.imports import ImportReport, import_folder
+from fieldloop.validation import Ownership
+from fieldloop.validation.expectations import FIELDS_TABLE
+from tests.sample_season import CONTRACT, TODAY, field_row, season_rows
+
+Rows = dict[str, list[Record]]
+DAYS = 20
+
+
+class Company:
+    """A folder of files, and the accepted data that they go into."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / "own-records"
+        self.folder.mkdir()
+        self.store = SeasonStore(root / "seasons", CONTRACT)
+
+    def write(self, rows: Rows, *without: str, **changed: str) -> None:
+        for name, of_table in rows.items():
+            text = pd.DataFrame(of_table).drop(columns=list(without), errors="ignore").to_csv(index=False)
+            (self.folder / f"{name}.csv").write_text(changed.get(name, text))
+
+    def change(self, table: str, old: str, new: str) -> None:
+        path = self.folder / f"{table}.csv"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    def take(self, registered: dict[str, str] | None = None) -> ImportReport:
+        ownership = Ownership.of(registered or {}, self.store.read(FIELDS_TABLE), ())
+        return import_folder(self.folder, self.store, ownership, TODAY)
+
+    def accepted(self) -> dict[str, int]:
+        return {table.name: len(self.store.read(table.name)) for table in CONTRACT.tables}
+
+    def quarantined(self) -> dict[str, str]:
+        files = sorted(self.store.quarantine_dir.rglob("*.parquet"))
+        rows = pd.concat(pd.read_parquet(path) for path in files)
+        return dict(zip(rows["record_id"], rows["expectation"], strict=True))
+
+
+@pytest.fixture
+def company(tmp_path: Path) -> Company:
+    return Company(tmp_path)
+
+
+@pytest.fixture
+def rows() -> Rows:
+    return season_rows(field_row(3), days=DAYS)
+
+
+def test_files_without_identities_are_accepted_under_the_contracts_and_once(company: Company, rows: Rows) -> None:
+    company.write(rows, "record_id", "device_id", "ndre")
+    report = company.take()
+    assert {name: (table.accepted, table.quarantined) for name, table in report.tables.items()} == {
+        "fields": (1, 0),
+        "readings": (DAYS, 0),
+        "operations": (3, 0),
+        "harvests": (1, 0),
+    }
+    assert set(company.store.read("readings")["record_id"]) == {row["record_id"] for row in rows["readings"]}
+    found = company.store.read("readings").set_index("record_id")["tmin_c"].to_dict()
+    assert found == {row["record_id"]: row["tmin_c"] for row in rows["readings"]}
+    again = company.take()
+    assert {(table.accepted, table.quarantined) for table in again.tables.values()} == {(0, 0)}
+    assert sum(table.known for table in again.tables.values()) == DAYS + 5
+
+
+def test_parquet_in_folders_and_a_table_in_two_files_are_read_alike(company: Company, rows: Rows) -> None:
+    company.write({name: of_table for name, of_table in rows.items() if name != "readings"})
+    (company.folder / "2006" / "north").mkdir(parents=True)
+    readings = pd.DataFrame(rows["readings"])
+    readings.iloc[:5].to_parquet(company.folder / "2006" / "north" / "readings.parquet")
+    readings.iloc[5:].drop(columns="record_id").to_csv(company.folder / "readings-later.csv", index=False)
+    assert company.take().tables["readings"].accepted == DAYS
+
+
+def test_readings_of_a_field_that_was_imported_before_come_alone(company: Company, rows: Rows) -> None:
+    company.write({"fields": rows["fields"]})
+    company.take()
+    (company.folder / "fields.csv").unlink()
+    company.write({"readings": rows["readings"]}, "record_id")
+    assert company.take().tables["readings"].accepted == DAYS
+
+
+@pytest.mark.parametrize("cell", ["1,000", "1_0", "0x1F", "inf", "4.5 mm", "four"])
+def test_a_cell_that_is_no_plain_number_sets_its_row_aside(company: Company, rows: Rows, cell: str) -> None:
+    company.write(rows)
+    company.change("readings", ",4.5,", f',"{cell}",')
+    table = company.take().tables["readings"]
+    assert (table.accepted, table.quarantined) == (DAYS - 1, 1)
+    assert f"et0_mm is {cell!r}, not a number" in company.quarantined()[rows["readings"][0]["record_id"]]
+
+
+def header(text: str) -> Callable[[Path], None]:
+    return lambda path: path.write_text(text + "\n1\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "told"),
+    [
+        ("readings.csv", header("season;field_id;date"), "separates its cells by ';'"),
+        ("readings.csv", header("rain_in"), "has the columns rain_in, which readings has not"),
+        ("readings.csv", header("season"), "has no region"),
+        ("readings.csv", header("season,season"), "has a column twice"),
+        ("readings.csv", lambda path: path.write_text(path.read_text() + "1,2,3\n"), "has 3 cells in line 22"),
+        ("readings.csv", lambda path: path.write_bytes(b"season\n\xff\n"), "is not UTF-8"),
+        ("readings.csv", lambda path: path.write_text(""), "has no season"),
+        ("weather.csv", header("season"), "is of no table; expected a name like fields.csv, readings.csv"),
+        ("harvests.parquet", lambda path: path.write_bytes(b"PAR1"), "harvests.parquet"),
+    ],
+)
+def test_a_file_that_is_not_as_it_should_be_is_named_and_nothing_is_accepted(
+    company: Company, rows: Rows, name: str, spoil: Callable[[Path], None], told: str
+) -> None:
+    company.write(rows)
+    spoil(company.folder / name)
+    with pytest.raises(DataError, match="nothing of it was accepted") as error:
+        company.take()
+    assert told in str(error.value)
+    assert sum(company.accepted().values()) == 0
+
+
+def test_a_column_in_another_unit_refuses_the_folder(company: Company, rows: Rows) -> None:
+    for row in rows["readings"]:
+        row["tmax_c"] = row["tmax_c"] * 9 / 5 + 132
+    company.write(rows)
+    with pytest.raises(DataError, match="tmax_c"):
+        company.take()
+    assert sum(company.accepted().values()) == 0
+
+
+def test_nothing_is_added_to_a_season_that_a_device_has(company: Company, rows: Rows) -> None:
+    field = field_row(3, device_id="dev-03")
+    company.store.accept("fields", pd.DataFrame([field]), "a batch")
+    company.write(rows)
+    report = company.take()
+    assert sum(table.accepted for table in report.tables.values()) == 0
+    assert company.accepted() == {**dict.fromkeys(company.accepted(), 0), "fields": 1}
+    assert set(company.quarantined().values()) == {
+        "the season of the field was accepted from, or is registered for, dev-03: what is said of it is theirs"
+    }
+
+
+def test_the_past_of_a_field_that_has_a_device_by_now_is_the_companys(company: Company, rows: Rows) -> None:
+    company.write(rows)
+    assert company.take({"champion-03": "dev-03"}).tables["readings"].accepted == DAYS
+    other = season_rows(field_row(4), days=DAYS)
+    company.write(other)
+    assert company.take({"2006/champion-04": "dev-04"}).tables["readings"].accepted == 0
+
+
+def test_a_folder_that_is_none_or_empty_is_said(company: Company) -> None:
+    with pytest.raises(DataError, match=r"expected files like fields\.csv"):
+        company.take()
+    company.folder = company.folder / "gone"
+    with pytest.raises(DataError, match="is no folder"):
+        company.take()
