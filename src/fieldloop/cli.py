@@ -77,8 +77,9 @@ def show_contract(workload: Workload = "") -> None:
         typer.echo(f"{table.name}")
         for column in table.columns:
             span = "" if column.minimum is None else f" {column.minimum:g} to {column.maximum:g}"
+            one_of = f": {', '.join(column.choices)}" if column.choices else ""
             may = ", may be empty" if column.is_nullable else ""
-            typer.echo(f"  {column.name:<24} {column.kind}{span} {column.unit}".rstrip() + may)
+            typer.echo(f"  {column.name:<24} {column.kind}{span} {column.unit}".rstrip() + one_of + may)
 
 
 @app.command("compile")
