@@ -402,8 +402,8 @@ class ReleaseRepository:
             noted = _NOTED.search(mark.words)
         except OSError as error:
             raise ReleaseError(
-                f"{mark.path} cannot be read ({error.strerror}), and it notes which version of {self._root} devices may "
-                "have seen: bring the file back from the newest backup. Only if the repository is the newest that "
+                f"{mark.path} cannot be read ({error.strerror}), and it notes which version of {self._root} devices "
+                "may have seen: bring it back from the newest backup. Only if the repository is the newest that "
                 "devices were offered, remove what lies there: the version is noted anew"
             ) from error
         newest = int(noted[1]) if noted else 0

@@ -43,6 +43,7 @@ class Agent:
         self._context: Record | None = None
         self._episode: Episode | None = None
         self._followed = 0  # the store's sequence up to which this episode is known
+        self._known: list[Record] | None = None
         self.use_model(booted)
         self._restore()
 
@@ -74,7 +75,7 @@ class Agent:
         self._follow()
         if self._contract.episode.opens_with is None:
             return self._context
-        found = episodes.of_day(self._store, self._contract, day, self._context)
+        found = episodes.of_day(self._contexts(), self._contract, day, self._context)
         if found is not None and not self._is_current(found):
             self._load(found)
         return found
@@ -241,7 +242,7 @@ class Agent:
         """The one under way, or a former or coming one that the record names."""
         contract, where = self._contract, str(checked.get("date"))
         key, (current, _) = contract.episode, self._current()
-        known = [current] if self._is_current(checked) else episodes.contexts(self._store, contract)
+        known = [current] if self._is_current(checked) else self._contexts()
         context = next((one for one in known if key.of(one) == key.of(checked)), None)
         if context is None:
             found, here = (", ".join(f"{name} {row[name]!r}" for name in key.columns) for row in (checked, current))
@@ -275,12 +276,12 @@ class Agent:
             days = [rows[-1]["date"] for table in told if (rows := self._store.records(season, table))]
             if days and self.take_up(max(days)) is not None:
                 return
-        if known := episodes.contexts(self._store, self._contract):
+        if known := self._contexts():
             self._load(known[-1])
 
     def _load(self, context: Record) -> None:
         """Take up an episode from all that the store has of it."""
-        self._followed = self._store.last_sequence()
+        self._followed, self._known = self._store.last_sequence(), None
         self._begin(context)
         for table in self._folded:
             for row in self._store.records(context["season"], table):
@@ -296,8 +297,16 @@ class Agent:
             self._followed = sequence
             if table != opens:
                 self._fold_in(table, record)
-            elif self._context is None or not self._is_current(record):
+                continue
+            self._known = None
+            if self._context is None or not self._is_current(record):
                 self._begin(record)
+
+    def _contexts(self) -> list[Record]:
+        """What was said of each episode when it was opened, read again once something was."""
+        if self._known is None:
+            self._known = episodes.contexts(self._store, self._contract)
+        return self._known
 
     def _fold_in(self, table: str, record: Record) -> None:
         if self._episode is not None and self._is_current(record):
