@@ -126,6 +126,16 @@ def test_what_was_not_chosen_when_days_were_goes_before_days_that_nobody_has_cho
     assert set(days_of(store, SEASON)) >= {dated("readings", day)["date"] for day in range(10)}
 
 
+def test_a_season_that_was_told_ahead_makes_the_one_under_way_no_past_one(store: Store) -> None:
+    season(store, SEASON, size=20_000)
+    store.add("fields", field_record(SEASON + 1))
+    report = make_room(store, StoreConfig(store.used_bytes() - 1, 10_000, NO_FREE_BYTES), TODAY)
+    assert (report.rows, len(days_of(store, SEASON))) == (0, 60)
+    season(store, SEASON + 1, days=1)
+    make_room(store, StoreConfig(store.used_bytes() - 1, 10_000, NO_FREE_BYTES), TODAY)
+    assert len(days_of(store, SEASON)) < 60
+
+
 def test_no_pressure_takes_what_is_not_acknowledged_and_it_is_said_that_room_lacks(store: Store) -> None:
     season(store, SEASON)
     season(store, SEASON + 1)

@@ -207,7 +207,8 @@ class Service:
         with exclusive(self._directory.lock("sync"), ROOM_WAIT_S):  # a sync that hangs gives way
             packer = Packer(self._config, self._workload, self.store, *read_reference(self._directory, self._workload))
             outbox = Outbox(self._directory.outbox, self.store)
-            for season in self.store.seasons()[:-1]:
+            under_way = self.store.season_under_way()
+            for season in (season for season in self.store.seasons() if season < under_way):
                 if packer.prepare(outbox, season):
                     self.store.add_event("chosen", f"days of season {season} were chosen, for lack of room")
 

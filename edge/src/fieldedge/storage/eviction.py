@@ -235,10 +235,10 @@ def _missing_bytes(store: Store, bounds: StoreConfig) -> int:
 
 def _values(store: Store, bounds: StoreConfig, today: date) -> dict[str, Any]:
     """A clock that is ahead ages nothing: no day is over before something of a later one was stored."""
-    seasons, newest = store.seasons(), store.newest_day()
+    newest = store.newest_day()
     known = min(today, date.fromisoformat(newest)) if newest else today
     return {
-        "season": seasons[-1] if seasons else 0,
+        "season": store.season_under_way(),
         "oldest": (known - timedelta(days=bounds.max_days)).isoformat(),
         "done": (known - timedelta(days=DONE_SAMPLE_DAYS)).isoformat(),
         "fresh": (known - timedelta(days=FRESH_SAMPLE_DAYS)).isoformat(),

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from fieldedge.contract import Record
+from fieldedge.contract.batches import DAY_TABLES
 from fieldedge.contract.samples import FlaggedSample, Sample
 from fieldedge.storage.files import StoreLock, beside, check_files, make_private, put_in_place
 from fieldedge.storage.schema import (
@@ -259,6 +260,20 @@ class Store:
     def seasons(self) -> list[int]:
         """The seasons with records, oldest first."""
         return [season for (season,) in self._all("SELECT DISTINCT season FROM records ORDER BY season")]
+
+    def season_under_way(self) -> int:
+        """The last season that has days; where none has, the last one, 0 in an empty store.
+
+        A season that was only described has not begun: it may have been told ahead.
+        """
+        days = ", ".join("?" * len(DAY_TABLES))
+        (season,) = self._one(
+            f"SELECT coalesce((SELECT max(season) FROM records WHERE table_name IN ({days})),"  # noqa: S608 - ours
+            " (SELECT max(season) FROM records), 0)",
+            *DAY_TABLES,
+        )
+        found: int = season
+        return found
 
     def totals(self, season: int) -> SeasonTotals:
         """A season in figures. `bytes_collected` counts the records as stored, `bytes_sent` what was acknowledged."""

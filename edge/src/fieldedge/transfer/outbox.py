@@ -210,7 +210,7 @@ class Packer:
     def _is_over(self, season: int) -> bool:
         """Days teach with their outcome: once that is known, or the device has gone on to a later season."""
         outcomes = self._contract.tables_of("outcome")
-        return any(self._store.records(season, table) for table in outcomes) or season < self._store.seasons()[-1]
+        return any(self._store.records(season, table) for table in outcomes) or season < self._store.season_under_way()
 
     def _choose_dates(self, season: int, found: Entries) -> set[str]:
         """The days whose batch fits into what is left of the budget.
