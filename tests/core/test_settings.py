@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from fieldedge.system.errors import ConfigError
 from fieldloop.core.settings import WorkloadParams, load_params, load_settings, only_workload
@@ -113,7 +113,14 @@ def test_a_missing_block_is_named(clone: Path, block: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", [f"{b}.{name}" for b, f in WorkloadParams.model_fields.items() for name in f.annotation.model_fields]
+    "place",
+    [
+        f"{block}.{name}"
+        for block, field in WorkloadParams.model_fields.items()
+        for kind in get_args(field.annotation) or (field.annotation,)
+        if issubclass(kind, BaseModel)
+        for name in kind.model_fields
+    ],
 )
 def test_a_parameter_of_the_wrong_kind_is_named_with_its_place(clone: Path, place: str) -> None:
     told = refusal(with_param(clone, place, {"not": ["a", "value"]}))

@@ -273,9 +273,7 @@ class CompressionParams(_Params):
 class WorkloadParams(_Params):
     """One workload's block of params.yaml."""
 
-    history: HistoryParams | None = Field(
-        default=None, description="the sample world's past; left out where the past is a company's own records"
-    )
+    history: HistoryParams | None = Field(description="null where the past is a company's own records alone")
     loop: LoopParams
     practices: PracticeParams
     what_if: WhatIfParams
@@ -309,7 +307,7 @@ class WorkloadParams(_Params):
         """
         if self.history is None:
             raise ConfigError(
-                "params.yaml has no block `history`, so there is no sample world to live in. `retrain` learns from "
+                "params.yaml says `history: null`, so there is no sample world to live in. `retrain` learns from "
                 "what was imported and sent; for the sample world bring the block back: git show HEAD:params.yaml"
             )
         return self.history
