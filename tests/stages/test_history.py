@@ -89,6 +89,26 @@ def test_a_history_stays_away_while_a_device_is_registered_and_comes_back_by_a_w
     assert stands(loop, again)
 
 
+def test_a_history_that_comes_after_a_device_has_the_season_adds_nothing_to_it_until_it_is_taken_back(
+    loop: Loop,
+) -> None:
+    store = open_accepted(loop)
+    for table, rows in frames(field_row(device_id="dev-00"), days=2).items():
+        store.accept(table, rows, "sync")
+    before = store.record_ids()
+    history = history_of(loop, field_row(0), field_row(1))
+    accepted = validate_history(loop, history)
+    assert {name for name in store.record_ids() if name.startswith(FIELD)} == before
+    assert set(store.read("harvests")["field_id"]) == {"champion-00", "champion-01"}
+    assert accepted.quarantined > 0
+    assert stands(loop, accepted)
+    FieldOwners.beside(loop.workspace.device_registry).register({FIELD: HISTORY})
+    store.withdraw(SEASON, "champion-00", "a history is registered")
+    assert not stands(loop, accepted)
+    validate_history(loop, history)
+    assert store.read("fields")["device_id"].count() == 0
+
+
 def test_a_history_is_done_with_where_its_device_says_it_otherwise_by_now(loop: Loop) -> None:
     history = history_of(loop, field_row(device_id="dev-00"))
     validate_history(loop, history)

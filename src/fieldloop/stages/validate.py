@@ -12,17 +12,18 @@ from fieldloop.stages.context import Loop, contract_of
 from fieldloop.stages.refs import AcceptedRef, HistoryRef, write_json
 from fieldloop.validation import Ownership, quarantine_rows, validate_tables
 from fieldloop.validation.expectations import FIELDS_TABLE
-from fieldloop.validation.ownership import HISTORY
+from fieldloop.validation.ownership import HISTORY, FieldSeason
 
 _RECORDS = "history-records.json"  # beside the report: what it accepted, by device, or taken back it would accept
 _CAME_WITH = "history"
-WITHDRAWN = "the field and season were taken back into quarantine: what is accepted of them a registered device sends"
+WITHDRAWN = "the season of the field is a device's: what is accepted of it that device sends"
 
 
 def validate_history(loop: Loop, history: HistoryRef) -> AcceptedRef:
     """Great Expectations over every table; good rows are accepted, bad ones quarantined with what they broke.
 
-    What was accepted once and taken back stays in quarantine while another device is registered for it, or has it.
+    A season of a field that a device has is the device's: what a history says of it goes to quarantine. So does what
+    was accepted once and taken back, while another device is registered for it.
 
     Raises:
         DataError: a table breaks a critical expectation; the message says which and where.
@@ -39,6 +40,7 @@ def validate_history(loop: Loop, history: HistoryRef) -> AcceptedRef:
         for one in withdrawals(space.quarantine)
         if not ownership.may_speak(came_from.get((one.season, one.field_id), HISTORY), one.season, one.field_id)
     }
+    barred |= {name for name, device_id in came_from.items() if _is_anothers(ownership, name, device_id)}
     quarantined = report.quarantined
     records: dict[str, list[str]] = {}
     for table, frame in report.accepted.items():
@@ -76,9 +78,20 @@ def stands(loop: Loop, accepted: AcceptedRef) -> bool:
             for one in taken_back
             if one.excuses(device_id) and not ownership.may_speak(device_id, one.season, one.field_id)
         ]
-        if set(ids) - here - frozenset().union(*excused):
+        lacking = set(ids) - here - frozenset().union(*excused)
+        if not all(_is_anothers(ownership, _season_of_field(record_id), device_id) for record_id in lacking):
             return False
     return True
+
+
+def _is_anothers(ownership: Ownership, name: FieldSeason, device_id: str) -> bool:
+    """Whether another than this device, or than a history, was accepted for the season of the field."""
+    return ownership.holders.get(name, device_id) != device_id
+
+
+def _season_of_field(record_id: str) -> FieldSeason:
+    season, field_id, *_ = record_id.split("/")
+    return int(season), field_id
 
 
 def accepted_content(loop: Loop, before: int | None = None) -> str:
