@@ -128,9 +128,10 @@ def register_device(
 ) -> None:
     """Let a device send: the gateway and `ingest-stick` take batches of registered devices alone.
 
-    With --field, what is accepted of the field from now on comes from this device. With one season of a field, what
-    another was accepted for in it goes to quarantine with the next ingestion, and what this device has sent of it comes
-    in; naming the other one again (--instead-of) turns that back.
+    With --field, what is accepted of the field from now on comes from this device; a season that a stranger claimed
+    goes to quarantine once this one sends it. What the device before it (--instead-of) was accepted for stays, but for
+    a season that is named: what another has in that goes to quarantine with the next ingestion, and what this device
+    has sent of it comes in. Naming the other one again turns that back.
     """
     from fieldloop.core.paths import workspace_of
     from fieldloop.gateway.devices import DeviceRegistry

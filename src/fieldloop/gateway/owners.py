@@ -18,6 +18,7 @@ from fieldedge.system.plain_files import read_own
 from fieldloop.core.begun import check_not_lost, mark_made
 
 OWNERS_NAME = "owners.json"
+FORMER_NAME = "former_owners.json"  # by field, the devices that a person named as those from which it was taken
 LOCK_TIMEOUT_S = 60.0
 MAX_OWNERS_BYTES = 100_000_000
 _FIELD = re.compile(r"(?:[0-9]{4}/)?[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -55,6 +56,23 @@ class FieldOwners:
             )
         return owners
 
+    def former(self) -> dict[str, list[str]]:
+        """By field, or `<season>/<field>`, the devices that spoke for it before: they were no strangers.
+
+        Raises:
+            ConfigError: the file is not one of former owners.
+        """
+        path = self.path.with_name(FORMER_NAME)
+        try:
+            former = json.loads(read_own(path, MAX_OWNERS_BYTES))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError) as error:
+            raise ConfigError(f"the former owners {path} cannot be read: {error}. Restore the file.") from error
+        if not isinstance(former, dict) or not all(isinstance(devices, list) for devices in former.values()):
+            raise ConfigError(f"the former owners {path} are not an object of field and devices; restore the file")
+        return former
+
     def check(self, owners: Mapping[str, str], instead_of: str | None = None) -> dict[str, str]:
         """All owners as they would be with these; nothing is written.
 
@@ -66,6 +84,7 @@ class FieldOwners:
             ConfigError: a name is no field's, or a field is registered for another device.
         """
         known = self.registered()
+        self.former()
         for field, device_id in owners.items():
             if not _FIELD.fullmatch(field):
                 raise ConfigError(f"{field!r} names no field; expected one like champion-00 or 2006/champion-00")
@@ -89,7 +108,16 @@ class FieldOwners:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path.with_suffix(".lock"), timeout=LOCK_TIMEOUT_S):
-            changed = self.check(owners, instead_of)
-            if changed != self.registered():
+            changed, known = self.check(owners, instead_of), self.registered()
+            if instead_of is not None:
+                self._note_former(owners, instead_of)
+            if changed != known:
                 write_durably(self.path, json.dumps(changed, indent=1, sort_keys=True).encode() + b"\n")
             mark_made(self.path)
+
+    def _note_former(self, owners: Mapping[str, str], instead_of: str) -> None:
+        former = self.former()
+        noted = {field: sorted({*former.get(field, ()), instead_of}) for field in owners}
+        if former | noted != former:
+            content = json.dumps(former | noted, indent=1, sort_keys=True).encode() + b"\n"
+            write_durably(self.path.with_name(FORMER_NAME), content)

@@ -8,7 +8,7 @@ gateway's work, judging rows `fieldloop.validation`'s, looking for each record `
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
@@ -167,10 +167,11 @@ def ingest_batches(
         registered = owners.registered()
         for made in (registry.path, owners.path):
             mark_made(made)
-        ownership = Ownership.of(registered, store.read(FIELDS_TABLE), registry.public_keys())
-        _give_back(work, ownership)
+        fields = store.read(FIELDS_TABLE)
+        ownership = Ownership.of(registered, fields, registry.public_keys(), owners.former())
+        again = _give_back(work, ownership)
         tally = _Tally()
-        for group in _groups(work, tally):
+        for group in _groups(work, tally, again):
             _ingest(work, group, ownership, tally)
         store.settle_withdrawn()
         _tell_held_back(work, ownership)
@@ -200,11 +201,14 @@ def _alone(inbox_dir: Path) -> Iterator[None]:
         lock.release()
 
 
-def _give_back(work: _Ingestion, ownership: Ownership) -> None:
+def _give_back(work: _Ingestion, ownership: Ownership) -> frozenset[str]:
     """Bring into effect what persons registered since: what a stranger was accepted for goes, the owner's comes again.
 
     The owners' batches first, so that a crash in between leaves both to be done. A batch that the store does not know
     (any more) comes again too: a version of the data from before it may have been brought back.
+
+    Returns:
+        The names of the batches that come again.
     """
     holders = ownership.holders
     taken = {
@@ -214,6 +218,7 @@ def _give_back(work: _Ingestion, ownership: Ownership) -> None:
     }
     lacking = _lacking(work, ownership)
     notes = work.store.noted_batches()
+    again: set[str] = set()
     for held in work.inbox.ingested():
         note = notes.get(held.sha256)
         of = tuple(f"{season}/{field_id}/" for (season, field_id), owner in taken.items() if owner == held.device_id)
@@ -223,9 +228,11 @@ def _give_back(work: _Ingestion, ownership: Ownership) -> None:
             or _brought(work, held, of, lacking.get(held.device_id, frozenset()))
         ):
             work.inbox.move_to_waiting(held)
+            again.add(held.name)
     for season, field_id in taken:
         _withdraw(work, season, field_id)
         del holders[season, field_id]
+    return frozenset(again)
 
 
 def _lacking(work: _Ingestion, ownership: Ownership) -> dict[str, frozenset[str]]:
@@ -288,11 +295,11 @@ def _tell_held_back(work: _Ingestion, ownership: Ownership) -> None:
             )
 
 
-def _groups(work: _Ingestion, tally: _Tally) -> Iterator[list[Received]]:
+def _groups(work: _Ingestion, tally: _Tally, again: Collection[str]) -> Iterator[list[Received]]:
     """The batches that can be trusted, in the order in which they came, in groups of bounded size.
 
-    Of one record a device says one thing in a group: what it said first stands, whether it is judged for the first time
-    or comes again together with what came later.
+    Batches that come `again` were judged one after the other: of one record such a group says one thing, so that what
+    stood stands again. What comes for the first time is judged together, however often it says the same.
     """
     group: list[Received] = []
     said: set[tuple[str, str]] = set()
@@ -300,7 +307,7 @@ def _groups(work: _Ingestion, tally: _Tally) -> Iterator[list[Received]]:
         batch = _opened(work, held, tally)
         if batch is None:
             continue
-        says = {(str(batch.note["device_id"]), name) for ids in batch.records.values() for name in ids}
+        says = {(held.device_id, name) for ids in batch.records.values() for name in ids if held.name in again}
         if group and (sum(one.rows for one in group) + batch.rows > MAX_ROWS_AT_ONCE or said & says):
             yield group
             group, said = [], set()
@@ -339,6 +346,10 @@ def _refuse(work: _Ingestion, held: Held, reason: str, tally: _Tally) -> None:
 
 def _ingest(work: _Ingestion, group: list[Received], ownership: Ownership, tally: _Tally) -> None:
     for batches, checked, received, judged in _judged(work, group, ownership, tally):
+        for (season, field_id), holder in judged.holders.items():
+            if (before := ownership.holders.get((season, field_id))) not in (None, holder):
+                _log.info("%d/%s was accepted from %s, and is that of %s", season, field_id, before, holder)
+                _withdraw(work, season, field_id)
         ownership.holders.update(judged.holders)
         stored = _store(work, checked, batches, tally)
         for name, counts in stored.items():

@@ -84,8 +84,8 @@ def training_seasons(loop: Loop, data: SnapshotRef) -> list[int]:
 
 def ownership_of(loop: Loop) -> Ownership:
     """Whose the seasons of fields are that are accepted."""
-    registered = FieldOwners.beside(loop.workspace.device_registry).registered()
-    return Ownership.of(registered, open_accepted(loop).read(FIELDS_TABLE), ())
+    owners = FieldOwners.beside(loop.workspace.device_registry)
+    return Ownership.of(owners.registered(), open_accepted(loop).read(FIELDS_TABLE), (), owners.former())
 
 
 def read_tables(loop: Loop, seasons: Sequence[int]) -> dict[str, Any]:

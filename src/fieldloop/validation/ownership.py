@@ -27,13 +27,21 @@ class Ownership:
     holders: dict[FieldSeason, str] = field(default_factory=dict)
     devices: Collection[str] = ()
     """The devices that may send at all."""
+    former: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """By field, the devices that a person named as those before the registered one."""
 
     @classmethod
-    def of(cls, registered: Mapping[str, str], fields: pd.DataFrame, devices: Collection[str]) -> "Ownership":
+    def of(
+        cls,
+        registered: Mapping[str, str],
+        fields: pd.DataFrame,
+        devices: Collection[str],
+        former: Mapping[str, Collection[str]] | None = None,
+    ) -> "Ownership":
         """The owners as they stand: `fields` are the accepted field rows of all seasons."""
         rows = zip(fields["season"], fields["field_id"], fields["device_id"].fillna(HISTORY), strict=True)
         holders = {(int(season), str(field_id)): str(device_id) for season, field_id, device_id in rows}
-        return cls(registered, holders, frozenset(devices))
+        return cls(registered, holders, frozenset(devices), former or {})
 
     def registered_owner(self, season: int, field_id: str) -> str | None:
         """Whom a person named, for this season or for the field as such."""
@@ -50,10 +58,11 @@ class Ownership:
     def may_speak(self, device_id: str, season: int, field_id: str) -> bool:
         """Whether a device's rows about the field in this season count.
 
-        A device that is registered for the field as such leaves alone the seasons that were accepted from another: the
-        device before it was no stranger. Where it was one, a person registers the season.
+        A device that is registered for the field as such leaves alone the seasons of the device before it, which a
+        person named, and those of a history. What another was accepted for, whom nobody ever named, is a stranger's
+        claim: it goes once the registered device sends that season.
         """
-        return self.owner(season, field_id) in (None, device_id)
+        return self._may_take_back(device_id, season, field_id) or self.owner(season, field_id) in (None, device_id)
 
     def is_registered(self, season: int, field_id: str, device_id: str) -> bool:
         """Whether a person named this device, for the season or for the field as such."""
@@ -71,6 +80,12 @@ class Ownership:
             for (season, field_id), device_id in self.holders.items()
             if not self.is_vouched_for(season, field_id)
         )
+
+    def _may_take_back(self, device_id: str, season: int, field_id: str) -> bool:
+        if f"{season}/{field_id}" in self.registered or self.registered.get(field_id) != device_id:
+            return False
+        holder = self.holders.get((season, field_id), device_id)
+        return holder not in (HISTORY, device_id, *self.former.get(field_id, ()))
 
     def _heir(self, season: int, field_id: str) -> str | None:
         held = [(abs(year - season), device) for (year, name), device in self.holders.items() if name == field_id]
