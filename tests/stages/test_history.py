@@ -1,33 +1,21 @@
 """History that is judged again: what was taken back from it stays in quarantine."""
 
 import shutil
-from pathlib import Path
 
 import pandas as pd
-import pytest
 
 from fieldedge.contract import Record
-from fieldloop.core.settings import Settings, load_params
 from fieldloop.data import restore, snapshot
 from fieldloop.data.withdrawn import withdrawals
 from fieldloop.gateway.owners import FieldOwners
-from fieldloop.stages.access import new_loop, open_accepted
+from fieldloop.stages.access import open_accepted
 from fieldloop.stages.context import Loop
 from fieldloop.stages.refs import HistoryRef
 from fieldloop.stages.validate import WITHDRAWN, stands, validate_history
 from fieldloop.validation.ownership import HISTORY
-from tests.data.empty_clone import empty_clone
 from tests.sample_season import SEASON, field_row, frames, write_partition
 
 FIELD = f"{SEASON}/champion-00"
-PROJECT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
-    root = empty_clone(tmp_path / "clone", monkeypatch)
-    shutil.copyfile(PROJECT / "params.yaml", root / "params.yaml")
-    return new_loop(Settings(root=root), "agriculture", load_params(root, "agriculture"))
 
 
 def history_of(loop: Loop, *fields: Record) -> HistoryRef:

@@ -1,30 +1,17 @@
 """What judges a model: a history, and the fields that persons registered."""
 
 import logging
-import shutil
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from fieldedge.system.errors import DataError
-from fieldloop.core.settings import Settings, load_params
 from fieldloop.gateway.owners import FieldOwners
-from fieldloop.stages.access import new_loop, open_accepted, read_judging_tables, unjudging
+from fieldloop.stages.access import open_accepted, read_judging_tables, unjudging
 from fieldloop.stages.context import Loop
 from fieldloop.stages.evaluate import last_word
 from fieldloop.stages.examples import held_out_examples
-from tests.data.empty_clone import empty_clone
 from tests.sample_season import field_row, season_rows
-
-PROJECT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
-    root = empty_clone(tmp_path / "clone", monkeypatch)
-    shutil.copyfile(PROJECT / "params.yaml", root / "params.yaml")
-    return new_loop(Settings(root=root), "agriculture", load_params(root, "agriculture"))
 
 
 def accept(loop: Loop, number: int, device_id: str | None) -> None:

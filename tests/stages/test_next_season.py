@@ -1,29 +1,16 @@
 """For which season a model is trained: the one after the last that was lived, and nobody claims one into being."""
 
 import logging
-import shutil
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from fieldedge.system.errors import DataError
-from fieldloop.core.settings import Settings, load_params
 from fieldloop.gateway.owners import FieldOwners
-from fieldloop.stages.access import new_loop, open_accepted
+from fieldloop.stages.access import open_accepted
 from fieldloop.stages.context import Loop
 from fieldloop.stages.version import next_season
-from tests.data.empty_clone import empty_clone
 from tests.sample_season import SEASON, field_row, season_rows
-
-PROJECT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
-    root = empty_clone(tmp_path / "clone", monkeypatch)
-    shutil.copyfile(PROJECT / "params.yaml", root / "params.yaml")
-    return new_loop(Settings(root=root), "agriculture", load_params(root, "agriculture"))
 
 
 def accept(loop: Loop, season: int, device_id: str | None, *tables: str) -> None:

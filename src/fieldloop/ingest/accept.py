@@ -239,10 +239,10 @@ def _lacking(work: _Ingestion, ownership: Ownership) -> dict[str, frozenset[str]
     """By device, the records that were withdrawn and are its to say again, and that the store does not have."""
     lacking: dict[str, frozenset[str]] = {}
     for one in withdrawals(work.quarantine_dir):
-        for device_id in one.devices:
-            if ownership.may_speak(device_id, one.season, one.field_id):
-                gone = one.record_ids - work.store.record_ids([one.season])
-                lacking[device_id] = lacking.get(device_id, frozenset()) | gone
+        heard = [device_id for device_id in one.devices if ownership.may_speak(device_id, one.season, one.field_id)]
+        gone = one.record_ids - work.store.record_ids([one.season]) if heard else frozenset()
+        for device_id in heard:
+            lacking[device_id] = lacking.get(device_id, frozenset()) | gone
     return lacking
 
 

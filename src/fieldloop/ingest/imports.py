@@ -65,11 +65,11 @@ def import_folder(
         StoreBusy: another process holds the store.
     """
     contract = store.contract
-    frames = _read(folder, contract)
-    checked = check_frames(frames, contract, today, known_fields=store.read(FIELDS_TABLE), docs_dir=docs_dir)
+    frames, fields = _read(folder, contract), store.read(FIELDS_TABLE)
+    checked = check_frames(frames, contract, today, known_fields=fields, docs_dir=docs_dir)
     refuse(folder, [breach_words(breach) for breach in checked.breaches])
     came_with = f"import-{folder.name}" if _PLAIN.fullmatch(folder.name) else "import"
-    said = Ownership.of({}, checked.accepted.get(FIELDS_TABLE, store.read(FIELDS_TABLE).iloc[:0]), ()).holders
+    said = Ownership.of({}, checked.accepted.get(FIELDS_TABLE, fields.iloc[:0]), ()).holders
     tables = {}
     for name, good in checked.accepted.items():
         others = pd.Series(

@@ -99,12 +99,11 @@ def read_judging_tables(loop: Loop, seasons: Sequence[int]) -> dict[str, Any]:
     Raises:
         DataError: nothing is left.
     """
-    ownership = ownership_of(loop)
-    tables = {}
-    for name, rows in read_tables(loop, seasons).items():
-        named = zip(rows["season"].astype(int), rows["field_id"], strict=True)
-        judges = [ownership.is_vouched_for(season, field_id) for season, field_id in named]
-        tables[name] = rows[pd.Series(judges, rows.index, dtype=bool)].reset_index(drop=True)
+    tables, strangers = read_tables(loop, seasons), _not_vouched_for(loop, seasons)
+    if strangers:
+        for name, rows in tables.items():
+            named = pd.MultiIndex.from_arrays([rows["season"].astype(int), rows["field_id"]])
+            tables[name] = rows[~named.isin(strangers)].reset_index(drop=True)
     if tables[FIELDS_TABLE].empty:
         raise DataError(
             f"no model can be judged on {', '.join(map(str, seasons))}: of these seasons only fields that nobody "
@@ -115,8 +114,7 @@ def read_judging_tables(loop: Loop, seasons: Sequence[int]) -> dict[str, Any]:
 
 def unjudging(loop: Loop, seasons: Sequence[int]) -> str:
     """What names the fields of some seasons that nobody registered; empty where there are none."""
-    ownership = ownership_of(loop)
-    names = sorted(name for name in ownership.holders if name[0] in seasons and not ownership.is_vouched_for(*name))
+    names = _not_vouched_for(loop, seasons)
     if not names:
         return ""
     told = ", ".join(f"{season}/{field_id}" for season, field_id in names[:3])
@@ -127,6 +125,11 @@ def unjudging(loop: Loop, seasons: Sequence[int]) -> str:
         told,
     )
     return hashlib.sha256(repr(names).encode()).hexdigest()[:12]
+
+
+def _not_vouched_for(loop: Loop, seasons: Sequence[int]) -> list[tuple[int, str]]:
+    ownership = ownership_of(loop)
+    return sorted(name for name in ownership.holders if name[0] in seasons and not ownership.is_vouched_for(*name))
 
 
 def learnable_hash(loop: Loop, season: int) -> str:

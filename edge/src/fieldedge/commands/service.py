@@ -60,7 +60,6 @@ def recommend(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     store, _ = open_store(directory.store, clock.stamp)
     with store:
         agent = Agent(config, workload, store, boot_model(directory, workload))
-        agent.take_up(day)
         record = agent.decide(day)
     if is_for_program(options):
         say(json.dumps(record))

@@ -1,0 +1,20 @@
+"""A clone with the project's parameters and nothing in it, as a stage is given it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fieldloop.core.settings import Settings, load_params
+from fieldloop.stages.access import new_loop
+from fieldloop.stages.context import Loop
+from tests.data.empty_clone import empty_clone
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
+    root = empty_clone(tmp_path / "clone", monkeypatch)
+    shutil.copyfile(PROJECT / "params.yaml", root / "params.yaml")
+    return new_loop(Settings(root=root), "agriculture", load_params(root, "agriculture"))
