@@ -6,7 +6,7 @@ from fieldloop.stages.refs import ReleasedRef
 from flows.beginning import begin
 from tasks.data import accepted_content, ingest_inbox, next_season, simulate_history, validate_history, version_data
 from tasks.field import release_bundle
-from tasks.learning import compress_champion, evaluate_and_register, last_word, train_model
+from tasks.learning import champion_before, compress_champion, evaluate_and_register, last_word, train_model
 
 
 @flow(name="retrain", validate_parameters=True)
@@ -22,7 +22,7 @@ def retrain(workload: str = "agriculture") -> ReleasedRef:
     accepted = validate_history(loop, simulate_history(loop)) if has_sample_past else None
     ingest_inbox(loop)
     data = version_data(loop, accepted, next_season(loop), accepted_content(loop))
-    trained = train_model(loop, data)
+    trained = train_model(loop, data, champion_before(loop, data))
     registered = evaluate_and_register(loop, data, trained, last_word(loop))
     compressed = compress_champion(loop, data, registered)
     return release_bundle(loop, data, compressed)

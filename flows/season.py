@@ -13,7 +13,7 @@ from fieldloop.stages.turns import data_of_turn, finish_turn
 from flows.beginning import begin, recall_turn, started_s
 from tasks.data import accepted_content, simulate_history, validate_history, version_data
 from tasks.field import compare_practices, live_season, release_bundle, require_devices, sync
-from tasks.learning import compress_champion, evaluate_and_register, last_word, train_model
+from tasks.learning import champion_before, compress_champion, evaluate_and_register, last_word, train_model
 from tasks.reporting import write_report
 
 
@@ -39,7 +39,7 @@ def season(workload: str = "agriculture", devices: int | None = None, seasons: l
             accepted = turn.synced
             continue
         data = data_of_turn(loop, year) or version_data(loop, accepted, year, accepted_content(loop, before=year))
-        trained = train_model(loop, data)
+        trained = train_model(loop, data, champion_before(loop, data))
         registered = evaluate_and_register(loop, data, trained, last_word(loop))
         compressed = compress_champion(loop, data, registered)
         released = release_bundle(loop, data, compressed)

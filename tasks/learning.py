@@ -20,12 +20,12 @@ from tasks.caching import step
     stands="train",
     timeout_s=7200,
 )
-def train_model(loop: Loop, data: SnapshotRef) -> Trained:
+def train_model(loop: Loop, data: SnapshotRef, champion: str) -> Trained:
     """Lightning; a killed run goes on from its last epoch."""
     from fieldloop.stages import train
 
     with bar("epochs") as on_progress:
-        return train.train_model(loop, data, on_progress)
+        return train.train_model(loop, data, champion, on_progress)
 
 
 @step(
@@ -62,6 +62,13 @@ def compress_champion(loop: Loop, data: SnapshotRef, registered: RegisteredRef) 
     compressed = compress.compress_champion(loop, data, registered)
     artifacts.show_compression(compressed)
     return compressed
+
+
+def champion_before(loop: Loop, data: SnapshotRef) -> str:
+    """The version that training starts from."""
+    from fieldloop.stages import train
+
+    return train.champion_before(loop, data)
 
 
 def last_word(loop: Loop) -> str:

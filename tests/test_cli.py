@@ -8,6 +8,7 @@ import pytest
 
 from fieldloop import cli
 from fieldloop.core import environment
+from fieldloop.gateway.owners import FieldOwners
 
 ROOT = Path(__file__).parents[1]
 KEY = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
@@ -39,6 +40,29 @@ def test_a_device_is_registered_with_all_its_fields_or_not_at_all(
 ) -> None:
     assert "names no field" in said(monkeypatch, capsys, "register-device", "dev-00", KEY, "--field", "bad/x")
     assert not (home / "gateway" / "devices.json").exists()
+
+
+def test_a_season_is_returned_to_the_history_and_given_to_a_device_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def run(*arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["fieldloop", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 0
+
+    owners, season = FieldOwners(home / "gateway" / "owners.json"), "2006/champion-00"
+    give = ("register-device", "dev-17", KEY, "--field", season)
+    run(*give)
+    assert "no season of a field" in said(monkeypatch, capsys, "return-to-history", "champion-00")
+    assert "--instead-of dev-17" in said(monkeypatch, capsys, "return-to-history", season)
+    run("return-to-history", season, "--instead-of", "dev-17")
+    assert owners.registered() == {season: ""}
+    refused = said(monkeypatch, capsys, *give)
+    assert "is registered for a history" in refused
+    assert "--instead-of ''" in refused
+    run(*give, "--instead-of", "")
+    assert owners.registered() == {season: "dev-17"}
 
 
 @pytest.mark.parametrize("place", ["/dev/null", "/proc/nowhere"])

@@ -148,6 +148,28 @@ def register_device(
         typer.echo(f"it speaks for {', '.join(field)}")
 
 
+@app.command()
+def return_to_history(
+    season: Annotated[list[str], typer.Argument(help="seasons of fields: 2006/champion-00")],
+    instead_of: Annotated[str, typer.Option(help="the device that has them now, if any is registered")] = "",
+) -> None:
+    """Let what was imported of a season stand for it, and no device.
+
+    What a device had there goes to quarantine with the next ingestion, and what the history had comes back with the
+    next `retrain`, or when it is imported again. `register-device --field` with the season turns that back.
+    """
+    from fieldloop.core.paths import workspace_of
+    from fieldloop.gateway.devices import DeviceRegistry
+    from fieldloop.gateway.owners import SEASON_OF_FIELD, FieldOwners
+    from fieldloop.validation.ownership import HISTORY
+
+    if strange := [name for name in season if not SEASON_OF_FIELD.fullmatch(name)]:
+        raise ConfigError(f"{', '.join(strange)} names no season of a field; expected one like 2006/champion-00")
+    registry = DeviceRegistry(workspace_of(load_settings()).device_registry)
+    FieldOwners.beside(registry.path).register(dict.fromkeys(season, HISTORY), instead_of or None)
+    typer.echo(f"what was imported stands for {', '.join(season)}")
+
+
 @quarantine.command("list")
 def list_refused() -> None:
     """The batches that were refused whole, and why. They count as not home until somebody decides."""

@@ -83,3 +83,14 @@ def test_a_worker_without_the_runs_of_another_trains_and_releases_from_the_regis
     (train,) = [line for line in ended.stdout.splitlines() if line.startswith("  train")]
     assert not train.endswith("(unchanged)")
     assert "against version 1" in ended.stdout  # whose file came from the registry
+
+
+def test_what_a_person_goes_back_from_is_not_promoted_again_by_the_next_run(clone: SmallLoop) -> None:
+    back = clone.command("promote", "agriculture", "1", "--why", "version 2 waters too much")
+    assert back.code == 0, back.stderr
+    ended = clone.run(flow="retrain", is_deployment=True)
+    assert (ended.code, ended.stderr) == (0, ""), ended.stdout + ended.stderr
+    (train,) = [line for line in ended.stdout.splitlines() if line.startswith("  train")]
+    assert train.endswith("(unchanged)")
+    assert "version 2 kept back: a person promoted version 1 when there was this one to choose" in ended.stdout
+    assert released_sha256(clone)[0] == "1"

@@ -21,6 +21,7 @@ from fieldloop.core.settings import load_params, load_settings
 from fieldloop.evaluation.gate import Absent, Verdict
 from fieldloop.registry.model_registry import (
     BUNDLE,
+    LEARNABLE_HASH,
     REPORT,
     Champion,
     ModelRegistry,
@@ -73,8 +74,9 @@ class Shelf:
     registry: ModelRegistry
     experiment: str = "0"
 
-    def trained(self, name: str) -> Trained:
-        run = self.registry.client.create_run(self.experiment, run_name=name)
+    def trained(self, name: str, learnable_hash: str = "") -> Trained:
+        tags = {LEARNABLE_HASH: learnable_hash}
+        run = self.registry.client.create_run(self.experiment, run_name=name, tags=tags)
         checkpoint = self.folder / run.info.run_id / "last.ckpt"
         torch.manual_seed(len(self.versions()))
         network = known_workload("agriculture").learner.network(PARAMS.hidden, PARAMS.dropout)
@@ -127,8 +129,10 @@ class Shelf:
         for name in names:
             self.registry.client.delete_model_version_tag(self.registry.name, version, f"fieldloop.{name}")
 
-    def promote(self, version: str, why: str = "it was tried on two farms", is_anchor: bool = False) -> Registered:
-        at = datetime(2026, 5, 4, 7, 30, tzinfo=UTC)
+    def promote(
+        self, version: str, why: str = "it was tried on two farms", is_anchor: bool = False, at_minute: int = 30
+    ) -> Registered:
+        at = datetime(2026, 5, 4, 7, at_minute, tzinfo=UTC)
         return self.registry.promote(version, CONTRACT.hash, len(CONTRACT.features), "ada", why, at, is_anchor)
 
 
@@ -340,15 +344,46 @@ def test_what_was_promoted_once_stays_an_anchor_when_it_is_judged_again_and_kept
     assert (tags["fieldloop.reason"], tags["fieldloop.champion_before"]) == (PROMOTED.reason, "")
 
 
-def test_a_version_that_is_judged_again_stays_behind_one_that_was_registered_after_it() -> None:
-    assert _behind_what_came_after(BETTER, None, "4") is BETTER  # a new one
-    assert _behind_what_came_after(BETTER, "4", "4") is BETTER  # a promotion that was cut off
-    assert _behind_what_came_after(BETTER, "5", "4") is BETTER
-    assert _behind_what_came_after(BETTER, "3", None) is BETTER
-    assert _behind_what_came_after(KEPT_BACK, "3", "10") is KEPT_BACK
-    behind = _behind_what_came_after(BETTER, "3", "10")
+def test_a_version_that_is_judged_again_stays_behind_one_that_was_registered_or_chosen_after_it() -> None:
+    assert _behind_what_came_after(BETTER, "4", "4", None) is BETTER  # a promotion that was cut off
+    assert _behind_what_came_after(BETTER, "5", "4", None) is BETTER
+    assert _behind_what_came_after(BETTER, "3", None, None) is BETTER
+    assert _behind_what_came_after(KEPT_BACK, "3", "10", "2") is KEPT_BACK
+    behind = _behind_what_came_after(BETTER, "3", "10", None)
     assert not behind.is_promoted
     assert behind.reason.startswith("kept back: version 10, which was registered after it, is the champion")
+    behind = _behind_what_came_after(BETTER, "5", "4", "4")
+    assert not behind.is_promoted
+    assert behind.reason.startswith("kept back: a person promoted version 4 when there was this one to choose")
+
+
+@pytest.mark.slow
+def test_what_a_person_went_back_from_is_known_until_another_word(shelf: Shelf) -> None:
+    shelf.register(shelf.trained("first"), PROMOTED)
+    shelf.register(shelf.trained("second"), BETTER)
+    assert shelf.registry.chosen_instead_of("2") is None
+    shelf.promote("1", "version 2 waters too much")
+    shelf.register(shelf.trained("third"), KEPT_BACK)
+    assert [shelf.registry.chosen_instead_of(version) for version in ("1", "2", "3")] == [None, "1", None]
+    shelf.promote("2", "it was a leak", at_minute=31)
+    assert [shelf.registry.chosen_instead_of(version) for version in ("1", "2", "3")] == ["2", None, "2"]
+
+
+@pytest.mark.slow
+def test_practice_starts_from_the_champion_before_the_data_however_often_it_is_made(shelf: Shelf) -> None:
+    def start(learnable_hash: str, season: int = 2006, contract_hash: str = CONTRACT.hash) -> str | None:
+        return shelf.registry.start_of_practice(contract_hash, season, learnable_hash)
+
+    assert start("a") is None
+    shelf.register(shelf.trained("first", "a"), PROMOTED)
+    assert (start("a"), start("b")) == (None, "1")
+    shelf.register(shelf.trained("second", "b"), BETTER)
+    assert (start("b"), start("c")) == ("1", "2")
+    shelf.register(shelf.trained("changed code", "b"), replace(BETTER, champion_version="2"))
+    assert (start("b"), start("c")) == ("1", "3")
+    assert (start("c", season=2005), start("c", contract_hash="f" * 64)) == (None, None)
+    shelf.promote("1", "the later ones water too much")
+    assert (start("b"), start("c")) == ("1", "1")
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Which device speaks for which field: what persons registered, in one JSON file beside the device registry.
 
-A key of the file is a field (`champion-00`) or a field in one season (`2006/champion-00`); its value is the device.
+A key of the file is a field (`champion-00`) or a field in one season (`2006/champion-00`); its value is the device, or
+empty where no device speaks for the season, but a history that was imported.
 Who speaks for a field is a person's decision. Where none was made, whoever was accepted first stands for the season
 (`fieldloop.ownership` weighs both). The file is replaced in one step, so that a reader always finds a whole one.
 """
@@ -9,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -21,6 +23,7 @@ OWNERS_NAME = "owners.json"
 FORMER_NAME = "former_owners.json"  # by field, the devices that a person named as those from which it was taken
 LOCK_TIMEOUT_S = 60.0
 MAX_OWNERS_BYTES = 100_000_000
+SEASON_OF_FIELD = re.compile(r"[0-9]{4}/[^/]+")
 _FIELD = re.compile(r"(?:[0-9]{4}/)?[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -41,20 +44,10 @@ class FieldOwners:
         Raises:
             ConfigError: the file is not one of owners, or is lost.
         """
-        try:
-            owners = json.loads(read_own(self.path, MAX_OWNERS_BYTES))
-        except FileNotFoundError:
+        owners = _json_object(self.path, "field owners", str)
+        if owners is None:
             check_not_lost(self.path, "the list of field owners")
-            return {}
-        except OSError as error:
-            raise ConfigError(f"the field owners {self.path} cannot be read: {error}. Restore the file.") from error
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"the field owners {self.path} are not JSON: {error}. Restore the file.") from error
-        if not isinstance(owners, dict) or not all(isinstance(device_id, str) for device_id in owners.values()):
-            raise ConfigError(
-                f"the field owners {self.path} are not an object of field and device id; restore the file"
-            )
-        return owners
+        return owners or {}
 
     def former(self) -> dict[str, list[str]]:
         """By field, or `<season>/<field>`, the devices that spoke for it before: they were no strangers.
@@ -62,16 +55,7 @@ class FieldOwners:
         Raises:
             ConfigError: the file is not one of former owners.
         """
-        path = self.path.with_name(FORMER_NAME)
-        try:
-            former = json.loads(read_own(path, MAX_OWNERS_BYTES))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, RecursionError) as error:
-            raise ConfigError(f"the former owners {path} cannot be read: {error}. Restore the file.") from error
-        if not isinstance(former, dict) or not all(isinstance(devices, list) for devices in former.values()):
-            raise ConfigError(f"the former owners {path} are not an object of field and devices; restore the file")
-        return former
+        return _json_object(self.path.with_name(FORMER_NAME), "former owners", list) or {}
 
     def check(self, owners: Mapping[str, str], instead_of: str | None = None) -> dict[str, str]:
         """All owners as they would be with these; nothing is written.
@@ -91,8 +75,8 @@ class FieldOwners:
             holder = known.get(field)
             if holder not in (None, device_id, instead_of):
                 raise ConfigError(
-                    f"{field} is registered for {holder} in {self.path}, and not for {device_id}. If it really "
-                    f"changed hands, say so: --instead-of {holder}"
+                    f"{field} is registered for {holder or 'a history'} in {self.path}, and not for "
+                    f"{device_id or 'a history'}. If it really changed hands, say so: --instead-of {holder or repr('')}"
                 )
         return known | dict(owners)
 
@@ -109,7 +93,7 @@ class FieldOwners:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path.with_suffix(".lock"), timeout=LOCK_TIMEOUT_S):
             changed, known = self.check(owners, instead_of), self.registered()
-            if instead_of is not None:
+            if instead_of:
                 self._note_former(owners, instead_of)
             if changed != known:
                 write_durably(self.path, json.dumps(changed, indent=1, sort_keys=True).encode() + b"\n")
@@ -121,3 +105,16 @@ class FieldOwners:
         if former | noted != former:
             content = json.dumps(former | noted, indent=1, sort_keys=True).encode() + b"\n"
             write_durably(self.path.with_name(FORMER_NAME), content)
+
+
+def _json_object(path: Path, what: str, kind: type) -> dict[str, Any] | None:
+    """What a file says of each field, of one kind; None where there is no file."""
+    try:
+        found = json.loads(read_own(path, MAX_OWNERS_BYTES))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"the {what} {path} cannot be read: {error}. Restore the file.") from error
+    if not isinstance(found, dict) or not all(isinstance(value, kind) for value in found.values()):
+        raise ConfigError(f"the {what} {path} are not an object with a {kind.__name__} of each field; restore the file")
+    return found

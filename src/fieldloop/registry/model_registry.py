@@ -52,12 +52,14 @@ PROMOTING = "promotion begun"  # until the alias has moved, so that one that was
 BY_A_PERSON = "promoted by a person"
 _GATE_SAID = "; the gate had said: "
 OVERTAKEN = "kept back"
+LEARNABLE_HASH = "learnable_hash"  # of a training run: the content that it learned from
 MAX_NAMED = 5  # field-seasons that a model card names, of those that nothing was learned from
 _NETWORK_ARTIFACTS = "network"
 _BUNDLE_ARTIFACTS = "bundles"
 BUNDLE, REPORT, PICTURE = "bundle.zip", "report.json", "front.png"
 _TAG = "fieldloop."
 _PROMOTION = f"{_TAG}promotion"  # of the registered model: who last began to promote what, and from which champion
+_NEWEST_THEN = "newest_then"  # of a version that a person promoted: the newest that there was to choose
 _IN_REGISTRY = "## In the registry"
 _SHIPPING = "## What ships"
 
@@ -155,20 +157,27 @@ class ModelRegistry:
             if not before:
                 return Absent(f"the champion, version {version.version}, is the challenger itself")
             version = self.client.get_model_version(self.name, before)
-        which = f"the champion, version {version.version},"
-        lost = [name for name in ("contract_hash", "for_season") if f"{_TAG}{name}" not in version.tags]
-        if lost:
-            return Absent(f"{which} has lost its tags {' and '.join(lost)}", is_damage=True)
-        contract = version.tags[f"{_TAG}contract_hash"]
-        if contract != contract_hash:
-            return Absent(f"{which} is of contract {contract[:12]}, and the challenger of {contract_hash[:12]}")
-        learned_before = version.tags[f"{_TAG}for_season"]
-        if not learned_before.isdigit():
-            return Absent(f"{which} has a tag for_season that is no season: {learned_before!r}", is_damage=True)
-        if int(learned_before) > season:
-            why = f"{which} learned from seasons before {learned_before}, and the challenger from those before {season}"
-            return Absent(why, runnable=str(version.version))
-        return Champion(str(version.version), contract, self.predict(str(version.version)))
+        absent = _why_not_comparable(version, contract_hash, season)
+        return absent or Champion(str(version.version), contract_hash, self.predict(str(version.version)))
+
+    def start_of_practice(self, contract_hash: str, season: int, learnable_hash: str) -> str | None:
+        """The version from whose weights a network starts that learns from these records; None where it starts fresh.
+
+        A champion that learned from the same records is passed over for the one that it was compared with: otherwise a
+        run that is made again would start elsewhere once it was promoted, and learn the same twice.
+        """
+        version = self.champion_version()
+        while version is not None and self._learned_from(version) == learnable_hash:
+            before = version.tags.get(f"{_TAG}champion_before") or "0"
+            is_older = before.isdigit() and 0 < int(before) < int(version.version)
+            version = self.client.get_model_version(self.name, before) if is_older else None
+        if version is None or _why_not_comparable(version, contract_hash, season) is not None:
+            return None
+        return str(version.version)
+
+    def _learned_from(self, version: ModelVersion) -> str:
+        """The content that a version learned from; empty for one from before that was noted."""
+        return str(self.client.get_run(version.run_id).data.tags.get(LEARNABLE_HASH, ""))
 
     def anchor(self, contract_hash: str, season: int, challenger_run_id: str, champion_version: str) -> Anchor | None:
         """The champion of this contract with the lowest held-out error; None where it is the champion itself.
@@ -359,6 +368,7 @@ class ModelRegistry:
             "promoted_by": by,
             "promoted_utc": at.astimezone(UTC).isoformat(timespec="seconds"),
             "promoted_why": why,
+            _NEWEST_THEN: str(max(int(one.version) for one in self._versions())),
         }
         for key, value in tags.items():
             self._tag(version, key, value)
@@ -428,9 +438,19 @@ class ModelRegistry:
 
     def last_word(self) -> str:
         """The last promotion by a person, as text that changes with each; empty where there was none."""
-        spoken = [one for one in self._versions() if f"{_TAG}promoted_by" in one.tags]
-        last = max(spoken, key=lambda one: one.tags.get(f"{_TAG}promoted_utc", ""), default=None)
+        last = self._last_chosen()
         return "" if last is None else f"{last.version} at {last.tags.get(f'{_TAG}promoted_utc', '')}"
+
+    def chosen_instead_of(self, version: str) -> str | None:
+        """The version that a person promoted last, where `version` was to be had then; None where it was not."""
+        last = self._last_chosen()
+        newest_then = last.tags.get(f"{_TAG}{_NEWEST_THEN}", "") if last is not None else ""
+        is_passed_over = newest_then.isdigit() and int(version) <= int(newest_then)
+        return str(last.version) if last is not None and is_passed_over and str(last.version) != version else None
+
+    def _last_chosen(self) -> ModelVersion | None:
+        spoken = [one for one in self._versions() if f"{_TAG}promoted_by" in one.tags]
+        return max(spoken, key=lambda one: one.tags.get(f"{_TAG}promoted_utc", ""), default=None)
 
     def note_release(
         self, version: str, key: str, bundle: Path, compressed: Mapping[str, Path], compression_data_hash: str
@@ -626,6 +646,24 @@ class ModelRegistry:
         for name, value in verdict.challenger.figures.items():
             if np.isfinite(value):
                 self.client.log_metric(run_id, f"held_out_{name}", float(value))
+
+
+def _why_not_comparable(version: ModelVersion, contract_hash: str, season: int) -> Absent | None:
+    """Why a champion cannot be compared with a challenger of this contract that learned before `season`, if so."""
+    which = f"the champion, version {version.version},"
+    lost = [name for name in ("contract_hash", "for_season") if f"{_TAG}{name}" not in version.tags]
+    if lost:
+        return Absent(f"{which} has lost its tags {' and '.join(lost)}", is_damage=True)
+    contract = version.tags[f"{_TAG}contract_hash"]
+    if contract != contract_hash:
+        return Absent(f"{which} is of contract {contract[:12]}, and the challenger of {contract_hash[:12]}")
+    learned_before = version.tags[f"{_TAG}for_season"]
+    if not learned_before.isdigit():
+        return Absent(f"{which} has a tag for_season that is no season: {learned_before!r}", is_damage=True)
+    if int(learned_before) > season:
+        why = f"{which} learned from seasons before {learned_before}, and the challenger from those before {season}"
+        return Absent(why, runnable=str(version.version))
+    return None
 
 
 def _this_process() -> str:

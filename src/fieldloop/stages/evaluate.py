@@ -60,7 +60,9 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> Re
         is_deployment=loop.settings.is_deployment,
     )
     former = found.version if isinstance(found, Champion) else found.runnable
-    verdict = _behind_what_came_after(verdict, registry.version_of_run(trained.mlflow_run_id), former)
+    known_as = registry.version_of_run(trained.mlflow_run_id)
+    if known_as is not None:
+        verdict = _behind_what_came_after(verdict, known_as, former, registry.chosen_instead_of(known_as))
     example = contract.scale(held_out.inputs[:4])
     commit = git_commit(loop.settings.root)
     beside = None if standing is None else str(standing.version)
@@ -85,20 +87,24 @@ def stands(loop: Loop, registered: RegisteredRef) -> bool:
     return is_theirs and registry.has(registered.version)
 
 
-def _behind_what_came_after(verdict: Verdict, version: str | None, champion: str | None) -> Verdict:
-    """The same, but that a version which is judged again does not take the place of one that was registered after it.
+def _behind_what_came_after(verdict: Verdict, version: str, champion: str | None, chosen: str | None) -> Verdict:
+    """The same, but that a version which is judged again takes the place of none that came, or was chosen, after it.
 
     Args:
-        version: what the challenger was registered as before; None where it is a new one.
         champion: what devices can run now.
+        chosen: what a person promoted when there was this version to choose.
     """
-    if not verdict.is_promoted or version is None or champion is None or int(version) >= int(champion):
+    if chosen is not None:
+        why = f"a person promoted version {chosen} when there was this one to choose"
+    elif champion is not None and int(version) < int(champion):
+        why = f"version {champion}, which was registered after it, is the champion"
+    else:
         return verdict
     reason = (
-        f"kept back: version {champion}, which was registered after it, is the champion; a person may promote version "
-        f"{version} all the same; it was judged again, and the gate said: {verdict.reason}"
+        f"kept back: {why}; a person may promote version {version} all the same; it was judged again, and the gate "
+        f"said: {verdict.reason}"
     )
-    return replace(verdict, is_promoted=False, reason=reason)
+    return replace(verdict, is_promoted=False, reason=reason) if verdict.is_promoted else verdict
 
 
 def _none_lost(loop: Loop, registry: ModelRegistry, found: Champion | Absent) -> Champion | Absent:

@@ -10,7 +10,7 @@ from torch import nn
 
 from fieldloop.core.code_version import code_hash
 from fieldloop.core.dataset import Dataset
-from fieldloop.registry.model_registry import Champion, ModelRegistry, git_commit
+from fieldloop.registry.model_registry import LEARNABLE_HASH, ModelRegistry, git_commit
 from fieldloop.stages.access import read_tables, training_seasons
 from fieldloop.stages.context import Loop, OnProgress, contract_of
 from fieldloop.stages.examples import training_examples
@@ -23,17 +23,23 @@ if TYPE_CHECKING:
     from fieldloop.training.trainer import Practise
 
 
-def train_model(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> Trained:
-    """Fit the workload's model on every accepted season before `data.season` that is not held out."""
+def train_model(loop: Loop, data: SnapshotRef, champion: str, on_progress: OnProgress) -> Trained:
+    """Fit the workload's model on every accepted season before `data.season` that is not held out.
+
+    Args:
+        champion: the version that practice starts from, by `champion_before`; empty where it starts fresh.
+    """
     from fieldloop.training.trainer import train
 
-    folder = _run_folder(loop, data)
+    folder = _run_folder(loop, data, champion)
     examples = training_examples(loop, data)
     tags = {
         "git_commit": git_commit(loop.settings.root),
         "code_hash": code_hash("fieldloop.stages.train:train_model"),
         "for_season": str(data.season),
         "contract_hash": contract_of(loop).hash,
+        LEARNABLE_HASH: data.learnable_hash,
+        "started_from_version": champion,
     }
     return train(
         workload_of(loop),
@@ -44,7 +50,7 @@ def train_model(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> Train
         data.data_hash,
         tags,
         on_progress,
-        _practise(loop, data, on_progress),
+        _practise(loop, data, champion, on_progress),
         loop.settings.artifact_location,
     )
 
@@ -54,23 +60,28 @@ def stands(loop: Loop, trained: Trained) -> bool:
     return is_whole(trained, loop.settings.tracking_uri)
 
 
-def _practise(loop: Loop, data: SnapshotRef, on_progress: OnProgress) -> "Practise":
-    """Practice on what-if seasons made of what is accepted, from the champion's weights where it fits the contract."""
+def champion_before(loop: Loop, data: SnapshotRef) -> str:
+    """The champion before this data, from whose weights practice starts; empty where there is none that fits."""
+    registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
+    return registry.start_of_practice(contract_of(loop).hash, data.season, data.learnable_hash) or ""
+
+
+def _practise(loop: Loop, data: SnapshotRef, champion: str, on_progress: OnProgress) -> "Practise":
+    """Practice on what-if seasons made of what is accepted, from a champion's weights."""
 
     def practise(network: nn.Module) -> Dataset:
-        registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
-        champion = registry.champion(contract_of(loop).hash, data.season, challenger_run_id="")
         start = None
-        if isinstance(champion, Champion):
+        if champion:
             with suppress(OtherNetworkError):  # from before an upgrade: practice starts anew
-                start = registry.network(champion.version)
+                start = ModelRegistry(loop.settings.tracking_uri, workload_of(loop)).network(champion)
         tables = read_tables(loop, training_seasons(loop, data))
         return workload_of(loop).learner.pretrain(network, tables, loop.params, start, on_progress)
 
     return practise
 
 
-def _run_folder(loop: Loop, data: SnapshotRef) -> Path:
+def _run_folder(loop: Loop, data: SnapshotRef, champion: str) -> Path:
     params = [part.model_dump(mode="json") for part in (loop.params.model, loop.params.what_if)]
-    key = json.dumps([code_hash("fieldloop.stages.train:train_model"), data.learnable_hash, data.season, params])
+    ran = code_hash("fieldloop.stages.train:train_model")
+    key = json.dumps([ran, data.learnable_hash, data.season, params, champion])
     return loop.workspace.runs / f"{data.season}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
