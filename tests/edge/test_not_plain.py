@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import fieldedge
-import fieldedge.diagnostics.doctor
+import fieldedge.diagnostics.release
 from fieldedge.cli import main
 from fieldedge.device.config import DeviceDirectory
 from fieldedge.diagnostics.doctor import examine
@@ -83,7 +83,7 @@ def ended_where_it_waits() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def without_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fieldedge.diagnostics.doctor, "run_selftest", lambda *_: (0, {"onnxruntime": "1.28.0"}))
+    monkeypatch.setattr(fieldedge.diagnostics.release, "run_selftest", lambda *_: (0, {"onnxruntime": "1.28.0"}))
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldedge.acquisition.formats import FORMATS, RawSample
 from fieldedge.acquisition.mapping import UNITS, Mapper, known_unit, number
+from fieldedge.acquisition.raw import RawSample
 from fieldedge.contract.samples import Sample
-from fieldedge.device.config import SOURCE_FORMATS
 from fieldedge.system.errors import ConfigError, DataError
 from fieldedge.system.instants import instant_utc, parse_instant
 from fieldedge.workloads.agriculture.channels import CHANNELS
@@ -32,10 +31,6 @@ def value(setting: object, raw: object, channel: str = "air_temperature_c", **un
 def time_of(raw: Any, utc_offset_h: float = 0.0, **time: Any) -> str:
     made = mapper(utc_offset_h, **({"time": time} if time else {}))
     return made.sample(RawSample("x", raw, {"rain_mm": 0, "when": raw}), "station").time_utc
-
-
-def test_every_format_that_the_settings_name_is_there() -> None:
-    assert set(FORMATS) == set(SOURCE_FORMATS)
 
 
 def test_every_channels_unit_is_known() -> None:

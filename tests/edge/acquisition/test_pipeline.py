@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldedge.acquisition import pipeline as door_module
-from fieldedge.acquisition.formats import FORMATS, LoggerFormat, Parsed
+from fieldedge.acquisition.formats import FORMATS
+from fieldedge.acquisition.logger_format import LoggerFormat
 from fieldedge.acquisition.mapping import Mapper
 from fieldedge.acquisition.pipeline import Door, Gate, Taken
 from fieldedge.acquisition.quality import judge
-from fieldedge.acquisition.sources import Delivery
+from fieldedge.acquisition.raw import Parsed
+from fieldedge.acquisition.source import Delivery
 from fieldedge.contract.samples import Channel
 from fieldedge.device.config import DeviceConfig, DeviceDirectory, Site, SourceConfig
 from fieldedge.storage.schema import APPLICATION, CUT_FORM, SCHEMA_VERSION

@@ -18,10 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fieldedge.diagnostics.doctor
+import fieldedge.diagnostics.release
 from fieldedge.cli import main
 from fieldedge.contract.samples import FlaggedSample, Sample
 from fieldedge.device.config import DeviceDirectory
-from fieldedge.diagnostics.doctor import Finding, examine
+from fieldedge.diagnostics.doctor import examine
+from fieldedge.diagnostics.finding import Finding
 from fieldedge.inference.onnxruntime_check import SMALLEST_MODEL
 from fieldedge.inference.selftest import run_selftest
 from fieldedge.storage.store import Store
@@ -39,7 +41,7 @@ IS_ROOT = os.geteuid() == 0
 def quick_selftest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that imports the runtime takes half a second: most tests do without."""
     if "slow" not in request.keywords and "real_selftest" not in request.fixturenames:
-        monkeypatch.setattr(fieldedge.diagnostics.doctor, "run_selftest", lambda *_: (0, {"onnxruntime": "1.28.0"}))
+        monkeypatch.setattr(fieldedge.diagnostics.release, "run_selftest", lambda *_: (0, {"onnxruntime": "1.28.0"}))
 
 
 @pytest.fixture

@@ -21,8 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fieldedge.acquisition.formats import FORMATS, RawSample
+from fieldedge.acquisition.formats import FORMATS
 from fieldedge.acquisition.mapping import Mapper
+from fieldedge.acquisition.raw import RawSample
 from fieldedge.acquisition.sources.folder import FolderSource, read_folder_settings
 from fieldedge.acquisition.sources.mqtt import read_mqtt_settings
 from fieldedge.contract.batches import pack, unpack

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldedge.acquisition.formats.raw import read_json
+from fieldedge.acquisition.raw import read_json
 from fieldedge.contract.batches import open_batch
 from fieldedge.device.config import DeviceConfig
 from fieldedge.inference.bundles import parse_manifest

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from fieldedge.acquisition.formats.raw import RawSample, RawValue
+from fieldedge.acquisition.raw import RawSample, RawValue
 from fieldedge.contract.samples import Channel, Sample
 from fieldedge.system.errors import ConfigError, DataError
 from fieldedge.system.instants import instant_utc

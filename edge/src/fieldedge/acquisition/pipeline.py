@@ -17,10 +17,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Self
 
-from fieldedge.acquisition.formats import FORMATS, LoggerFormat, Message, Parsed, RawSample, Unreadable
+from fieldedge.acquisition.formats import FORMATS
+from fieldedge.acquisition.logger_format import LoggerFormat
 from fieldedge.acquisition.mapping import Mapper
 from fieldedge.acquisition.quality import Judgement, Span, judge, spans
-from fieldedge.acquisition.sources import Delivery, Source, open_source
+from fieldedge.acquisition.raw import Message, Parsed, RawSample, Unreadable
+from fieldedge.acquisition.source import Delivery, Source
+from fieldedge.acquisition.sources import open_source
 from fieldedge.contract.samples import Channel, FlaggedSample, Sample, day_of
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
 from fieldedge.storage.store import Store

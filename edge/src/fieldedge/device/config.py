@@ -5,6 +5,7 @@ kind of source needs beyond its name is checked by that source. Keys, trust, slo
 written elsewhere.
 """
 
+import pkgutil
 import re
 import tomllib
 from collections.abc import Mapping
@@ -25,8 +26,6 @@ DEFAULT_AUDIT_FRACTION = 0.1
 DEFAULT_MAX_BYTES = 200_000_000
 DEFAULT_MAX_DAYS = 800
 DEFAULT_MIN_FREE_BYTES = 20_000_000
-SOURCE_KINDS = ("folder", "stdin", "mqtt")
-SOURCE_FORMATS = ("jsonlines", "zentra", "toa5", "chirpstack")
 
 _DEVICE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _WORKLOAD = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -331,12 +330,18 @@ def _source(where: str, number: int, entry: dict[str, Any]) -> SourceConfig:
     name = table.text("name")
     if not _SOURCE_NAME.fullmatch(name):
         raise ConfigError(f"{table.where}: name is {name!r}; expected up to 32 letters, digits, '-' or '_'")
-    kind = table.choice("kind", SOURCE_KINDS)
-    format_ = table.choice("format", SOURCE_FORMATS, "jsonlines")
+    kind = table.choice("kind", _modules_of("sources"))
+    format_ = table.choice("format", _modules_of("formats"), "jsonlines")
     fields = table.take("fields", {})
     if not isinstance(fields, dict):
         raise ConfigError(f"{table.where}: fields is {fields!r}; expected a table [source.fields]")
     return SourceConfig(name, kind, format_, table.rest(), fields)
+
+
+def _modules_of(room: str) -> tuple[str, ...]:
+    """The kinds of sources, or the formats, that there are: each is a module of its room, which is not loaded here."""
+    folder = Path(__file__).parents[1] / "acquisition" / room
+    return tuple(module.name for module in pkgutil.iter_modules([str(folder)]))
 
 
 class Table:

@@ -102,6 +102,11 @@ def month(day: date) -> str:
     return _MONTHS[day.month - 1]
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """So many of something in words: `no file`, `1 file`, `2 files`."""
+    return f"{count or 'no'} {one if count == 1 else many or one + 's'}"
+
+
 def span(seconds: float | None) -> str:
     """A length of time, roughly: `40 s`, `12 min`, `5 h`, `3 days`."""
     if seconds is None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldedge.acquisition.formats import FORMATS, Parsed, RawSample, Unreadable
+from fieldedge.acquisition.formats import FORMATS
+from fieldedge.acquisition.raw import Parsed, RawSample, Unreadable
 
 FORMAT = FORMATS["chirpstack"]
 EUI = "a84041000181c2b3"

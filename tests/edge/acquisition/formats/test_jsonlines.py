@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldedge.acquisition.formats import FORMATS, Message, Parsed, RawSample, Unreadable
-from fieldedge.acquisition.formats.raw import KEPT_CHARACTERS, MAX_DEPTH, MAX_FIELDS, MAX_LINE_BYTES
+from fieldedge.acquisition.formats import FORMATS
+from fieldedge.acquisition.raw import (
+    KEPT_CHARACTERS,
+    MAX_DEPTH,
+    MAX_FIELDS,
+    MAX_LINE_BYTES,
+    Message,
+    Parsed,
+    RawSample,
+    Unreadable,
+)
 
 FORMAT = FORMATS["jsonlines"]
 JSON = st.recursive(

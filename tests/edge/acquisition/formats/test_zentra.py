@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldedge.acquisition.formats import FORMATS, Parsed, RawSample, Unreadable
+from fieldedge.acquisition.formats import FORMATS
+from fieldedge.acquisition.raw import Parsed, RawSample, Unreadable
 
 FORMAT = FORMATS["zentra"]
 HEADER = (

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldedge.acquisition.formats import FORMATS
-from fieldedge.acquisition.sources import Delivery
+from fieldedge.acquisition.source import Delivery
 from fieldedge.acquisition.sources import folder as folder_module
 from fieldedge.acquisition.sources.folder import PIECE_BYTES, FolderSettings, FolderSource, read_folder_settings
 from fieldedge.device.config import Table

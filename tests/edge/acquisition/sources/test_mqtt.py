@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldedge.acquisition.pipeline import Door, Taken
-from fieldedge.acquisition.sources import Delivery
+from fieldedge.acquisition.source import Delivery
 from fieldedge.acquisition.sources import mqtt as mqtt_module
 from fieldedge.acquisition.sources.mqtt import MqttSettings, MqttSource, is_topic_filter, origin_of, read_mqtt_settings
 from fieldedge.contract.samples import Channel

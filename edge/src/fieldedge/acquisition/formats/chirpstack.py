@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fieldedge.acquisition.formats.raw import (
+from fieldedge.acquisition.logger_format import LoggerFormat
+from fieldedge.acquisition.raw import (
     BOM,
     KEPT_CHARACTERS,
     MAX_LINE_BYTES,
@@ -115,3 +116,6 @@ def _device(value: Any) -> str:
     if origin is None:
         raise ValueError(f"the device is {str(value)[:40]!r}; expected an EUI like a84041000181c2b3")
     return origin.lower() if _EUI.fullmatch(origin) else origin
+
+
+FORMAT = LoggerFormat(parse, header)

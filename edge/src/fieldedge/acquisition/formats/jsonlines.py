@@ -7,7 +7,8 @@
 
 from collections.abc import Iterator
 
-from fieldedge.acquisition.formats.raw import (
+from fieldedge.acquisition.logger_format import LoggerFormat
+from fieldedge.acquisition.raw import (
     Line,
     Message,
     Parsed,
@@ -42,3 +43,6 @@ def _parsed(line: Line) -> Parsed:
     except ValueError as error:
         return line.unreadable(f"the line is not a readable JSON object: {error}")
     return RawSample(line.where, fields.get("time"), fields, identity(fields.get("origin")))
+
+
+FORMAT = LoggerFormat(parse, header)

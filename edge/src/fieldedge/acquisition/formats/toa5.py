@@ -14,8 +14,8 @@ such files, and a header may come again at any line; a field that is an array ha
 
 import re
 
-from fieldedge.acquisition.formats.headed import HeadedCsv, Header
-from fieldedge.acquisition.formats.raw import BOM, identity, unique
+from fieldedge.acquisition.headed_csv import HeadedCsv, Header
+from fieldedge.acquisition.raw import BOM, identity, unique
 
 _FIRST = "TOA5"
 _TIME_NAMES = ("TIMESTAMP", "TMSTAMP")
@@ -40,11 +40,11 @@ def _header(rows: list[list[str]]) -> Header:
     return Header(names, time_name, units, identity("/".join(part for part in (station, table) if part)))
 
 
-TOA5 = HeadedCsv(
+FORMAT = HeadedCsv(
     name="TOA5",
     rows=4,
     begins=lambda payload: payload.removeprefix(BOM).startswith((b'"TOA5"', b"TOA5")),
     is_first=lambda found: found[0] == _FIRST,
     is_data=lambda found: _LOOKS_LIKE_DATA.match(found[0]) is not None,
     read=_header,
-)
+).as_format()

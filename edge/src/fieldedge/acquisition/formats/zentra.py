@@ -14,8 +14,8 @@ they are ISO. A header may come again, with other columns. UTF-8 with or without
 
 import re
 
-from fieldedge.acquisition.formats.headed import HeadedCsv, Header
-from fieldedge.acquisition.formats.raw import BOM, cells, first_lines, identity, unique
+from fieldedge.acquisition.headed_csv import HeadedCsv, Header
+from fieldedge.acquisition.raw import BOM, cells, first_lines, identity, unique
 
 _PORT = re.compile(r"port\s*([0-9]{1,3})", re.IGNORECASE)
 _WORD_UNITS = frozenset(
@@ -72,4 +72,6 @@ def _split(cell: str) -> tuple[str, str]:
     return (first, rest.strip()) if is_unit else ("", cell)
 
 
-ZENTRA = HeadedCsv(name="ZENTRA", rows=3, begins=_begins, is_first=_is_first_row, is_data=lambda _: False, read=_header)
+FORMAT = HeadedCsv(
+    name="ZENTRA", rows=3, begins=_begins, is_first=_is_first_row, is_data=lambda _: False, read=_header
+).as_format()

@@ -25,14 +25,14 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from fieldedge.acquisition.formats import LoggerFormat
-from fieldedge.acquisition.formats.raw import MAX_LINE_BYTES
-from fieldedge.acquisition.sources.headers import cut
-from fieldedge.acquisition.sources.source import Delivery, Tell
+from fieldedge.acquisition.headers import cut
+from fieldedge.acquisition.logger_format import LoggerFormat
+from fieldedge.acquisition.raw import MAX_LINE_BYTES
+from fieldedge.acquisition.source import Delivery, Look, Opening, Tell
 from fieldedge.device.config import Table
-from fieldedge.presentation.text import printable
+from fieldedge.presentation.text import age, counted, printable
 from fieldedge.system.durable import write_durably
-from fieldedge.system.plain_files import open_plain, read_own
+from fieldedge.system.plain_files import not_plain, open_plain, read_own
 from fieldedge.system.scheduler import back_off_s
 
 PIECE_BYTES = 262_144  # of one file at once
@@ -78,6 +78,46 @@ def read_folder_settings(table: Table, root: Path) -> FolderSettings:
     )
     table.end()
     return settings
+
+
+def open_here(opening: Opening) -> "FolderSource":
+    """A folder with these settings."""
+    return FolderSource(
+        opening.name,
+        read_folder_settings(opening.table, opening.root),
+        opening.logger_format,
+        opening.state_path,
+        opening.tell,
+        monotonic=opening.monotonic,
+        now=opening.now,
+    )
+
+
+def look(opening: Opening) -> Look:
+    """Whether the folder can be read, what in it cannot, and when the newest file was written."""
+    settings = read_folder_settings(opening.table, opening.root)
+    if not settings.path.is_dir():
+        return Look("fail", f"{settings.path} is not a folder", "make it, or mend path in device.toml")
+    wanted = os.R_OK | os.X_OK | (os.W_OK if settings.move_done else 0)
+    if not os.access(settings.path, wanted):
+        return Look("fail", f"{settings.path} cannot be read by this user", "give the service's user access")
+    written_s: list[float] = []
+    strange: list[str] = []
+    for path in settings.path.iterdir():
+        found = not_plain(path, follows=False)
+        if not is_meant(path.name, settings.pattern) or found == "a folder":
+            continue
+        if found:
+            strange.append(f"{printable(path.name)} is {found}")
+        with suppress(FileNotFoundError):  # it went while we looked
+            written_s.append(path.lstat().st_mtime)
+    if strange:
+        found = f"{counted(len(strange), 'entry', 'entries')} in {settings.path} cannot be read: {strange[0]}"
+        return Look("warn", f"{found}; expected plain files", "remove them, and see what puts them there")
+    if not written_s:
+        return Look("warn", f"{settings.path} holds no {settings.pattern}", "see that the logger writes there")
+    when = age(opening.now().timestamp() - max(written_s))
+    return Look("ok", f"{counted(len(written_s), 'file')} in {settings.path}, the newest written {when}")
 
 
 @dataclass(frozen=True)

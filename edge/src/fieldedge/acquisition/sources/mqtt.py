@@ -17,6 +17,7 @@ import random
 import select
 import ssl
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fieldedge.acquisition.sources.source import Delivery, Tell
+from fieldedge.acquisition.source import Delivery, Look, Opening, Tell
 from fieldedge.device.config import Table
 from fieldedge.system.addresses import is_host
 from fieldedge.system.durable import write_durably
@@ -45,6 +46,7 @@ MAX_WAITING_BYTES = 8_000_000
 MAX_READ_AT_ONCE = 2_000
 DIAL_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 20.0
+GREETING_TIMEOUT_S = 5.0
 STEADY_S = 60.0  # a connection that lasted so long was a good one
 LAST_BACK_OFF_S = 300.0
 NEVER_EXPIRES = 0xFFFFFFFF
@@ -122,6 +124,56 @@ def read_mqtt_settings(table: Table, root: Path) -> MqttSettings:
     if not tls and (settings.ca_file or settings.cert_file or settings.key_file):
         raise ConfigError(f"{table.where} names certificates but tls is not on; add a line `tls = true`")
     return settings
+
+
+def open_here(opening: Opening) -> "MqttSource":
+    """A broker with these settings."""
+    settings = read_mqtt_settings(opening.table, opening.root)
+    return MqttSource(
+        opening.name, settings, opening.client_id, opening.state_path, opening.tell, monotonic=opening.monotonic
+    )
+
+
+def look(opening: Opening) -> Look:
+    """Whether the broker lets the device in."""
+    settings = read_mqtt_settings(opening.table, opening.root)
+    if importlib.util.find_spec("paho") is None:
+        return Look("fail", "paho-mqtt is not installed", "install it: sh install.sh --with-mqtt")
+    try:
+        refusal = _greet(settings, f"{opening.name}-doctor")
+    except (OSError, ValueError) as error:
+        found = f"{settings.broker} does not answer: {error}"
+        return Look("warn", found, "start the broker, or mend host, port and tls; it keeps what comes meanwhile")
+    if refusal is not None:
+        found = f"{settings.broker} refuses: {refusal}"
+        return Look("fail", found, "mend username and password_file, or the rights at the broker")
+    return Look("ok", f"{settings.broker} lets the device in; topic {settings.topic}")
+
+
+def _greet(settings: MqttSettings, client_id: str) -> str | None:
+    """Connect under a name of its own, so that the service's session is left alone; why it was refused, if it was."""
+    from paho.mqtt.client import Client
+    from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+    answers: list[Any] = []
+    client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5)
+    client.connect_timeout = GREETING_TIMEOUT_S
+    client.on_connect = lambda _client, _user, _flags, reason, _properties: answers.append(reason)
+    if settings.username is not None:
+        client.username_pw_set(settings.username, read_password(settings.password_file))
+    if settings.tls:
+        ca, certificate, key = (
+            None if path is None else str(path) for path in (settings.ca_file, settings.cert_file, settings.key_file)
+        )
+        client.tls_set(ca, certificate, key)
+    client.connect(settings.host, settings.port, clean_start=True)
+    until_s = time.monotonic() + GREETING_TIMEOUT_S
+    while not answers and time.monotonic() < until_s and client.loop(timeout=0.2) == 0:
+        pass
+    client.disconnect()
+    if not answers:
+        raise TimeoutError(f"no MQTT 5 answer in {GREETING_TIMEOUT_S:.0f} s")
+    return str(answers[0]) if answers[0].is_failure else None
 
 
 def is_topic_filter(topic: str) -> bool:

@@ -9,12 +9,24 @@ import os
 import select
 from functools import partial
 
-from fieldedge.acquisition.formats import LoggerFormat
-from fieldedge.acquisition.formats.raw import MAX_LINE_BYTES
-from fieldedge.acquisition.sources.headers import cut
-from fieldedge.acquisition.sources.source import Delivery
+from fieldedge.acquisition.headers import cut
+from fieldedge.acquisition.logger_format import LoggerFormat
+from fieldedge.acquisition.raw import MAX_LINE_BYTES
+from fieldedge.acquisition.source import Delivery, Look, Opening
 
 SHOWN_BYTES = 1_000  # of a line that is too long
+
+
+def open_here(opening: Opening) -> "StdinSource":
+    """Standard input; it has no settings."""
+    opening.table.end()
+    return StdinSource(opening.name, opening.logger_format)
+
+
+def look(opening: Opening) -> Look:
+    """Standard input is whoever starts the service's."""
+    opening.table.end()
+    return Look("ok", "standard input of `fieldedge serve`")
 
 
 class StdinSource:

@@ -7,8 +7,8 @@ never cut in two.
 
 from dataclasses import dataclass
 
-from fieldedge.acquisition.formats import LoggerFormat
-from fieldedge.acquisition.formats.raw import BOM
+from fieldedge.acquisition.logger_format import LoggerFormat
+from fieldedge.acquisition.raw import BOM
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ What the rows say is each format's own; how a payload is walked through is here.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from fieldedge.acquisition.formats.raw import Parsed, RawSample, Unreadable, cells, first_lines, lines, row
+from fieldedge.acquisition.logger_format import LoggerFormat
+from fieldedge.acquisition.raw import Parsed, RawSample, Unreadable, cells, first_lines, lines, row
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class HeadedCsv:
     is_first: Callable[[list[str]], bool]
     is_data: Callable[[list[str]], bool]
     read: Callable[[list[list[str]]], Header]
+
+    def as_format(self) -> LoggerFormat:
+        return LoggerFormat(self.parse, self.header, self.awaits_header)
 
     def parse(self, payload: bytes, where: str, first_line: int = 1) -> Iterator[Parsed]:
         """The samples of a payload that begins with its header; never raises for its content."""

@@ -1,0 +1,33 @@
+"""What an examination of the device is handed, and what it finds."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fieldedge.device.config import DeviceConfig, DeviceDirectory
+from fieldedge.system.clock import Clock
+from fieldedge.workload import Workload
+
+State = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found, and what to do where it is not ok.
+
+    A failure keeps the device from its work or its data; a warning is something that it works around.
+    """
+
+    check: str
+    state: State
+    found: str
+    todo: str = ""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The device under examination. Settings and workload are None where they cannot be read."""
+
+    directory: DeviceDirectory
+    clock: Clock
+    config: DeviceConfig | None = None
+    workload: Workload | None = None

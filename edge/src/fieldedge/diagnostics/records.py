@@ -1,0 +1,34 @@
+"""The store of records, and what waits in it."""
+
+from collections.abc import Iterator
+
+from fieldedge.diagnostics.finding import Finding, Subject
+from fieldedge.presentation.text import counted, size
+from fieldedge.storage.store import Store
+from fieldedge.transfer.uploads import NOT_ACKNOWLEDGED
+
+NEARLY_FULL = 0.9
+
+
+def store(subject: Subject) -> Iterator[Finding]:
+    path, config = subject.directory.store, subject.config
+    if not path.exists():
+        yield Finding("store", "warn", f"{path} is not there yet", "it is made at the next start")
+        return
+    with Store(path, subject.clock.stamp) as store:
+        store.check()
+        records, used, waiting = sum(store.states().values()), store.used_bytes(), store.prepared_batches()
+        rejected = len(store.rejects())
+        refused = store.events(1, NOT_ACKNOWLEDGED)
+    found = (
+        f"sound; {counted(records, 'record')}, {size(used)}; {counted(len(waiting), 'batch', 'batches')} waiting, "
+        f"{counted(rejected, 'message')} rejected"
+    )
+    if config is not None and used > NEARLY_FULL * config.store.max_bytes:
+        todo = "sync or export what waits, or raise [store] max_bytes; what is least valuable goes meanwhile"
+        yield Finding("store", "warn", f"{found}; at most {size(config.store.max_bytes)}", todo)
+    else:
+        yield Finding("store", "ok", found)
+    if refused and refused[0]["batch"] in {batch.batch_id for batch in waiting}:
+        todo = "update the gateway and publish its release, or mend the gateway's address; a stick frees batches too"
+        yield Finding("acknowledgements", "warn", refused[0]["text"], todo)
