@@ -18,7 +18,7 @@ from fieldedge.system.errors import ReleaseError, StoreBusy
 from fieldloop.compression import Compressed
 from fieldloop.core.dataset import save_dataset
 from fieldloop.core.settings import load_params, load_settings
-from fieldloop.evaluation.gate import Absent, Verdict
+from fieldloop.evaluation.gate import Absent, Terms, Verdict
 from fieldloop.registry.model_registry import (
     BUNDLE,
     LEARNABLE_HASH,
@@ -44,6 +44,7 @@ from tests.postgres import PostgresServer, postgres_server, why_no_postgres
 from tests.training.small_training import DATA_HASH, PARAMS, small_examples
 
 COMMIT = "c" * 40
+HELD_OUT = (2004, 2005)
 EXAMPLE = np.zeros((4, len(CONTRACT.features)), np.float32)
 
 MADE = Compressed(
@@ -91,11 +92,13 @@ class Shelf:
         season: int = 2006,
         contract_hash: str = CONTRACT.hash,
         judged_beside: str | None = "as it is",
+        held_out: tuple[int, ...] = HELD_OUT,
     ) -> Registered:
         path = self.folder / "model.onnx"
         path.write_bytes(crop_model(10.0))
         beside = self.called_champion() if judged_beside == "as it is" else judged_beside
-        return self.registry.register(trained, path, EXAMPLE, verdict, contract_hash, COMMIT, season, beside)
+        terms = Terms(contract_hash, season, held_out)
+        return self.registry.register(trained, path, EXAMPLE, verdict, terms, COMMIT, beside)
 
     def called_champion(self) -> str | None:
         found = self.registry.champion_version()
@@ -109,16 +112,16 @@ class Shelf:
         return [str(v.version) for v in self.registry.client.search_model_versions(f"name='{self.registry.name}'")]
 
     def champion(self, season: int, contract_hash: str = CONTRACT.hash, run_id: str = "another") -> str | None:
-        found = self.registry.champion(contract_hash, season, run_id)
+        found = self.registry.champion(Terms(contract_hash, season, HELD_OUT), run_id)
         return found.version if isinstance(found, Champion) else None
 
     def why_none(self, season: int = 2006, contract_hash: str = CONTRACT.hash, run_id: str = "another") -> Absent:
-        found = self.registry.champion(contract_hash, season, run_id)
+        found = self.registry.champion(Terms(contract_hash, season, HELD_OUT), run_id)
         assert isinstance(found, Absent)
         return found
 
     def anchor(self, champion: str, season: int = 2006, run_id: str = "another") -> str | None:
-        found = self.registry.anchor(CONTRACT.hash, season, run_id, champion)
+        found = self.registry.anchor(Terms(CONTRACT.hash, season, HELD_OUT), run_id, champion)
         return found.version if found else None
 
     def artifacts(self, trained: Trained) -> Path:
@@ -370,9 +373,25 @@ def test_what_a_person_went_back_from_is_known_until_another_word(shelf: Shelf) 
 
 
 @pytest.mark.slow
+def test_a_model_that_may_have_learned_from_a_season_that_judges_now_is_no_rival_and_no_start(shelf: Shelf) -> None:
+    shelf.register(shelf.trained("first", "a"), PROMOTED, held_out=(2005,))
+    terms = Terms(CONTRACT.hash, 2006, HELD_OUT)
+    found = shelf.registry.champion(terms, "another")
+    assert found == Absent("the champion, version 1, may have learned from 2004, which judges now", runnable="1")
+    assert shelf.registry.start_of_practice(terms, "b") is None
+    shelf.register(shelf.trained("second", "b"), replace(BETTER, champion_version=None), held_out=HELD_OUT)
+    assert shelf.champion(2006) == "2"
+    assert shelf.anchor("2") is None
+    fewer = shelf.registry.champion(Terms(CONTRACT.hash, 2006, (2005,)), "another")
+    assert isinstance(fewer, Champion)
+    shelf.untag("2", "held_out_seasons")  # as a version from before that was noted
+    assert shelf.champion(2006) == "2"
+
+
+@pytest.mark.slow
 def test_practice_starts_from_the_champion_before_the_data_however_often_it_is_made(shelf: Shelf) -> None:
     def start(learnable_hash: str, season: int = 2006, contract_hash: str = CONTRACT.hash) -> str | None:
-        return shelf.registry.start_of_practice(contract_hash, season, learnable_hash)
+        return shelf.registry.start_of_practice(Terms(contract_hash, season, HELD_OUT), learnable_hash)
 
     assert start("a") is None
     shelf.register(shelf.trained("first", "a"), PROMOTED)
@@ -407,7 +426,7 @@ def test_registering_goes_on_where_it_was_cut_off_before_the_tags(shelf: Shelf) 
 @pytest.mark.slow
 def test_a_champion_answers_as_its_file_does(shelf: Shelf) -> None:
     shelf.register(shelf.trained("first"), PROMOTED)
-    champion = shelf.registry.champion(CONTRACT.hash, 2006, "another")
+    champion = shelf.registry.champion(Terms(CONTRACT.hash, 2006, HELD_OUT), "another")
     assert isinstance(champion, Champion)
     assert champion.predict(EXAMPLE)[:, 1] == pytest.approx([10.0] * 4)
 

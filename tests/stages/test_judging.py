@@ -1,21 +1,24 @@
 """What judges a model: a history, and the fields that persons registered."""
 
 import logging
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from fieldedge.system.errors import DataError
 from fieldloop.gateway.owners import FieldOwners
-from fieldloop.stages.access import open_accepted, read_judging_tables, unjudging
+from fieldloop.stages.access import learnable_hash, open_accepted, read_judging_tables, unjudging
 from fieldloop.stages.context import Loop
 from fieldloop.stages.evaluate import last_word
 from fieldloop.stages.examples import held_out_examples
+from fieldloop.stages.refs import SnapshotRef
+from fieldloop.stages.train import _run_folder
 from tests.sample_season import field_row, season_rows
 
 
-def accept(loop: Loop, number: int, device_id: str | None) -> None:
-    season = loop.params.gates.holdout_seasons[0]
+def accept(loop: Loop, number: int, device_id: str | None, season: int = 0) -> None:
+    season = season or loop.params.gates.holdout_seasons[0]
     for table, rows in season_rows(field_row(number, season=season, device_id=device_id)).items():
         open_accepted(loop).accept(table, pd.DataFrame(rows), "test")
 
@@ -37,3 +40,15 @@ def test_a_field_that_nobody_registered_judges_no_model(loop: Loop, caplog: pyte
     assert len(held_out_examples(loop).groups) == 2
     assert unjudging(loop, seasons) == ""
     assert last_word(loop) != word
+
+
+def test_a_network_that_learned_from_a_season_is_not_taken_for_one_that_did_not(loop: Loop) -> None:
+    for season in (2003, 2004, 2005):
+        accept(loop, 0, None, season)
+    data = SnapshotRef("d" * 32, 2006, learnable_hash(loop, 2006), "", False)
+    folders = set()
+    for held_out in ((2005,), (2004, 2005)):
+        gates = loop.params.gates.model_copy(update={"holdout_seasons": held_out})
+        other = replace(loop, params=loop.params.model_copy(update={"gates": gates}))
+        folders.add(_run_folder(other, data, ""))
+    assert len(folders) == 2

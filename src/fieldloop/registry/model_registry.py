@@ -6,10 +6,7 @@ needed to go on from it. The alias `champion` moves only when the gate or a pers
 the version either way; `anchor` is the champion with the lowest held-out error of its contract; `challenger` is the
 newest version. Stages are never used. Registering the same training run again changes nothing.
 
-Several clones and persons may move `champion` in one registry, and MLflow has no compare-and-set. So whoever promotes
-says from which champion, is refused where another one stands by then, notes what it is about to do in one tag of the
-registered model, looks again, moves the alias, and reads the tag back: the last one to have noted wins, and the others
-put the alias on what it promoted and are told to run again.
+Several clones and persons may move `champion` in one registry: `promotion.py` sees to it that one of them does.
 """
 
 import hashlib
@@ -38,8 +35,9 @@ from torch import nn
 from fieldedge.system.errors import ConfigError, ReleaseError, StoreBusy
 from fieldloop.compression import Compressed
 from fieldloop.core.dataset import Dataset, load_dataset
-from fieldloop.evaluation.gate import Absent, Verdict
+from fieldloop.evaluation.gate import Absent, Terms, Verdict
 from fieldloop.evaluation.predictor import Array, predictor
+from fieldloop.registry.promotion import check_champion_is, succeed
 from fieldloop.training.networks import CONFIG, NETWORK, WHAT_IFS, load_network
 from fieldloop.training.trained import Trained
 from fieldloop.workload import CardWords, Predict, Scores, Workload
@@ -58,8 +56,9 @@ _NETWORK_ARTIFACTS = "network"
 _BUNDLE_ARTIFACTS = "bundles"
 BUNDLE, REPORT, PICTURE = "bundle.zip", "report.json", "front.png"
 _TAG = "fieldloop."
-_PROMOTION = f"{_TAG}promotion"  # of the registered model: who last began to promote what, and from which champion
+_PROMOTION = f"{_TAG}promotion"  # of the registered model: the note of `promotion.py`
 _NEWEST_THEN = "newest_then"  # of a version that a person promoted: the newest that there was to choose
+_HELD_OUT = "held_out_seasons"  # of a version: those that it did not learn from
 _IN_REGISTRY = "## In the registry"
 _SHIPPING = "## What ships"
 
@@ -131,6 +130,7 @@ class ModelRegistry:
         mlflow.set_tracking_uri(tracking_uri)
         self.workload, self.name = workload, name or workload.name
         self.client = mlflow.MlflowClient(tracking_uri)
+        self._alias = _ChampionAlias(self)
 
     def champion_version(self) -> ModelVersion | None:
         """The version behind the alias `champion`, or None."""
@@ -140,11 +140,11 @@ class ModelRegistry:
         """The version behind the alias `anchor`, or None."""
         return self._version_by_alias(ANCHOR)
 
-    def champion(self, contract_hash: str, season: int, challenger_run_id: str) -> Champion | Absent:
-        """The champion as the device would run it, or why none can be compared with the challenger.
+    def champion(self, terms: Terms, challenger_run_id: str) -> Champion | Absent:
+        """The champion as the device would run it, or why none can be compared with the challenger on these terms.
 
-        It must be of this contract, must not have learned from `season` or later, and must not be the challenger
-        itself: where a promotion was cut off and is made again, it is compared with what it was compared with before.
+        It must not be the challenger itself: where a promotion was cut off and is made again, it is compared with what
+        it was compared with before.
 
         Raises:
             ReleaseError: its file is not in the registry.
@@ -157,10 +157,10 @@ class ModelRegistry:
             if not before:
                 return Absent(f"the champion, version {version.version}, is the challenger itself")
             version = self.client.get_model_version(self.name, before)
-        absent = _why_not_comparable(version, contract_hash, season)
-        return absent or Champion(str(version.version), contract_hash, self.predict(str(version.version)))
+        absent = _why_not_comparable(version, terms)
+        return absent or Champion(str(version.version), terms.contract_hash, self.predict(str(version.version)))
 
-    def start_of_practice(self, contract_hash: str, season: int, learnable_hash: str) -> str | None:
+    def start_of_practice(self, terms: Terms, learnable_hash: str) -> str | None:
         """The version from whose weights a network starts that learns from these records; None where it starts fresh.
 
         A champion that learned from the same records is passed over for the one that it was compared with: otherwise a
@@ -171,7 +171,7 @@ class ModelRegistry:
             before = version.tags.get(f"{_TAG}champion_before") or "0"
             is_older = before.isdigit() and 0 < int(before) < int(version.version)
             version = self.client.get_model_version(self.name, before) if is_older else None
-        if version is None or _why_not_comparable(version, contract_hash, season) is not None:
+        if version is None or _why_not_comparable(version, terms) is not None:
             return None
         return str(version.version)
 
@@ -179,8 +179,8 @@ class ModelRegistry:
         """The content that a version learned from; empty for one from before that was noted."""
         return str(self.client.get_run(version.run_id).data.tags.get(LEARNABLE_HASH, ""))
 
-    def anchor(self, contract_hash: str, season: int, challenger_run_id: str, champion_version: str) -> Anchor | None:
-        """The champion of this contract with the lowest held-out error; None where it is the champion itself.
+    def anchor(self, terms: Terms, challenger_run_id: str, champion_version: str) -> Anchor | None:
+        """Of the champions on these terms the one with the lowest held-out error; None where it is the champion itself.
 
         Where no version is called so, or the one that is cannot be compared, it is the best of those that can.
 
@@ -193,10 +193,7 @@ class ModelRegistry:
         able = {
             str(one.version): one
             for one in self._versions()
-            if _was_promoted(one)
-            and one.tags.get(f"{_TAG}contract_hash") == contract_hash
-            and _season_of(one) <= season
-            and one.run_id != challenger_run_id
+            if _was_promoted(one) and _why_not_comparable(one, terms) is None and one.run_id != challenger_run_id
         }
         if named is not None and str(named.version) in able:
             version = str(named.version)
@@ -274,9 +271,8 @@ class ModelRegistry:
         onnx_path: Path,
         example: Array,
         verdict: Verdict,
-        contract_hash: str,
+        terms: Terms,
         git_commit: str,
-        season: int,
         judged_beside: str | None,
     ) -> Registered:
         """Add the trained model as a version with its lineage, and move `champion` if the verdict says so.
@@ -288,7 +284,7 @@ class ModelRegistry:
             StoreBusy: another is called so by now. The alias is not this version's then; run again to have it judged
                 beside the one that stands.
         """
-        self._check_champion_is(judged_beside)
+        check_champion_is(self._alias, judged_beside)
         version = self.version_of_run(trained.mlflow_run_id)
         if version is None:
             version = self._log_version(trained, onnx_path, example)
@@ -307,10 +303,11 @@ class ModelRegistry:
             "reason": verdict.reason,
         }
         tags = {
-            "contract_hash": contract_hash,
+            "contract_hash": terms.contract_hash,
             "data_hash": trained.data_hash,
             "git_commit": git_commit,
-            "for_season": str(season),
+            "for_season": str(terms.season),
+            _HELD_OUT: json.dumps(terms.judging_seasons),
             f"held_out_{verdict.challenger.primary.key}": repr(verdict.challenger.value),
             **({} if is_decided else said),
             **({"gate": PROMOTED} if was_promoted else {}),
@@ -324,7 +321,7 @@ class ModelRegistry:
         self.client.set_registered_model_alias(self.name, CHALLENGER, version)
         if verdict.is_promoted and not is_by_person:
             try:
-                self._succeed(judged_beside, version, _this_process())
+                succeed(self._alias, judged_beside, version, _this_process())
             except StoreBusy as overtaken:
                 said |= {"gate": OVERTAKEN, "reason": f"{OVERTAKEN}: {overtaken}"}
                 if was_promoted:  # it was champion once, and what is said of that stays
@@ -333,7 +330,7 @@ class ModelRegistry:
                     self._tag(version, key, value)
                 raise
             self._tag(version, "gate", PROMOTED)
-            if (anchor := self._anchor_after(version, verdict, contract_hash)) is not None:
+            if (anchor := self._anchor_after(version, verdict, terms.contract_hash)) is not None:
                 self.client.set_registered_model_alias(self.name, ANCHOR, anchor)
         return self.describe(version)
 
@@ -375,7 +372,7 @@ class ModelRegistry:
         gate_said = found.reason.partition(_GATE_SAID)[2] if found.reason.startswith(BY_A_PERSON) else found.reason
         self._tag(version, "reason", f"{BY_A_PERSON}, {by}: {why}{_GATE_SAID}{gate_said}")
         try:
-            self._succeed(standing, version, by)
+            succeed(self._alias, standing, version, by)
         except StoreBusy:
             for key in (*tags, "reason"):
                 self._retag(version, key, before.get(f"{_TAG}{key}"))
@@ -384,25 +381,6 @@ class ModelRegistry:
         if is_anchor or anchor is None or anchor.tags.get(f"{_TAG}contract_hash") != contract_hash:
             self.client.set_registered_model_alias(self.name, ANCHOR, version)
         return self.describe(version)
-
-    def _succeed(self, former: str | None, version: str, by: str) -> None:
-        """Move `champion` from one version to another, unless it is elsewhere by now.
-
-        Raises:
-            StoreBusy: it is, or another promotes at the same time.
-        """
-        self._check_champion_is(former)
-        if former == version:
-            return
-        ours = json.dumps({"version": version, "from": former, "by": by, "at": datetime.now(UTC).isoformat()})
-        self.client.set_registered_model_tag(self.name, _PROMOTION, ours)
-        self._check_champion_is(former)
-        self.client.set_registered_model_alias(self.name, CHAMPION, version)
-        last = str(self.client.get_registered_model(self.name).tags.get(_PROMOTION, ours))
-        if last != ours:
-            winner = json.loads(last)
-            self.client.set_registered_model_alias(self.name, CHAMPION, winner["version"])
-            raise self._overtaken(former, winner["version"], f", which {winner['by']} promoted at the same time")
 
     def _anchor_after(self, version: str, verdict: Verdict, contract_hash: str) -> str | None:
         """The anchor once a version was promoted: who errs least, as measured; None where it stays who it is.
@@ -419,18 +397,6 @@ class ModelRegistry:
         found = verdict.challenger
         is_better = found.value < best if found.primary.lower_is_better else found.value > best
         return version if is_better else verdict.anchor_version or verdict.champion_version
-
-    def _check_champion_is(self, expected: str | None) -> None:
-        found = self._champion_name()
-        if found != expected:
-            raise self._overtaken(expected, found, "")
-
-    def _overtaken(self, expected: str | None, found: str | None, how: str) -> StoreBusy:
-        names = [f"version {one}" if one else "no version" for one in (found, expected)]
-        return StoreBusy(
-            f"{names[0]} of {self.name} is called champion by now{how}, and what was to be promoted was weighed when "
-            f"{names[1]} was. The alias is left to it. Run again: what stands now is weighed then"
-        )
 
     def _champion_name(self) -> str | None:
         found = self.champion_version()
@@ -648,22 +614,55 @@ class ModelRegistry:
                 self.client.log_metric(run_id, f"held_out_{name}", float(value))
 
 
-def _why_not_comparable(version: ModelVersion, contract_hash: str, season: int) -> Absent | None:
-    """Why a champion cannot be compared with a challenger of this contract that learned before `season`, if so."""
+def _why_not_comparable(version: ModelVersion, terms: Terms) -> Absent | None:
+    """Why a champion cannot be compared with a challenger on these terms, if so."""
     which = f"the champion, version {version.version},"
     lost = [name for name in ("contract_hash", "for_season") if f"{_TAG}{name}" not in version.tags]
     if lost:
         return Absent(f"{which} has lost its tags {' and '.join(lost)}", is_damage=True)
     contract = version.tags[f"{_TAG}contract_hash"]
-    if contract != contract_hash:
-        return Absent(f"{which} is of contract {contract[:12]}, and the challenger of {contract_hash[:12]}")
+    if contract != terms.contract_hash:
+        return Absent(f"{which} is of contract {contract[:12]}, and the challenger of {terms.contract_hash[:12]}")
     learned_before = version.tags[f"{_TAG}for_season"]
     if not learned_before.isdigit():
         return Absent(f"{which} has a tag for_season that is no season: {learned_before!r}", is_damage=True)
-    if int(learned_before) > season:
-        why = f"{which} learned from seasons before {learned_before}, and the challenger from those before {season}"
-        return Absent(why, runnable=str(version.version))
+    if int(learned_before) > terms.season:
+        then, now = f"seasons before {learned_before}", f"those before {terms.season}"
+        return Absent(f"{which} learned from {then}, and the challenger from {now}", runnable=str(version.version))
+    held_out = _held_out(version)
+    seen = [] if held_out is None else sorted(set(terms.judging_seasons) - set(held_out))
+    if any(one < int(learned_before) for one in seen):
+        judge = f"{', '.join(map(str, seen))}, which judge{'s' if len(seen) == 1 else ''} now"
+        return Absent(f"{which} may have learned from {judge}", runnable=str(version.version))
     return None
+
+
+def _held_out(version: ModelVersion) -> list[int] | None:
+    """The seasons that a version did not learn from; None for one from before that was noted."""
+    try:
+        found = json.loads(version.tags.get(f"{_TAG}{_HELD_OUT}", "null"))
+    except ValueError:
+        return None
+    return found if isinstance(found, list) else None
+
+
+class _ChampionAlias:
+    """Where `promotion.py` looks, notes and moves."""
+
+    def __init__(self, registry: ModelRegistry) -> None:
+        self.name, self.registry = registry.name, registry
+
+    def champion(self) -> str | None:
+        return self.registry._champion_name()
+
+    def note(self, text: str) -> None:
+        self.registry.client.set_registered_model_tag(self.name, _PROMOTION, text)
+
+    def noted(self) -> str:
+        return str(self.registry.client.get_registered_model(self.name).tags.get(_PROMOTION, ""))
+
+    def move(self, version: str) -> None:
+        self.registry.client.set_registered_model_alias(self.name, CHAMPION, version)
 
 
 def _this_process() -> str:
@@ -684,12 +683,6 @@ def _noted_bundle(tag: str) -> dict[str, str] | None:
 
 def _was_promoted(version: ModelVersion) -> bool:
     return version.tags.get(f"{_TAG}gate") in (PROMOTED, BY_A_PERSON)
-
-
-def _season_of(version: ModelVersion) -> float:
-    """The season that a version is for; of one that does not say, no season is late enough."""
-    season = version.tags.get(f"{_TAG}for_season", "")
-    return int(season) if season.isdigit() else np.inf
 
 
 def model_card(

@@ -12,6 +12,7 @@ from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import DataError
 from fieldloop.core.settings import Settings, WorkloadParams
 from fieldloop.data import SeasonStore, check_last_version, open_store, restore
+from fieldloop.evaluation.gate import Terms
 from fieldloop.gateway.owners import FieldOwners
 from fieldloop.stages.context import Loop, contract_of
 from fieldloop.stages.refs import SnapshotRef
@@ -80,6 +81,11 @@ def open_accepted(loop: Loop) -> SeasonStore:
 def training_seasons(loop: Loop, data: SnapshotRef) -> list[int]:
     held_out = set(loop.params.gates.holdout_seasons)
     return [s for s in open_accepted(loop).seasons() if s < data.season and s not in held_out]
+
+
+def terms_of(loop: Loop, data: SnapshotRef) -> Terms:
+    """What champion and challenger must have in common."""
+    return Terms(contract_of(loop).hash, data.season, tuple(sorted(loop.params.gates.holdout_seasons)))
 
 
 def ownership_of(loop: Loop) -> Ownership:

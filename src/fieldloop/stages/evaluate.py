@@ -8,7 +8,7 @@ from fieldloop.evaluation.gate import NO_CHAMPION_YET, Absent, Rival, Verdict, j
 from fieldloop.evaluation.predictor import predictor
 from fieldloop.registry.model_registry import Champion, ModelRegistry, git_commit
 from fieldloop.release import ReleaseRepository
-from fieldloop.stages.access import read_judging_tables, training_seasons, unjudging
+from fieldloop.stages.access import read_judging_tables, terms_of, training_seasons, unjudging
 from fieldloop.stages.context import Loop, contract_of, metadata_of
 from fieldloop.stages.examples import held_out_examples
 from fieldloop.stages.refs import RegisteredRef, SnapshotRef, write_json
@@ -26,18 +26,18 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> Re
         StoreBusy: another was promoted while this one was judged: nothing was promoted, and the next run judges anew.
     """
 
-    workload, contract = workload_of(loop), contract_of(loop)
+    workload, contract, terms = workload_of(loop), contract_of(loop), terms_of(loop, data)
     folder = network_folder(trained, workload)
     network = load_network(folder, workload)
     path = export_float32(network, len(contract.features), metadata_of(loop), folder / "challenger.onnx")
     held_out = held_out_examples(loop)
     registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
     standing = registry.champion_version()  # read before it is compared with: what moves from here on is refused
-    found = _none_lost(loop, registry, registry.champion(contract.hash, data.season, trained.mlflow_run_id))
+    found = _none_lost(loop, registry, registry.champion(terms, trained.mlflow_run_id))
     champion = found if isinstance(found, Champion) else None
     anchor = None
     if champion is not None:
-        anchor = registry.anchor(contract.hash, data.season, trained.mlflow_run_id, champion.version)
+        anchor = registry.anchor(terms, trained.mlflow_run_id, champion.version)
 
     predict = predictor(path)
 
@@ -66,7 +66,7 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> Re
     example = contract.scale(held_out.inputs[:4])
     commit = git_commit(loop.settings.root)
     beside = None if standing is None else str(standing.version)
-    registered = registry.register(trained, path, example, verdict, contract.hash, commit, data.season, beside)
+    registered = registry.register(trained, path, example, verdict, terms, commit, beside)
     written = write_json(folder / "verdict.json", {**verdict.as_dict(), "registered": asdict(registered)})
     serving = registered.version if registered.is_champion else former
     if serving is None:

@@ -11,7 +11,7 @@ from torch import nn
 from fieldloop.core.code_version import code_hash
 from fieldloop.core.dataset import Dataset
 from fieldloop.registry.model_registry import LEARNABLE_HASH, ModelRegistry, git_commit
-from fieldloop.stages.access import read_tables, training_seasons
+from fieldloop.stages.access import read_tables, terms_of, training_seasons
 from fieldloop.stages.context import Loop, OnProgress, contract_of
 from fieldloop.stages.examples import training_examples
 from fieldloop.stages.refs import SnapshotRef
@@ -63,7 +63,7 @@ def stands(loop: Loop, trained: Trained) -> bool:
 def champion_before(loop: Loop, data: SnapshotRef) -> str:
     """The champion before this data, from whose weights practice starts; empty where there is none that fits."""
     registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
-    return registry.start_of_practice(contract_of(loop).hash, data.season, data.learnable_hash) or ""
+    return registry.start_of_practice(terms_of(loop, data), data.learnable_hash) or ""
 
 
 def _practise(loop: Loop, data: SnapshotRef, champion: str, on_progress: OnProgress) -> "Practise":
@@ -83,5 +83,5 @@ def _practise(loop: Loop, data: SnapshotRef, champion: str, on_progress: OnProgr
 def _run_folder(loop: Loop, data: SnapshotRef, champion: str) -> Path:
     params = [part.model_dump(mode="json") for part in (loop.params.model, loop.params.what_if)]
     ran = code_hash("fieldloop.stages.train:train_model")
-    key = json.dumps([ran, data.learnable_hash, data.season, params, champion])
+    key = json.dumps([ran, data.learnable_hash, training_seasons(loop, data), data.season, params, champion])
     return loop.workspace.runs / f"{data.season}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"

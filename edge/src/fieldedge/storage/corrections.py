@@ -24,8 +24,9 @@ def put(store: Store, contract: Contract, table: str, record: Record) -> tuple[R
     Raises:
         DataError: too much was said of it already.
     """
-    identity, former = record["record_id"], None
-    for named in amendments(identity):
+    identity, former, names = record["record_id"], None, amendments(record["record_id"])
+    last = max((index for index, named in enumerate(names) if store.get(named) is not None), default=0)
+    for named in names[last:]:  # room may have been made of words before the last one
         again = {**record, "record_id": named}
         noted = store.get(again["record_id"])
         if noted is None:
