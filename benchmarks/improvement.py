@@ -30,8 +30,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fieldedge.contract import ALWAYS_SENT_ROLES, Record
-from fieldedge.contract.batches import DAY_TABLES, pack, unpack
+from fieldedge.contract import ALWAYS_SENT_ROLES, CHOSEN_ROLES, Record
+from fieldedge.contract.batches import pack, unpack
 from fieldedge.device.config import DEFAULT_AUDIT_FRACTION
 from fieldedge.inference.bundles import Reference
 from fieldedge.inference.model import METADATA_CONTRACT_HASH, METADATA_WORKLOAD, Model
@@ -350,7 +350,7 @@ def copied(year: FieldYear) -> FieldYear:
 def send_home(year: FieldYear, variant: str, model: Taught, home: dict[str, list[Record]]) -> None:
     """The batch that the device would send in that variant, unpacked into `home` as the cloud would."""
     outcomes = {table: year.rows[table] for table in CONTRACT.tables_of(*ALWAYS_SENT_ROLES)}
-    days = {table: year.rows[table] for table in DAY_TABLES}
+    days = {table: year.rows[table] for table in CONTRACT.tables_of(*CHOSEN_ROLES)}
 
     def on(dates: Sequence[str]) -> bytes:
         wanted = set(dates)
@@ -361,7 +361,7 @@ def send_home(year: FieldYear, variant: str, model: Taught, home: dict[str, list
     if variant == "everything":
         dates = [candidate.date for candidate in candidates]
     else:
-        seed = season_seed(f"{year.spec.seed}-{year.spec.device_id}", year.spec.season)
+        seed = season_seed(f"{year.spec.seed}-{year.spec.device_id}", str(year.spec.season))
         audit = 1.0 if variant == "random" else DEFAULT_AUDIT_FRACTION
         dates = [day.date for day in select(candidates, BUDGET_BYTES, audit, seed, lambda some: len(on(some)))]
     batch = on(dates)

@@ -122,7 +122,7 @@ def _sent_home(folder: Path, workload: Workload, tables: Tables) -> dict[str, Re
             for row in rows:
                 store.add(name, workload.contract.table(name).check(row, name))
         outbox = Outbox(folder / "outbox", store)
-        Packer(config, workload, store, "1", None).prepare(outbox, SEASON)
+        Packer(config, workload, store, "1", None).prepare(outbox, str(SEASON))
         ((_, data),) = outbox.waiting()
     cloud = Cloud(folder)
     cloud.store = SeasonStore(folder / "data" / "seasons", workload.contract)
@@ -162,7 +162,7 @@ def _lived(path: Path, is_slow: bool) -> list[float]:
         agent = Agent(DeviceConfig(DEVICE_ID, "agriculture"), AGRICULTURE, store, booted)
         for _ in agent.answers(json.dumps(message) for message in season_messages(60, SEASON)):
             continue
-        return [record["latency_ms"] for record in store.records(SEASON, "recommendations")]
+        return [record["latency_ms"] for record in store.records(str(SEASON), "recommendations")]
 
 
 def _packed(lived: Path, folder: Path, budget_bytes: int) -> bytes:
@@ -171,7 +171,7 @@ def _packed(lived: Path, folder: Path, budget_bytes: int) -> bytes:
     config = DeviceConfig(DEVICE_ID, "agriculture", upload_budget_bytes=budget_bytes)
     with Store(folder / "store.db") as store:
         outbox = Outbox(folder / "outbox", store)
-        Packer(config, AGRICULTURE, store, "1", None).prepare(outbox, SEASON)
+        Packer(config, AGRICULTURE, store, "1", None).prepare(outbox, str(SEASON))
         ((_, data),) = outbox.waiting()
     return data
 

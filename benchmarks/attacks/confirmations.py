@@ -174,7 +174,7 @@ def form_of(page: PageServer) -> dict[str, str]:
 
 def operations(device: SeasonedDevice) -> dict[str, Record]:
     with device.open() as store:
-        return {record["record_id"]: record for record in store.records(2006, "operations")}
+        return {record["record_id"]: record for record in store.records("2006", "operations")}
 
 
 def learned_days(cloud: Cloud) -> set[str]:

@@ -139,7 +139,7 @@ def _sent(store: Store) -> list[Record]:
         table.name: [
             CONTRACT.current(table.name, row)
             for season in SEASONS
-            for row in store.records(season, table.name, "acknowledged")
+            for row in store.records(str(season), table.name, "acknowledged")
         ]
         for table in CONTRACT.tables
     }

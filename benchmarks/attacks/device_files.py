@@ -101,7 +101,7 @@ def run(
 def records(directory: DeviceDirectory) -> list[dict[str, object]]:
     with Store(directory.store) as store:
         tables = ("fields", "readings", "recommendations", "operations", "harvests")
-        return [record for season in store.seasons() for table in tables for record in store.records(season, table)]
+        return [record for episode in store.episodes() for table in tables for record in store.records(episode, table)]
 
 
 def fieldedge(umask: int, *arguments: object, said: str = "") -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from benchmarks.attacks import Outcome, attack
 from benchmarks.attacks.acknowledgements import fieldedge
 from benchmarks.attacks.device_files import made
-from fieldedge.contract import Record
-from fieldedge.contract.batches import DAY_TABLES, unpack
+from fieldedge.contract import CHOSEN_ROLES, Record
+from fieldedge.contract.batches import unpack
 from fieldedge.device.config import DeviceConfig, DeviceDirectory, StoreConfig, write_config
 from fieldedge.runtime.agent import Agent
 from fieldedge.storage.eviction import make_room
@@ -38,10 +38,10 @@ def aged_without_a_link(scratch: Path) -> Outcome:
             for _ in agent.answers(lines):
                 continue
         before = store.states()["stored"]
-        make_room(store, StoreConfig(max_bytes=100_000_000, max_days=1, min_free_bytes=0), TODAY)
+        make_room(store, AGRICULTURE.contract, StoreConfig(max_bytes=100_000_000, max_days=1, min_free_bytes=0), TODAY)
         gone = before - store.states()["stored"]
-        make_room(store, StoreConfig(max_bytes=1, max_days=1, min_free_bytes=0), TODAY)
-        outcomes = [len(store.records(season, "harvests")) for season in range(FIRST, LAST + 1)]
+        make_room(store, AGRICULTURE.contract, StoreConfig(max_bytes=1, max_days=1, min_free_bytes=0), TODAY)
+        outcomes = [len(store.records(str(season), "harvests")) for season in range(FIRST, LAST + 1)]
     lost = gone + outcomes.count(0)
     return Outcome(0, lost, f"{before} records, {gone} gone by age; {sum(outcomes)} of {len(outcomes)} harvests kept")
 
@@ -72,7 +72,7 @@ def small_store_without_a_link(scratch: Path) -> Outcome:
     for season, messages in told.items():
         said = {message["record"]["record_id"] for message in messages if message["kind"] in _OUTCOMES}
         lost += len(said - came.get(season, {}).keys())
-        chosen = [_days(came.get(season, {}), table) for table in DAY_TABLES]
+        chosen = [_days(came.get(season, {}), table) for table in AGRICULTURE.contract.tables_of(*CHOSEN_ROLES)]
         lost += chosen[0] != chosen[1] or sizes.get(season, 0) < BUDGET_BYTES / 2
         days += len(chosen[0])
     if not gone:

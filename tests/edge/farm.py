@@ -120,7 +120,7 @@ class Farm:
             self.step()
 
     def records(self, table: str) -> list[Record]:
-        return self.service.store.records(self.clock.true.year, table)
+        return self.service.store.records(str(self.clock.true.year), table)
 
     def events(self, kind: str) -> list[str]:
         return [event["text"] for event in self.service.store.events(200, kind)]

@@ -44,6 +44,7 @@ from fieldedge.transfer.acknowledgements import statement
 from fieldedge.workloads import known_workload
 
 SEASON, REGION, FIELD_ID, DEVICE_ID = 2006, "champion", "champion-00", "dev-00"
+EPISODE = str(SEASON)  # as the store names it
 PLANTING = date(2006, 5, 1)
 AGRICULTURE = known_workload("agriculture")
 
@@ -344,7 +345,7 @@ def stored_entries(store: Store, identities: Iterable[str]) -> list[Entry]:
     """What is stored under these identities, as who packs a batch reads it."""
     wanted = set(identities)
     tables = [table.name for table in AGRICULTURE.contract.tables]
-    entries = [entry for season in store.seasons() for table in tables for entry in store.entries(season, table)]
+    entries = [entry for episode in store.episodes() for table in tables for entry in store.entries(episode, table)]
     return [entry for entry in entries if entry.record["record_id"] in wanted]
 
 

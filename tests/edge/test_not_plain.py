@@ -188,7 +188,7 @@ def test_a_store_in_whose_place_something_else_lies_is_set_aside_and_mended(
     with store:
         store.check()
         assert report is not None
-        assert bool(store.seasons()) is (suffix != "")
+        assert bool(store.episodes()) is (suffix != "")
 
 
 @PUTS

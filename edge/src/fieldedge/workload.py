@@ -18,6 +18,7 @@ from fieldedge.contract import MAX_CANDIDATES, Contract, Record
 from fieldedge.contract.samples import Channel, FlaggedSample
 from fieldedge.device.config import Site
 from fieldedge.presentation.facts import Presenter
+from fieldedge.storage.schema import Merit
 from fieldedge.storage.store import Store
 
 Array = NDArray[np.float32]
@@ -150,6 +151,14 @@ class Answers(Protocol):
             DataError: a value is none, outside of its range, or of another episode or day than it can be.
             StoreBusy, StoreFailed: it could not be kept.
         """
+
+
+def merit(workload: Workload | None) -> Merit | None:
+    """How much a stored record would teach: of a decision, how unsure the model was; of any other, nobody says."""
+    if workload is None:
+        return None
+    decisions = workload.contract.decision_table.name
+    return lambda table, record: workload.uncertainty(dict(record)) if table == decisions else None
 
 
 def ask(

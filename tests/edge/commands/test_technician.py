@@ -26,6 +26,7 @@ from fieldedge.workloads.agriculture.operations import check_day, override_recor
 from tests.edge.sample import (
     AGRICULTURE,
     DEVICE_ID,
+    EPISODE,
     FIELD_ID,
     SEASON,
     GatewaySimulator,
@@ -68,7 +69,7 @@ def shown(capsys: Any, device: DeviceDirectory, command: str, *arguments: str) -
 
 def operations(device: DeviceDirectory) -> dict[str, Record]:
     with Store(device.store) as store:
-        return {record["date"]: record for record in store.records(SEASON, "operations")}
+        return {record["date"]: record for record in store.records(EPISODE, "operations")}
 
 
 # Overrides
@@ -128,14 +129,14 @@ def test_what_went_home_stays_as_it_is_and_a_correction_is_one_more_record_that_
     assert main(["sync", "--dir", str(lived.root), "--gateway", gateway.url]) == 0
     capsys.readouterr()
     with Store(lived.store) as store:
-        before = store.records(SEASON, "operations")
+        before = store.records(EPISODE, "operations")
     assert call(capsys, lived, *OVERRIDE)[1]["outcome"] == "unchanged"
     for _ in range(2):
         code, out, _ = call(capsys, lived, "override", "--date", day_of(2), "--nothing", "--why", "a mistake")
         assert (code, out["record"]["irrigation_mm"]) == (0, 0.0)
     with Store(lived.store) as store:
-        (added,) = (record for record in store.records(SEASON, "operations") if record not in before)
-        assert [record for record in store.records(SEASON, "operations") if record != added] == before
+        (added,) = (record for record in store.records(EPISODE, "operations") if record not in before)
+        assert [record for record in store.records(EPISODE, "operations") if record != added] == before
     assert added["record_id"] == f"{out['record']['record_id']}/2"
     assert (added["irrigation_mm"], added["basis"], added["why"]) == (0.0, "confirmed", "a mistake")
     (day,) = (day for day in call(capsys, lived, "history", "--days", "60")[1]["days"] if day["date"] == day_of(2))

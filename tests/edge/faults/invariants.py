@@ -84,10 +84,10 @@ def status_of(world: World) -> dict[str, Any]:
 def stored(store: Store) -> tuple[dict[str, Record], dict[str, str]]:
     """All records and their states, by identity."""
     records, states = {}, {}
-    for season in store.seasons():
+    for episode in store.episodes():
         for table in ("fields", "readings", "operations", "recommendations", "harvests"):
             for state in ("stored", "selected", "acknowledged"):
-                for record in store.records(season, table, state):
+                for record in store.records(episode, table, state):
                     records[record["record_id"]], states[record["record_id"]] = record, state
     return records, states
 

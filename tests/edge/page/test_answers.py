@@ -71,7 +71,7 @@ def post(
 
 def operations_on(device: SeasonedDevice, day: str) -> list[Record]:
     with device.open() as store:
-        return [record for record in store.records(2006, "operations") if record["date"] == day]
+        return [record for record in store.records("2006", "operations") if record["date"] == day]
 
 
 def test_the_page_asks_about_days_of_which_nobody_said_what_was_done(server: PageServer) -> None:

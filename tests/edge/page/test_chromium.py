@@ -87,7 +87,7 @@ def test_a_grower_answers_on_a_phone_by_touch_and_by_keyboard(browser: Any, tmp_
         assert page.url == server.url
         assert found.complaints == [] and found.asked_elsewhere(server.url) == []
     with device.open() as store:
-        last = {record["date"]: record for record in store.records(2006, "operations")}
+        last = {record["date"]: record for record in store.records("2006", "operations")}
     today, before = (last[day] for day in ("2006-07-09", "2006-07-06"))
     assert (today["irrigation_mm"], today["source"], today["why"]) == (12.5, "override", "the pump is weak")
     assert (before["irrigation_mm"], before["source"], before["basis"]) == (25.0, "recommendation", "confirmed")

@@ -33,6 +33,7 @@ from fieldedge.workloads.agriculture.episode import FieldSeason
 from tests.edge.sample import (
     AGRICULTURE,
     DEVICE_ID,
+    EPISODE,
     SEASON,
     GatewaySimulator,
     Repository,
@@ -296,7 +297,7 @@ def test_the_next_season_starts_anew_beside_the_former(path: Path) -> None:
     assert (answers[-1]["season"], answers[-1]["recommendations"]) == (SEASON + 1, 5)
     assert answers[1]["x_dap"] == 0
     with Store(path) as store:
-        assert store.seasons() == [SEASON, SEASON + 1]
+        assert store.episodes() == [EPISODE, str(SEASON + 1)]
 
 
 @pytest.mark.parametrize("begins_at", [0, 7])
@@ -308,7 +309,7 @@ def test_what_a_source_tells_again_of_a_former_season_is_known_and_not_rejected(
     again = [agent.answer_line(json.dumps(message), "again") for message in former[begins_at:]]
     with Store(path) as store:
         assert store.rejects() == []
-        assert len(store.records(SEASON, "recommendations")) == 24
+        assert len(store.records(EPISODE, "recommendations")) == 24
     recommended = [answer for answer in again if answer is not None and answer["kind"] == "recommendation"]
     assert recommended == [answer for answer in first if answer["kind"] == "recommendation"][-len(recommended) :]
     assert tell(agent, season_messages(3, SEASON + 1))[-1]["recommendations"] == 3
@@ -329,7 +330,7 @@ def test_what_is_told_late_of_a_former_season_is_stored_with_it_and_changes_noth
     tell(undisturbed, running)
     assert untimed([agent.decide("2007-05-06")]) == untimed([undisturbed.decide("2007-05-06")])
     with Store(path) as store:
-        assert [len(store.records(SEASON, table)) for table in ("readings", OPS, "harvests")] == [6, 2, 1]
+        assert [len(store.records(EPISODE, table)) for table in ("readings", OPS, "harvests")] == [6, 2, 1]
 
 
 def test_what_cannot_be_of_a_former_season_is_rejected_as_of_the_running_one(path: Path) -> None:
@@ -370,7 +371,7 @@ def test_a_record_of_a_day_outside_its_season_is_refused_with_the_days_that_it_c
     said = f"{table}: date is {day_of(day)}, which is not in 2006/champion-00; expected a day from planting_date on"
     assert said in answer["error"]
     with Store(path) as store:
-        assert day_of(day) not in {record["date"] for record in store.records(SEASON, table)}
+        assert day_of(day) not in {record["date"] for record in store.records(EPISODE, table)}
 
 
 @pytest.mark.parametrize("table", ["readings", "operations", "harvests"])
@@ -399,7 +400,7 @@ def test_a_second_harvest_of_a_season_is_refused_and_the_same_one_told_again_is_
     assert [answer["kind"] for answer in answers] == ["stored", "rejected"]
     assert f"2006/champion-00 has 2006/champion-00/harvests/{day_of(3)} already" in answers[1]["error"]
     with Store(path) as store:
-        assert [record["yield_t_ha"] for record in store.records(SEASON, "harvests")] == [11.0]
+        assert [record["yield_t_ha"] for record in store.records(EPISODE, "harvests")] == [11.0]
 
 
 def test_the_next_season_has_a_harvest_of_its_own(path: Path) -> None:
@@ -428,7 +429,7 @@ ASSUMED = dated("operations", 1, irrigation_mm=20.0, nitrogen_kg_ha=0.0, source=
 def done_on_the_day(path: Path) -> list[Record]:
     with Store(path) as store:
         return [
-            {**row, "record_id": row["record_id"].rpartition("operations/")[2]} for row in store.records(SEASON, OPS)
+            {**row, "record_id": row["record_id"].rpartition("operations/")[2]} for row in store.records(EPISODE, OPS)
         ]
 
 
@@ -440,7 +441,7 @@ def test_what_a_controller_did_takes_the_place_of_what_was_assumed(path: Path, s
     with Store(path) as store:
         store.add(OPS, ASSUMED)
         if is_sent:
-            store.mark_selected("b", SEASON, 1, stored_entries(store, [ASSUMED["record_id"]]))
+            store.mark_selected("b", EPISODE, 1, stored_entries(store, [ASSUMED["record_id"]]))
     message = operation(**said, source="recommendation")
     for _ in range(2):  # the second time it is known
         assert [answer["kind"] for answer in tell(agent, [message])] == ["summary"]
@@ -475,7 +476,7 @@ def test_what_a_former_agent_stored_of_a_day_is_known_when_it_is_told_again(path
         store.add(OPS, former["record"])
     assert [answer["kind"] for answer in tell(agent, [former])] == ["summary"]
     with Store(path) as store:
-        assert store.records(SEASON, OPS) == [former["record"]]
+        assert store.records(EPISODE, OPS) == [former["record"]]
 
 
 def a_field(**changes: Any) -> Record:
@@ -611,7 +612,7 @@ def test_what_was_answered_survives_kill_9_and_a_replay_continues(
             answered.append(process.answer())
     process.kill()
     with Store(device.store) as store:
-        assert store.records(SEASON, "recommendations") == [
+        assert store.records(EPISODE, "recommendations") == [
             {name: value for name, value in answer.items() if name != "kind"} for answer in answered[1:]
         ]
     again = Process(device)

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import fieldedge.storage.eviction
-from fieldedge.contract.batches import DAY_TABLES, unpack
+from fieldedge.contract import CHOSEN_ROLES
+from fieldedge.contract.batches import unpack
 from fieldedge.contract.samples import FlaggedSample, Sample
 from fieldedge.device.config import DeviceConfig, DeviceDirectory, StoreConfig, read_config, write_config
 from fieldedge.runtime.agent import Agent
@@ -26,12 +27,24 @@ from fieldedge.storage.store import LOG_KEPT_BYTES, Store
 from fieldedge.system.clock import Stamp
 from fieldedge.system.errors import StoreBusy
 from tests.edge.farm import Farm
-from tests.edge.sample import AGRICULTURE, DEVICE_ID, SEASON, dated, field_record, season_messages, stored_entries
+from tests.edge.sample import (
+    AGRICULTURE,
+    DEVICE_ID,
+    EPISODE,
+    SEASON,
+    dated,
+    field_record,
+    season_messages,
+    stored_entries,
+)
 
 TODAY = date(2007, 9, 1)
 NO_FREE_BYTES = 0
 ROOMY = StoreConfig(max_bytes=100_000_000, max_days=10_000, min_free_bytes=NO_FREE_BYTES)
 KB = 1000
+
+CONTRACT = AGRICULTURE.contract
+CHOSEN_FROM = CONTRACT.tables_of(*CHOSEN_ROLES)
 
 
 def tight(content_kb: int, max_days: int = 10_000) -> StoreConfig:
@@ -48,8 +61,8 @@ def season(store: Store, year: int, days: int = 60, width: Any = None, size: int
     store.add("fields", field_record(year))
     for day in range(days):
         store.add("readings", dated("readings", day, year, text="x" * size))
-        wide = {"yield_p10_t_ha": 5.0, "yield_p90_t_ha": 6.0 + day / 10.0} if width is None else width(day)
-        store.add("recommendations", dated("recommendations", day, year, text="x" * size, **wide))
+        merit = 1.0 + day / 10.0 if width is None else width(day)
+        store.add("recommendations", dated("recommendations", day, year, text="x" * size), merit=merit)
         if day % 7 == 3:
             store.add("operations", dated("operations", day, year, source="override"))
     store.add("harvests", dated("harvests", days, year, yield_t_ha=11.0))
@@ -66,7 +79,7 @@ def samples(store: Store, first: date, days: int) -> None:
 
 
 def days_of(store: Store, year: int, table: str = "readings") -> list[str]:
-    return [record["date"] for record in store.records(year, table)]
+    return [record["date"] for record in store.records(str(year), table)]
 
 
 def disk_bytes(store: Store) -> int:
@@ -77,7 +90,7 @@ def disk_bytes(store: Store) -> int:
 
 def test_where_there_is_room_nothing_goes_and_nothing_is_said(store: Store) -> None:
     season(store, SEASON)
-    report = make_room(store, ROOMY, TODAY)
+    report = make_room(store, CONTRACT, ROOMY, TODAY)
     assert (report.rows, report.over_bytes, store.events()) == (0, 0, [])
 
 
@@ -86,7 +99,7 @@ def test_old_samples_go_before_any_record_and_the_event_says_how_many(store: Sto
     season(store, SEASON + 1)
     samples(store, TODAY - timedelta(days=120), 120)
     before = store.states()
-    report = make_room(store, tight(500), TODAY)
+    report = make_room(store, CONTRACT, tight(500), TODAY)
     assert list(report.evicted) == ["samples that are summed up in their day's reading"]
     assert store.states() == before
     assert disk_bytes(store) <= tight(500).max_bytes
@@ -96,15 +109,13 @@ def test_old_samples_go_before_any_record_and_the_event_says_how_many(store: Sto
 
 
 def test_of_a_past_season_the_days_of_which_the_model_was_surest_go_first_and_whole(store: Store) -> None:
-    def width(day: int) -> dict[str, Any]:
-        if day == 5:
-            return {"yield_p10_t_ha": None, "yield_p90_t_ha": None}  # it abstained
-        return {"yield_p10_t_ha": 5.0, "yield_p90_t_ha": 6.0 + (day * 37 % 60)}
+    def width(day: int) -> float | None:
+        return None if day == 5 else 1.0 + (day * 37 % 60)  # on that day it abstained
 
     season(store, SEASON, width=width, size=20_000)
     season(store, SEASON + 1, days=1)
     full = store.used_bytes()
-    make_room(store, StoreConfig(full - 1, 10_000, NO_FREE_BYTES), TODAY)
+    make_room(store, CONTRACT, StoreConfig(full - 1, 10_000, NO_FREE_BYTES), TODAY)
     left = days_of(store, SEASON, "recommendations")
     assert 0 < len(left) < 60
     assert set(days_of(store, SEASON)) <= set(left) | {min(left)} or set(left) <= set(days_of(store, SEASON))
@@ -118,9 +129,9 @@ def test_what_was_not_chosen_when_days_were_goes_before_days_that_nobody_has_cho
     season(store, SEASON, size=20_000)
     season(store, SEASON + 1, days=1)
     chosen = [dated("readings", day)["record_id"] for day in range(10)]
-    store.mark_selected("batch", SEASON, 100, stored_entries(store, chosen))
+    store.mark_selected("batch", EPISODE, 100, stored_entries(store, chosen))
     store.mark_acknowledged("batch")
-    report = make_room(store, StoreConfig(store.used_bytes() - 1, 10_000, NO_FREE_BYTES), TODAY)
+    report = make_room(store, CONTRACT, StoreConfig(store.used_bytes() - 1, 10_000, NO_FREE_BYTES), TODAY)
     assert list(report.evicted) == ["days of past seasons that were not chosen"]
     assert len(days_of(store, SEASON - 1)) == 60
     assert set(days_of(store, SEASON)) >= {dated("readings", day)["date"] for day in range(10)}
@@ -129,10 +140,10 @@ def test_what_was_not_chosen_when_days_were_goes_before_days_that_nobody_has_cho
 def test_a_season_that_was_told_ahead_makes_the_one_under_way_no_past_one(store: Store) -> None:
     season(store, SEASON, size=20_000)
     store.add("fields", field_record(SEASON + 1))
-    report = make_room(store, StoreConfig(store.used_bytes() - 1, 10_000, NO_FREE_BYTES), TODAY)
+    report = make_room(store, CONTRACT, StoreConfig(store.used_bytes() - 1, 10_000, NO_FREE_BYTES), TODAY)
     assert (report.rows, len(days_of(store, SEASON))) == (0, 60)
     season(store, SEASON + 1, days=1)
-    make_room(store, StoreConfig(store.used_bytes() - 1, 10_000, NO_FREE_BYTES), TODAY)
+    make_room(store, CONTRACT, StoreConfig(store.used_bytes() - 1, 10_000, NO_FREE_BYTES), TODAY)
     assert len(days_of(store, SEASON)) < 60
 
 
@@ -140,17 +151,17 @@ def test_no_pressure_takes_what_is_not_acknowledged_and_it_is_said_that_room_lac
     season(store, SEASON)
     season(store, SEASON + 1)
     samples(store, TODAY - timedelta(days=40), 40)
-    store.mark_selected("sent", SEASON, 10, stored_entries(store, [dated("operations", 3)["record_id"]]))
+    store.mark_selected("sent", EPISODE, 10, stored_entries(store, [dated("operations", 3)["record_id"]]))
     store.mark_acknowledged("sent")
-    store.mark_selected("waits", SEASON, 10, stored_entries(store, [dated("readings", 9)["record_id"]]))
-    report = make_room(store, tight(1), TODAY)
+    store.mark_selected("waits", EPISODE, 10, stored_entries(store, [dated("readings", 9)["record_id"]]))
+    report = make_room(store, CONTRACT, tight(1), TODAY)
     assert report.over_bytes > 0
-    assert [record["date"] for record in store.records(SEASON, "operations")] == [
+    assert [record["date"] for record in store.records(EPISODE, "operations")] == [
         dated("operations", day)["date"] for day in range(10, 60, 7)
     ]
     assert days_of(store, SEASON) == [dated("readings", 9)["date"]]
-    assert len(store.records(SEASON, "harvests")) == len(store.records(SEASON, "fields")) == 1
-    assert (len(days_of(store, SEASON + 1)), len(store.records(SEASON + 1, "operations"))) == (60, 9)
+    assert len(store.records(EPISODE, "harvests")) == len(store.records(EPISODE, "fields")) == 1
+    assert (len(days_of(store, SEASON + 1)), len(store.records(str(SEASON + 1), "operations"))) == (60, 9)
     assert store.sample_days() == [f"{TODAY - timedelta(days=day)}" for day in (3, 2, 1)]
     assert "bring the device to a link" in store.events(1, "store_full")[0]["text"]
 
@@ -161,7 +172,7 @@ def test_without_a_link_no_record_goes_by_age_and_no_sample_that_is_in_no_readin
         samples(store, date(year, 1, 1), 10)
     store.reject("line 1", "not JSON", "{")
     before, days = store.states(), store.sample_days()
-    report = make_room(store, StoreConfig(ROOMY.max_bytes, 1, NO_FREE_BYTES), TODAY)
+    report = make_room(store, CONTRACT, StoreConfig(ROOMY.max_bytes, 1, NO_FREE_BYTES), TODAY)
     assert (report.rows, store.states(), store.sample_days()) == (0, before, days)
 
 
@@ -175,18 +186,18 @@ def test_age_takes_what_is_home_what_was_not_chosen_and_what_is_summed_up(store:
         dated("harvests", 60, SEASON - 3),
     ]
     read = stored_entries(store, [record["record_id"] for record in home])
-    store.mark_selected("sent", SEASON - 3, 10, read)
+    store.mark_selected("sent", str(SEASON - 3), 10, read)
     store.mark_acknowledged("sent")
     read = stored_entries(store, [dated("readings", 7, SEASON - 3)["record_id"]])
-    store.mark_selected("waits", SEASON - 3, 10, read)
-    report = make_room(store, StoreConfig(ROOMY.max_bytes, 300, NO_FREE_BYTES), TODAY)
+    store.mark_selected("waits", str(SEASON - 3), 10, read)
+    report = make_room(store, CONTRACT, StoreConfig(ROOMY.max_bytes, 300, NO_FREE_BYTES), TODAY)
     assert {what: rows for what, (rows, _) in report.evicted.items()} == {
         "summed up samples beyond the age limit": 24 * 19,
         "acknowledged records beyond the age limit": 3,
         "days beyond the age limit that were not chosen": 117,
     }
     assert days_of(store, SEASON - 3) == [dated("readings", 7, SEASON - 3)["date"]]
-    assert [len(store.records(SEASON - 3, table)) for table in ("fields", "operations", "harvests")] == [1, 9, 0]
+    assert [len(store.records(str(SEASON - 3), table)) for table in ("fields", "operations", "harvests")] == [1, 9, 0]
     assert len(days_of(store, SEASON + 1)) == 60
     assert len(store.sample_days()) == 11
 
@@ -194,13 +205,13 @@ def test_age_takes_what_is_home_what_was_not_chosen_and_what_is_summed_up(store:
 def test_before_days_go_that_nobody_has_chosen_from_the_best_of_them_are_chosen(store: Store) -> None:
     season(store, SEASON, size=20_000)
     season(store, SEASON + 1, days=1)
-    best = [dated(table, day)["record_id"] for table in DAY_TABLES for day in range(10)]  # by far not the widest
+    best = [dated(table, day)["record_id"] for table in CHOSEN_FROM for day in range(10)]  # by far not the widest
 
     def choose() -> None:
         assert len(days_of(store, SEASON)) == 60
-        store.mark_selected("best", SEASON, 10, stored_entries(store, best))
+        store.mark_selected("best", EPISODE, 10, stored_entries(store, best))
 
-    report = make_room(store, tight(1), TODAY, choose=choose)
+    report = make_room(store, CONTRACT, tight(1), TODAY, choose=choose)
     assert list(report.evicted) == ["days of past seasons that were not chosen"]
     assert days_of(store, SEASON) == [dated("readings", day)["date"] for day in range(10)]
 
@@ -214,7 +225,7 @@ def test_days_that_cannot_be_chosen_from_now_stay_until_they_can(store: Store, e
         raise error
 
     before = store.states()
-    report = make_room(store, tight(1), TODAY, choose=choose)
+    report = make_room(store, CONTRACT, tight(1), TODAY, choose=choose)
     assert (report.rows, store.states()) == (0, before)
     assert report.over_bytes > 0
 
@@ -229,7 +240,7 @@ def test_a_device_that_no_link_reaches_keeps_the_best_of_each_season(device: Dev
         for year in range(SEASON, SEASON + 3):
             list(agent.answers(json.dumps(message) for message in season_messages(30, year)))
             for table in AGRICULTURE.contract.tables:
-                for record in scratch.records(year, table.name):
+                for record in scratch.records(str(year), table.name):
                     store.add(table.name, {**record, "note": "x" * 15_000})
     farm = Farm(device, datetime(SEASON + 3, 1, 1, tzinfo=UTC))
     farm.service.make_room()
@@ -238,11 +249,11 @@ def test_a_device_that_no_link_reaches_keeps_the_best_of_each_season(device: Dev
     assert set(seasons) == {SEASON, SEASON + 1}
     for year, tables in seasons.items():
         assert {len(tables[name]) for name in ("fields", "harvests")} == {1}
-        assert len(tables["operations"]) == len(store.records(year, "operations"))
+        assert len(tables["operations"]) == len(store.records(str(year), "operations"))
         chosen = {row["date"] for row in tables["readings"]}
         assert 5 < len(chosen) < 20
         assert chosen == set(days_of(store, year)) & chosen
-        assert chosen == {row["date"] for row in store.records(year, "recommendations", "selected")}
+        assert chosen == {row["date"] for row in store.records(str(year), "recommendations", "selected")}
     assert len(days_of(store, SEASON + 2)) == 30
     assert [event["what"] for event in store.events(kind="evicted")] == ["days of past seasons that were not chosen"]
     assert len(store.events(kind="chosen")) == 2
@@ -252,7 +263,7 @@ def test_a_device_that_no_link_reaches_keeps_the_best_of_each_season(device: Dev
 def test_a_clock_that_runs_years_ahead_ages_nothing(store: Store) -> None:
     season(store, SEASON)
     samples(store, date(2006, 5, 1), 60)
-    report = make_room(store, StoreConfig(ROOMY.max_bytes, 300, NO_FREE_BYTES), date(2031, 1, 1))
+    report = make_room(store, CONTRACT, StoreConfig(ROOMY.max_bytes, 300, NO_FREE_BYTES), date(2031, 1, 1))
     assert report.rows == 0
 
 
@@ -261,7 +272,7 @@ def test_a_flood_of_rejects_is_taken_back_before_anything_else(store: Store) -> 
     season(store, SEASON + 1, days=1)
     before = store.states()
     store.reject_all((f"line {number}", "not JSON", f"{number}" * 200) for number in range(3000))
-    report = make_room(store, StoreConfig(store.used_bytes() - 1, 10_000, NO_FREE_BYTES), TODAY)
+    report = make_room(store, CONTRACT, StoreConfig(store.used_bytes() - 1, 10_000, NO_FREE_BYTES), TODAY)
     assert list(report.evicted) == ["rejects before the last 1000"] and store.states() == before
     assert len(store.rejects()) >= 1000
 
@@ -277,7 +288,7 @@ def test_making_room_can_be_interrupted_between_small_steps_and_goes_on_the_next
 
     reports = []
     while not reports or reports[-1].is_interrupted:
-        reports.append(make_room(store, tight(1), TODAY, is_interrupted))
+        reports.append(make_room(store, CONTRACT, tight(1), TODAY, is_interrupted))
     assert len(reports) > 2
     assert all(before - after <= 500 for before, after in pairwise(asked))
     assert store.sample_days()[0] == f"{TODAY - timedelta(days=1 + FRESH_SAMPLE_DAYS)}"
@@ -293,7 +304,7 @@ def test_a_process_that_is_killed_while_it_makes_room_has_told_of_all_that_went(
     child = os.fork()
     if child == 0:
         steps = iter(range(100))
-        make_room(Store(path), tight(1), TODAY, lambda: os._exit(9) if next(steps) == 9 else False)  # type: ignore[func-returns-value]
+        make_room(Store(path), CONTRACT, tight(1), TODAY, lambda: os._exit(9) if next(steps) == 9 else False)  # type: ignore[func-returns-value]
     os.waitpid(child, 0)
     with Store(path) as store:
         store.check()
@@ -316,7 +327,7 @@ def test_where_the_disk_is_full_damaged_stores_that_were_set_aside_go_first(
         return real._replace(free=1_000_000 - kept["bytes"])
 
     monkeypatch.setattr(fieldedge.storage.eviction.shutil, "disk_usage", usage)
-    report = make_room(store, StoreConfig(ROOMY.max_bytes, 10_000, 980_000), TODAY)
+    report = make_room(store, CONTRACT, StoreConfig(ROOMY.max_bytes, 10_000, 980_000), TODAY)
     assert report.evicted == {"damaged stores that were set aside": (1, 20_000)}
     assert [file.name for file in store.path.parent.iterdir() if "damaged" in file.name and file.suffix != ""] != []
     assert "20060501T000000Z, damaged and set aside" in store.events(1, "evicted")[0]["text"]
@@ -339,12 +350,12 @@ def test_for_a_disk_that_another_program_fills_no_day_goes_that_is_not_acknowled
     samples(store, TODAY - timedelta(days=60), 60)
     for year, state in ((SEASON - 1, "sent"), (SEASON, "waits")):
         read = stored_entries(store, [dated("readings", day, year)["record_id"] for day in range(9)])
-        store.mark_selected(state, year, 10, read)
+        store.mark_selected(state, str(year), 10, read)
     store.mark_acknowledged("sent")
     if is_over_too:
         store.reject_all((f"line {number}", "not JSON", f"{number}" * 2000) for number in range(1500))
     bound = store.used_bytes() - 1 if is_over_too else ROOMY.max_bytes
-    report = make_room(store, StoreConfig(bound, 10_000, 20_000_000), TODAY)
+    report = make_room(store, CONTRACT, StoreConfig(bound, 10_000, 20_000_000), TODAY)
     went = {what: rows for what, (rows, _) in report.evicted.items() if not what.startswith("rejects")}
     assert went == {
         "samples that are summed up in their day's reading": 29 * 24,
@@ -389,16 +400,15 @@ class Pressure(RuleBasedStateMachine):
         self.store.close()
         shutil.rmtree(self.folder)
 
-    def put(self, table: str, record: dict[str, Any]) -> None:
-        if self.store.add(table, record):
+    def put(self, table: str, record: dict[str, Any], merit: float | None = None) -> None:
+        if self.store.add(table, record, merit=merit):
             self.model.records[record["record_id"]] = table, record["season"], "stored"
 
     @rule(days=st.integers(1, 25), size=st.integers(0, 1500))
     def live(self, days: int, size: int) -> None:
         for day in range(self.day, self.day + days):
             self.put("readings", dated("readings", day, self.year, text="x" * size))
-            width = {"yield_p10_t_ha": 5.0, "yield_p90_t_ha": 5.0 + day * 7 % 11}
-            self.put("recommendations", dated("recommendations", day, self.year, text="x" * size, **width))
+            self.put("recommendations", dated("recommendations", day, self.year, text="x" * size), day * 7 % 11)
             if day % 5 == 0:
                 self.put("operations", dated("operations", day, self.year, source="override"))
         first = date.fromisoformat(dated("readings", self.day, self.year)["date"])
@@ -422,7 +432,7 @@ class Pressure(RuleBasedStateMachine):
         chosen = [identity for identity in stored if dice.random() < share]
         if chosen:
             self.batch += 1
-            self.store.mark_selected(f"batch {self.batch}", self.year, 100, stored_entries(self.store, chosen))
+            self.store.mark_selected(f"batch {self.batch}", str(self.year), 100, stored_entries(self.store, chosen))
             self.model.batches[f"batch {self.batch}"] = chosen
             self._move(chosen, "selected")
 
@@ -441,10 +451,10 @@ class Pressure(RuleBasedStateMachine):
     @rule(content_kb=st.integers(1, 600), max_days=st.integers(1, 800), ahead=st.integers(-400, 4000))
     def make_room(self, content_kb: int, max_days: int, ahead: int) -> None:
         bounds, today = tight(content_kb, max_days), TODAY + timedelta(days=ahead)
-        report = make_room(self.store, bounds, today)
+        report = make_room(self.store, CONTRACT, bounds, today)
         self.model.evicted += report.rows
         if report.over_bytes:
-            values = _values(self.store, bounds, today)
+            values = _values(self.store, CONTRACT, bounds, today)
             for eligible in (*BY_AGE, *BY_VALUE):
                 rows = self.store._connection.execute(
                     f"SELECT count(*) FROM {eligible.table} t WHERE {eligible.where}",  # noqa: S608
@@ -463,7 +473,7 @@ class Pressure(RuleBasedStateMachine):
         states = dict(self.store._all("SELECT record_id, state FROM records"))
         latest = max((year for _, year, _ in self.model.records.values()), default=0)
         for identity, (table, year, state) in self.model.records.items():
-            is_protected = state == "selected" or (state == "stored" and table not in DAY_TABLES) or year == latest
+            is_protected = state == "selected" or (state == "stored" and table not in CHOSEN_FROM) or year == latest
             if is_protected:
                 assert states.get(identity) == state, f"{identity}, {state}, has gone"
             else:

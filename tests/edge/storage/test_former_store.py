@@ -20,7 +20,7 @@ from fieldedge.transfer.outbox import Outbox, Packer
 from fieldedge.transfer.uploads import Gateway, sync
 from fieldedge.workloads.agriculture.operations import confirm_day, field_of
 from fieldedge.workloads.agriculture.upgrades import REVISION_2
-from tests.edge.sample import AGRICULTURE, SEASON, GatewaySimulator, dated, day_of
+from tests.edge.sample import AGRICULTURE, EPISODE, SEASON, GatewaySimulator, dated, day_of
 
 FORMER = Path(__file__).parent / "former_store"
 
@@ -76,4 +76,4 @@ def test_the_season_goes_on_and_what_was_noted_can_be_confirmed(former: DeviceDi
         record, outcome = confirm_day(store, field, day_of(5), AGRICULTURE.contract, today)
         assert (outcome, record["basis"], record["source"]) == ("confirmed", "confirmed", "recommendation")
         assert store.get(dated("operations", 5)["record_id"]) == record
-        assert {r["season"] for r in store.records(SEASON, "operations")} == {SEASON}
+        assert {r["season"] for r in store.records(EPISODE, "operations")} == {SEASON}

@@ -20,14 +20,32 @@ from fieldedge.storage.files import rebuilt_path, set_aside
 from fieldedge.storage.recovery import rebuild as rebuild_module
 from fieldedge.storage.recovery.rebuild import KEPT_ASIDE, RebuildReport, open_store, rebuild
 from fieldedge.storage.recovery.sqlite_pages import Log, Pages, page_rows, payload_pages, rows
-from fieldedge.storage.schema import APPLICATION, COLUMNS, CUT_FORM, SCHEMA_VERSION, STATES
+from fieldedge.storage.schema import APPLICATION, COLUMNS, CUT_FORM, RECORD_3, SCHEMA_VERSION, STATES
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Stamp
 from fieldedge.system.errors import DataError, StoreBusy, StoreDamaged, StoreFailed
 from fieldedge.transfer.outbox import Outbox
-from tests.edge.sample import AGRICULTURE, DEVICE_ID, SEASON, dated, field_record, reading_record, stored_entries
+from fieldedge.workload import merit
+from tests.edge.sample import (
+    AGRICULTURE,
+    DEVICE_ID,
+    EPISODE,
+    SEASON,
+    dated,
+    field_record,
+    reading_record,
+    stored_entries,
+)
 from tests.edge.storage.test_schema import DAYS as DAYS_1
-from tests.edge.storage.test_schema import check_carried_over, records, write_form_1
+from tests.edge.storage.test_schema import (
+    as_form_4,
+    check_carried_over,
+    content_of,
+    records,
+    without_seals,
+    write_form_1,
+    write_form_3,
+)
 
 DAYS, SAMPLES = 60, 700
 PAGE = 4096
@@ -44,6 +62,7 @@ class Truth:
     """What a store held when it was whole."""
 
     records: dict[str, tuple[Record, str]] = field(default_factory=dict)
+    merits: dict[str, float | None] = field(default_factory=dict)
     samples: dict[tuple[str, str], FlaggedSample] = field(default_factory=dict)
     rejects: list[Record] = field(default_factory=list)
     events: list[Record] = field(default_factory=list)
@@ -58,7 +77,9 @@ def live(store: Store, outbox: Path) -> None:
     for day in range(DAYS):
         store.add("readings", reading_record(day), {"vwc_15cm_m3_m3": "flat"} if day % 9 == 0 else None)
         store.add(
-            "recommendations", dated("recommendations", day, why="Boden ist trocken " * (20 + 400 * (day % 13 == 0)))
+            "recommendations",
+            dated("recommendations", day, why="Boden ist trocken " * (20 + 400 * (day % 13 == 0))),
+            merit=None if day % 5 == 0 else day / 2.0,
         )
         if day % 7 == 3:
             done = {"irrigation_mm": 20.0, "nitrogen_kg_ha": 0.0, "source": "override", "basis": "confirmed"}
@@ -89,7 +110,7 @@ def send(store: Store, outbox: Path, chosen: list[tuple[str, Record]], is_acknow
     identity = batch_id(data)
     (outbox / f"{identity}.batch").write_bytes(data)
     read = stored_entries(store, [record["record_id"] for _, record in chosen])
-    store.mark_selected(identity, SEASON, len(data), read)
+    store.mark_selected(identity, EPISODE, len(data), read)
     if is_acknowledged:
         Outbox(outbox, store).acknowledged(identity)
     return identity
@@ -97,11 +118,12 @@ def send(store: Store, outbox: Path, chosen: list[tuple[str, Record]], is_acknow
 
 def truth_of(store: Store) -> Truth:
     truth = Truth()
-    for season in store.seasons():
+    for episode in store.episodes():
         for table in ("fields", "readings", "recommendations", "operations"):
             for state in ("stored", "selected", "acknowledged"):
-                for record in store.records(season, table, state):
+                for _, record, merit_ in store.entries(episode, table, state):
                     truth.records[record["record_id"]] = record, state
+                    truth.merits[record["record_id"]] = merit_
     for flagged in store.samples("", "9"):
         truth.samples[flagged.sample.origin, flagged.sample.time_utc] = flagged
     truth.rejects, truth.events = store.rejects(), store.events(1000)
@@ -186,6 +208,7 @@ def check_nothing_false(store: Store, truth: Truth) -> None:
     now = truth_of(store)
     for identity, (record, state) in now.records.items():
         assert record == truth.records[identity][0], f"{identity} is false"
+        assert now.merits[identity] == truth.merits[identity]
         was = truth.records[identity][1]
         assert STATES.index(state) <= STATES.index(was), f"{identity} moved on from {was} to {state}"
     for key, flagged in now.samples.items():
@@ -327,7 +350,9 @@ def test_whatever_is_damaged_what_is_intact_is_saved_and_nothing_false(
 def damaged(path: Path) -> Path:
     """A page of records is gone, and SQLite finds that out as it reads it."""
     with Pages(path) as pages:
-        numbers = [row.page for row in rows(pages) if row.rowid and row.values and len(row.values) == 14]
+        numbers = [
+            row.page for row in rows(pages) if row.rowid and row.values and len(row.values) == len(COLUMNS["records"])
+        ]
     number = numbers[len(numbers) // 2]
     data = bytearray(path.read_bytes())
     data[(number - 1) * PAGE : number * PAGE] = bytes(PAGE)
@@ -346,7 +371,7 @@ def test_a_record_that_is_not_as_it_was_stored_is_found_by_whoever_reads_it(live
         assert store.get(reading_record(8)["record_id"]) == reading_record(8)
         for read in (
             lambda: store.get(identity),
-            lambda: store.records(SEASON, "readings"),
+            lambda: store.records(EPISODE, "readings"),
             lambda: store.records_after(0, ("readings",)),
             store.check,
         ):
@@ -354,7 +379,7 @@ def test_a_record_that_is_not_as_it_was_stored_is_found_by_whoever_reads_it(live
                 read()
     with open_store(path, stamp, is_damaged=True)[0] as store:
         assert store.get(identity) is None
-        assert len(store.records(SEASON, "readings")) == DAYS - 1
+        assert len(store.records(EPISODE, "readings")) == DAYS - 1
 
 
 def test_what_could_not_be_saved_is_named_in_the_report_and_in_the_events(lived: Lived, tmp_path: Path) -> None:
@@ -520,7 +545,7 @@ def test_a_batch_that_the_store_forgot_is_taken_up_from_the_outbox_and_still_sen
         outbox.settle()
         ((batch, data),) = outbox.waiting()
         assert {batch.batch_id: batch.bytes} == lived.truth.batches and batch_id(data) == batch.batch_id
-        selected = store.records(SEASON, "readings", "selected")
+        selected = store.records(EPISODE, "readings", "selected")
         assert selected == [reading_record(10)]
 
 
@@ -583,7 +608,7 @@ def test_a_damaged_store_of_the_first_form_is_mended_too(tmp_path: Path, seed: i
             found = store.get(record["record_id"])
             assert found in (None, record)
             if found is not None:
-                assert record not in store.records(SEASON, "readings", "acknowledged") or state == "acknowledged"
+                assert record not in store.records(EPISODE, "readings", "acknowledged") or state == "acknowledged"
 
 
 def test_a_store_of_the_first_form_without_its_first_page_loses_nothing_else(tmp_path: Path) -> None:
@@ -598,7 +623,7 @@ def test_a_store_of_the_first_form_without_its_first_page_loses_nothing_else(tmp
         assert [table for _, table, _ in store.records_after(0, ("fields", "readings"))][:2] == ["fields", "readings"]
         assert {record["record_id"] for _, record, state, _ in records() if state == "stored"} <= {
             record["record_id"] for table in ("readings", "recommendations", "operations")
-            for record in store.records(SEASON, table, "stored")
+            for record in store.records(EPISODE, table, "stored")
         }  # fmt: skip
 
 
@@ -610,13 +635,50 @@ def test_a_store_of_the_first_form_that_is_whole_is_not_mended_but_carried_over(
         check_carried_over(store)
 
 
-def test_a_damaged_store_whose_times_were_cut_is_rebuilt_with_that_in_mind(lived: Lived, tmp_path: Path) -> None:
-    path = lived.copy(tmp_path / "device", "closed")
-    with Store(path) as store:
-        store._connection.execute(f"PRAGMA user_version = {CUT_FORM}")
-        store._connection.execute(f"PRAGMA application_id = {APPLICATION + CUT_FORM}")
-    damaged(path)
-    mended, report = open_store(path, is_damaged=True)
+def without_page(store: Path, number: int, to: Path) -> Path:
+    to.mkdir()
+    data = bytearray(store.read_bytes())
+    data[(number - 1) * PAGE : number * PAGE] = bytes(PAGE)
+    (to / "store.db").write_bytes(data)
+    return to / "store.db"
+
+
+def test_whatever_page_of_a_store_that_numbered_its_episodes_is_gone_the_rest_comes_over(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.db"
+    write_form_3(whole)
+    expected = as_form_4(content_of(whole))
+    known = {table: {row[COLUMNS[table][1]]: row for row in expected[table]} for table in ("records", "batches")}
+    saved = [0, 0]
+    for number in range(1, whole.stat().st_size // PAGE + 1):
+        path = without_page(whole, number, tmp_path / str(number))
+        mended, report = open_store(path, stamp, is_damaged=True, merit=merit(AGRICULTURE))
+        with mended as store:
+            store.check()
+            assert report is None or number == 1 or "from form 3 to form 4" in store.events(kind="migrated")[0]["text"]
+        found = without_seals(content_of(path))
+        for table, key in (("records", "record_id"), ("batches", "batch_id")):
+            for row in found[table]:
+                was = known[table][row[key]]
+                if row.get("batch_id") is None:  # its batch was lost with the page
+                    was = {**was, "batch_id": None, "state": "stored"}
+                assert row == was
+        for table in ("boots", "samples", "rejects"):
+            assert all(row in expected[table] for row in found[table])
+        lost = len(expected["records"]) - len(found["records"])
+        assert (
+            lost <= 0 or (report is not None and report.lost_rows["records"] + report.damaged_rows > 0) or number == 1
+        )
+        saved = [saved[0] + len(found["records"]), saved[1] + (lost > 0)]
+    assert saved[1] > 2, "pages of records were among those that are gone"
+    assert saved[0] > 0.8 * number * len(expected["records"])
+
+
+def test_a_damaged_store_whose_times_were_cut_is_rebuilt_with_that_in_mind(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.db"
+    write_form_3(whole, CUT_FORM)
+    with Pages(whole) as pages:
+        number = next(row.page for row in rows(pages) if row.rowid and len(row.values or ()) == len(RECORD_3))
+    mended, report = open_store(without_page(whole, number, tmp_path / "device"), stamp, is_damaged=True)
     with mended as store:
         assert report is not None and report.saved["samples"] > 0
         (known, *_) = store.samples("", "9")
@@ -633,7 +695,7 @@ def test_a_damaged_store_of_a_newer_agent_is_left_to_that_agent(lived: Lived, tm
         store._connection.execute(f"PRAGMA application_id = {APPLICATION + SCHEMA_VERSION + 1}")
     damaged(path)
     before = path.read_bytes()
-    with pytest.raises(DataError, match="form 4"):
+    with pytest.raises(DataError, match="form 5"):
         rebuild(path, stamp)
     assert path.read_bytes() == before
 
@@ -645,7 +707,9 @@ def test_every_row_that_sqlite_reads_is_read_from_the_pages_as_well(lived: Lived
     for name in ("closed", "killed"):
         with Pages(lived.folder / f"{name}.db") as pages:
             found = sorted(
-                (row.rowid, row.values[1:]) for row in rows(pages) if row.rowid and len(row.values or ()) == 14
+                (row.rowid, row.values[1:])
+                for row in rows(pages)
+                if row.rowid and len(row.values or ()) == len(COLUMNS["records"])
             )
         with Store(lived.folder / "closed.db") as store:
             stored = store._all(f"SELECT {', '.join(COLUMNS['records'])} FROM records ORDER BY sequence")  # noqa: S608

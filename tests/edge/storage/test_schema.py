@@ -5,17 +5,27 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fieldedge.contract.samples import FlaggedSample, Sample
-from fieldedge.storage.schema import APPLICATION, CUT_FORM, SCHEMA_VERSION, prepare
+from fieldedge.contract.samples import Sample
+from fieldedge.storage.schema import (
+    APPLICATION,
+    COLUMNS,
+    CUT_FORM,
+    NUMBERED_FORM,
+    SCHEMA_VERSION,
+    SEALED_3,
+    STATES,
+    prepare,
+    seal,
+)
 from fieldedge.storage.store import Store
 from fieldedge.system.errors import DataError, StoreBusy, StoreDamaged
-from tests.edge.sample import SEASON, dated, field_record, reading_record
+from fieldedge.workload import merit
+from tests.edge.sample import AGRICULTURE, EPISODE, SEASON, dated, field_record, reading_record
 
 # As the first agent wrote it, word for word.
 FORM_1 = """
@@ -45,6 +55,7 @@ CREATE TABLE IF NOT EXISTS rejects (
 ) WITHOUT ROWID;
 """
 DAYS = 30
+DECISIONS = AGRICULTURE.contract.decision_table.name
 REJECTS = [
     ("line 3", "not JSON", "{", "8d10e8aa9d1cb2b4a50c03ae4ba1a1a5f7a23eb4c47a3cc6d9e1e4d1b9bb2f10"),
     ("reading 2006-05-02", "rain_mm is -4", "…", "0e10e8aa9d1cb2b4a50c03ae4ba1a1a5f7a23eb4c47a3cc6d9e1e4d1b9bb2f11"),
@@ -81,14 +92,66 @@ def write_form_1(path: Path) -> None:
     connection.close()
 
 
+# Made by the last agent of form 3: each kind of row in each of its states, and a counter beyond the last record.
+FORM_3 = Path(__file__).with_name("form_3.sql")
+MERITS = {  # of its decisions; the model abstained on each second day
+    f"{year}/champion-00/recommendations/{year}-05-0{day}": merit
+    for year in (SEASON - 1, SEASON)
+    for day, merit in ((1, 2.0), (2, None), (3, 9.35 - 8.25))
+} | {f"{SEASON}/champion-00/recommendations/{SEASON}-05-05": 0.5}
+Content = dict[str, list[dict[str, Any]]]
+
+
+def write_form_3(path: Path, form: int = NUMBERED_FORM) -> None:
+    """The same as form 2, without the times that it could not keep, where that is the form."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.executescript(FORM_3.read_text())
+    if form == CUT_FORM:
+        connection.execute("DELETE FROM samples WHERE time_utc LIKE '%Z.%'")
+        connection.execute(f"PRAGMA user_version = {form}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION + form}")
+    connection.close()
+
+
+def content_of(path: Path) -> Content:
+    """Every row of every table, and how far each has counted."""
+    connection = sqlite3.connect(path)
+    connection.row_factory = sqlite3.Row
+    tables = (*COLUMNS, "sqlite_sequence")
+    rows = {table: [dict(row) for row in connection.execute(f"SELECT * FROM {table} ORDER BY 1")] for table in tables}  # noqa: S608
+    connection.close()
+    return rows
+
+
+def as_form_4(former: Content) -> Content:
+    """What must have become of a store of form 3; seals are judged by the store itself."""
+    records = [
+        {**row, "episode": str(row["season"]), "merit": MERITS.get(row["record_id"])} for row in former["records"]
+    ]
+    batches = [{**row, "episode": str(row["season"])} for row in former["batches"]]
+    return without_seals({**former, "records": records, "batches": batches})
+
+
+def without_seals(content: Content) -> Content:
+    """Also without the event of the migration."""
+    return {
+        table: [
+            {name: value for name, value in row.items() if name not in ("crc", "season")}
+            for row in rows
+            if row.get("kind") != "migrated" and row.get("name") != "events"
+        ]
+        for table, rows in content.items()
+    }
+
+
 def check_carried_over(store: Store) -> None:
     store.check()
     for table, record, state, _ in records():
         assert store.get(record["record_id"]) == record
-        assert record in store.records(SEASON, table, state)
+        assert record in store.records(EPISODE, table, state)
     assert sum(store.states().values()) == len(records())
-    totals = store.totals(SEASON)
-    assert (totals.batches, totals.bytes_sent, store.bytes_prepared(SEASON)) == (1, 700, 1200)
+    totals = store.totals(EPISODE)
+    assert (totals.batches, totals.bytes_sent, store.bytes_prepared(EPISODE)) == (1, 700, 1200)
     assert [(batch.batch_id, batch.bytes) for batch in store.prepared_batches()] == [("second", 500)]
     assert [(row["where"], row["error"], row["body"]) for row in store.rejects()] == [row[:3] for row in REJECTS]
 
@@ -98,7 +161,7 @@ def test_what_an_older_agent_stored_is_carried_over_whole_and_said_so(tmp_path: 
     with Store(tmp_path / "store.db") as store:
         check_carried_over(store)
         (event,) = store.events()
-        assert event["kind"] == "migrated" and "from form 1 to form 3" in event["text"]
+        assert event["kind"] == "migrated" and "from form 1 to form 4" in event["text"]
         store.mark_acknowledged("second")
         assert store.states() == {"acknowledged": 1 + 2 * 20, "stored": 21}
         assert store._one("PRAGMA auto_vacuum") == (2,)
@@ -155,7 +218,7 @@ def killed_while_carried_over(folder: Path) -> Iterator[Path]:
         def migrate(trace: Callable[[str], None], path: Path = path) -> None:
             connection = sqlite3.connect(path, isolation_level=None)
             connection.set_trace_callback(trace)
-            prepare(connection, str(path), lambda: "2026-05-01T00:00:00Z")
+            prepare(connection, str(path), lambda: "2026-05-01T00:00:00Z", merit(AGRICULTURE))
 
         was_killed = ended_at_statement(number, migrate)
         yield path
@@ -173,23 +236,80 @@ def test_a_migration_that_is_killed_anywhere_leaves_the_old_form_or_the_new_one(
     assert len(forms) > 30 and set(forms) == {1, SCHEMA_VERSION}
 
 
-def test_a_store_whose_times_were_cut_is_carried_over_whole_or_not_yet_wherever_it_is_killed(tmp_path: Path) -> None:
-    cut = Sample("station", "2006-05-01T12:15:00Z", {"rain_mm": 0.2})
-    told = replace(cut, time_utc="2006-05-01T12:15:00.25Z")
-    with Store(tmp_path / "old.db") as store:
-        store.add_samples([FlaggedSample(cut, {"rain_mm": "good"})])
-        assert store.as_stored(told) == told, "of today's agent, the two are two"
-        store._connection.execute(f"PRAGMA user_version = {CUT_FORM}")
-        store._connection.execute(f"PRAGMA application_id = {APPLICATION + CUT_FORM}")
+@pytest.mark.parametrize("form", [CUT_FORM, NUMBERED_FORM])
+def test_a_store_that_numbered_its_episodes_is_carried_over_whole_wherever_it_is_killed(
+    tmp_path: Path, form: int
+) -> None:
+    write_form_3(tmp_path / "old.db", form)
+    former = content_of(tmp_path / "old.db")
+    assert {(row["table_name"], row["state"]) for row in former["records"]} == {
+        (table.name, state) for table in AGRICULTURE.contract.tables for state in STATES
+    }
     forms = []
     for path in killed_while_carried_over(tmp_path):
         forms.append(form_on_disk(path))
-        with Store(path) as store:
-            store.check()
-            assert [flagged.sample for flagged in store.samples("", "9")] == [cut]
-            assert store.as_stored(told) == cut
-            assert len(store.events(kind="migrated")) == 1
-    assert len(forms) > 5 and set(forms) == {CUT_FORM, SCHEMA_VERSION}
+        check_form_4(path, former, form)
+    assert len(forms) > 20 and set(forms) == {form, SCHEMA_VERSION}
+    check_form_4(path, former, form)  # opened once more
+
+
+def check_form_4(path: Path, former: Content, form: int) -> None:
+    with Store(path, merit=merit(AGRICULTURE)) as store:
+        store.check()
+        (event,) = store.events(kind="migrated")
+        assert f"from form {form} to form 4" in event["text"]
+        assert (store.episodes(), store.past_episodes(("readings",))) == (["2005", "2006", "2007"], ["2005"])
+        merits = {e.record["record_id"]: e.merit for at in store.episodes() for e in store.entries(at, DECISIONS)}
+        assert merits == MERITS
+        cut = Sample("station", "2006-05-01T12:15:00.75Z", {"rain_mm": 0.2, "vwc": None})
+        assert (store.as_stored(cut).time_utc == "2006-05-01T12:15:00Z") is (form == CUT_FORM)
+    assert without_seals(content_of(path)) == as_form_4(former)
+
+
+def test_what_no_workload_is_asked_of_is_carried_over_with_its_merit_unknown(tmp_path: Path) -> None:
+    write_form_3(tmp_path / "store.db")
+    with Store(tmp_path / "store.db") as store:
+        store.check()
+        assert [entry.merit for entry in store.entries(EPISODE, DECISIONS)] == [None] * 4
+
+
+@pytest.mark.parametrize("table", ["records", "batches", "samples"])
+def test_what_is_damaged_in_a_former_store_is_not_sealed_as_if_it_were_true(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "store.db"
+    write_form_3(path)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(f"UPDATE {table} SET crc = crc + 1 WHERE sequence = 2")  # noqa: S608
+    connection.close()
+    with pytest.raises(StoreDamaged, match=f"of its {table} is not as it was stored"):
+        Store(path)
+    assert form_on_disk(path) == NUMBERED_FORM
+
+
+def test_the_rows_of_a_larger_former_store_come_over_a_few_at_a_time_and_its_file_does_not_double(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "store.db"
+    write_form_3(path)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN")
+    columns = SEALED_3["records"]
+    for number in range(1600):
+        row = dict(
+            zip(columns, (f"2004/a/{number}", 2004, "readings", "2004-05-01", "x" * 900, None, 1, None, 0), strict=True)
+        )
+        names = ", ".join(row).replace("episode", "season")
+        connection.execute(
+            f"INSERT INTO records ({names}, crc, bytes) VALUES ({', '.join('?' * 10)}, 900)",  # noqa: S608
+            (*row.values(), seal("records", row.values())),
+        )
+    connection.execute("COMMIT")
+    connection.close()
+    before = path.stat().st_size
+    with Store(path) as store:
+        store.check()
+        assert store.states()["stored"] == 1618
+        assert store.totals("2004").records_collected == 1600
+    assert path.stat().st_size < 1.6 * before
 
 
 def test_a_store_of_a_newer_agent_is_refused_by_name_and_not_touched(tmp_path: Path) -> None:
@@ -199,12 +319,12 @@ def test_a_store_of_a_newer_agent_is_refused_by_name_and_not_touched(tmp_path: P
         store._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
         store._connection.execute(f"PRAGMA application_id = {APPLICATION + SCHEMA_VERSION + 1}")
     before = path.read_bytes()
-    with pytest.raises(DataError, match=r"store\.db has form 4; this fieldedge reads up to form 3: update it"):
+    with pytest.raises(DataError, match=r"store\.db has form 5; this fieldedge reads up to form 4: update it"):
         Store(path)
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize(("form", "application"), [(0, 0), (4, None), (1, None), (-1, None), (2, 0), (3, 7)])
+@pytest.mark.parametrize(("form", "application"), [(0, 0), (5, None), (1, None), (-1, None), (2, 0), (4, 7)])
 def test_a_form_that_there_cannot_be_is_damage(tmp_path: Path, form: int, application: int | None) -> None:
     path = tmp_path / "store.db"
     with Store(path) as store:

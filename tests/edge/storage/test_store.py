@@ -16,7 +16,7 @@ from fieldedge.contract.samples import FlaggedSample, Sample
 from fieldedge.storage.store import LOG_KEPT_BYTES, LOG_MAX_BYTES, SampleCounts, Store
 from fieldedge.system.clock import Clock, Stamp
 from fieldedge.system.errors import DataError, StoreBusy, StoreDamaged, StoreFailed
-from tests.edge.sample import SEASON, dated, field_record, reading_record, stored_entries
+from tests.edge.sample import EPISODE, dated, field_record, reading_record, stored_entries
 
 TABLES = ("fields", "readings", "operations")
 GOOD = {"air_temperature_c": "good"}
@@ -42,14 +42,14 @@ def test_a_record_is_found_again_after_reopening_exactly_as_it_was(tmp_path: Pat
         assert store.add("readings", reading)
     with Store(tmp_path / "store.db") as reopened:
         assert reopened.get(reading["record_id"]) == reading
-        assert reopened.records(SEASON, "readings") == [reading]
+        assert reopened.records(EPISODE, "readings") == [reading]
 
 
 def test_the_same_record_again_changes_nothing(store: Store) -> None:
     assert store.add("readings", reading_record(3))
-    before = store.totals(SEASON)
+    before = store.totals(EPISODE)
     assert not store.add("readings", reading_record(3))
-    assert store.totals(SEASON) == before
+    assert store.totals(EPISODE) == before
 
 
 def test_another_record_with_the_same_identity_is_refused_and_the_first_stays(store: Store) -> None:
@@ -69,13 +69,13 @@ def test_a_record_that_no_file_can_hold_is_refused_and_the_store_goes_on(store: 
 def test_records_come_by_date_whatever_the_order_they_arrived_in(store: Store) -> None:
     for day in (5, 1, 3):
         store.add("readings", reading_record(day))
-    assert store.records(SEASON, "readings") == [reading_record(day) for day in (1, 3, 5)]
+    assert store.records(EPISODE, "readings") == [reading_record(day) for day in (1, 3, 5)]
 
 
 def test_what_quality_control_said_of_a_record_is_kept_beside_it(store: Store) -> None:
     store.add("readings", reading_record(1), {"vwc_15cm_m3_m3": "flat"})
     store.add("readings", reading_record(2))
-    assert store.flags(SEASON, "readings") == {reading_record(1)["date"]: {"vwc_15cm_m3_m3": "flat"}}
+    assert store.flags(EPISODE, "readings") == {reading_record(1)["date"]: {"vwc_15cm_m3_m3": "flat"}}
     assert store.get(reading_record(1)["record_id"]) == reading_record(1)
 
 
@@ -102,18 +102,18 @@ def test_a_corrected_record_takes_the_place_of_the_former_one_and_arrives_anew(s
         store.add("readings", reading_record(day), {"rain_mm": "range"})
     last, corrected = store.last_sequence(), {**reading_record(2), "rain_mm": 7.0}
     store.replace("readings", corrected, "a sample came late")
-    assert store.records(SEASON, "readings") == [reading_record(1), corrected]
+    assert store.records(EPISODE, "readings") == [reading_record(1), corrected]
     assert [record for _, _, record in store.records_after(last, TABLES)] == [corrected]
     (event,) = store.events(kind="replaced")
     assert event["former"] == reading_record(2) and "a sample came late" in event["text"]
-    assert list(store.flags(SEASON, "readings")) == [reading_record(1)["date"]]
+    assert list(store.flags(EPISODE, "readings")) == [reading_record(1)["date"]]
 
 
 def test_what_is_not_there_or_on_its_way_cannot_be_corrected(store: Store) -> None:
     with pytest.raises(DataError, match="add it instead"):
         store.replace("readings", reading_record(1), "no reason")
     store.add("readings", reading_record(1))
-    store.mark_selected("batch", SEASON, 10, stored_entries(store, [reading_record(1)["record_id"]]))
+    store.mark_selected("batch", EPISODE, 10, stored_entries(store, [reading_record(1)["record_id"]]))
     with pytest.raises(DataError, match="was selected for sending already"):
         store.replace("readings", {**reading_record(1), "rain_mm": 7.0}, "no reason")
 
@@ -124,11 +124,11 @@ def test_what_is_not_there_or_on_its_way_cannot_be_corrected(store: Store) -> No
 def test_only_an_acknowledgement_moves_records_on_and_only_those_of_its_batch(store: Store) -> None:
     for day in range(3):
         store.add("readings", reading_record(day))
-    store.mark_selected("first", SEASON, 100, stored_entries(store, [reading_record(0)["record_id"]]))
-    store.mark_selected("second", SEASON, 50, stored_entries(store, [reading_record(1)["record_id"]]))
+    store.mark_selected("first", EPISODE, 100, stored_entries(store, [reading_record(0)["record_id"]]))
+    store.mark_selected("second", EPISODE, 50, stored_entries(store, [reading_record(1)["record_id"]]))
     store.mark_acknowledged("first")
     assert store.states() == {"acknowledged": 1, "selected": 1, "stored": 1}
-    totals = store.totals(SEASON)
+    totals = store.totals(EPISODE)
     assert (totals.records_selected, totals.records_acknowledged, totals.bytes_sent, totals.batches) == (2, 1, 100, 1)
     assert [batch.batch_id for batch in store.prepared_batches()] == ["second"]
     store.check()
@@ -137,7 +137,7 @@ def test_only_an_acknowledgement_moves_records_on_and_only_those_of_its_batch(st
 def test_a_withdrawn_batch_gives_its_records_back_but_an_acknowledged_one_does_not(store: Store) -> None:
     for day in range(2):
         store.add("readings", reading_record(day))
-        store.mark_selected(f"batch{day}", SEASON, 10, stored_entries(store, [reading_record(day)["record_id"]]))
+        store.mark_selected(f"batch{day}", EPISODE, 10, stored_entries(store, [reading_record(day)["record_id"]]))
     store.mark_acknowledged("batch0")
     store.withdraw("batch0")
     store.withdraw("batch1")
@@ -351,7 +351,7 @@ def test_a_full_disk_is_named_leaves_nothing_half_done_and_the_same_store_works_
                 stored.append(day)
         with pytest.raises(StoreFailed, match="check the disk's space"):
             store.add_samples([sample(minute, rain_mm=float(minute)) for minute in range(1, 1400)])
-        assert len(store.records(SEASON, "readings")) == len(stored)
+        assert len(store.records(EPISODE, "readings")) == len(stored)
         assert store.samples("2006", "2007") == store.last_samples("station", 10) == [replace(sample(0), flags=GOOD)]
         (disk / "ballast").unlink()
         assert store.add("readings", {**dated("readings", 1000), "text": "x" * 5000})
@@ -381,7 +381,7 @@ def test_a_read_only_disk_is_named_and_the_store_is_as_it_was_afterwards(tmp_pat
             Store(disk / "store.db").add("readings", reading_record(1))
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
         with Store(disk / "store.db") as store:
-            assert store.records(SEASON, "fields") == [field_record()]
+            assert store.records(EPISODE, "fields") == [field_record()]
 
 
 def test_a_database_that_may_not_grow_refuses_whole_transactions_and_works_on_when_it_may(store: Store) -> None:
@@ -418,4 +418,4 @@ def test_what_a_killed_process_was_told_is_stored_is_there_and_the_log_is_whole(
         writer.kill()
     with Store(path) as store:
         store.check()
-        assert store.records(SEASON, "readings")[: len(told)] == [reading_record(day) for day in told]
+        assert store.records(EPISODE, "readings")[: len(told)] == [reading_record(day) for day in told]

@@ -97,9 +97,9 @@ def test_the_audit_fraction_reaches_from_none_to_all(fraction: float) -> None:
 def test_the_audit_draws_differently_on_each_device_and_season_but_the_same_again() -> None:
     days = [day(n) for n in range(1, 29)]
     orders = {
-        (device, season): tuple(chosen.date for chosen in rank(days, 1.0, season_seed(device, season)))
+        (device, season): tuple(chosen.date for chosen in rank(days, 1.0, season_seed(device, str(season))))
         for device in ("dev-00", "dev-01")
         for season in (2006, 2007)
     }
     assert len(set(orders.values())) == 4
-    assert orders["dev-00", 2006] == tuple(c.date for c in rank(days, 1.0, season_seed("dev-00", 2006)))
+    assert orders["dev-00", 2006] == tuple(c.date for c in rank(days, 1.0, season_seed("dev-00", "2006")))

@@ -53,6 +53,7 @@ from fieldedge.transfer.usb import (
 from tests.edge.sample import (
     AGRICULTURE,
     DEVICE_ID,
+    EPISODE,
     SEASON,
     GatewaySimulator,
     Repository,
@@ -144,8 +145,8 @@ def exported(device: DeviceDirectory, stick: Stick) -> Exported:
         outbox = Outbox(device.outbox, store)
         packer = Packer(read_config(device.settings), AGRICULTURE, store, *read_reference(device, AGRICULTURE))
         outbox.settle()
-        for season in store.seasons():
-            packer.prepare(outbox, season)
+        for episode in store.episodes():
+            packer.prepare(outbox, episode)
         return export(stick, outbox, DEVICE_ID, load_key(device.private_key), NOW_UTC)
 
 
@@ -620,7 +621,7 @@ def test_messages_come_in_from_a_file_and_what_is_rejected_is_told(
     assert (code, report["lines"], report["rejected"]) == (0, len(lines) + 1, 1)
     assert report["rejections"][0]["line"] == len(lines) + 2
     with Store(device.store) as store:
-        assert len(store.records(SEASON, "readings")) == 3
+        assert len(store.records(EPISODE, "readings")) == 3
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 import fieldedge.contract.batches
 import fieldedge.transfer.outbox
 from fieldedge.cli import main
-from fieldedge.contract import ALWAYS_SENT_ROLES, Record
-from fieldedge.contract.batches import DAY_TABLES, batch_id, check_batch, pack, unpack
+from fieldedge.contract import ALWAYS_SENT_ROLES, CHOSEN_ROLES, Record
+from fieldedge.contract.batches import batch_id, check_batch, pack, unpack
 from fieldedge.device.config import DeviceConfig, DeviceDirectory, read_config, write_config
 from fieldedge.diagnostics.doctor import examine
 from fieldedge.inference.loading import Booted, read_reference
@@ -31,6 +31,7 @@ from fieldedge.transfer.uploads import Gateway, sync
 from tests.edge.sample import (
     AGRICULTURE,
     DEVICE_ID,
+    EPISODE,
     SEASON,
     GatewaySimulator,
     Repository,
@@ -41,6 +42,7 @@ from tests.edge.sample import (
 )
 
 ALWAYS_SENT = AGRICULTURE.contract.tables_of(*ALWAYS_SENT_ROLES)
+CHOSEN_FROM = AGRICULTURE.contract.tables_of(*CHOSEN_ROLES)
 
 BUDGET_BYTES = 3_500
 
@@ -87,7 +89,7 @@ def received_records(gateway: GatewaySimulator) -> list[Record]:
 
 def stored_ids(device: DeviceDirectory, table: str, state: str | None = None) -> set[str]:
     with Store(device.store) as store:
-        return {record["record_id"] for season in store.seasons() for record in store.records(season, table, state)}
+        return {record["record_id"] for episode in store.episodes() for record in store.records(episode, table, state)}
 
 
 def test_a_season_goes_home_in_one_batch_within_the_budget(lived: DeviceDirectory, gateway: GatewaySimulator) -> None:
@@ -121,7 +123,7 @@ def test_all_outcomes_go_and_a_day_goes_whole_or_not_at_all(lived: DeviceDirecto
     received = {record["record_id"] for record in received_records(gateway)}
     for table in ALWAYS_SENT:
         assert stored_ids(lived, table) <= received
-    days = {table: {r.split("/")[-1] for r in received if f"/{table}/" in r} for table in DAY_TABLES}
+    days = {table: {r.split("/")[-1] for r in received if f"/{table}/" in r} for table in CHOSEN_FROM}
     assert days["readings"] == days["recommendations"]
     assert 5 < len(days["readings"]) < 60
 
@@ -299,7 +301,7 @@ def test_what_one_batch_cannot_hold_goes_home_in_several(
     for body in gateway.received.values():
         check_batch(body)
     assert report["records_acknowledged"] == report["records_selected"] == len(received_records(gateway))
-    days = [body for body in gateway.received.values() if not set(DAY_TABLES).isdisjoint(unpack(body)["tables"])]
+    days = [body for body in gateway.received.values() if not set(CHOSEN_FROM).isdisjoint(unpack(body)["tables"])]
     assert len(days) == 1, "days are chosen once, so what is chosen is one batch: a power cut takes all of it or none"
     for table in ALWAYS_SENT:
         assert stored_ids(lived, table, "acknowledged") == stored_ids(lived, table)
@@ -407,7 +409,7 @@ def test_a_corrected_reading_of_a_chosen_day_goes_home_with_the_day(
         send(lived, gateway.url)
     send(lived, gateway.url)
     assert {r["rain_mm"] for r in received_records(gateway) if "/readings/" in r["record_id"]} == {77.0}
-    days = {t: {r["date"] for r in received_records(gateway) if f"/{t}/" in r["record_id"]} for t in DAY_TABLES}
+    days = {t: {r["date"] for r in received_records(gateway) if f"/{t}/" in r["record_id"]} for t in CHOSEN_FROM}
     assert days["readings"] == days["recommendations"]
 
 
@@ -418,7 +420,7 @@ def test_what_is_evicted_while_a_batch_is_packed_is_in_the_batch(
     live(device, days=1, season=SEASON + 1)
 
     def evict(store: Store) -> None:
-        store.evict("days", "records", "t.season = :s AND t.table_name = 'readings'", "t.sequence", {"s": SEASON}, 99)
+        store.evict("days", "records", "t.episode = :e AND t.table_name = 'readings'", "t.sequence", {"e": EPISODE}, 99)
 
     with monkeypatch.context() as patch:
         meanwhile(patch, device, evict)
@@ -436,7 +438,7 @@ def test_what_another_process_has_put_into_a_batch_meanwhile_goes_once(
             with Store(lived.store) as store:
                 config = read_config(lived.settings)
                 packer = Packer(config, AGRICULTURE, store, *read_reference(lived, AGRICULTURE))
-                assert packer.prepare(Outbox(lived.outbox, store), SEASON)
+                assert packer.prepare(Outbox(lived.outbox, store), EPISODE)
 
     with monkeypatch.context() as patch:
         meanwhile(patch, lived, pack_too)
@@ -598,7 +600,7 @@ def test_how_fast_a_machine_is_decides_nothing_of_what_is_sent(
         device = DeviceDirectory(tmp_path / f"machine-{number}")
         shutil.copytree(lived.root, device.root)
         with Store(device.store) as store:
-            for day, record in enumerate(store.records(SEASON, "recommendations")):
+            for day, record in enumerate(store.records(EPISODE, "recommendations")):
                 slow = {**record, "latency_ms": round(latency_ms * (1 + day % 7), 3)}
                 store.replace("recommendations", slow, "another machine")
         send(device, gateway.url)
@@ -615,7 +617,7 @@ def test_whichever_release_advised_the_same_days_are_chosen(
         device = DeviceDirectory(tmp_path / f"run-{number}")
         shutil.copytree(lived.root, device.root)
         with Store(device.store) as store:
-            for record in store.records(SEASON, "recommendations"):
+            for record in store.records(EPISODE, "recommendations"):
                 released = {**record, "bundle_sha256": hashlib.sha256(bytes([number])).hexdigest()}
                 store.replace("recommendations", released, "another release")
         send(device, gateway.url)

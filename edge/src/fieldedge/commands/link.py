@@ -11,6 +11,7 @@ from fieldedge.storage.store import Store
 from fieldedge.system.addresses import checked_address
 from fieldedge.system.clock import Clock
 from fieldedge.system.locks import exclusive, is_wanted
+from fieldedge.workload import merit
 
 
 def add(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -52,6 +53,9 @@ def sync(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     patience = Patience(min_bytes_per_s=link.min_bytes_per_s)
     acknowledger = Acknowledger(directory, url, clock.reading, bounds, patience)
     gateway = Gateway(url, config.device_id, load_key(directory.private_key), acknowledger, bounds, patience)
-    with exclusive(lock, doing=f"sending to {url}"), Store(directory.store, clock.stamp) as store:
+    with (
+        exclusive(lock, doing=f"sending to {url}"),
+        Store(directory.store, clock.stamp, merit=merit(workload)) as store,
+    ):
         packer = Packer(config, workload, store, *read_reference(directory, workload))
         answer(options, send(store, Outbox(directory.outbox, store), packer, gateway))

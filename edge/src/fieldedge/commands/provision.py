@@ -16,6 +16,7 @@ from fieldedge.storage.store import Store
 from fieldedge.system.durable import sweep_temporaries, write_durably
 from fieldedge.system.errors import ConfigError
 from fieldedge.system.plain_files import NotPlainError, read_own
+from fieldedge.workload import merit
 from fieldedge.workloads import known_workload
 
 MAX_ROOT_BYTES = 1_000_000
@@ -36,7 +37,7 @@ def init(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Make the device's directory, key and settings, once. Again with the same settings it only makes it private."""
     from fieldedge.system.keys import load_or_create_key, public_key_hex
 
-    known_workload(options.workload)
+    workload = known_workload(options.workload)
     root = _root_of_trust(options.root)
     wanted = DeviceConfig(options.device_id, options.workload, options.upload_budget_bytes)
     directory.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -51,7 +52,7 @@ def init(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     elif read_own(directory.bootstrap_root, MAX_ROOT_BYTES) != root:
         raise ConfigError(f"{directory.root} trusts another root already; provision a fresh directory to change it")
     key = load_or_create_key(directory.private_key)
-    with Store(directory.store):
+    with Store(directory.store, merit=merit(workload)):
         pass
     if not directory.settings.exists():
         write_config(directory.settings, wanted)

@@ -11,6 +11,7 @@ from fieldedge.inference.loading import boot_model, read_device
 from fieldedge.presentation.answer import say
 from fieldedge.storage.store import Store
 from fieldedge.system.locks import exclusive
+from fieldedge.workload import merit
 
 
 def add(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -24,7 +25,7 @@ def run(_options: argparse.Namespace, directory: DeviceDirectory) -> None:
 
     config, workload = read_device(directory)
     directory.make_private()
-    with exclusive(directory.lock("run")), Store(directory.store) as store:
+    with exclusive(directory.lock("run")), Store(directory.store, merit=merit(workload)) as store:
         agent = Agent(config, workload, store, boot_model(directory, workload))
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(encoding="utf-8", errors="backslashreplace")

@@ -16,6 +16,7 @@ from fieldedge.presentation.answer import is_for_program, say
 from fieldedge.system.clock import Clock
 from fieldedge.system.errors import DataError
 from fieldedge.system.locks import exclusive
+from fieldedge.workload import merit
 
 
 def add(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -57,7 +58,7 @@ def recommend(options: argparse.Namespace, directory: DeviceDirectory) -> None:
         day = date.fromisoformat(options.date).isoformat() if options.date else clock.now().date().isoformat()
     except ValueError:
         raise DataError(f"--date is {options.date!r}; expected a day like 2026-07-01") from None
-    store, _ = open_store(directory.store, clock.stamp)
+    store, _ = open_store(directory.store, clock.stamp, merit=merit(workload))
     with store:
         agent = Agent(config, workload, store, boot_model(directory, workload))
         record = agent.decide(day)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from fieldedge.contract import Record
+from fieldedge.contract.batches import as_header
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
 from fieldedge.inference.loading import read_device, usable
 from fieldedge.presentation.answer import answer, is_for_program, say
@@ -14,7 +15,7 @@ from fieldedge.presentation.text import age, number, short_time, shortened, size
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock
 from fieldedge.system.locks import holder, is_held
-from fieldedge.workload import Workload
+from fieldedge.workload import Workload, merit
 
 if TYPE_CHECKING:
     from fieldedge.presentation.facts import ServiceState, View
@@ -36,7 +37,7 @@ def status(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     config, workload = read_device(directory)
     clock = Clock(directory.clock_floor)
     now = clock.now()
-    with Store(directory.store, clock.stamp) as store:
+    with Store(directory.store, clock.stamp, merit=merit(workload)) as store:
         view = read_view(directory, config, workload, now, store, _known_state(store, clock))
         known: Record = {
             "device_id": config.device_id,
@@ -49,7 +50,7 @@ def status(options: argparse.Namespace, directory: DeviceDirectory) -> None:
             "records": store.states(),
             "rejected": len(store.rejects()),
             "waiting": len(store.prepared_batches()),
-            "seasons": [{"season": season, **asdict(store.totals(season))} for season in store.seasons()],
+            "seasons": [{"season": as_header(at), **asdict(store.totals(at))} for at in store.episodes()],
             "is_serving": is_held(directory.lock("run")),
         }
     if is_for_program(options):

@@ -19,7 +19,7 @@ from fieldedge.system.clock import Clock, format_utc
 from fieldedge.system.errors import ConfigError, DataError, FieldloopError
 from fieldedge.system.locks import GIVE_WAY_S, exclusive
 from fieldedge.system.plain_files import descriptor_of, not_plain
-from fieldedge.workload import Workload
+from fieldedge.workload import Workload, merit
 
 MAX_REJECTED_TOLD = 5
 MAX_MESSAGES_BYTES = 1_000_000_000
@@ -49,12 +49,15 @@ def export(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     config, workload = read_device(directory)
     key, clock, stick = load_key(directory.private_key), Clock(directory.clock_floor), Stick(options.to)
     stick.check()
-    with exclusive(directory.lock("sync"), GIVE_WAY_S), Store(directory.store, clock.stamp) as store:
+    with (
+        exclusive(directory.lock("sync"), GIVE_WAY_S),
+        Store(directory.store, clock.stamp, merit=merit(workload)) as store,
+    ):
         outbox = Outbox(directory.outbox, store)
         packer = Packer(config, workload, store, *read_reference(directory, workload))
         outbox.settle()
-        for season in store.seasons():
-            packer.prepare(outbox, season)
+        for episode in store.episodes():
+            packer.prepare(outbox, episode)
         exported = write(stick, outbox, config.device_id, key, format_utc(clock.now()))
         store.add_event("export", f"{_counted(exported.batches, 'batch')} on the stick", {"batches": exported.batches})
     is_own_disk = stick.is_on_disk_of(directory)
@@ -110,16 +113,21 @@ def _of_stick(
     for misplaced in stick.misplaced():
         _log.warning("%s", misplaced)
     return {
-        "acknowledgements": lambda: _take_acknowledgements(stick, directory, config, clock),
+        "acknowledgements": lambda: _take_acknowledgements(stick, directory, config, workload, clock),
         "release": lambda: asdict(update_from_stick(stick, directory, workload.contract, clock.reading)),
     }
 
 
-def _take_acknowledgements(stick: Any, directory: DeviceDirectory, config: DeviceConfig, clock: Clock) -> Record:
+def _take_acknowledgements(
+    stick: Any, directory: DeviceDirectory, config: DeviceConfig, workload: Workload, clock: Clock
+) -> Record:
     from fieldedge.transfer.outbox import Outbox
     from fieldedge.transfer.usb import take_acknowledgements
 
-    with exclusive(directory.lock("sync"), GIVE_WAY_S), Store(directory.store, clock.stamp) as store:
+    with (
+        exclusive(directory.lock("sync"), GIVE_WAY_S),
+        Store(directory.store, clock.stamp, merit=merit(workload)) as store,
+    ):
         outbox = Outbox(directory.outbox, store)
         freed = take_acknowledgements(stick, directory, outbox, config.device_id, clock.reading)
         if freed:
@@ -135,7 +143,7 @@ def _take_messages(
 
     counts = {"lines": 0, "rejected": 0}
     rejected: list[Record] = []
-    with Store(directory.store, clock.stamp) as store, _opened(path) as lines:
+    with Store(directory.store, clock.stamp, merit=merit(workload)) as store, _opened(path) as lines:
         agent = Agent(config, workload, store, boot_model(directory, workload))
         for number, line in enumerate(bounded_lines(lines), start=1):
             if not line.strip():

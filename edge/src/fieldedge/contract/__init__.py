@@ -18,6 +18,7 @@ from fieldedge.contract.contract import (
     Table,
     Upgrade,
     amendments,
+    kept_under,
 )
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "Table",
     "Upgrade",
     "amendments",
+    "kept_under",
 ]

@@ -29,7 +29,6 @@ MAX_XZ_BYTES = 64_000_000  # what unpacking itself may take; our own batches nee
 MAX_DEPTH = 50  # far from what a reader's stack allows
 _OTHER_CONTAINERS = 1_000  # tables, their columns, and what a summary nests
 _PIECE_BYTES = 262_144
-DAY_TABLES = ("readings", "recommendations")
 
 
 def pack(header: Mapping[str, Any], tables: Mapping[str, Sequence[Record]], contract: Contract) -> bytes:
@@ -112,6 +111,11 @@ def unpack(data: bytes, max_bytes: int = MAX_UNPACKED_BYTES) -> Record:
     """
     header, tables = open_batch(data, max_bytes)
     return {**header, "tables": {name: list(table.records()) for name, table in tables.items()}}
+
+
+def as_header(episode: str | None) -> int | str | None:
+    """A store's episode as headers and reports say it: a number where its text is that of one, such as a year's."""
+    return int(episode) if episode is not None and episode.isdecimal() and str(int(episode)) == episode else episode
 
 
 def batch_id(data: bytes) -> str:

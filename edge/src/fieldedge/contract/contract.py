@@ -93,6 +93,10 @@ class EpisodeKey:
         """The episode that a record is of, as text."""
         return "/".join(str(record[name]) for name in self.columns)
 
+    def kept_as(self, record: Mapping[str, Any]) -> str:
+        """The first part of that, under which a device's store keeps it and makes its batches."""
+        return self.of(record).partition("/")[0]
+
     def days_into(self, day: str, context: Mapping[str, Any]) -> int:
         """How many days after its episode's first day a day is; negative before it."""
         return (date.fromisoformat(day) - self._first_day(context)).days
@@ -401,6 +405,12 @@ class Contract:
                     f"{step[:12]}…: {error!r}"
                 ) from error
         return upgraded
+
+
+def kept_under(identity: str, table_name: str) -> str:
+    """As `EpisodeKey.kept_as`, of an identity: that begins with its episode, or with its table for want of one."""
+    first = identity.partition("/")[0]
+    return "" if first == table_name else first
 
 
 def amendments(identity: str) -> tuple[str, ...]:

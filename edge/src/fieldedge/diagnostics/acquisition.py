@@ -9,6 +9,7 @@ from fieldedge.page.loggers import read_loggers
 from fieldedge.presentation.text import age, counted, span
 from fieldedge.storage.store import Store
 from fieldedge.system.errors import ConfigError, TransientError
+from fieldedge.workload import merit
 
 BAD_SHARE = 0.2  # of a channel's latest values
 
@@ -36,7 +37,7 @@ def sensors(subject: Subject) -> Iterator[Finding]:
         return
     presenter = subject.workload.presenter
     try:
-        with Store(subject.directory.store, subject.clock.stamp) as store:
+        with Store(subject.directory.store, subject.clock.stamp, merit=merit(subject.workload)) as store:
             loggers = read_loggers(store, None, subject.workload, presenter, subject.clock.now()).shown
     except TransientError:
         return  # the store's own finding says it

@@ -6,6 +6,7 @@ from fieldedge.diagnostics.finding import Finding, Subject
 from fieldedge.presentation.text import counted, size
 from fieldedge.storage.store import Store
 from fieldedge.transfer.uploads import NOT_ACKNOWLEDGED
+from fieldedge.workload import merit
 
 NEARLY_FULL = 0.9
 
@@ -15,7 +16,7 @@ def store(subject: Subject) -> Iterator[Finding]:
     if not path.exists():
         yield Finding("store", "warn", f"{path} is not there yet", "it is made at the next start")
         return
-    with Store(path, subject.clock.stamp) as store:
+    with Store(path, subject.clock.stamp, merit=merit(subject.workload)) as store:
         store.check()
         records, used, waiting = sum(store.states().values()), store.used_bytes(), store.prepared_batches()
         rejected = len(store.rejects())

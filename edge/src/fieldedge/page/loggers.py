@@ -110,7 +110,7 @@ def _daily_samples(store: Store, season: EpisodeRecords, workload: Workload) -> 
     numbers = [column.name for column in workload.contract.table(table).columns if column.kind == "float"]
     seen = season.observations
     columns = [name for name in numbers if any(as_number(reading.get(name)) is not None for reading in seen)]
-    flags = store.flags(int(season.context["season"]), table)
+    flags = store.flags(workload.contract.episode.kept_as(season.context), table)
     return [_daily_sample(reading, columns, flags) for reading in season.observations[-LATEST_SAMPLES:]]
 
 

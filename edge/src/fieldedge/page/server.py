@@ -39,6 +39,7 @@ from fieldedge.presentation.facts import ServiceState, View
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Stamp, system_time
 from fieldedge.system.errors import ConfigError, FieldloopError, PermanentError
+from fieldedge.workload import merit
 from fieldedge.workloads import known_workload
 
 MAX_CONNECTIONS = 8
@@ -135,7 +136,7 @@ class Pages:
                 raise ForeignFormError(f"the workload {self._workload.name} asks nothing on this page")
             form = parse_form(body, answers.fields)
             check_token(form, self._token)
-            with self._lock, Store(self._directory.store, self._stamp, STORE_BUSY_S) as store:
+            with self._lock, Store(self._directory.store, self._stamp, STORE_BUSY_S, merit(self._workload)) as store:
                 outcome = answers.store(store, form, self._now().date())
                 self._kept = {}
         except ForeignFormError as error:
@@ -180,8 +181,8 @@ class Pages:
         if not self._directory.store.exists():
             return view(None)
         try:
-            with Store(self._directory.store, busy_timeout_s=STORE_BUSY_S) as store:
-                store.seasons()
+            with Store(self._directory.store, None, STORE_BUSY_S, merit(self._workload)) as store:
+                store.episodes()
                 return view(store)
         except (FieldloopError, OSError) as error:
             problems.append(str(error))

@@ -130,7 +130,7 @@ def _episode_of(store: Store, contract: Contract, now: datetime) -> EpisodeRecor
         return [
             contract.current(table, record)
             for table in contract.tables_of(role)
-            for record in store.records(context["season"], table)
+            for record in store.records(contract.episode.kept_as(context), table)
             if all(record.get(name) == context.get(name) for name in contract.episode.columns)
         ]
 

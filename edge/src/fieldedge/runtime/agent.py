@@ -87,8 +87,8 @@ class Agent:
                 answer = self.answer_line(line, f"line {number}")
                 if answer is not None:
                     yield answer
-        season = None if self._context is None else self._context["season"]
-        yield {"kind": "summary", **season_summary(self._store, self._workload, season, self.model_version)}
+        episode = None if self._context is None else self._contract.episode.kept_as(self._context)
+        yield {"kind": "summary", **season_summary(self._store, self._workload, episode, self.model_version)}
 
     def answer_line(self, line: str, where: str) -> Record | None:
         """The answer to one line, if it gets one. Never raises for what a source sends.
@@ -156,7 +156,8 @@ class Agent:
             record = self._recorded(context, question, episode.answer(question, None, str(error)))
         record["latency_ms"] = round((time.perf_counter_ns() - started_ns) / 1e6, 3)
         try:
-            self._store.add(self._contract.decision_table.name, record)
+            merit = self._workload.uncertainty(record)
+            self._store.add(self._contract.decision_table.name, record, merit=merit)
         except DataError:  # another process decided this moment in the meantime; its answer was given, so it stands
             return self._store.get(identity) or record
         return record
@@ -249,7 +250,9 @@ class Agent:
             raise DataError(f"the record is of {found}; this device is in {here}")
         contract.check_days(table, checked, context, where)
         if contract.table(table).is_once_an_episode:
-            contract.check_is_only_one(table, checked, self._store.records(context["season"], table), where)
+            contract.check_is_only_one(
+                table, checked, self._store.records(contract.episode.kept_as(context), table), where
+            )
 
     def _take_context(self, record: Record) -> None:
         """An episode begins. One that is told again is known, and changes nothing."""
@@ -272,8 +275,8 @@ class Agent:
         """The episode of the last day that the store tells of, as it was left; the latest where there is none."""
         self._followed = self._store.last_sequence()
         told = (*self._folded, self._contract.decision_table.name)
-        for season in reversed(self._store.seasons()):
-            days = [rows[-1]["date"] for table in told if (rows := self._store.records(season, table))]
+        for episode in reversed(self._store.episodes()):
+            days = [rows[-1]["date"] for table in told if (rows := self._store.records(episode, table))]
             if days and self.take_up(max(days)) is not None:
                 return
         if known := self._contexts():
@@ -284,7 +287,7 @@ class Agent:
         self._followed, self._known = self._store.last_sequence(), None
         self._begin(context)
         for table in self._folded:
-            for row in self._store.records(context["season"], table):
+            for row in self._store.records(self._contract.episode.kept_as(context), table):
                 self._fold_in(table, row)
 
     def _begin(self, context: Record) -> None:

@@ -15,7 +15,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from fieldedge.acquisition.pipeline import Door, Taken
-from fieldedge.contract import Record
+from fieldedge.contract import CHOSEN_ROLES, Record
 from fieldedge.device.config import DeviceConfig, DeviceDirectory, LinkConfig, Site
 from fieldedge.inference.loading import Booted, boot, boot_model, read_reference
 from fieldedge.inference.slots import Slots
@@ -29,7 +29,7 @@ from fieldedge.system.durable import sweep_temporaries
 from fieldedge.system.errors import ConfigError, DataError, FieldloopError, ReleaseError, StoreDamaged, StoreFailed
 from fieldedge.system.scheduler import Step, Supervisor
 from fieldedge.system.watchdog import Watchdog
-from fieldedge.workload import Workload
+from fieldedge.workload import Workload, merit
 
 if TYPE_CHECKING:
     from fieldedge.system.http import Patience
@@ -77,7 +77,7 @@ class Service:
         self._is_store_lost = False
         sweep_temporaries(directory.sources)
         sweep_temporaries(directory.root, directory.clock_floor.name)
-        self.store, mended = open_store(directory.store, clock.stamp)
+        self.store, mended = open_store(directory.store, clock.stamp, merit=merit(workload))
         self._start(mended is not None)
         clock.tell = lambda text: self._note("clock", text)
         self.field_steps = Supervisor(self._steps(), self._tell)
@@ -192,7 +192,9 @@ class Service:
             StoreFailed: others fill the disk. What is not acknowledged stays; what comes is kept while it finds room.
         """
         bounds = self._config.store
-        report = make_room(self.store, bounds, self._clock.now().date(), choose=self._choose_days)
+        report = make_room(
+            self.store, self._workload.contract, bounds, self._clock.now().date(), choose=self._choose_days
+        )
         if report.missing_bytes and not report.over_bytes:
             raise StoreFailed(
                 f"the disk has less than the {bounds.min_free_bytes / 1e6:.1f} MB free that are to be kept, and the "
@@ -207,10 +209,9 @@ class Service:
         with exclusive(self._directory.lock("sync"), ROOM_WAIT_S):  # a sync that hangs gives way
             packer = Packer(self._config, self._workload, self.store, *read_reference(self._directory, self._workload))
             outbox = Outbox(self._directory.outbox, self.store)
-            under_way = self.store.season_under_way()
-            for season in (season for season in self.store.seasons() if season < under_way):
-                if packer.prepare(outbox, season):
-                    self.store.add_event("chosen", f"days of season {season} were chosen, for lack of room")
+            for episode in self.store.past_episodes(self._workload.contract.tables_of(*CHOSEN_ROLES)):
+                if packer.prepare(outbox, episode):
+                    self.store.add_event("chosen", f"days of season {episode} were chosen, for lack of room")
 
     def check_store(self) -> None:
         self.store.check()
@@ -283,7 +284,8 @@ class Service:
 
     def _reopen(self) -> None:
         """Mend the store and go on with it. While that fails, every step that needs it tries again."""
-        self.store, mended = open_store(self._directory.store, self._clock.stamp, is_damaged=True)
+        ask = merit(self._workload)
+        self.store, mended = open_store(self._directory.store, self._clock.stamp, is_damaged=True, merit=ask)
         self._is_store_lost = False
         self._start(mended is not None)
 
@@ -297,7 +299,8 @@ class Service:
             _log.warning("%s (and that could not be kept: %s)", text, error)
 
     def _close_day(self, context: Record, day: str, site: Site) -> None:
-        (table,) = self._workload.contract.tables_of("observation")
+        contract = self._workload.contract
+        (table,) = contract.tables_of("observation")
         following = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
         samples = self.store.samples(f"{day}T00:00:00.000001Z", f"{following}T00:00:00.000001Z")  # see `day_of`
         observed = self._workload.observe(samples, context, day, site)
@@ -307,7 +310,7 @@ class Service:
         known = self.store.get(observed.record["record_id"])
         if known is None:
             self.agent.store_checked(table, observed.record, observed.flags)
-        elif known != observed.record and day in self.store.flags(context["season"], table):
+        elif known != observed.record and day in self.store.flags(contract.episode.kept_as(context), table):
             self._correct(table, observed.record, day)
 
     def _correct(self, table: str, record: Record, day: str) -> None:
@@ -318,11 +321,12 @@ class Service:
 
     def _apply(self, context: Record, today: str) -> None:
         """What was recommended on the last days is assumed to be done where nobody said otherwise."""
-        contract, season = self._workload.contract, context["season"]
+        contract = self._workload.contract
+        episode = contract.episode.kept_as(context)
         first = (date.fromisoformat(today) - timedelta(days=APPLIED_WITHIN_D)).isoformat()
         for table in contract.tables_of("action"):
-            known = {action["date"] for action in self.store.records(season, table)}
-            for advice in self.store.records(season, contract.decision_table.name):
+            known = {action["date"] for action in self.store.records(episode, table)}
+            for advice in self.store.records(episode, contract.decision_table.name):
                 day = advice["date"]
                 if not first <= day < today or day in known:
                     continue
@@ -429,7 +433,10 @@ class Link:
         key = load_key(self._directory.private_key)
         gateway = Gateway(self._link.gateway, self._config.device_id, key, acknowledger, bounds, patience)
         self.steps[0].doing = f"sending to {self._link.gateway}"
-        with exclusive(lock, doing=self.steps[0].doing), Store(self._directory.store, self._time.stamp) as store:
+        with (
+            exclusive(lock, doing=self.steps[0].doing),
+            Store(self._directory.store, self._time.stamp, merit=merit(self._workload)) as store,
+        ):
             packer = Packer(self._config, self._workload, store, *read_reference(self._directory, self._workload))
             report = sync(store, Outbox(self._directory.outbox, store), packer, gateway)
         self._done("sync", f"{report['records_acknowledged']} records of season {report['season']} are acknowledged")
@@ -450,7 +457,7 @@ class Link:
 
     def _event(self, kind: str, text: str) -> None:
         try:
-            with Store(self._directory.store, self._time.stamp) as store:
+            with Store(self._directory.store, self._time.stamp, merit=merit(self._workload)) as store:
                 store.add_event(kind, text)
         except FieldloopError as error:
             _log.warning("%s (and that could not be kept: %s)", text, error)

@@ -10,9 +10,9 @@ from fieldedge.storage.store import Store
 
 
 def contexts(store: Store, contract: Contract) -> list[Record]:
-    """What was said of each episode when it was opened, those of the latest season last."""
+    """What was said of each episode when it was opened, those of the latest last."""
     opening = contract.context_table.name
-    return [context for season in store.seasons() for context in store.records(season, opening)]
+    return [context for episode in store.episodes() for context in store.records(episode, opening)]
 
 
 def of_day_or_latest(store: Store, contract: Contract, day: str) -> Record | None:

@@ -13,6 +13,7 @@ goes, `choose` makes the best of them a batch. Age is counted from the newest da
 clock alone.
 """
 
+import json
 import logging
 import math
 import shutil
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from fieldedge.contract.batches import DAY_TABLES
+from fieldedge.contract import CHOSEN_ROLES, Contract
 from fieldedge.device.config import StoreConfig
 from fieldedge.storage.files import forget, set_aside
 from fieldedge.storage.store import Store
@@ -57,29 +58,30 @@ class EvictionClass:
     is_spare: bool = False
 
 
-_DAYS = f"t.table_name IN ({', '.join(repr(table) for table in DAY_TABLES)})"
-_IS_DONE = "t.season < :season AND t.state = 'acknowledged'"
-_IS_UNCHOSEN = f"t.season < :season AND t.state = 'stored' AND {_DAYS}"
-# Days are chosen once in a season: what was not chosen then is never sent. That it happened is known from the chosen
+_DAYS = "t.table_name IN (SELECT value FROM json_each(:chosen))"
+_IS_PAST = "t.episode IN (SELECT value FROM json_each(:past))"
+_IS_DONE = f"{_IS_PAST} AND t.state = 'acknowledged'"
+_IS_UNCHOSEN = f"{_IS_PAST} AND t.state = 'stored' AND {_DAYS}"
+# Days are chosen once in an episode: what was not chosen then is never sent. That it happened is known from the chosen
 # days that are still here, so these go last.
 _IS_LEFT_OVER = (
     f"{_IS_UNCHOSEN} AND EXISTS (SELECT 1 FROM records r"  # noqa: S608 - ours, as are those below
-    f" WHERE r.season = t.season AND r.state <> 'stored' AND {_DAYS.replace('t.', 'r.')})"
+    f" WHERE r.episode = t.episode AND r.state <> 'stored' AND {_DAYS.replace('t.', 'r.')})"
 )
-# A day counts for little where the model was sure; where it abstained, nothing is less known. A reading and its
-# recommendation go together, and a reading whose recommendation has gone follows it first.
-_WIDTH = (
-    "coalesce((SELECT coalesce(json_extract(r.body, '$.yield_p90_t_ha') - json_extract(r.body, '$.yield_p10_t_ha'),"
-    " 1e9) FROM records r WHERE r.season = t.season AND r.table_name = 'recommendations' AND r.date = t.date), 0),"
-    " t.date, t.sequence"
+# A day counts for little where the model was sure; where it abstained, nothing is less known. An observation and its
+# decision go together, and an observation whose decision has gone follows it first.
+_BY_MERIT = (
+    "coalesce((SELECT coalesce(r.merit, 1e9) FROM records r"
+    " WHERE r.episode = t.episode AND r.table_name = :decisions AND r.date = t.date), 0), t.date, t.sequence"
 )
 _IS_SUMMED_UP = (
     "t.time_utc < :oldest AND substr(t.time_utc, 1, 10) IN"
-    " (SELECT r.date FROM records r WHERE r.table_name = 'readings' AND r.date < :oldest)"
+    " (SELECT r.date FROM records r WHERE r.table_name IN (SELECT value FROM json_each(:observations))"
+    " AND r.date < :oldest)"
 )
 
 _UNCHOSEN = EvictionClass(
-    "days of past seasons that no batch had room for", "records", _IS_UNCHOSEN, _WIDTH, after_choosing=True
+    "days of past seasons that no batch had room for", "records", _IS_UNCHOSEN, _BY_MERIT, after_choosing=True
 )
 
 BY_AGE = (
@@ -99,10 +101,12 @@ BY_VALUE = (
         is_spare=True,
     ),
     EvictionClass("acknowledged outcomes of past seasons", "records", f"{_IS_DONE} AND NOT {_DAYS}", is_spare=True),
-    EvictionClass("days of past seasons that were not chosen", "records", _IS_LEFT_OVER, _WIDTH),
+    EvictionClass("days of past seasons that were not chosen", "records", _IS_LEFT_OVER, _BY_MERIT),
     EvictionClass("acknowledged days of past seasons", "records", f"{_IS_DONE} AND {_DAYS}", is_spare=True),
     EvictionClass("rejects", "rejects", "1"),
-    EvictionClass("days of past seasons that were not chosen", "records", _IS_LEFT_OVER, _WIDTH, after_choosing=True),
+    EvictionClass(
+        "days of past seasons that were not chosen", "records", _IS_LEFT_OVER, _BY_MERIT, after_choosing=True
+    ),
     _UNCHOSEN,
     EvictionClass("samples of the last month", "samples", "t.time_utc < :fresh", "t.time_utc"),
     EvictionClass(f"events before the last {LEAST_EVENTS}", "events", _before_the_last("events", LEAST_EVENTS)),
@@ -137,6 +141,7 @@ class EvictionReport:
 
 def make_room(
     store: Store,
+    contract: Contract,
     bounds: StoreConfig,
     today: date,
     is_interrupted: Callable[[], bool] = lambda: False,
@@ -152,7 +157,7 @@ def make_room(
         StoreBusy, StoreFailed: the store cannot be written now.
     """
     report = EvictionReport()
-    values = _values(store, bounds, today)
+    values = _values(store, contract, bounds, today)
 
     def evict(eligible: EvictionClass, enough_bytes: float = math.inf) -> bool:
         report.is_interrupted = report.is_interrupted or is_interrupted()
@@ -233,12 +238,16 @@ def _missing_bytes(store: Store, bounds: StoreConfig) -> int:
     return bounds.min_free_bytes - shutil.disk_usage(store.path.parent).free
 
 
-def _values(store: Store, bounds: StoreConfig, today: date) -> dict[str, Any]:
+def _values(store: Store, contract: Contract, bounds: StoreConfig, today: date) -> dict[str, Any]:
     """A clock that is ahead ages nothing: no day is over before something of a later one was stored."""
     newest = store.newest_day()
     known = min(today, date.fromisoformat(newest)) if newest else today
+    chosen = contract.tables_of(*CHOSEN_ROLES)
     return {
-        "season": store.season_under_way(),
+        "past": json.dumps(store.past_episodes(chosen)),
+        "chosen": json.dumps(chosen),
+        "observations": json.dumps(contract.tables_of("observation")),
+        "decisions": contract.decision_table.name,
         "oldest": (known - timedelta(days=bounds.max_days)).isoformat(),
         "done": (known - timedelta(days=DONE_SAMPLE_DAYS)).isoformat(),
         "fresh": (known - timedelta(days=FRESH_SAMPLE_DAYS)).isoformat(),

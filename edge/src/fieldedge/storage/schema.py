@@ -3,38 +3,40 @@
 A store says its form in `user_version`, and once more in `application_id`, so that a damaged number is not taken for a
 newer form. Each step is one transaction: a power cut leaves the old form or the new one, and what an older agent stored
 is carried over whole. Every row carries a seal over what it says, by which `rebuild.py` knows its own rows without this
-schema: a later form may add tables, but must keep the seals and the order of these columns. Form 2 cut the times of
-samples to whole seconds; form 3 has the same tables, and keeps those times as `instants.in_order` writes them.
+schema: a later form may add tables and columns, but no two kinds of row may have the same columns or the same number of
+them under one seal. Form 2 cut the times of samples to whole seconds; form 3 has the same tables, and keeps those times
+as `instants.in_order` writes them. Form 4 names an episode by a text, where form 3 had a number, and says of a record
+how much it would teach.
 """
 
 import json
+import math
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from fieldedge.system.errors import DataError, StoreDamaged
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+NUMBERED_FORM = 3  # the last one that named an episode by a number
 CUT_FORM = 2  # its samples' times are cut to whole seconds
 MIGRATED, LAST_CUT_SAMPLE = "migrated", "last_cut_sample"  # an event, and in it which sample was the last of those
 APPLICATION = 0x46450000  # "FE", and the form in the lower half
 PAGE_BYTES = 4096
 STATES = ("stored", "selected", "acknowledged")
 BATCH_STATES = ("prepared", "acknowledged")
+ROWS_AT_ONCE = 500
 
-TABLES = (
-    """
-    CREATE TABLE boots (
-        boot      INTEGER PRIMARY KEY AUTOINCREMENT,
-        boot_id   TEXT UNIQUE NOT NULL,
-        first_utc TEXT NOT NULL,
-        crc       INTEGER NOT NULL
-    )""",
+# How much a record of that table would teach, as far as a workload can say.
+Merit = Callable[[str, Mapping[str, Any]], float | None]
+
+OF_EPISODES = (
     """
     CREATE TABLE records (
         sequence   INTEGER PRIMARY KEY AUTOINCREMENT,
         record_id  TEXT UNIQUE NOT NULL,
-        season     INTEGER NOT NULL,
+        episode    TEXT NOT NULL,
         table_name TEXT NOT NULL,
         date       TEXT NOT NULL,
         state      TEXT NOT NULL DEFAULT 'stored' CHECK (state IN ('stored', 'selected', 'acknowledged')),
@@ -43,21 +45,32 @@ TABLES = (
         boot       INTEGER,
         stored_utc TEXT,
         is_time_trusted INTEGER NOT NULL DEFAULT 0,
+        merit      REAL,
         crc        INTEGER NOT NULL,
         flags      TEXT,
         body       TEXT NOT NULL
     )""",
-    "CREATE INDEX records_by_season ON records (season, table_name, date)",
+    "CREATE INDEX records_by_episode ON records (episode, table_name, date)",
     "CREATE INDEX records_by_batch ON records (batch_id) WHERE batch_id IS NOT NULL",
     """
     CREATE TABLE batches (
         sequence INTEGER PRIMARY KEY AUTOINCREMENT,
         batch_id TEXT UNIQUE NOT NULL,
-        season   INTEGER NOT NULL,
+        episode  TEXT NOT NULL,
         bytes    INTEGER NOT NULL,
         state    TEXT NOT NULL DEFAULT 'prepared' CHECK (state IN ('prepared', 'acknowledged')),
         crc      INTEGER NOT NULL
     )""",
+)
+TABLES = (
+    """
+    CREATE TABLE boots (
+        boot      INTEGER PRIMARY KEY AUTOINCREMENT,
+        boot_id   TEXT UNIQUE NOT NULL,
+        first_utc TEXT NOT NULL,
+        crc       INTEGER NOT NULL
+    )""",
+    *OF_EPISODES,
     """
     CREATE TABLE rejects (
         sequence   INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -107,10 +120,10 @@ TABLES = (
 COLUMNS = {
     "boots": ("boot", "boot_id", "first_utc", "crc"),
     "records": (
-        *("sequence", "record_id", "season", "table_name", "date", "state", "batch_id", "bytes"),
-        *("boot", "stored_utc", "is_time_trusted", "crc", "flags", "body"),
+        *("sequence", "record_id", "episode", "table_name", "date", "state", "batch_id", "bytes"),
+        *("boot", "stored_utc", "is_time_trusted", "merit", "crc", "flags", "body"),
     ),
-    "batches": ("sequence", "batch_id", "season", "bytes", "state", "crc"),
+    "batches": ("sequence", "batch_id", "episode", "bytes", "state", "crc"),
     "rejects": ("sequence", "reject_id", "repeats", "boot", "stored_utc", "crc", "where_", "error", "body"),
     "origins": ("origin", "name", "crc"),
     "samples": ("sequence", "origin", "time_utc", "body", "flags", "boot", "crc"),
@@ -121,14 +134,19 @@ COLUMNS = {
 SEALED = {
     "boots": ("boot_id", "first_utc"),
     "records": (
-        *("record_id", "season", "table_name", "date", "body", "flags", "boot", "stored_utc", "is_time_trusted"),
+        *("record_id", "episode", "table_name", "date", "body", "flags", "boot", "stored_utc", "is_time_trusted"),
+        "merit",
     ),
-    "batches": ("batch_id", "season", "bytes", "state"),
+    "batches": ("batch_id", "episode", "bytes", "state"),
     "rejects": ("reject_id", "where_", "error", "body", "boot", "stored_utc"),
     "origins": ("name",),
     "samples": ("origin", "time_utc", "body", "flags", "boot"),
     "events": ("kind", "text", "body", "boot", "time_utc", "last_utc", "times"),
 }
+
+# Forms 2 and 3 had no merit. A number is written into a seal as its text is: batches kept theirs.
+RECORD_3 = tuple(name for name in COLUMNS["records"] if name != "merit")
+SEALED_3 = {**SEALED, "records": tuple(name for name in SEALED["records"] if name != "merit")}
 
 
 def seal(table: str, values: Iterable[object]) -> int:
@@ -137,7 +155,16 @@ def seal(table: str, values: Iterable[object]) -> int:
     return zlib.crc32(f"{table}\x1e{said}".encode(errors="surrogatepass"))
 
 
-def prepare(connection: sqlite3.Connection, name: str, utc: Callable[[], str]) -> int:
+def merit_of(merit: Merit | None, table: str, body: str) -> float | None:
+    """What a workload says of a stored record; None where there is none to ask, or the record is too old for it."""
+    try:
+        found = None if merit is None else merit(table, json.loads(body))
+    except (LookupError, TypeError, ValueError):
+        return None
+    return float(found) if found is not None and math.isfinite(found) else None
+
+
+def prepare(connection: sqlite3.Connection, name: str, utc: Callable[[], str], merit: Merit | None = None) -> int:
     """Bring a store to this form, from nothing or from an older one, and keep an event of it at `utc`.
 
     Returns:
@@ -153,27 +180,30 @@ def prepare(connection: sqlite3.Connection, name: str, utc: Callable[[], str]) -
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # these two only count before the first table
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     if found != SCHEMA_VERSION:
-        found = _migrate(connection, name, utc)
+        found = _migrate(connection, name, utc, merit)
     if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != 2:
         _make_shrinkable(connection)
     return found
 
 
-def _migrate(connection: sqlite3.Connection, name: str, utc: Callable[[], str]) -> int:
+def _migrate(connection: sqlite3.Connection, name: str, utc: Callable[[], str], merit: Merit | None) -> int:
     connection.execute("BEGIN IMMEDIATE")
     try:
         found = form_of(connection, name)  # another process may have been faster
         if found != SCHEMA_VERSION:
             if found == 1:
                 _check_1(connection, name)
-                _set_aside_1(connection)
-            for statement in TABLES if found < 2 else ():
+                _set_aside(connection, "records", "batches", "rejects")
+            elif found:
+                check_database(connection, name)  # nothing damaged is sealed as if it were true
+                _set_aside(connection, "records", "batches")
+            for statement in OF_EPISODES if found > 1 else TABLES:
                 connection.execute(statement)
-            if found == 1:
-                _carry_over_1(connection)
             if found:
+                _let_sql_seal(connection, merit)
+                (_carry_over_1 if found == 1 else _carry_over_3)(connection)
                 text = f"the store was brought from form {found} to form {SCHEMA_VERSION}; nothing was left behind"
-                note_migration(connection, utc(), text)
+                note_migration(connection, found, utc(), text)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             connection.execute(f"PRAGMA application_id = {APPLICATION + SCHEMA_VERSION}")
         connection.execute("COMMIT")
@@ -184,10 +214,11 @@ def _migrate(connection: sqlite3.Connection, name: str, utc: Callable[[], str]) 
     return found
 
 
-def note_migration(connection: sqlite3.Connection, utc: str, text: str) -> None:
-    """Keep an event of a store that was brought to this form: its samples up to now are of an older agent."""
+def note_migration(connection: sqlite3.Connection, form: int, utc: str, text: str) -> None:
+    """Keep an event of a store that was brought here from an older form, and which of its samples were cut there."""
     (last,) = connection.execute("SELECT coalesce(max(sequence), 0) FROM samples").fetchone()
-    event = (MIGRATED, text, json.dumps({LAST_CUT_SAMPLE: last}), None, utc, utc, 1)
+    values = {LAST_CUT_SAMPLE: last} if form <= CUT_FORM else {}
+    event = (MIGRATED, text, json.dumps(values), None, utc, utc, 1)
     connection.execute(
         "INSERT INTO events (kind, text, body, boot, time_utc, last_utc, times, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (*event, seal("events", event)),
@@ -247,30 +278,83 @@ def is_consistent_1(row: Sequence[object]) -> bool:
     return said == (record_id, season, date)
 
 
-def _set_aside_1(connection: sqlite3.Connection) -> None:
+def check_database(connection: sqlite3.Connection, name: str) -> None:
+    """Read every page and every seal of a store.
+
+    Raises:
+        StoreDamaged: something is not as it was written.
+        sqlite3.DatabaseError: it cannot be read, for one or another reason.
+    """
+    found = connection.execute("PRAGMA integrity_check(1)").fetchall()
+    if found != [("ok",)]:
+        raise StoreDamaged(f"{name} is damaged: {str(found[0][0])[:200]}")
+    form = form_of(connection, name)
+    if form <= 1:
+        return
+    former = {"episode": "season"} if form <= NUMBERED_FORM else {}
+    for table, names in (SEALED_3 if form <= NUMBERED_FORM else SEALED).items():
+        columns = ", ".join(former.get(column, column) for column in (*names, "crc"))
+        check_seals(name, table, connection.execute(f"SELECT {columns} FROM {table}"))  # noqa: S608 - ours
+
+
+def check_seals(name: str, table: str, rows: Iterable[Sequence[Any]]) -> None:
+    """See that rows, each what its seal covers and the seal, are as they were stored.
+
+    Raises:
+        StoreDamaged: one is not.
+    """
+    for row in rows:
+        if seal(table, row[:-1]) != row[-1]:
+            raise StoreDamaged(f"{name} is damaged: {row[0]!r} of its {table} is not as it was stored")
+
+
+def _set_aside(connection: sqlite3.Connection, *tables: str) -> None:
     connection.execute("DROP INDEX IF EXISTS records_by_season")
-    for name in ("records", "batches", "rejects"):
-        connection.execute(f"ALTER TABLE {name} RENAME TO {name}_1")
+    connection.execute("DROP INDEX IF EXISTS records_by_batch")
+    for table in tables:
+        connection.execute(f"ALTER TABLE {table} RENAME TO former_{table}")
+
+
+def _let_sql_seal(connection: sqlite3.Connection, merit: Merit | None) -> None:
+    connection.create_function("seal", -1, lambda table, *values: seal(table, values), deterministic=True)
+    connection.create_function("merit_of", 2, lambda table, body: merit_of(merit, table, body), deterministic=True)
 
 
 def _carry_over_1(connection: sqlite3.Connection) -> None:
     """Form 1 had no order of arrival; date and identity stand in for it."""
-    connection.create_function("seal", -1, lambda table, *values: seal(table, values), deterministic=True)
     connection.execute(
-        "INSERT INTO records (record_id, season, table_name, date, body, bytes, crc, state, batch_id)"
-        " SELECT record_id, season, table_name, date, body, bytes,"
-        " seal('records', record_id, season, table_name, date, body, NULL, NULL, NULL, 0), state, batch_id"
-        " FROM records_1 ORDER BY date, record_id"
+        "INSERT INTO records (record_id, episode, table_name, date, body, bytes, merit, crc, state, batch_id)"
+        " SELECT record_id, season, table_name, date, body, bytes, merit,"
+        " seal('records', record_id, season, table_name, date, body, NULL, NULL, NULL, 0, merit), state, batch_id"
+        " FROM (SELECT *, merit_of(table_name, body) AS merit FROM former_records) ORDER BY date, record_id"
     )
     connection.execute(
-        "INSERT INTO batches (batch_id, season, bytes, state, crc)"
+        "INSERT INTO batches (batch_id, episode, bytes, state, crc)"
         " SELECT batch_id, season, bytes, state, seal('batches', batch_id, season, bytes, state)"
-        " FROM batches_1 ORDER BY sequence"
+        " FROM former_batches ORDER BY sequence"
     )
     connection.execute(
         "INSERT INTO rejects (reject_id, where_, error, body, crc)"
         " SELECT reject_id, where_, error, body, seal('rejects', reject_id, where_, error, body, NULL, NULL)"
-        " FROM rejects_1 ORDER BY where_, reject_id"
+        " FROM former_rejects ORDER BY where_, reject_id"
     )
     for name in ("records", "batches", "rejects"):
-        connection.execute(f"DROP TABLE {name}_1")
+        connection.execute(f"DROP TABLE former_{name}")
+
+
+def _carry_over_3(connection: sqlite3.Connection) -> None:
+    """A few rows at a time, so that the pages of those before take in the next: the file does not double."""
+    first = f"SELECT sequence FROM former_records ORDER BY sequence LIMIT {ROWS_AT_ONCE}"  # noqa: S608 - ours
+    said = ", ".join(SEALED_3["records"]).replace("episode", "season")
+    kept = ", ".join(name for name in RECORD_3 if name != "crc")
+    while connection.execute(
+        f"INSERT INTO records ({kept}, merit, crc)"  # noqa: S608 - ours
+        f" SELECT {kept.replace('episode', 'season')}, merit, seal('records', {said}, merit)"
+        f" FROM (SELECT *, merit_of(table_name, body) AS merit FROM former_records WHERE sequence IN ({first}))"
+    ).rowcount:
+        connection.execute(f"DELETE FROM former_records WHERE sequence IN ({first})")  # noqa: S608 - ours
+    connection.execute("INSERT INTO batches SELECT * FROM former_batches")
+    for table in ("records", "batches"):
+        connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))  # it counts on from where it was
+        connection.execute("UPDATE sqlite_sequence SET name = ? WHERE name = ?", (table, f"former_{table}"))
+        connection.execute(f"DROP TABLE former_{table}")

@@ -20,17 +20,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from fieldedge.contract import Record
-from fieldedge.contract.batches import DAY_TABLES
+from fieldedge.contract import Record, kept_under
 from fieldedge.contract.samples import FlaggedSample, Sample
 from fieldedge.storage.files import StoreLock, beside, check_files, make_private, put_in_place
 from fieldedge.storage.schema import (
     LAST_CUT_SAMPLE,
     MIGRATED,
     PAGE_BYTES,
-    SCHEMA_VERSION,
     SEALED,
-    form_of,
+    Merit,
+    check_database,
+    check_seals,
     prepare,
     seal,
 )
@@ -47,12 +47,13 @@ _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _UNREADABLE = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
 _BROKEN_SCHEMA = ("malformed", "no such table", "no such column", "Could not decode")
 _RECORD = ", ".join([*SEALED["records"], "crc"])
+_BY_FIRST_DAY = "FROM records GROUP BY episode ORDER BY min(date), episode"
 _SAMPLE = ", ".join(f"s.{name}" for name in [*SEALED["samples"], "crc"])
 
 
 @dataclass(frozen=True)
-class SeasonTotals:
-    """How much of a season the device holds, and how far it has come."""
+class EpisodeTotals:
+    """How much of an episode the device holds, and how far it has come."""
 
     records_collected: int
     records_selected: int
@@ -67,7 +68,7 @@ class PreparedBatch:
     """A batch that waits in the outbox for its acknowledgement."""
 
     batch_id: str
-    season: int
+    episode: str
     bytes: int
 
 
@@ -81,10 +82,12 @@ class SampleCounts:
 
 
 class Entry(NamedTuple):
-    """A record as it was read: its place in the order of arrival, which a correction does not keep, and its content."""
+    """A record as it was read: its place in the order of arrival, which a correction does not keep, its content, and
+    how much it would teach."""
 
     sequence: int
     record: Record
+    merit: float | None
 
 
 class _Now(NamedTuple):
@@ -96,7 +99,9 @@ class _Now(NamedTuple):
 
 
 class Store:
-    """The records of one device. Open it once per process and thread; close it when done. `stamp` gives the time.
+    """The records of one device. Open it once per process and thread; close it when done.
+
+    `stamp` gives the time. `merit` is asked of each record of a store that an older agent left.
 
     Raises:
         StoreBusy: another process holds the database, or rebuilds it, for longer than the timeout.
@@ -106,7 +111,11 @@ class Store:
     """
 
     def __init__(
-        self, path: Path, stamp: Callable[[], Stamp] | None = None, busy_timeout_s: float = BUSY_TIMEOUT_S
+        self,
+        path: Path,
+        stamp: Callable[[], Stamp] | None = None,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+        merit: Merit | None = None,
     ) -> None:
         self.path = path
         self._stamp = stamp or system_stamp
@@ -119,7 +128,7 @@ class Store:
                 self._look_at_files(busy_timeout_s)
                 self._connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None)
                 try:
-                    self._open()
+                    self._open(merit)
                 except BaseException:
                     self._connection.close()
                     raise
@@ -135,10 +144,10 @@ class Store:
             check_files(self.path)
         self._lock.share(busy_timeout_s)
 
-    def _open(self) -> None:
+    def _open(self, merit: Merit | None) -> None:
         execute = self._connection.execute
         execute("PRAGMA synchronous = FULL")
-        prepare(self._connection, str(self.path), lambda: self._stamp().utc)
+        prepare(self._connection, str(self.path), lambda: self._stamp().utc, merit)
         if execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise StoreFailed(f"{self.path} lies where SQLite cannot keep a log; use a local disk")
         execute(f"PRAGMA journal_size_limit = {LOG_KEPT_BYTES}")
@@ -160,32 +169,45 @@ class Store:
 
     # Records
 
-    def add(self, table: str, record: Mapping[str, Any], flags: Mapping[str, Any] | None = None) -> bool:
+    def add(
+        self,
+        table: str,
+        record: Mapping[str, Any],
+        flags: Mapping[str, Any] | None = None,
+        merit: float | None = None,
+    ) -> bool:
         """Store a record durably. False when exactly this record was there already.
 
-        `record` has `record_id` and `season`, and `date` or, for a field, `planting_date`. `flags` is what quality
-        control said of it; it is kept beside the record.
+        `record` has `record_id`, which begins with its episode, and `date` or, for a field, `planting_date`. Beside it
+        are kept `flags`, what quality control said of it, and `merit`, how much it would teach.
 
         Raises:
             DataError: another record with this identity is stored. The stored one stays.
         """
         body = _record_json(record)
         with self._transaction() as now:
-            is_new = self._insert(now, table, record, body, flags)
+            is_new = self._insert(now, table, record, body, flags, merit)
             stored = None if is_new else self._one("SELECT body FROM records WHERE record_id = ?", record["record_id"])
         if stored is not None and json.loads(stored[0]) != json.loads(body):
             raise DataError(f"{record['record_id']} is stored with other content; the stored record stays as it is")
         return is_new
 
     def _insert(
-        self, now: _Now, table: str, record: Mapping[str, Any], body: str, flags: Mapping[str, Any] | None
+        self,
+        now: _Now,
+        table: str,
+        record: Mapping[str, Any],
+        body: str,
+        flags: Mapping[str, Any] | None,
+        merit: float | None,
     ) -> bool:
+        identity = record["record_id"]
         sealed = (
-            *(record["record_id"], record["season"], table, record.get("date") or record["planting_date"], body),
-            *(_json(flags) if flags else None, *now),
+            *(identity, kept_under(identity, table), table, record.get("date") or record["planting_date"], body),
+            *(_json(flags) if flags else None, *now, merit),
         )
         found = self._connection.execute(
-            f"INSERT INTO records ({_RECORD}, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - ours
+            f"INSERT INTO records ({_RECORD}, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - ours
             " ON CONFLICT (record_id) DO NOTHING",
             (*sealed, seal("records", sealed), len(body.encode())),
         )
@@ -208,7 +230,7 @@ class Store:
             if row[1] != "stored":
                 raise DataError(f"{identity} was {row[1]} for sending already; what was sent cannot be changed")
             self._connection.execute("DELETE FROM records WHERE record_id = ?", (identity,))
-            self._insert(now, table, record, body, None)
+            self._insert(now, table, record, body, None, None)
             self._event(now, "replaced", f"{identity} was corrected: {why}", {"former": json.loads(row[0])})
 
     def get(self, record_id: str) -> Record | None:
@@ -221,20 +243,20 @@ class Store:
         row = self._one("SELECT state FROM records WHERE record_id = ?", record_id)
         return None if row is None else str(row[0])
 
-    def records(self, season: int, table: str, state: str | None = None) -> list[Record]:
-        """A season's records of one table by date; only those in `state`, if one is given."""
-        return [entry.record for entry in self.entries(season, table, state)]
+    def records(self, episode: str, table: str, state: str | None = None) -> list[Record]:
+        """An episode's records of one table by date; only those in `state`, if one is given."""
+        return [entry.record for entry in self.entries(episode, table, state)]
 
-    def entries(self, season: int, table: str, state: str | None = None) -> list[Entry]:
+    def entries(self, episode: str, table: str, state: str | None = None) -> list[Entry]:
         """As `records`, each with the sequence under which exactly this content is stored."""
         rows = self._all(
-            f"SELECT sequence, {_RECORD} FROM records WHERE season = ? AND table_name = ?"  # noqa: S608 - ours
+            f"SELECT sequence, {_RECORD} FROM records WHERE episode = ? AND table_name = ?"  # noqa: S608 - ours
             " AND state = coalesce(?, state) ORDER BY date, record_id",
-            season,
+            episode,
             table,
             state,
         )
-        return [Entry(row[0], self._sound(row[1:])) for row in rows]
+        return [Entry(row[0], self._sound(row[1:]), row[-2]) for row in rows]
 
     def records_after(self, sequence: int, tables: Sequence[str]) -> list[tuple[int, str, Record]]:
         """What came into these tables after that sequence, in the order of its arrival: sequence, table, record."""
@@ -246,46 +268,43 @@ class Store:
         sequence: int = self._one("SELECT coalesce(max(sequence), 0) FROM records")[0]
         return sequence
 
-    def flags(self, season: int, table: str) -> dict[str, Record]:
-        """What quality control said of a season's records, by date; only where it said anything."""
+    def flags(self, episode: str, table: str) -> dict[str, Record]:
+        """What quality control said of an episode's records, by date; only where it said anything."""
         rows = self._all(
-            f"SELECT {_RECORD} FROM records WHERE season = ? AND table_name = ? AND flags IS NOT NULL"  # noqa: S608
+            f"SELECT {_RECORD} FROM records WHERE episode = ? AND table_name = ? AND flags IS NOT NULL"  # noqa: S608
             " ORDER BY date",
-            season,
+            episode,
             table,
         )
         self._check_seals("records", rows)
         return {row[3]: json.loads(row[5]) for row in rows}
 
-    def seasons(self) -> list[int]:
-        """The seasons with records, oldest first."""
-        return [season for (season,) in self._all("SELECT DISTINCT season FROM records ORDER BY season")]
+    def episodes(self) -> list[str]:
+        """The episodes with records, by the first day that is stored of each."""
+        return [episode for (episode,) in self._all(f"SELECT episode {_BY_FIRST_DAY}")]
 
-    def season_under_way(self) -> int:
-        """The last season that has days; where none has, the last one, 0 in an empty store.
+    def past_episodes(self, tables: Sequence[str]) -> list[str]:
+        """Those before the last one that has rows in these tables; where none has, before the last of all.
 
-        A season that was only described has not begun: it may have been told ahead.
+        An episode that was only described has not begun: it may have been told ahead.
         """
-        days = ", ".join("?" * len(DAY_TABLES))
-        (season,) = self._one(
-            f"SELECT coalesce((SELECT max(season) FROM records WHERE table_name IN ({days})),"  # noqa: S608 - ours
-            " (SELECT max(season) FROM records), 0)",
-            *DAY_TABLES,
-        )
-        found: int = season
-        return found
+        marks = ", ".join("?" * len(tables))
+        known = self._all(f"SELECT episode, max(table_name IN ({marks})) {_BY_FIRST_DAY}", *tables)
+        under_way = max((at for at, (_, has_begun) in enumerate(known) if has_begun), default=len(known) - 1)
+        return [episode for episode, _ in known[: max(under_way, 0)]]
 
-    def totals(self, season: int) -> SeasonTotals:
-        """A season in figures. `bytes_collected` counts the records as stored, `bytes_sent` what was acknowledged."""
+    def totals(self, episode: str) -> EpisodeTotals:
+        """An episode in figures. `bytes_collected` counts the records as stored, `bytes_sent` what was acknowledged."""
         collected, selected, acknowledged, bytes_collected = self._one(
             "SELECT count(*), coalesce(sum(state <> 'stored'), 0), coalesce(sum(state = 'acknowledged'), 0),"
-            " coalesce(sum(bytes), 0) FROM records WHERE season = ?",
-            season,
+            " coalesce(sum(bytes), 0) FROM records WHERE episode = ?",
+            episode,
         )
         batches, bytes_sent = self._one(
-            "SELECT count(*), coalesce(sum(bytes), 0) FROM batches WHERE season = ? AND state = 'acknowledged'", season
+            "SELECT count(*), coalesce(sum(bytes), 0) FROM batches WHERE episode = ? AND state = 'acknowledged'",
+            episode,
         )
-        return SeasonTotals(collected, selected, acknowledged, bytes_collected, bytes_sent, batches)
+        return EpisodeTotals(collected, selected, acknowledged, bytes_collected, bytes_sent, batches)
 
     def states(self) -> dict[str, int]:
         """How many records are in each state."""
@@ -320,7 +339,7 @@ class Store:
 
     # Batches
 
-    def mark_selected(self, batch_id: str, season: int, size_bytes: int, read: Iterable[Entry]) -> set[str]:
+    def mark_selected(self, batch_id: str, episode: str, size_bytes: int, read: Iterable[Entry]) -> set[str]:
         """A batch of what was read is durable in the outbox: from now on exactly its bytes are sent.
 
         Where a record was corrected, or is in another batch, since it was read, nothing is marked. What was evicted
@@ -336,9 +355,9 @@ class Store:
                 return changed
             known = self._one("SELECT state FROM batches WHERE batch_id = ?", batch_id)
             if known is None:
-                sealed = (batch_id, season, size_bytes, "prepared")
+                sealed = (batch_id, episode, size_bytes, "prepared")
                 self._connection.execute(
-                    "INSERT INTO batches (batch_id, season, bytes, state, crc) VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO batches (batch_id, episode, bytes, state, crc) VALUES (?, ?, ?, ?, ?)",
                     (*sealed, seal("batches", sealed)),
                 )
             state = "acknowledged" if known == ("acknowledged",) else "selected"
@@ -355,7 +374,7 @@ class Store:
     def mark_acknowledged(self, batch_id: str) -> None:
         """The gateway has said that it holds this batch."""
         with self._transaction():
-            row = self._one("SELECT batch_id, season, bytes FROM batches WHERE batch_id = ?", batch_id)
+            row = self._one("SELECT batch_id, episode, bytes FROM batches WHERE batch_id = ?", batch_id)
             if row is not None:
                 self._connection.execute(
                     "UPDATE batches SET state = 'acknowledged', crc = ? WHERE batch_id = ?",
@@ -376,12 +395,12 @@ class Store:
 
     def prepared_batches(self) -> list[PreparedBatch]:
         """The batches that wait for an acknowledgement, oldest first."""
-        rows = self._all("SELECT batch_id, season, bytes FROM batches WHERE state = 'prepared' ORDER BY sequence")
+        rows = self._all("SELECT batch_id, episode, bytes FROM batches WHERE state = 'prepared' ORDER BY sequence")
         return [PreparedBatch(*row) for row in rows]
 
-    def bytes_prepared(self, season: int) -> int:
-        """The size of all batches of a season, sent or waiting."""
-        size: int = self._one("SELECT coalesce(sum(bytes), 0) FROM batches WHERE season = ?", season)[0]
+    def bytes_prepared(self, episode: str) -> int:
+        """The size of all batches of an episode, sent or waiting."""
+        size: int = self._one("SELECT coalesce(sum(bytes), 0) FROM batches WHERE episode = ?", episode)[0]
         return size
 
     # Samples
@@ -701,7 +720,7 @@ class Store:
         return record
 
     def _check_seals(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
-        _check_seals(str(self.path), table, rows)
+        check_seals(str(self.path), table, rows)
 
     def _one(self, sql: str, *values: object) -> Any:
         with self._named_errors():
@@ -741,28 +760,6 @@ class Store:
             raise StoreFailed(f"{self.path}: {said}; check the disk's space and rights") from error
         except OSError as error:
             raise StoreFailed(f"{self.path}: {error.strerror or error}; check the disk's space and rights") from error
-
-
-def check_database(connection: sqlite3.Connection, name: str) -> None:
-    """Read every page and every seal of a store.
-
-    Raises:
-        StoreDamaged: something is not as it was written.
-        sqlite3.DatabaseError: it cannot be read, for one or another reason.
-    """
-    found = connection.execute("PRAGMA integrity_check(1)").fetchall()
-    if found != [("ok",)]:
-        raise StoreDamaged(f"{name} is damaged: {str(found[0][0])[:200]}")
-    if form_of(connection, name) == SCHEMA_VERSION:
-        for table, names in SEALED.items():
-            columns = ", ".join([*names, "crc"])
-            _check_seals(name, table, connection.execute(f"SELECT {columns} FROM {table}"))  # noqa: S608 - ours
-
-
-def _check_seals(name: str, table: str, rows: Iterable[Sequence[Any]]) -> None:
-    for row in rows:
-        if seal(table, row[:-1]) != row[-1]:
-            raise StoreDamaged(f"{name} is damaged: {row[0]!r} of its {table} is not as it was stored")
 
 
 def _record_json(record: Mapping[str, Any]) -> str:

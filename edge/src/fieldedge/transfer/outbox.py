@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldedge.contract import ALWAYS_SENT_ROLES, CHOSEN_ROLES, Contract, Record
-from fieldedge.contract.batches import MAX_UNPACKED_BYTES, batch_id, check_batch, pack
+from fieldedge.contract.batches import MAX_UNPACKED_BYTES, as_header, batch_id, check_batch, pack
 from fieldedge.device.config import DeviceConfig
 from fieldedge.inference.bundles import Reference
 from fieldedge.storage.store import Entry, PreparedBatch, Store
@@ -72,7 +72,7 @@ class Outbox:
             return f"would never be taken: {error}"
         return None
 
-    def put(self, data: bytes, season: int, read: Iterable[Entry]) -> set[str]:
+    def put(self, data: bytes, episode: str, read: Iterable[Entry]) -> set[str]:
         """Make a batch of what was read durable, then take exactly that out of the next selection.
 
         Returns:
@@ -80,7 +80,7 @@ class Outbox:
         """
         identity = batch_id(data)
         write_durably(self._file(identity), data)
-        changed = self._store.mark_selected(identity, season, len(data), read)
+        changed = self._store.mark_selected(identity, episode, len(data), read)
         if identity not in {batch.batch_id for batch in self._store.prepared_batches()}:
             _remove(self._file(identity))
         return changed
@@ -107,7 +107,7 @@ class Outbox:
 
 
 class Packer:
-    """Makes a season's next batch from what the store holds."""
+    """Makes an episode's next batch from what the store holds."""
 
     def __init__(
         self,
@@ -126,64 +126,64 @@ class Packer:
         self._model_version = model_version
         self._reference = reference
 
-    def prepare(self, outbox: Outbox, season: int) -> bool:
-        """Put what is next of the season into the outbox. False when there is nothing to send.
+    def prepare(self, outbox: Outbox, episode: str) -> bool:
+        """Put what is next of the episode into the outbox. False when there is nothing to send.
 
         What is corrected while it is packed is read again. What is corrected all the time goes with a later batch.
         """
-        entries = self._due(season)
-        return bool(entries) and self._put(outbox, season, entries, ATTEMPTS)
+        entries = self._due(episode)
+        return bool(entries) and self._put(outbox, episode, entries, ATTEMPTS)
 
-    def _put(self, outbox: Outbox, season: int, entries: Entries, attempts: int) -> bool:
-        parts, unfit = self._parts(season, entries)
+    def _put(self, outbox: Outbox, episode: str, entries: Entries, attempts: int) -> bool:
+        parts, unfit = self._parts(episode, entries)
         if unfit:
             self._store.add_event(
                 NOT_SENT,
-                f"{len(unfit)} records of season {season} fit into no batch and stay here, such as {unfit[0]}; "
+                f"{len(unfit)} records of season {episode} fit into no batch and stay here, such as {unfit[0]}; "
                 "report it with the device's log",
             )
         is_put = False
         for data, part in parts:
-            changed = outbox.put(data, season, _all(part))
+            changed = outbox.put(data, episode, _all(part))
             if not changed:
                 is_put = True
                 continue
             again = {
                 table: [entry for entry in rows if entry.record["record_id"] not in changed]
-                + (self._among(season, table, changed) if attempts > 1 else [])
+                + (self._among(episode, table, changed) if attempts > 1 else [])
                 for table, rows in part.items()
             }
             again = {table: rows for table, rows in again.items() if rows}
-            is_put = (bool(again) and self._put(outbox, season, again, attempts - 1)) or is_put
+            is_put = (bool(again) and self._put(outbox, episode, again, attempts - 1)) or is_put
         return is_put
 
-    def _parts(self, season: int, entries: Entries) -> tuple[list[tuple[bytes, Entries]], list[str]]:
+    def _parts(self, episode: str, entries: Entries) -> tuple[list[tuple[bytes, Entries]], list[str]]:
         """The batches of these records, one nearly always, and why single records fit into none."""
         try:
-            return [(self._pack(season, entries), entries)], []
+            return [(self._pack(episode, entries), entries)], []
         except DataError as error:
             if len(rows := _all(entries)) == 1:
                 return [], [f"{rows[0].record['record_id']}: {error}"]
-            self._pack(season, {})  # what is wrong with every batch is no record's fault
+            self._pack(episode, {})  # what is wrong with every batch is no record's fault
         parts: list[tuple[bytes, Entries]] = []
         unfit: list[str] = []
         for half in _halves(entries, self._chosen_from):
-            found = self._parts(season, half)
+            found = self._parts(episode, half)
             parts += found[0]
             unfit += found[1]
         return parts, unfit
 
-    def _size_bytes(self, season: int, entries: Entries) -> int:
+    def _size_bytes(self, episode: str, entries: Entries) -> int:
         """The size of all that these records take to send. Days are chosen once, so they must fit into one batch."""
-        parts, _ = self._parts(season, entries)
+        parts, _ = self._parts(episode, entries)
         is_divided = sum(not part.keys().isdisjoint(self._chosen_from) for _, part in parts) > 1
         return sys.maxsize if is_divided else sum(len(data) for data, _ in parts)
 
-    def _due(self, season: int) -> dict[str, list[Entry]]:
+    def _due(self, episode: str) -> dict[str, list[Entry]]:
         """What is to be sent: all that always goes, the days that are chosen, and what came late of a chosen day."""
         tables = (*self._always_sent, *self._chosen_from)
-        found = {table: self._store.entries(season, table, "stored") for table in tables}
-        return self._on(self._dates(season, found), found)
+        found = {table: self._store.entries(episode, table, "stored") for table in tables}
+        return self._on(self._dates(episode, found), found)
 
     def _on(self, dates: Collection[str], entries: Entries) -> dict[str, list[Entry]]:
         """All that is sent in any case, and the rows of these days."""
@@ -194,49 +194,51 @@ class Packer:
         }
         return {table: rows for table, rows in kept.items() if rows}
 
-    def _among(self, season: int, table: str, identities: Collection[str]) -> list[Entry]:
-        stored = self._store.entries(season, table, "stored")
+    def _among(self, episode: str, table: str, identities: Collection[str]) -> list[Entry]:
+        stored = self._store.entries(episode, table, "stored")
         return [entry for entry in stored if entry.record["record_id"] in identities]
 
-    def _dates(self, season: int, found: Entries) -> set[str]:
+    def _dates(self, episode: str, found: Entries) -> set[str]:
         chosen = {
             record["date"]
             for table in self._chosen_from
             for state in ("selected", "acknowledged")
-            for record in self._store.records(season, table, state)
+            for record in self._store.records(episode, table, state)
         }
-        return chosen or (self._choose_dates(season, found) if self._is_over(season) else set())
+        return chosen or (self._choose_dates(episode, found) if self._is_over(episode) else set())
 
-    def _is_over(self, season: int) -> bool:
-        """Days teach with their outcome: once that is known, or the device has gone on to a later season."""
+    def _is_over(self, episode: str) -> bool:
+        """Days teach with their outcome: once that is known, or the device has gone on to a later episode."""
         outcomes = self._contract.tables_of("outcome")
-        return any(self._store.records(season, table) for table in outcomes) or season < self._store.season_under_way()
+        return any(self._store.records(episode, table) for table in outcomes) or (
+            episode in self._store.past_episodes(self._chosen_from)
+        )
 
-    def _choose_dates(self, season: int, found: Entries) -> set[str]:
+    def _choose_dates(self, episode: str, found: Entries) -> set[str]:
         """The days whose batch fits into what is left of the budget.
 
         Which bundle advised is known by a hash that no two releases share: the size is taken with one of the model's
         version instead, so that the same readings choose the same days whenever their model was released.
         """
-        sized = {table: [Entry(row.sequence, _as_sized(row.record)) for row in rows] for table, rows in found.items()}
+        sized = {table: [row._replace(record=_as_sized(row.record)) for row in rows] for table, rows in found.items()}
         chosen = select(
-            self._candidates({table: [entry.record for entry in found[table]] for table in self._chosen_from}),
-            self._config.upload_budget_bytes - self._store.bytes_prepared(season) - BUNDLE_NAME_BYTES,
+            self._candidates({table: found[table] for table in self._chosen_from}),
+            self._config.upload_budget_bytes - self._store.bytes_prepared(episode) - BUNDLE_NAME_BYTES,
             self._config.audit_fraction,
-            season_seed(self._config.device_id, season),
-            lambda dates: self._size_bytes(season, self._on(dates, sized)),
+            season_seed(self._config.device_id, episode),
+            lambda dates: self._size_bytes(episode, self._on(dates, sized)),
         )
         return {day.date for day in chosen}
 
-    def _candidates(self, days: dict[str, list[Record]]) -> list[DayCandidate]:
-        recommended = {row["date"]: row for row in days[self._contract.decision_table.name]}
-        dates = sorted({row["date"] for rows in days.values() for row in rows})
-        return [self._candidate(date, recommended.get(date)) for date in dates]
+    def _candidates(self, days: Entries) -> list[DayCandidate]:
+        decided = {entry.record["date"]: entry for entry in days[self._contract.decision_table.name]}
+        dates = sorted({entry.record["date"] for entries in days.values() for entry in entries})
+        return [self._candidate(date, decided.get(date)) for date in dates]
 
-    def _candidate(self, date: str, recommendation: Record | None) -> DayCandidate:
-        if recommendation is None:
+    def _candidate(self, date: str, decision: Entry | None) -> DayCandidate:
+        if decision is None:
             return DayCandidate(date, 0.0, None)
-        return DayCandidate(date, self._workload.uncertainty(recommendation), self._position(recommendation))
+        return DayCandidate(date, decision.merit, self._position(decision.record))
 
     def _position(self, recommendation: Record) -> NDArray[np.float64]:
         """The day's features in standard deviations from the training mean; scaled ones where there is no bundle.
@@ -250,15 +252,15 @@ class Packer:
         position: NDArray[np.float64] = (row - self._reference.mean) / np.maximum(self._reference.std, floor)
         return position
 
-    def _pack(self, season: int, entries: Entries) -> bytes:
+    def _pack(self, episode: str, entries: Entries) -> bytes:
         """The batch of these records. Nothing in it was measured about this machine: its size chooses records."""
-        summary = season_summary(self._store, self._workload, season, self._model_version)
+        summary = season_summary(self._store, self._workload, episode, self._model_version)
         header = {
             "device_id": self._config.device_id,
             "workload": self._contract.workload,
             "contract_hash": self._contract.hash,
             "bundle_version": self._model_version,
-            "season": season,
+            "season": as_header(episode),
             "summary": {name: value for name, value in summary.items() if name not in MEASURED},
         }
         tables = {

@@ -21,7 +21,7 @@ Why = Literal["uncertain_or_novel", "audit"]
 class DayCandidate:
     """One day that could be sent.
 
-    `uncertainty` is the width of the yield interval in t/ha, or None where the model abstained: nothing is less known.
+    `uncertainty` is the merit of the day's decision, or None where the model abstained: nothing is less known.
     `position` (F,) holds the day's features in standard deviations from the training mean, or None without features.
     """
 
@@ -38,9 +38,9 @@ class ChosenDay:
     why: Why
 
 
-def season_seed(device_id: str, season: int) -> int:
-    """The seed of a device's random audit in a season: the same at every attempt, another on every device."""
-    return int.from_bytes(hashlib.sha256(f"{device_id}/{season}".encode()).digest()[:8], "big")
+def season_seed(device_id: str, episode: str) -> int:
+    """The seed of a device's random audit in an episode: the same at every attempt, another on every device."""
+    return int.from_bytes(hashlib.sha256(f"{device_id}/{episode}".encode()).digest()[:8], "big")
 
 
 def select(

@@ -12,7 +12,7 @@ import urllib3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fieldedge.contract import Record
-from fieldedge.contract.batches import batch_id
+from fieldedge.contract.batches import as_header, batch_id
 from fieldedge.storage.store import Store
 from fieldedge.system.errors import ConfigError, DataError, LinkError
 from fieldedge.system.http import Bounds, Patience, ask, json_value
@@ -78,7 +78,7 @@ class Gateway:
 
 
 def sync(store: Store, outbox: Outbox, packer: Packer, gateway: Gateway) -> Record:
-    """Prepare what is due in every season, send all that waits, and report the latest season.
+    """Prepare what is due in every episode, send all that waits, and report the latest one.
 
     A batch that the gateway refuses does not hold up the others; it is reported at the end.
 
@@ -88,9 +88,9 @@ def sync(store: Store, outbox: Outbox, packer: Packer, gateway: Gateway) -> Reco
         DataError: the gateway refused a batch.
     """
     outbox.settle()
-    seasons = store.seasons()
-    for season in seasons:
-        packer.prepare(outbox, season)
+    episodes = store.episodes()
+    for episode in episodes:
+        packer.prepare(outbox, episode)
     refused: list[DataError] = []
     for batch, data in outbox.waiting():
         try:
@@ -105,13 +105,12 @@ def sync(store: Store, outbox: Outbox, packer: Packer, gateway: Gateway) -> Reco
         _log.info("acknowledged batch=%s bytes=%d", batch.batch_id[:12], batch.bytes)
     if refused:
         raise refused[0]
-    return sync_report(store, seasons[-1] if seasons else None)
+    return sync_report(store, episodes[-1] if episodes else None)
 
 
-def sync_report(store: Store, season: int | None) -> Record:
-    """How much of a season was collected, selected and acknowledged, over all calls."""
-    totals = asdict(store.totals(season if season is not None else 0))
-    return {"season": season, **totals}
+def sync_report(store: Store, episode: str | None) -> Record:
+    """How much of an episode was collected, selected and acknowledged, over all calls."""
+    return {"season": as_header(episode), **asdict(store.totals(episode or ""))}
 
 
 def _reason(answer: Any) -> str:

@@ -23,6 +23,7 @@ from tuf.api.exceptions import BadVersionNumberError, DownloadError, DownloadHTT
 from tuf.ngclient import FetcherInterface
 
 from fieldedge.contract import Contract
+from fieldedge.contract.batches import as_header
 from fieldedge.device.config import DeviceDirectory
 from fieldedge.presentation.text import printable
 from fieldedge.system import strict_json
@@ -149,7 +150,11 @@ def export(stick: Stick, outbox: Outbox, device_id: str, key: Ed25519PrivateKey,
             new += _put(folder / f"{batch.batch_id}.batch", data)
             files |= {
                 f"{batch.batch_id}.json": {"sha256": hashlib.sha256(envelope).hexdigest(), "bytes": len(envelope)},
-                f"{batch.batch_id}.batch": {"sha256": batch.batch_id, "bytes": len(data), "season": batch.season},
+                f"{batch.batch_id}.batch": {
+                    "sha256": batch.batch_id,
+                    "bytes": len(data),
+                    "season": as_header(batch.episode),
+                },
             }
         manifest = {
             "format": FORMAT,

@@ -27,8 +27,8 @@ from fieldedge.storage.files import (
 )
 from fieldedge.storage.recovery.salvage import Salvage, restore_batches, return_records
 from fieldedge.storage.recovery.sqlite_pages import Pages, rows
-from fieldedge.storage.schema import CUT_FORM, SCHEMA_VERSION, note_migration, prepare, seal
-from fieldedge.storage.store import BUSY_TIMEOUT_S, Store, check_database, system_stamp
+from fieldedge.storage.schema import SCHEMA_VERSION, Merit, check_database, note_migration, prepare, seal
+from fieldedge.storage.store import BUSY_TIMEOUT_S, Store, system_stamp
 from fieldedge.system.clock import Stamp
 from fieldedge.system.durable import fsync_directory
 from fieldedge.system.errors import DataError, StoreDamaged, StoreFailed
@@ -75,10 +75,12 @@ def open_store(
     *,
     is_damaged: bool = False,
     busy_timeout_s: float = BUSY_TIMEOUT_S,
+    merit: Merit | None = None,
 ) -> tuple[Store, RebuildReport | None]:
     """Open the store, mending it first where it is damaged; what was mended, if anything.
 
     `is_damaged` says that reading it has shown damage that opening it may not show. Close your own `Store` before.
+    `merit` is asked of each record that an older agent left.
 
     Raises:
         StoreBusy: it is in use, or it is damaged and another process has it open.
@@ -87,11 +89,11 @@ def open_store(
     """
     if not is_damaged:
         try:
-            return Store(path, stamp, busy_timeout_s), None
+            return Store(path, stamp, busy_timeout_s, merit), None
         except StoreDamaged as error:
             _log.error("%s", error)
-    report = rebuild(path, stamp, busy_timeout_s=busy_timeout_s)
-    return Store(path, stamp, busy_timeout_s), report
+    report = rebuild(path, stamp, busy_timeout_s=busy_timeout_s, merit=merit)
+    return Store(path, stamp, busy_timeout_s, merit), report
 
 
 def rebuild(
@@ -100,6 +102,7 @@ def rebuild(
     *,
     outbox: Path | None = None,
     busy_timeout_s: float = BUSY_TIMEOUT_S,
+    merit: Merit | None = None,
 ) -> RebuildReport | None:
     """Set a damaged store aside and put what is intact of it into a new one. None where there is nothing to mend.
 
@@ -117,7 +120,7 @@ def rebuild(
             put_in_place(path)
             if _is_sound(path):
                 return None  # another process was faster, or the disk could not be read for a moment
-            return _rebuild(path, stamp or system_stamp, path.with_name("outbox") if outbox is None else outbox)
+            return _rebuild(path, stamp or system_stamp, outbox or path.with_name("outbox"), merit)
         finally:
             lock.free()
 
@@ -132,7 +135,7 @@ def _is_sound(path: Path) -> bool:
     return True
 
 
-def _rebuild(path: Path, stamp: Callable[[], Stamp], outbox: Path) -> RebuildReport:
+def _rebuild(path: Path, stamp: Callable[[], Stamp], outbox: Path, merit: Merit | None) -> RebuildReport:
     new, utc = beside(path, _HALF_DONE), stamp().utc
     rebuilt = rebuilt_path(path, utc)
     for suffix in BESIDE:
@@ -142,7 +145,7 @@ def _rebuild(path: Path, stamp: Callable[[], Stamp], outbox: Path) -> RebuildRep
             if (pages.form() or 0) > SCHEMA_VERSION:
                 raise DataError(f"{path} is damaged, and of form {pages.form()}: the newer fieldedge has to mend it")
             with closing(sqlite3.connect(new, isolation_level=None)) as connection:
-                report = _fill(connection, pages, outbox, utc, aside_of(path, rebuilt).name)
+                report = _fill(connection, pages, outbox, utc, aside_of(path, rebuilt).name, merit)
         _sync(new)
     except BaseException:
         new.unlink(missing_ok=True)
@@ -156,13 +159,15 @@ def _rebuild(path: Path, stamp: Callable[[], Stamp], outbox: Path) -> RebuildRep
     return report
 
 
-def _fill(connection: sqlite3.Connection, pages: Pages, outbox: Path, utc: str, aside: str) -> RebuildReport:
+def _fill(
+    connection: sqlite3.Connection, pages: Pages, outbox: Path, utc: str, aside: str, merit: Merit | None
+) -> RebuildReport:
     """Fill the new store, in one transaction, and say what came of it."""
     connection.execute("PRAGMA journal_mode = OFF")  # a half-done file is thrown away
     connection.execute("PRAGMA synchronous = OFF")
     prepare(connection, aside, lambda: utc)
     connection.execute("BEGIN")
-    salvage = Salvage(connection)
+    salvage = Salvage(connection, merit)
     for row in rows(pages):
         salvage.take(row)
     salvage.finish(pages.form())
@@ -172,9 +177,10 @@ def _fill(connection: sqlite3.Connection, pages: Pages, outbox: Path, utc: str, 
     report = RebuildReport(
         aside, salvage.saved(), lost_rows, lost, salvage.damaged_rows, pages.broken_frames, returned, batches
     )
-    if pages.form() == CUT_FORM:
-        text = f"the store was brought from form {CUT_FORM} to form {SCHEMA_VERSION} while it was rebuilt"
-        note_migration(connection, utc, text)
+    form = pages.form()
+    if form is not None and 1 < form < SCHEMA_VERSION:
+        text = f"the store was brought from form {form} to form {SCHEMA_VERSION} while it was rebuilt"
+        note_migration(connection, form, utc, text)
     event = ("rebuilt", report.text(), json.dumps(asdict(report)), None, utc, utc, 1)
     connection.execute(
         "INSERT INTO events (kind, text, body, boot, time_utc, last_utc, times, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

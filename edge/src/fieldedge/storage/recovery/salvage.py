@@ -2,8 +2,9 @@
 
 A row is carried over if its seal is right, with its place in the order and its state; nothing else is. What an index
 still knows of a row that is not there is counted and named as lost. A record whose state or batch is damaged goes back
-to `stored`, as does one whose batch is gone: it is sent again rather than not at all. The rows of form 1 had no seals:
-they are held against what they say of themselves. Where the cells come from is `sqlite_pages.py`'s matter, and the
+to `stored`, as does one whose batch is gone: it is sent again rather than not at all. A record of forms 2 and 3 is
+known by its own seal, and gets today's. The rows of form 1 had none: they are held against what they say of themselves.
+Where the cells come from is `sqlite_pages.py`'s matter, and the
 files are `rebuild.py`'s.
 """
 
@@ -16,7 +17,18 @@ from typing import Any
 
 from fieldedge.contract.batches import MAX_UNPACKED_BYTES, batch_id, unpack
 from fieldedge.storage.recovery.sqlite_pages import Row, Value
-from fieldedge.storage.schema import BATCH_STATES, COLUMNS, SEALED, STATES, is_consistent_1, seal
+from fieldedge.storage.schema import (
+    BATCH_STATES,
+    COLUMNS,
+    RECORD_3,
+    SEALED,
+    SEALED_3,
+    STATES,
+    Merit,
+    is_consistent_1,
+    merit_of,
+    seal,
+)
 from fieldedge.system.errors import DataError
 from fieldedge.system.plain_files import read_own
 
@@ -32,10 +44,11 @@ _FORM_1 = (
 
 
 class Salvage:
-    """Takes cells, in any order, into an open transaction of a new store."""
+    """Takes cells, in any order, into an open transaction of a new store; `merit` is asked of older forms' records."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, merit: Merit | None = None) -> None:
         self._connection = connection
+        self._merit = merit
         self._displaced: list[Mapping[str, Value]] = []
         self._last: dict[str, int] = {}
         self.damaged_rows = 0
@@ -53,6 +66,8 @@ class Salvage:
             self._take_index_entry(row.values)
         elif len(row.values) == 2:
             self._count_from(*row.values)
+        elif len(row.values) == len(RECORD_3):
+            self.damaged_rows += not self._take_record_3(row.rowid, row.values)
         else:
             tables = [table for table, columns in COLUMNS.items() if len(columns) == len(row.values)]
             is_taken = any(self._take_row(table, row.rowid, row.values) for table in tables)
@@ -94,6 +109,8 @@ class Salvage:
     def _take_row(self, table: str, rowid: int, found: tuple[Value, ...]) -> bool:
         columns = COLUMNS[table]
         values = dict(zip(columns, found, strict=True))
+        if isinstance(whole := values.get("merit"), int):
+            values["merit"] = float(whole)  # SQLite keeps a whole number so
         if seal(table, [values[name] for name in SEALED[table]]) != values["crc"]:
             return False
         values[columns[0]] = rowid if 0 < rowid < MAX_SEQUENCE else None
@@ -105,6 +122,20 @@ class Salvage:
                 (values["crc"], values["batch_id"]),
             )
         return True
+
+    def _take_record_3(self, rowid: int, found: tuple[Value, ...]) -> bool:
+        values = dict(zip(RECORD_3, found, strict=True))
+        if seal("records", [values[name] for name in SEALED_3["records"]]) != values["crc"]:
+            return False
+        values["sequence"] = rowid if 0 < rowid < MAX_SEQUENCE else None
+        self._take_record(self._with_merit(values))
+        return True
+
+    def _with_merit(self, values: dict[str, Value]) -> dict[str, Value]:
+        """A record of an older form under today's seal."""
+        merit = merit_of(self._merit, str(values["table_name"]), str(values["body"]))
+        values |= {"episode": str(values["episode"]), "merit": merit}
+        return {**values, "crc": seal("records", [values[name] for name in SEALED["records"]])}
 
     def _take_record(self, values: dict[str, Value]) -> None:
         if values["state"] not in STATES or not isinstance(values["batch_id"], str | None):
@@ -128,7 +159,7 @@ class Salvage:
     def _take_index_entry(self, values: tuple[Value, ...]) -> None:
         """An index has no row's content, but knows of the row. The tables of form 1 were indexes themselves."""
         kinds = tuple(type(value) for value in values)
-        if kinds == (int, str, str, int):
+        if kinds in ((str, str, str, int), (int, str, str, int)):  # forms 2 and 3 had a number for an episode
             self._know("records", values[3], f"{values[1]!s} of {values[2]!s}")
         elif kinds == (str, int, int) and seal("origins", values[:1]) == values[1]:
             self._insert("origins", dict(zip(("name", "crc", "origin"), values, strict=True)))
@@ -167,9 +198,8 @@ class Salvage:
         for *said, state, batch in self._connection.execute(
             "SELECT * FROM records_1 ORDER BY date, record_id"
         ).fetchall():
-            sealed = dict(zip(SEALED["records"], (*said, None, None, None, 0), strict=True))
-            crc = seal("records", sealed.values())
-            self._take_record({**sealed, "sequence": None, "crc": crc, "state": state, "batch_id": batch})
+            values = dict(zip(SEALED_3["records"], (*said, None, None, None, 0), strict=True))
+            self._take_record(self._with_merit({**values, "sequence": None, "state": state, "batch_id": batch}))
         for _, *said in self._connection.execute(
             "SELECT sequence, batch_id, season, bytes, state FROM batches_1 ORDER BY sequence"
         ).fetchall():
@@ -215,11 +245,13 @@ def restore_batches(connection: sqlite3.Connection, outbox: Path) -> int:
         except (OSError, DataError):
             continue
         identity, season = batch_id(data), content.get("season")
-        if file.stem != identity or not isinstance(season, int) or not _is_needed(connection, identity, content):
+        if not isinstance(season, int | str) or not (episode := str(season)).isprintable():
             continue
-        sealed = (identity, season, len(data), "prepared")
+        if file.stem != identity or not _is_needed(connection, identity, content):
+            continue
+        sealed = (identity, episode, len(data), "prepared")
         restored += connection.execute(
-            "INSERT OR IGNORE INTO batches (batch_id, season, bytes, state, crc) VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO batches (batch_id, episode, bytes, state, crc) VALUES (?, ?, ?, ?, ?)",
             (*sealed, seal("batches", sealed)),
         ).rowcount
     return restored

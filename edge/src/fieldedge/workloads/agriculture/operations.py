@@ -21,10 +21,10 @@ def field_of(store: Store, season: int) -> Record:
     Raises:
         DataError: the device knows no such field.
     """
-    fields = store.records(season, "fields")
+    fields = store.records(str(season), "fields")
     if fields:
         return fields[-1]
-    known_seasons = ", ".join(str(known) for known in store.seasons()) or "none"
+    known_seasons = ", ".join(store.episodes()) or "none"
     raise DataError(f"season {season} is not on this device; it has {known_seasons}")
 
 
@@ -46,8 +46,9 @@ def confirm_day(store: Store, field: Record, day: str, contract: Contract, today
     Raises:
         DataError: nothing is noted of that day and nothing was recommended, or it cannot have been done then.
     """
-    check_day(day, field, store.records(field["season"], "harvests"), today)
-    noted = next((row for row in said_last(store.records(field["season"], "operations")) if row["date"] == day), None)
+    season = contract.episode.kept_as(field)
+    check_day(day, field, store.records(season, "harvests"), today)
+    noted = next((row for row in said_last(store.records(season, "operations")) if row["date"] == day), None)
     said = noted or store.get(contract.record_id("recommendations", {**field, "date": day}))
     if said is None or (noted is None and said["irrigation_mm"] == said["nitrogen_kg_ha"] == 0.0):
         raise DataError(f"nothing is noted of {day} and nothing was recommended; say what was done: fieldedge override")
@@ -103,7 +104,7 @@ def override_day(
     Raises:
         DataError: it cannot have been done then, or too much was said of that day already.
     """
-    check_day(record["date"], field, store.records(field["season"], "harvests"), today)
+    check_day(record["date"], field, store.records(contract.episode.kept_as(field), "harvests"), today)
     former, outcome = put(store, contract, "operations", record)
     if outcome != "unchanged":
         store.add_event("override", sentence(record), {"record_id": record["record_id"]})

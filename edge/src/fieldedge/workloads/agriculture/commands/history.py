@@ -11,6 +11,8 @@ from fieldedge.presentation.answer import answer, is_for_program, say
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock
 from fieldedge.system.errors import DataError
+from fieldedge.workload import merit
+from fieldedge.workloads import known_workload
 from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.operations import field_of, field_on
 
@@ -34,7 +36,7 @@ def history(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Say what was recommended and done on the last days of a season."""
     if not 1 <= options.days <= MAX_DAYS:
         raise DataError(f"--days is {options.days}; expected between 1 and {MAX_DAYS}")
-    with Store(directory.store) as store:
+    with Store(directory.store, merit=merit(known_workload(CONTRACT.workload))) as store:
         if options.season is None:
             field = field_on(store, Clock(directory.clock_floor).now().date().isoformat(), CONTRACT)
         else:
@@ -53,7 +55,7 @@ def past_days(store: Store, field: Record, count: int) -> list[Record]:
     tables = {
         table: {
             row["date"]: row
-            for row in store.records(field["season"], table)
+            for row in store.records(CONTRACT.episode.kept_as(field), table)
             if row["field_id"] == field["field_id"] and row["date"] >= field["planting_date"]
         }
         for table in TABLES

@@ -9,6 +9,8 @@ from fieldedge.presentation.answer import answer, is_for_program, say
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock
 from fieldedge.system.errors import DataError
+from fieldedge.workload import merit
+from fieldedge.workloads import known_workload
 from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.operations import (
     amounts_as_text,
@@ -39,7 +41,7 @@ def override(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     clock = Clock(directory.clock_floor)
     today = clock.now().date()
     day = _day(options, today)
-    with Store(directory.store, clock.stamp) as store:
+    with Store(directory.store, clock.stamp, merit=merit(known_workload(CONTRACT.workload))) as store:
         field = field_on(store, day, CONTRACT)
         record = override_record(field, day, irrigation_mm, nitrogen_kg_ha, options.why, CONTRACT)
         former, outcome = override_day(store, field, record, CONTRACT, today)
@@ -56,7 +58,7 @@ def confirm(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     clock = Clock(directory.clock_floor)
     today = clock.now().date()
     day = _day(options, today)
-    with Store(directory.store, clock.stamp) as store:
+    with Store(directory.store, clock.stamp, merit=merit(known_workload(CONTRACT.workload))) as store:
         record, outcome = confirm_day(store, field_on(store, day, CONTRACT), day, CONTRACT, today)
     if is_for_program(options):
         answer(options, {"outcome": outcome, "record": record})
