@@ -287,7 +287,7 @@ def picture(base: Response, figures: Mapping[str, Any]) -> str:
         f"Yield and profit against nitrogen: optimum {best['optimum_kg_ha']} kg/ha; relative yield against the "
         "nitrogen nutrition index, beside Ziadi's line; and the optimum under other assumptions"
     )
-    with pictures._drawing("nitrogen") as figure:
+    with pictures.drawing("nitrogen") as figure:
         figure.set_size_inches(2 * pictures.WIDTH_IN, 6.6)
         figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
         upper, lower = figure.subfigures(2, 1)
@@ -298,7 +298,7 @@ def picture(base: Response, figures: Mapping[str, Any]) -> str:
         _draw_sensitivity(lower_right, figures["sensitivity"], best["optimum_kg_ha"])
         svg = StringIO()
         figure.savefig(svg, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator")))
-    return _alone(pictures._for_page(_with_short_numbers(svg.getvalue()), "nitrogen", told))
+    return _alone(pictures.for_page(_with_short_numbers(svg.getvalue()), "nitrogen", told))
 
 
 def _with_short_numbers(svg: str) -> str:
@@ -327,7 +327,7 @@ def _settle(axes: Any, title: str, x_label: str, y_label: str) -> None:
 
 def _draw_seasons(axes: Any, figures: Array, colour: str) -> None:
     """Each season faintly, and the mean."""
-    axes.plot(RATES_KG_HA, figures, color=COLOURS["rainfed"], linewidth=0.6, alpha=0.4)
+    axes.plot(RATES_KG_HA, figures, color=COLOURS["stone"], linewidth=0.6, alpha=0.4)
     axes.plot(RATES_KG_HA, figures.mean(axis=1), color=COLOURS[colour], linewidth=2.4)
 
 
@@ -354,11 +354,11 @@ def _draw_yield(axes: Any, base: Response, best: Mapping[str, Any]) -> None:
 def _draw_profit(axes: Any, base: Response, best: Mapping[str, Any]) -> None:
     _settle(axes, "Profit", "nitrogen, kg/ha", "USD/ha; dots: each season's own optimum")
     profit, optima = profit_usd_ha(base), optima_by_season_kg_ha(base)
-    _draw_seasons(axes, profit, "threshold")
+    _draw_seasons(axes, profit, "blue")
     heights = [
         np.interp(min(kg, RATES_KG_HA[-1]), RATES_KG_HA, season) for kg, season in zip(optima, profit.T, strict=True)
     ]
-    axes.scatter(optima, heights, s=11, color=COLOURS["threshold"], alpha=0.7, linewidths=0, zorder=3)
+    axes.scatter(optima, heights, s=11, color=COLOURS["blue"], alpha=0.7, linewidths=0, zorder=3)
     _mark_optimum(axes, best["optimum_kg_ha"], best["profit_usd_ha"])
     axes.set_xlim(-5, RATES_KG_HA[-1] + 5)
 
@@ -370,8 +370,8 @@ def _draw_ziadi(axes: Any, base: Response, check: Mapping[str, float]) -> None:
     relative = base.yield_t_ha / base.yield_t_ha[-1]
     axes.scatter(base.nni[::3], relative[::3], s=7, color=COLOURS["fieldloop"], alpha=0.3, linewidths=0)
     x = np.linspace(0.4, 1.15, 200)
-    axes.plot(x, ziadi_yield(x), color=COLOURS["calendar"], linewidth=2.0)
-    axes.text(0.64, 0.55, "measured, Canada", color=COLOURS["calendar"], fontweight="bold")
+    axes.plot(x, ziadi_yield(x), color=COLOURS["ochre"], linewidth=2.0)
+    axes.text(0.64, 0.55, "measured, Canada", color=COLOURS["ochre"], fontweight="bold")
     told = f"simulated: bias {check['bias']:.2f},\nRMSE {check['rmse']:.2f}"
     axes.text(0.42, 0.84, told, color=COLOURS["fieldloop"], fontweight="bold")
     axes.set_xlim(0.38, 1.15)

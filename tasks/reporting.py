@@ -11,11 +11,10 @@ def write_report(
     loop: Loop, seasons: list[SeasonRefs], after: SnapshotRef, started_utc: str, wall_s: float
 ) -> ReportRef:
     """Figures and pictures of every season, and where each number comes from."""
-    from fieldloop.report import terminal_summary
     from fieldloop.stages import report
 
     made = report.write_season_report(loop, seasons, after, started_utc, wall_s)
     for season, markdown in made.season_markdown.items():
         artifacts.show_season(season, markdown)
     artifacts.show_pictures(loop, made.pictures, made.html)
-    return ReportRef(str(made.html), str(made.json), terminal_summary(made.report, made.links))
+    return ReportRef(str(made.html), str(made.json), made.summary)

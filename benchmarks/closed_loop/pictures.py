@@ -37,7 +37,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 SHOWN = CHEAP_WATER  # the prices of the soil-water picture
 _MONTHS = {0: "May", 31: "June", 61: "July", 92: "Aug", 123: "Sept"}  # days after planting on 1 May
 _BEST_KNOWN = (TUNED_TRUE, FIELDLOOP, FIELDLOOP_FORECAST, FORESIGHT)
-_TABLE_COLOURS = ("threshold", "calendar", "rainfed", "ink")
+_TABLE_COLOURS = ("blue", "ochre", "stone", "ink")
 _PROFIT_LIMITS_USD_HA, _GAIN_LIMITS_USD_HA = (-1250.0, 850.0), (-130.0, 130.0)
 _MEAN_AREA = 46
 _DEEPEST_MM = 290.0
@@ -56,14 +56,14 @@ def draw(figures: Figures, thresholds_pct: Sequence[float], seed: int) -> list[P
 
 
 def _write(name: str, size_in: tuple[float, float], drawn: Callable[[Any], str]) -> Path:
-    with pictures._drawing(name) as figure:
+    with pictures.drawing(name) as figure:
         figure.set_size_inches(*size_in)
         figure.get_layout_engine().set(w_pad=0.1, h_pad=0.09)
         told = drawn(figure)
         svg = StringIO()
         figure.savefig(svg, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator")))
     path = DOCS / f"{name}.svg"
-    path.write_text(_alone(pictures._for_page(_with_short_numbers(svg.getvalue()), name, told)))
+    path.write_text(_alone(pictures.for_page(_with_short_numbers(svg.getvalue()), name, told)))
     return path
 
 
@@ -104,7 +104,7 @@ def lived(thresholds_pct: Sequence[float], seed: int) -> tuple[Trace, Trace]:
     plots = MAIN.plots(MAIN.tested_on)
     rule = Thresholds(np.tile(thresholds_pct, (len(plots), 1)), depletion_errors(MAIN, MAIN.tested_on, [seed]))
     rival = live(plots, Watched(rule, theirs), SHOWN)
-    return Trace(FIELDLOOP, "fieldloop", ours, earned), Trace("thresholds", "threshold", theirs, rival)
+    return Trace(FIELDLOOP, "fieldloop", ours, earned), Trace("thresholds", "blue", theirs, rival)
 
 
 def draw_soil_water(figure: Any, traces: tuple[Trace, Trace], seasons: tuple[int, int]) -> str:
@@ -157,14 +157,14 @@ def draw_profit(figure: Any, scenarios: Mapping[str, Sequence[Figures]]) -> str:
     above, below = upper.subplots(1, 3, sharey=True), lower.subplots(1, 3, sharey=True)
     for place, (left, right, scenario) in enumerate(zip(above, below, SCENARIOS, strict=True)):
         rows = {row["row"]: row for row in scenarios[scenario.name]}
-        pictures._settle(left, scenario.name, [_short(name) for name in names])
-        pictures._settle(right, "", [_short(name) for name in best])
+        pictures.settle(left, scenario.name, [_short(name) for name in names])
+        pictures.settle(right, "", [_short(name) for name in best])
         for at, name in enumerate(names):
             if name in rows:
                 _draw_row(left, at, rows[name], ISSUE_USD_HA[scenario.name])
         for at, name in enumerate(best):
             _draw_gain(right, at, rows[name], rows[TUNED_NOISY], ISSUE_USD_HA[scenario.name])
-        right.axvline(0, color=COLOURS["threshold"], linewidth=1.2, zorder=1)
+        right.axvline(0, color=COLOURS["blue"], linewidth=1.2, zorder=1)
         left.set_xlim(*_PROFIT_LIMITS_USD_HA)
         right.set_xlim(*_GAIN_LIMITS_USD_HA)
         told += [f"{scenario.name}, {name} {rows[name]['profit_usd_ha']:.0f} USD/ha" for name in best]
@@ -197,7 +197,7 @@ def _draw_gain(axes: Any, at: int, row: Figures, reference: Figures, bars: Mappi
 
 def _dots(axes: Any, values: Sequence[float], at: int, colour: str, limits: tuple[float, float]) -> None:
     """Every season as a dot; at the edges, how many lie beyond."""
-    pictures._dots(axes, [value for value in values if limits[0] <= value <= limits[1]], at, colour)
+    pictures.dots(axes, [value for value in values if limits[0] <= value <= limits[1]], at, colour)
     fewer, more = sum(value < limits[0] for value in values), sum(value > limits[1] for value in values)
     for count, told, edge, align in ((fewer, f"‹ {fewer}", 0.01, "left"), (more, f"{more} ›", 0.99, "right")):
         if count:
@@ -217,8 +217,8 @@ def _mark_bar(axes: Any, value: float, at: int) -> None:
 def _colour(name: str) -> str:
     if name.startswith(FIELDLOOP):
         return COLOURS["fieldloop"]
-    known = {RAINFED: "rainfed", TUNED_TRUE: "threshold", TUNED_NOISY: "threshold", FORESIGHT: "ink"}
-    return COLOURS[known.get(name, "calendar")]
+    known = {RAINFED: "stone", TUNED_TRUE: "blue", TUNED_NOISY: "blue", FORESIGHT: "ink"}
+    return COLOURS[known.get(name, "ochre")]
 
 
 def _short(name: str) -> str:

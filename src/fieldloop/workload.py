@@ -36,7 +36,7 @@ class Metric:
     A figure is the mean over groups, of which each counts once; its root, where `is_root` (of squared errors).
     """
 
-    name: str  # in words: "yield error"
+    name: str  # in words: "wear error"
     unit: str
     key: str  # what its figure is called where it is stored, its unit included
     lower_is_better: bool
@@ -44,7 +44,7 @@ class Metric:
 
     @property
     def unit_key(self) -> str:
-        """The unit as it stands in stored names: `t_ha`."""
+        """The unit as it stands in stored names: `mm_s`."""
         return self.unit.lower().replace("/", "_")
 
     def of(self, per_group: Floats) -> Floats:
@@ -91,7 +91,7 @@ class FloorValues:
     units: str  # what they are: "fields"
     model: Floats  # (N,)
     others: tuple[Decider, ...]
-    naive: str  # what foresees without a model, in words: "the mean harvest"
+    naive: str  # what foresees without a model, in words: "the mean of the past"
     naive_value: float  # its primary figure on the held-out groups
     figures: Mapping[str, Any]  # what is stored beside
 
@@ -168,6 +168,116 @@ class Learner(Protocol):
 
     def is_sound(self, outputs: Array) -> bool:
         """Whether answers (N, O) to the most extreme inputs keep the order that answers have."""
+        ...
+
+
+Figures = Mapping[str, Any]  # of report.json: all of it, or of one season
+
+
+@dataclass(frozen=True)
+class Card:
+    """One figure at the head of the report's page."""
+
+    value: str
+    unit: str
+    label: str
+    is_behind: bool = False  # it is shown as a warning
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture of the report: `draw` fills a matplotlib figure from the seasons, and returns what it tells."""
+
+    title: str
+    draw: Callable[[Any, Sequence[Figures]], str]
+
+
+class ReportSections(Protocol):
+    """What the report shows of a workload, in its words. What is said to be HTML is escaped here, text by the page."""
+
+    @property
+    def primary(self) -> Metric:
+        """What models are compared by; a season's figure of the devices stands under its key."""
+        ...
+
+    @property
+    def foreseen(self) -> str:
+        """What a model foresees, in words: "the failure"."""
+        ...
+
+    @property
+    def examples(self) -> str:
+        """What an example is called, of many: "days"."""
+        ...
+
+    @property
+    def about(self) -> str:
+        """Where the units come from, in a sentence for the page's end."""
+        ...
+
+    @property
+    def drawings(self) -> Mapping[str, Drawing]:
+        """Pictures of what the seasons brought, by name."""
+        ...
+
+    def figures(self, season: int, ours: Sequence[Record], others: Mapping[str, Sequence[Record]]) -> dict[str, Any]:
+        """What a season brought under the devices and under the others, by names that stand in report.json.
+
+        Raises:
+            DataError: the others' units are not the devices' units.
+        """
+        ...
+
+    def example(self, tables: Tables) -> Record | None:
+        """One decision of a model, to be followed back: with `record_id` and `device_id`; None where there is none."""
+        ...
+
+    def measured(self, root: Path) -> dict[str, Any]:
+        """What was measured apart from this run and is kept under the project's root, for report.json.
+
+        Raises:
+            DataError: a file is not what was written there.
+        """
+        ...
+
+    def lead(self, seasons: Sequence[Figures]) -> str:
+        """The page's first sentences."""
+        ...
+
+    def summary(self, seasons: Sequence[Figures]) -> str:
+        """How the seasons went, in a sentence for the terminal."""
+        ...
+
+    def cards(self, season: Figures) -> Sequence[Card]:
+        """What comes first at the head of the page."""
+        ...
+
+    def sections(self, report: Figures, pictures: Mapping[str, str]) -> Sequence[str]:
+        """HTML: what the seasons brought, which stands before the gate's verdicts, and what stands behind them.
+
+        Args:
+            pictures: those of `drawings` as HTML, by name.
+        """
+        ...
+
+    def foresight(self, seasons: Sequence[Figures]) -> str:
+        """How well the devices' models foresaw, from the first season to the last, in sentences."""
+        ...
+
+    def verdict(self, scores: Figures) -> dict[str, str]:
+        """The scores of a version on held-out groups, as HTML: heading: what stands below it."""
+        ...
+
+    def decision(self, example: Record) -> str:
+        """A decision in words, with who made it and on how old data."""
+        ...
+
+    def terminal(self, season: Figures) -> dict[str, str]:
+        """What a season brought: heading of two lines: cell."""
+        ...
+
+    def markdown(self, season: Figures) -> list[str]:
+        """What a season brought: lines of Markdown, the last of them in a list that goes on."""
         ...
 
 
@@ -303,4 +413,9 @@ class Workload(Protocol):
 
     def agreement(self, rows: Array, reference: Predict, other: Predict) -> Agreement:
         """Whether two models decide the same where a device knows these inputs (N, F), in the contract's units."""
+        ...
+
+    @property
+    def report(self) -> ReportSections:
+        """What the report says in the workload's words."""
         ...

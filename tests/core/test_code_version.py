@@ -36,7 +36,12 @@ FILES = {
     ),
     "fieldloop/workloads/__init__.py": "def known_workload(name):\n    return name\n",
     "fieldloop/workloads/maize/__init__.py": "from fieldloop.workloads.maize.rows import rows\nMAIZE = rows\n",
-    "fieldloop/workloads/maize/rows.py": "def rows():\n    return 1\n",
+    "fieldloop/workloads/maize/rows.py": (
+        "def rows():\n    return 1\n"
+        "def report():\n    from fieldloop.workloads.maize.report import page\n    return page\n"
+    ),
+    "fieldloop/workloads/maize/report/__init__.py": "",
+    "fieldloop/workloads/maize/report/page.py": "PAGE = ''\n",
     "fieldedge/__init__.py": "",
     "tasks/__init__.py": "",
     "tasks/learning.py": (
@@ -124,6 +129,7 @@ def test_a_workload_that_is_found_by_its_entry_point_counts_where_workloads_are_
 ) -> None:
     maize = {"fieldloop.workloads.maize", "fieldloop.workloads.maize.rows"}
     assert maize <= set(reached("tasks.learning:learn", roots))
+    assert not [name for name in reached("tasks.learning:learn", roots) if ".report" in name]  # it only shows
     assert not maize & set(reached("tasks.learning:train", roots))
     entries.clear()
     assert not maize & set(reached("tasks.learning:learn", roots))
@@ -171,6 +177,7 @@ def test_our_own_steps_reach_what_they_run_and_not_what_shows_it() -> None:
     whose = {"fieldloop.gateway", "fieldloop.gateway.owners"}  # a field is: it decides which of them judge
     shown = ("fieldloop.report", "fieldloop.ui", "fieldloop.gateway", "fieldloop.fleet", "fieldloop.stages.report")
     assert not [name for name in train if name.startswith(shown) and name not in whose]
+    assert not [name for name in train if name.startswith(f"{agriculture}.report")]
     assert f"{agriculture}.network.model" in train  # which nobody imports by name
     validate = reached("tasks.data:validate_history")
     assert "fieldloop.validation.checks" in validate

@@ -1,75 +1,34 @@
-"""What the numbers say in words, also where they are not in Fieldloop's favour."""
+"""What the loop's own numbers say in words."""
 
 from dataclasses import replace
 
 import pytest
 
-from fieldloop.report import build_report, season_figures, season_markdown, terminal_summary
-from fieldloop.report.terminal import WIDTH
+from fieldloop.report import season_figures
 from fieldloop.report.words import (
-    against,
     amount,
+    counted,
     duration,
-    error_sentence,
     listed,
     shipping_sentence,
     signed,
     size,
-    threshold_sentence,
     transfer_sentence,
     version_sentence,
 )
-from tests.report.sample_story import ENVIRONMENT, losing, story
-
-FIELDS = 8
-LINKS = {"Report": "/somewhere/.fieldloop/report.html"}
-
-
-def figures(extra_usd_ha: float, season: int = 2006) -> dict[str, object]:
-    return season_figures(story(season, "1", FIELDS, extra_usd_ha))
-
-
-def test_a_threshold_that_earned_more_is_said_so() -> None:
-    behind = figures(-400.0)
-    assert "earned more than Fieldloop in every season" in threshold_sentence([behind])
-    assert "USD/ha less than the soil-moisture threshold" in against(behind, "threshold")
-
-
-def test_a_threshold_that_earned_less_is_said_so() -> None:
-    ahead = figures(400.0)
-    assert threshold_sentence([ahead]).startswith("Fieldloop earned more than the soil-moisture threshold")
-    assert "USD/ha more than the soil-moisture threshold, better on" in against(ahead, "threshold")
-
-
-def test_seasons_of_either_kind_are_told_apart() -> None:
-    said = threshold_sentence([figures(400.0), figures(-400.0, 2007)])
-    assert said == "The soil-moisture threshold earned more than Fieldloop in 2007, and less in 2006."
-
-
-def test_a_difference_within_chance_is_called_that() -> None:
-    season = figures(0.0)
-    gain = {"mean_usd_ha": 4.0, "low_usd_ha": -30.0, "high_usd_ha": 41.0, "fields_better": 4, "fields": 8}
-    near = {**season, "gain": {"threshold": gain}}
-    assert "within chance: the 90 % interval is −30 to +41" in against(near, "threshold")
-
-
-def test_an_error_that_grew_is_told_with_whether_the_model_changed() -> None:
-    first, last = figures(0.0), figures(0.0, 2007)
-    grown = {**last, "yield_rmse_t_ha": 2 * float(str(first["yield_rmse_t_ha"]))}
-    assert "t/ha, 100 % more than the 1.31 of 2006. The same version decided in both" in error_sentence([first, grown])
-    assert "not only the model" in error_sentence([first, {**grown, "model_version": "2"}])
-    assert "no error to compare" in error_sentence([{**first, "yield_rmse_t_ha": None}, last])
+from tests.report.bearings import SECTIONS, VIBRATION, losing, story
 
 
 def test_lost_records_are_told() -> None:
-    assert "none was lost" in transfer_sentence(figures(0.0))
-    assert "3 were lost" in transfer_sentence(season_figures(losing(story(2006, "1", FIELDS), 2, ("2006/gone",))))
+    lossy = season_figures(losing(story(), 2, ("2006/gone",)), SECTIONS)
+    assert "none was lost" in transfer_sentence(season_figures(story(), SECTIONS), "windows")
+    assert "3 were lost" in transfer_sentence(lossy, "windows")
 
 
 def test_records_that_wait_are_told_and_are_not_lost() -> None:
-    told = story(2006, "1", FIELDS)
+    told = story()
     waits = replace(told, account={**told.account, "records_waiting": 12, "waiting": {"dev-00/ab": "its contract"}})
-    sentence = transfer_sentence(season_figures(waits))
+    sentence = transfer_sentence(season_figures(waits, SECTIONS), "windows")
     assert "none was lost, and 12 wait for the version that knows their contract" in sentence
 
 
@@ -79,8 +38,8 @@ def test_a_version_kept_back_is_told() -> None:
 
 def test_shipping_float32_is_told_with_what_int8_would_have_cost() -> None:
     bundle = {"shipped": "float32", "bytes": 400_000, "float32_bytes": 400_000, "error_increase_pct": 2.4}
-    assert shipping_sentence(bundle) == (
-        "The model ships as float32: 400 kB, 100 % of float32's 400 kB; INT8's held-out yield error is +2.40 % "
+    assert shipping_sentence(bundle, VIBRATION) == (
+        "The model ships as float32: 400 kB, 100 % of float32's 400 kB; INT8's held-out vibration error is +2.40 % "
         "against float32."
     )
 
@@ -105,32 +64,12 @@ def test_shipping_float32_is_told_with_what_int8_would_have_cost() -> None:
         (duration(59.7), "1 min 00 s"),
         (duration(372.4), "6 min 12 s"),
         (duration(7_260), "2 h 01 min"),
+        (counted(1, "day"), "1 day"),
+        (counted(1_200, "day"), "1,200 days"),
+        (counted(2, "batch", "batches"), "2 batches"),
         (listed(["2006"]), "2006"),
         (listed(["2006", "2007", "2008"]), "2006, 2007 and 2008"),
     ],
 )
 def test_numbers_are_written_for_people(said: str, expected: str) -> None:
     assert said == expected
-
-
-def test_the_terminal_summary_is_narrow_and_whole() -> None:
-    seasons = [story(2006, "1"), story(2007, "2", extra_usd_ha=-1_500.0)]
-    said = terminal_summary(build_report(seasons, 372.4, ENVIRONMENT), LINKS)
-    lines = said.splitlines()
-    assert max(len(line) for line in lines) <= WIDTH
-    assert "…" not in said
-    assert "2006" in said
-    assert "6 min 12 s" in said
-    assert LINKS["Report"] in said
-    assert "make ui" in lines[-1]
-
-
-def test_the_markdown_has_a_row_per_practice_and_the_reasons() -> None:
-    told = story(2007, "2", FIELDS)
-    said = season_markdown(told)
-    rows = [line for line in said.splitlines() if line.startswith("| ")]
-    assert len(rows) == 6
-    assert len({line.count("|") for line in rows}) == 1
-    assert told.verdict["reason"] in said
-    assert told.compressed["reason"] in said
-    assert told.registered["mlflow_run_id"] in said

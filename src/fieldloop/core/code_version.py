@@ -3,9 +3,10 @@ the versions of the libraries that those import. Workloads are imported by nobod
 points (`REGISTRIES`) reaches all that are installed, wherever their packages lie.
 
 Found by reading the source, never by importing it. Comments and docstrings do not count, since they change nothing that
-happens, and neither does what only shows it (`SHOWING`). Where many steps stand in one module (`GATHERING`) a step
-counts only the functions that it uses; elsewhere a module counts as a whole, together with the packages that it lies
-in, because importing it runs those as well.
+happens, and neither does what only shows it: `SHOWING`, and the package `report` in or beside the module that an entry
+point of a workload names. Where many steps stand in one module (`GATHERING`) a step counts only the functions that it
+uses; elsewhere a module counts as a whole, together with the packages that it lies in, because importing it runs those
+as well.
 """
 
 import ast
@@ -93,6 +94,7 @@ class _Reach:
     libraries: set[str] = field(default_factory=set)
     packages: tuple[str, ...] = PACKAGES
     looked_up: set[str] = field(default_factory=set)
+    reports: set[str] = field(default_factory=set)
 
     def of(self, function: str) -> dict[str, str]:
         """Every module and function that is reached, with its text."""
@@ -120,6 +122,7 @@ class _Reach:
         if name in REGISTRIES and not is_around and name not in self.looked_up:
             self.looked_up.add(name)
             for workload in _entry_points(name):
+                self.reports |= {f"{workload}.report.", f"{workload.rpartition('.')[0]}.report."}
                 self._wherever(workload)
         if name in self.found:
             return True
@@ -173,7 +176,7 @@ class _Reach:
             if library not in sys.stdlib_module_names:
                 self.libraries.add(library)
             return
-        if module in SHOWING:
+        if module in SHOWING or f"{module}.".startswith(tuple(self.reports)):
             return
         if _is_gathering(module) and name is not None:
             self._definition(module, name)

@@ -1,7 +1,10 @@
-"""The report: what a run of the loop brought, in figures, pictures and words."""
+"""The report: what a run of the loop brought, in figures, pictures and words.
+
+This is the frame: the devices, what they sent, the gate, what ships, and where each number comes from. What came of the
+decisions is shown by the workload's own sections.
+"""
 
 from fieldloop.report.figures import build_report, season_figures
-from fieldloop.report.improvement import read_improvement
 from fieldloop.report.markdown import season_markdown
 from fieldloop.report.page import WrittenReport, write_report
 from fieldloop.report.pictures import season_pictures
@@ -12,7 +15,6 @@ __all__ = [
     "SeasonStory",
     "WrittenReport",
     "build_report",
-    "read_improvement",
     "season_figures",
     "season_markdown",
     "season_pictures",

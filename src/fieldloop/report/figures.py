@@ -1,7 +1,7 @@
 """The figures of `report.json`, from the stories of the seasons.
 
-Pure functions of plain data. Every comparison is between practices on the same fields; a story whose practices do not
-cover the same fields is refused. Numbers that are none become null, so the file is JSON for every reader.
+Pure functions of plain data. What came of the decisions stands there as the workload figures it; the rest is the
+loop's own. Numbers that are none become null, so the file is JSON for every reader.
 """
 
 import math
@@ -12,19 +12,15 @@ import numpy as np
 
 from fieldedge.system.errors import DataError
 from fieldloop.report.story import SeasonStory
+from fieldloop.workload import ReportSections
 
-FIELDLOOP = "fieldloop"
-OTHERS = ("threshold", "calendar", "rainfed")
-PRACTICES = (FIELDLOOP, *OTHERS)
-MEASURES = ("profit_usd_ha", "yield_t_ha", "irrigation_mm", "nitrogen_kg_ha", "leached_kg_ha")
 FORMAT = 1
-BOOTSTRAP_DRAWS = 2000
 DIGITS = 4
 
-Outcomes = Mapping[str, Mapping[str, Mapping[str, Any]]]  # practice: field_id: outcome
 
-
-def build_report(stories: Sequence[SeasonStory], wall_s: float, environment: Mapping[str, Any]) -> dict[str, Any]:
+def build_report(
+    stories: Sequence[SeasonStory], sections: ReportSections, wall_s: float, environment: Mapping[str, Any]
+) -> dict[str, Any]:
     """All figures of the seasons, in their order, and of the bundle that the last one shipped.
 
     Args:
@@ -33,14 +29,14 @@ def build_report(stories: Sequence[SeasonStory], wall_s: float, environment: Map
         environment: facts about the machine and the code, for the reader.
 
     Raises:
-        DataError: there is no season, or a practice does not cover the fleet's fields.
+        DataError: there is no season, or one whose outcomes cannot be compared.
     """
     if not stories:
         raise DataError("a report needs at least one season; found none. Run the loop first: make season")
     report = {
         "format": FORMAT,
         "wall_s": wall_s,
-        "seasons": [season_figures(story, stories) for story in stories],
+        "seasons": [season_figures(story, sections, stories) for story in stories],
         "bundle": _bundle(stories[-1]),
         "environment": dict(environment),
     }
@@ -48,13 +44,13 @@ def build_report(stories: Sequence[SeasonStory], wall_s: float, environment: Map
     return plain
 
 
-def season_figures(story: SeasonStory, stories: Sequence[SeasonStory] = ()) -> dict[str, Any]:
+def season_figures(story: SeasonStory, sections: ReportSections, stories: Sequence[SeasonStory] = ()) -> dict[str, Any]:
     """The figures of one season; `stories` tell of versions that were trained before earlier ones.
 
     Raises:
-        DataError: a practice does not cover the fleet's fields.
+        DataError: its outcomes cannot be compared.
     """
-    fleet, outcomes = story.fleet, _outcomes(story)
+    fleet, error = story.fleet, sections.primary.key
     lineage = _lineage(story, stories or [story])
     counts = ("devices", "recommendations", "records_collected", "records_selected", "records_acknowledged")
     figures = {
@@ -71,14 +67,10 @@ def season_figures(story: SeasonStory, stories: Sequence[SeasonStory] = ()) -> d
         "data_hash": lineage["data_hash"] or story.data_hash,
         "data_hash_before": story.data_hash,
         "data_hash_after": story.data_hash_after,
-        "yield_rmse_t_ha": fleet["yield_rmse_t_ha"],
+        error: fleet[error],
         "latency_p50_ms": fleet["latency_p50_ms"],
         "latency_p99_ms": fleet["latency_p99_ms"],
-        **{measure: _per_practice(outcomes, measure, np.mean) for measure in MEASURES},
-        "median": {measure: _per_practice(outcomes, measure, np.median) for measure in MEASURES},
-        "regions": _regions(outcomes),
-        "gain": {other: _gain(outcomes, other) for other in OTHERS},
-        "fields": _fields(outcomes),
+        **sections.figures(story.season, fleet["outcomes"], story.baselines),
         "held_out": dict(story.verdict["challenger"]),
         "held_out_champion": story.verdict["champion"],
         "gate": {name: value for name, value in story.verdict.items() if name not in ("challenger", "champion")},
@@ -111,69 +103,6 @@ def as_json_value(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [as_json_value(item) for item in value]
     return value if value is None or isinstance(value, str | int | bool) else str(value)
-
-
-def _outcomes(story: SeasonStory) -> Outcomes:
-    told = {FIELDLOOP: story.fleet["outcomes"], **{name: story.baselines.get(name, ()) for name in OTHERS}}
-    outcomes = {name: {str(row["field_id"]): row for row in rows} for name, rows in told.items()}
-    expected = outcomes[FIELDLOOP].keys()
-    if not expected:
-        raise DataError(f"season {story.season} has no field of the fleet; expected at least one")
-    for name, fields in outcomes.items():
-        if fields.keys() != expected:
-            odd = ", ".join(sorted(fields.keys() ^ expected)[:5])
-            raise DataError(
-                f"season {story.season}: {name} has {len(fields)} fields and the fleet {len(expected)}; expected the "
-                f"same fields, but not in both are {odd}"
-            )
-    return {name: {field: fields[field] for field in sorted(fields)} for name, fields in outcomes.items()}
-
-
-def _values(outcomes: Outcomes, practice: str, measure: str) -> list[float]:
-    return [float(outcome[measure]) for outcome in outcomes[practice].values()]
-
-
-def _per_practice(outcomes: Outcomes, measure: str, statistic: Any) -> dict[str, float]:
-    return {practice: float(statistic(_values(outcomes, practice, measure))) for practice in PRACTICES}
-
-
-def _regions(outcomes: Outcomes) -> dict[str, dict[str, Any]]:
-    names = sorted({str(outcome["region"]) for outcome in outcomes[FIELDLOOP].values()})
-    return {name: _region(outcomes, name) for name in names}
-
-
-def _region(outcomes: Outcomes, region: str) -> dict[str, Any]:
-    inside = {field for field, outcome in outcomes[FIELDLOOP].items() if outcome["region"] == region}
-    part = {name: {field: fields[field] for field in fields if field in inside} for name, fields in outcomes.items()}
-    return {"fields": len(inside), **{measure: _per_practice(part, measure, np.mean) for measure in MEASURES}}
-
-
-def _gain(outcomes: Outcomes, other: str) -> dict[str, float | int]:
-    """Fieldloop's profit less the other's on the same fields, with a 90 % bootstrap interval of the mean."""
-    mine, theirs = (np.array(_values(outcomes, name, "profit_usd_ha")) for name in (FIELDLOOP, other))
-    gains = mine - theirs
-    picks = np.random.default_rng(0).integers(0, len(gains), (BOOTSTRAP_DRAWS, len(gains)))
-    low, high = np.quantile(gains[picks].mean(axis=1), [0.05, 0.95])
-    return {
-        "mean_usd_ha": float(gains.mean()),
-        "low_usd_ha": float(low),
-        "high_usd_ha": float(high),
-        "fields_better": int((gains > 0).sum()),
-        "fields": len(gains),
-    }
-
-
-def _fields(outcomes: Outcomes) -> list[dict[str, Any]]:
-    return [
-        {
-            **{name: outcome[name] for name in ("field_id", "region", "device_id")},
-            **{
-                measure: {practice: outcomes[practice][field][measure] for practice in PRACTICES}
-                for measure in MEASURES
-            },
-        }
-        for field, outcome in outcomes[FIELDLOOP].items()
-    ]
 
 
 def _sync(story: SeasonStory) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The parts that the page is built of: sections, tables, links, figures.
 
-Cells, heads and inner parts are HTML already; labels, values and addresses are text and escaped here.
+Cells, heads, figures and inner parts are HTML already; labels, values and addresses are text and escaped here.
 """
 
 import os
@@ -16,9 +16,9 @@ def section(title: str, *parts: str) -> str:
     return "\n".join([f"<section><h2>{title}</h2>", *parts, "</section>"])
 
 
-def figure_grid(pictures: Iterable[Picture]) -> str:
+def figure_grid(figures: Iterable[str]) -> str:
     """Pictures side by side, as many as the screen holds."""
-    return f'<div class="pictures">{"".join(figure_of(picture) for picture in pictures)}</div>'
+    return f'<div class="pictures">{"".join(figures)}</div>'
 
 
 def figure_of(picture: Picture) -> str:
@@ -26,9 +26,9 @@ def figure_of(picture: Picture) -> str:
     return f'<figure id="{picture.name}"><h3>{escape(picture.title)}</h3>{picture.svg}</figure>'
 
 
-def split(picture: Picture, title: str, inner: str) -> str:
+def split(figure: str, title: str, inner: str) -> str:
     """A picture, and beside it (below on a phone) what goes with it."""
-    return f'<div class="split">{figure_of(picture)}<div class="panel"><h3>{title}</h3>{inner}</div></div>'
+    return f'<div class="split">{figure}<div class="panel"><h3>{title}</h3>{inner}</div></div>'
 
 
 def table_of(heads: Sequence[str], rows: Sequence[str], words_head: str = "") -> str:
@@ -48,9 +48,9 @@ def row_of(cells: Sequence[str], kind: str = "", words: int = -1) -> str:
     return f'<tr class="{kind}">{inner}</tr>' if kind else f"<tr>{inner}</tr>"
 
 
-def swatch(practice: str) -> str:
-    """A dot in the practice's colour."""
-    return f'<span class="swatch" style="background:var(--{practice})"></span>'
+def swatch(colour: str) -> str:
+    """A dot in one of the colours of pictures, by name."""
+    return f'<span class="swatch" style="background:var(--{colour})"></span>'
 
 
 def code(value: object, otherwise: str = "unknown") -> str:

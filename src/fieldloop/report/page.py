@@ -1,52 +1,48 @@
 """`report.html` and `report.json`: one page that carries everything it shows, and the same figures for machines.
 
 The page loads nothing: styles and pictures are in it, and a content policy forbids the rest. Sections are functions
-from figures to HTML; whatever comes from data is escaped. What the figures mean is said in `words.py`.
+from figures to HTML; whatever comes from data is escaped. What the loop's own figures mean is said in `words.py`, and
+what came of the decisions by the workload's sections.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fieldedge.system.durable import write_durably
-from fieldloop.report.figures import OTHERS, PRACTICES, as_json_value
+from fieldloop.report.figures import as_json_value
 from fieldloop.report.html import (
     code,
     docs_link,
-    figure_grid,
+    figure_of,
     link_to,
     row_of,
     section,
     sentence,
     split,
-    swatch,
     table_of,
 )
-from fieldloop.report.improvement import improvement_section
-from fieldloop.report.pictures import Picture, draw_pictures
+from fieldloop.report.pictures import draw_pictures
 from fieldloop.report.story import SeasonStory
 from fieldloop.report.words import (
-    NAMES,
-    SHORT_NAMES,
     amount,
+    counted,
     duration,
-    error_sentence,
     latency_sentence,
     listed,
-    profit_sentence,
+    plural,
     share_pct,
     shipping_sentence,
     signed,
     size,
-    threshold_sentence,
     transfer_sentence,
     version_sentence,
 )
+from fieldloop.workload import Card, Figures, Metric, ReportSections
 
-Figures = Mapping[str, Any]
 MARK = (
     '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.9" stroke-linecap="round" '
     'stroke-linejoin="round" aria-hidden="true"><path d="M19.5 8A8.5 8.5 0 1 0 20.5 12"/>'
@@ -67,9 +63,9 @@ class WrittenReport(NamedTuple):
 def write_report(
     report: Figures,
     stories: Sequence[SeasonStory],
+    sections: ReportSections,
     home_dir: Path,
     links: Mapping[str, str],
-    improvement: Figures | None = None,
 ) -> WrittenReport:
     """Put both forms of the report into `home_dir`, each wholly or not at all.
 
@@ -78,31 +74,30 @@ def write_report(
         stories: the seasons it was made of. They go into the JSON too, so that every figure can be made again.
         home_dir: gets `report.html` and `report.json`.
         links: label: path or address to show on the page; a path becomes relative to the page.
-        improvement: what `benchmarks/improvement.py` measured, where it has been run.
     """
     home_dir.mkdir(parents=True, exist_ok=True)
     written = WrittenReport(home_dir / "report.html", home_dir / "report.json")
-    write_durably(written.html, page(report, home_dir, links, improvement).encode())
-    measured = {} if improvement is None else {"improvement": improvement}
-    told = {**report, **measured, "stories": [as_json_value(story.as_dict()) for story in stories]}
+    write_durably(written.html, page(report, sections, home_dir, links).encode())
+    told = {**report, "stories": [as_json_value(story.as_dict()) for story in stories]}
     write_durably(written.json, json.dumps(told, indent=1, allow_nan=False).encode() + b"\n")
     return written
 
 
-def page(report: Figures, home_dir: Path, links: Mapping[str, str], improvement: Figures | None = None) -> str:
+def page(report: Figures, sections: ReportSections, home_dir: Path, links: Mapping[str, str]) -> str:
     """The report as HTML, to stand in `home_dir`."""
     seasons: list[Figures] = list(report["seasons"])
-    pictures = draw_pictures(report)
+    pictures = {name: figure_of(picture) for name, picture in draw_pictures(report, sections).items()}
     years = listed([str(season["season"]) for season in seasons])
     style = files("fieldloop.report").joinpath("page.css").read_text(encoding="utf-8")
-    sections = (
-        _growers(seasons, pictures),
-        _foresight(seasons, pictures),
-        *([] if improvement is None else [improvement_section(improvement)]),
-        _transfer(seasons, pictures),
-        _device(report["bundle"], seasons, pictures),
+    brought, *further = sections.sections(report, pictures)
+    parts = (
+        brought,
+        _foresight(seasons, sections, pictures),
+        *further,
+        _transfer(seasons, sections, pictures),
+        _device(report["bundle"], seasons, sections, pictures),
         _refused(seasons, home_dir),
-        _lineages(seasons),
+        _lineages(seasons, sections),
     )
     return "\n".join(
         [
@@ -110,168 +105,77 @@ def page(report: Figures, home_dir: Path, links: Mapping[str, str], improvement:
             '<html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-            f"<title>Fieldloop: {_plural('season', seasons)} {escape(years)}</title>",
+            f"<title>Fieldloop: {plural('season', len(seasons))} {escape(years)}</title>",
             f"<style>\n{style}</style></head><body>",
-            _header(report, seasons, years, links, home_dir),
+            _header(report, sections, years, links, home_dir),
             "<main>",
-            *sections,
+            *parts,
             "</main>",
-            _footer(report),
+            _footer(report, sections),
             "</body></html>",
             "",
         ]
     )
 
 
-def _header(report: Figures, seasons: Sequence[Figures], years: str, links: Mapping[str, str], home_dir: Path) -> str:
+def _header(report: Figures, sections: ReportSections, years: str, links: Mapping[str, str], home_dir: Path) -> str:
+    seasons = report["seasons"]
+    cards = [*sections.cards(seasons[-1]), *_cards(report, sections.primary)]
     places = [link_to(label, place, home_dir) for label, place in links.items()]
     return "\n".join(
         [
             f'<header><div class="brand">{MARK} Fieldloop</div>',
-            f"<h1>{_plural('Season', seasons)} {escape(years)}</h1>",
-            f'<p class="lead">{escape(_opening(seasons))}</p>',
+            f"<h1>{plural('Season', len(seasons))} {escape(years)}</h1>",
+            f'<p class="lead">{escape(sections.lead(seasons))}</p>',
             f"<nav>{''.join(places)}</nav>" if places else "",
-            f'<div class="cards">{"".join(_cards(report, seasons[-1]))}</div></header>',
+            f'<div class="cards">{"".join(map(_card_html, cards))}</div></header>',
         ]
     )
 
 
-def _opening(seasons: Sequence[Figures]) -> str:
-    first = seasons[0]
-    return (
-        f"{first['devices']} devices decided offline, day by day, for {len(first['fields'])} fields over "
-        f"{_count(len(seasons), 'season')}, and sent home what would teach the next model most. "
-        + threshold_sentence(list(seasons))
-    )
-
-
-def _cards(report: Figures, last: Figures) -> Iterable[str]:
+def _cards(report: Figures, primary: Metric) -> Iterator[Card]:
+    last = report["seasons"][-1]
     year = last["season"]
-    for other in OTHERS:
-        gain = last["gain"][other]["mean_usd_ha"]
-        yield _card(signed(gain), "USD/ha", f"profit against {_article(other)} in {year}", is_behind=gain < 0)
-    yield _card(amount(last["yield_rmse_t_ha"], 2), "t/ha", f"yield error on devices in {year}")
+    yield Card(amount(last[primary.key], 2), primary.unit, f"{primary.name} on devices in {year}")
     lost = sum(season["records_lost"] for season in report["seasons"])
-    yield _card(amount(lost), _plural("record", range(lost)), "lost on the way home", is_behind=lost > 0)
+    yield Card(amount(lost), plural("record", lost), "lost on the way home", is_behind=lost > 0)
     sent = share_pct(last["bytes_sent"], last["bytes_collected"])
-    yield _card(f"{sent:.1f}", "%", f"of the collected bytes were sent in {year}")
-    yield _card(amount(last["latency_p50_ms"], 1), "ms", "median time of a decision on a device")
+    yield Card(f"{sent:.1f}", "%", f"of the collected bytes were sent in {year}")
+    yield Card(amount(last["latency_p50_ms"], 1), "ms", "median time of a decision on a device")
     bundle = report["bundle"]
     part = share_pct(bundle["bytes"], bundle["float32_bytes"])
-    yield _card(f"{part:.0f}", "%", f"of the float32 file ships, as {bundle['shipped']}")
+    yield Card(f"{part:.0f}", "%", f"of the float32 file ships, as {bundle['shipped']}")
 
 
-def _card(value: str, unit: str, label: str, is_behind: bool = False) -> str:
-    kind = "card behind" if is_behind else "card"
-    return f'<div class="{kind}"><b>{escape(value)} <small>{unit}</small></b><span>{escape(label)}</span></div>'
-
-
-def _growers(seasons: Sequence[Figures], pictures: Mapping[str, Picture]) -> str:
-    sentences = "".join(f"<p>{escape(profit_sentence(season))}</p>" for season in seasons)
-    return section(
-        "What the growers got",
-        sentences,
-        figure_grid(pictures[name] for name in ("profit", "yield", "water", "gain")),
-        f'<div class="panel"><h3>By practice</h3>{_practice_table(seasons)}{_region_details(seasons)}'
-        f"{_field_details(seasons)}</div>",
+def _card_html(card: Card) -> str:
+    kind = "card behind" if card.is_behind else "card"
+    return (
+        f'<div class="{kind}"><b>{escape(card.value)} <small>{escape(card.unit)}</small></b>'
+        f"<span>{escape(card.label)}</span></div>"
     )
 
 
-def _practice_table(seasons: Sequence[Figures]) -> str:
-    measures = {"yield_t_ha": 2, "irrigation_mm": 0, "nitrogen_kg_ha": 0, "leached_kg_ha": 0}
-    heads = (
-        "mean",
-        "profit<br>USD/ha",
-        "median<br>profit",
-        "yield<br>t/ha",
-        "water<br>mm",
-        "N<br>kg/ha",
-        "leached N<br>kg/ha",
-    )
-    rows = []
-    for season in seasons:
-        rows.append(f'<tr class="group"><th colspan="{len(heads)}">{season["season"]}</th></tr>')
-        for practice in PRACTICES:
-            cells = (
-                swatch(practice) + SHORT_NAMES[practice],
-                amount(season["profit_usd_ha"][practice]),
-                amount(season["median"]["profit_usd_ha"][practice]),
-                *(amount(season[measure][practice], digits) for measure, digits in measures.items()),
-            )
-            rows.append(row_of(cells, "ours" if practice == "fieldloop" else ""))
-    return table_of(heads, rows)
-
-
-def _region_details(seasons: Sequence[Figures]) -> str:
-    heads = ("region", "fields", *(f"{SHORT_NAMES[name]}<br>USD/ha" for name in PRACTICES), "water<br>mm")
+def _foresight(seasons: Sequence[Figures], sections: ReportSections, pictures: Mapping[str, str]) -> str:
+    verdicts = [sections.verdict(season["held_out"]) for season in seasons]
     rows = [
-        row_of(
-            (
-                f"{escape(region)}, {season['season']}",
-                amount(figures["fields"]),
-                *(amount(figures["profit_usd_ha"][name]) for name in PRACTICES),
-                amount(figures["irrigation_mm"]["fieldloop"]),
-            )
-        )
-        for season in seasons
-        for region, figures in season["regions"].items()
-    ]
-    return f"<details><summary>By region</summary>{table_of(heads, rows)}</details>"
-
-
-def _field_details(seasons: Sequence[Figures]) -> str:
-    heads = (
-        "field",
-        "device",
-        *(f"{SHORT_NAMES[name]}<br>USD/ha" for name in PRACTICES),
-        "yield<br>t/ha",
-        "water<br>mm",
-    )
-    rows = [
-        row_of(
-            (
-                f"{escape(field['field_id'])}, {season['season']}",
-                escape(str(field["device_id"])),
-                *(amount(field["profit_usd_ha"][name]) for name in PRACTICES),
-                amount(field["yield_t_ha"]["fieldloop"], 2),
-                amount(field["irrigation_mm"]["fieldloop"]),
-            )
-        )
-        for season in seasons
-        for field in season["fields"]
-    ]
-    return f"<details><summary>Every field</summary>{table_of(heads, rows)}</details>"
-
-
-def _foresight(seasons: Sequence[Figures], pictures: Mapping[str, Picture]) -> str:
-    heads = ("trained before", "yield error<br>t/ha", "bias<br>t/ha", "80 % interval<br>holds", "field-<br>seasons")
-    rows = [
-        row_of(
-            (
-                f"{season['season']}, version {escape(season['lineage']['trained_version'])}",
-                amount(season["held_out"]["yield_rmse_t_ha"], 2),
-                signed(season["held_out"]["yield_bias_t_ha"], 2),
-                f"{amount(season['held_out']['interval_coverage_pct'])} %",
-                amount(season["held_out"]["field_seasons"]),
-            )
-        )
-        for season in seasons
+        row_of((f"{season['season']}, version {escape(season['lineage']['trained_version'])}", *verdict.values()))
+        for season, verdict in zip(seasons, verdicts, strict=True)
     ]
     said = "".join(
         f"<dt>{season['season']}</dt><dd>{escape(sentence(season['gate']['reason']))}</dd>" for season in seasons
     )
     return section(
-        "How well the model foresees the harvest",
-        f"<p>{escape(error_sentence(list(seasons)))}</p>",
+        f"How well the model foresees {escape(sections.foreseen)}",
+        f"<p>{escape(sections.foresight(seasons))}</p>",
         split(
             pictures["error"],
             "The gate, on seasons that are never trained on",
-            f'{table_of(heads, rows)}<dl class="note">{said}</dl>',
+            f'{table_of(("trained before", *verdicts[0]), rows)}<dl class="note">{said}</dl>',
         ),
     )
 
 
-def _transfer(seasons: Sequence[Figures], pictures: Mapping[str, Picture]) -> str:
+def _transfer(seasons: Sequence[Figures], sections: ReportSections, pictures: Mapping[str, str]) -> str:
     heads = ("season", "selected", "acknow-<br>ledged", "in the<br>store", "quaran-<br>tined", "waiting", "lost")
     rows = [
         row_of(
@@ -287,7 +191,7 @@ def _transfer(seasons: Sequence[Figures], pictures: Mapping[str, Picture]) -> st
     ]
     return section(
         "What came home",
-        "".join(f"<p>{escape(transfer_sentence(season))}</p>" for season in seasons),
+        "".join(f"<p>{escape(transfer_sentence(season, sections.examples))}</p>" for season in seasons),
         split(
             pictures["bytes"],
             "Every record accounted for",
@@ -298,7 +202,7 @@ def _transfer(seasons: Sequence[Figures], pictures: Mapping[str, Picture]) -> st
     )
 
 
-def _device(bundle: Figures, seasons: Sequence[Figures], pictures: Mapping[str, Picture]) -> str:
+def _device(bundle: Figures, seasons: Sequence[Figures], sections: ReportSections, pictures: Mapping[str, str]) -> str:
     rows = [
         row_of(
             (
@@ -322,7 +226,7 @@ def _device(bundle: Figures, seasons: Sequence[Figures], pictures: Mapping[str, 
     reason = bundle["reason"].replace("int8", "INT8", 1)
     return section(
         "On the device",
-        f"<p>{escape(latency_sentence(seasons[-1]))} {escape(shipping_sentence(bundle))}</p>",
+        f"<p>{escape(latency_sentence(seasons[-1]))} {escape(shipping_sentence(bundle, sections.primary))}</p>",
         split(
             pictures["latency"],
             "Which file ships",
@@ -375,9 +279,9 @@ def _broken(reasons: Sequence[str]) -> str:
     return "<br>".join(reasons) or "nothing"
 
 
-def _lineages(seasons: Sequence[Figures]) -> str:
+def _lineages(seasons: Sequence[Figures], sections: ReportSections) -> str:
     chains = "".join(
-        f'<div class="panel"><h3>Season {season["season"]}</h3>{_chain(season)}</div>' for season in seasons
+        f'<div class="panel"><h3>Season {season["season"]}</h3>{_chain(season, sections)}</div>' for season in seasons
     )
     return section(
         "Where each number comes from",
@@ -387,14 +291,19 @@ def _lineages(seasons: Sequence[Figures]) -> str:
     )
 
 
-def _chain(season: Figures) -> str:
+def _chain(season: Figures, sections: ReportSections) -> str:
     lineage = season["lineage"]
+    example = lineage["recommendation"]
+    if example is None:
+        recommendation = "no model recommended anything that came home"
+    else:
+        recommendation = f"{code(example['record_id'])}<br>{escape(sections.decision(example))}"
     name = f"{escape(lineage['model'])}, version {escape(lineage['model_version'])}"
     verdict = f"{escape(version_sentence(lineage))} {escape(sentence(season['gate']['reason']))}"
     bundle = f"{code(lineage['bundle_sha256'])}<br>version {escape(lineage['bundle_version'])}, signed with TUF"
     before = f"{code(season['data_hash_before'])}<br>{escape(sentence(lineage['snapshot_note']))}"
     steps = (
-        ("Recommendation", _recommendation(lineage["recommendation"])),
+        ("Recommendation", recommendation),
         ("Bundle", bundle),
         ("Model version", f"{name}<br>{verdict}"),
         ("MLflow run", code(lineage["mlflow_run_id"], EARLIER)),
@@ -406,22 +315,6 @@ def _chain(season: Figures) -> str:
         ("Batches and their devices", _batches(lineage)),
     )
     return '<ol class="chain">' + "".join(f"<li><b>{label}</b>{text}</li>" for label, text in steps) + "</ol>"
-
-
-def _recommendation(said: Figures | None) -> str:
-    if said is None:
-        return "no model recommended anything that came home"
-    interval = ""
-    if said.get("yield_p50_t_ha") is not None:
-        interval = (
-            f"; harvest foreseen {amount(said['yield_p50_t_ha'], 1)} t/ha "
-            f"({amount(said['yield_p10_t_ha'], 1)} to {amount(said['yield_p90_t_ha'], 1)})"
-        )
-    return (
-        f"{code(said['record_id'])}<br>irrigate {amount(said['irrigation_mm'], 1)} mm, apply "
-        f"{amount(said['nitrogen_kg_ha'], 1)} kg/ha nitrogen{interval}; by version "
-        f"{escape(str(said['model_version']))}, on data {_count(said['data_age_days'], 'day')} old"
-    )
 
 
 def _batches(lineage: Figures) -> str:
@@ -440,26 +333,14 @@ def _batches(lineage: Figures) -> str:
         for batch, note in sorted(batches.items(), key=lambda item: (str(item[1].get("device_id")), item[0]))
     ]
     mine = f"The recommendation above came in {code(lineage['batch_id'])}.<br>" if lineage["batch_id"] else ""
-    told = f"{_count(len(batches), 'batch', 'batches')} of {_count(len(devices), 'device')}"
+    told = f"{counted(len(batches), 'batch', 'batches')} of {counted(len(devices), 'device')}"
     return f"{mine}<details><summary>{told}</summary>{table_of(('batch', 'device', 'records'), rows)}</details>"
 
 
-def _footer(report: Figures) -> str:
+def _footer(report: Figures, sections: ReportSections) -> str:
     facts = {"whole run": duration(report["wall_s"]), **report["environment"]}
     rows = "".join(f"<dt>{escape(str(name))}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items())
     return (
-        f'<footer><div class="panel"><dl>{rows}</dl></div><p>Simulated fields (AquaCrop on real climate records), real '
-        "devices. All figures stand in <code>report.json</code> beside this page.</p></footer>"
+        f'<footer><div class="panel"><dl>{rows}</dl></div><p>{escape(sections.about)} All figures stand in '
+        "<code>report.json</code> beside this page.</p></footer>"
     )
-
-
-def _article(practice: str) -> str:
-    return "rainfed" if practice == "rainfed" else f"the {NAMES[practice]}"
-
-
-def _plural(noun: str, items: Sequence[Any]) -> str:
-    return noun if len(items) == 1 else f"{noun}s"
-
-
-def _count(number: int, noun: str, plural: str | None = None) -> str:
-    return f"{amount(number)} {noun if number == 1 else plural or noun + 's'}"

@@ -1,21 +1,22 @@
 """The report's pictures, drawn once and kept in two forms.
 
-PNG for artifacts, and SVG for the page, where every colour is a CSS variable (`--ink`, `--fieldloop`, …) so that a
-picture follows the reader's light or dark scheme. The same figures give the same bytes. Pictures show the spread over
-fields wherever they show a mean.
+PNG for artifacts, and SVG for the page, where every colour is a CSS variable (`--ink`, `--ochre`, …) so that a
+picture follows the reader's light or dark scheme. The same figures give the same bytes. What the pictures of a workload
+show is its own to draw, with these colours and parts.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from io import BytesIO, StringIO
 from typing import Any
 
-from fieldloop.report.figures import OTHERS, PRACTICES
 from fieldloop.report.story import SeasonStory
-from fieldloop.report.words import NAMES, SHORT_NAMES, amount, share_pct, signed, size
+from fieldloop.report.words import amount, share_pct, size
+from fieldloop.workload import Drawing, Figures, Metric, ReportSections
 
 # The light scheme's colours. Each is used once, because the page replaces it by the variable of its name.
 COLOURS = {
@@ -24,9 +25,9 @@ COLOURS = {
     "rule": "#dde3dc",
     "paper": "#fefefd",
     "fieldloop": "#23804b",
-    "threshold": "#3b6ea5",
-    "calendar": "#9a7418",
-    "rainfed": "#8a8278",
+    "blue": "#3b6ea5",
+    "ochre": "#9a7418",
+    "stone": "#8a8278",
 }
 WIDTH_IN = 4.3
 PNG_DPI = 160
@@ -51,8 +52,6 @@ _STYLE = {
     "svg.fonttype": "none",
 }
 
-Season = Mapping[str, Any]
-
 
 @dataclass(frozen=True)
 class Picture:
@@ -64,33 +63,43 @@ class Picture:
     svg: str
 
 
-def draw_pictures(report: Mapping[str, Any]) -> dict[str, Picture]:
+def draw_pictures(report: Figures, sections: ReportSections) -> dict[str, Picture]:
     """Every picture of a report as SVG for the page, by name."""
-    return {name: drawn(name, title, draw, report["seasons"]) for name, (title, draw) in _DRAWINGS.items()}
+    drawings = _drawings(sections)
+    return {name: drawn(name, one.title, one.draw, report["seasons"]) for name, one in drawings.items()}
 
 
-def season_pictures(report: Mapping[str, Any], stories: Sequence[SeasonStory] = ()) -> dict[str, bytes]:
+def season_pictures(report: Figures, sections: ReportSections, stories: Sequence[SeasonStory] = ()) -> dict[str, bytes]:
     """Every picture as PNG, with its title, by name; of the stories' seasons only, where stories are given."""
     told = {story.season for story in stories}
     seasons = [season for season in report["seasons"] if not told or season["season"] in told]
-    return {name: _as_png(name, seasons) for name in _DRAWINGS}
+    return {name: _as_png(name, one, seasons) for name, one in _drawings(sections).items()}
+
+
+def _drawings(sections: ReportSections) -> dict[str, Drawing]:
+    """What is drawn of a report: the workload's own first, then what every loop has."""
+    return {
+        **sections.drawings,
+        "error": Drawing("Prediction error per season", partial(_draw_error, primary=sections.primary)),
+        "bytes": Drawing("Bytes collected and bytes sent", _draw_bytes),
+        "latency": Drawing("Time of a decision on the device", _draw_latency),
+    }
 
 
 def drawn(name: str, title: str, draw: Callable[[Any, Any], str], figures: Any) -> Picture:
     """A picture for the page: `draw(figure, figures)` draws it, and returns what it tells."""
-    with _drawing(name) as figure:
+    with drawing(name) as figure:
         told = draw(figure, figures)
         svg = StringIO()
         unwanted = dict.fromkeys(("Date", "Creator", "Type", "Format"))
         figure.savefig(svg, format="svg", transparent=True, metadata=unwanted)
-    return Picture(name, title, told, _for_page(svg.getvalue(), name, told))
+    return Picture(name, title, told, for_page(svg.getvalue(), name, told))
 
 
-def _as_png(name: str, seasons: Sequence[Season]) -> bytes:
-    title, draw = _DRAWINGS[name]
-    with _drawing(name) as figure:
-        draw(figure, seasons)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+def _as_png(name: str, one: Drawing, seasons: Sequence[Figures]) -> bytes:
+    with drawing(name) as figure:
+        one.draw(figure, seasons)
+        figure.suptitle(one.title, x=0.01, ha="left", fontsize=10, fontweight="bold")
         figure.set_figheight(figure.get_figheight() + 0.3)
         png = BytesIO()
         figure.savefig(png, format="png", dpi=PNG_DPI, facecolor=COLOURS["paper"], metadata={"Software": None})
@@ -98,7 +107,7 @@ def _as_png(name: str, seasons: Sequence[Season]) -> bytes:
 
 
 @contextmanager
-def _drawing(name: str) -> Iterator[Any]:
+def drawing(name: str) -> Iterator[Any]:
     """An empty figure in our style, which holds while it is drawn and saved."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -107,7 +116,7 @@ def _drawing(name: str) -> Iterator[Any]:
         yield Figure(layout="constrained")
 
 
-def _for_page(svg: str, name: str, told: str) -> str:
+def for_page(svg: str, name: str, told: str) -> str:
     """The drawing alone, as wide as its place, with variables for colours and ids that no other picture has."""
     for unwanted in (r"<metadata>.*?</metadata>", r"<style.*?</style>", r"<!--.*?-->", r" font-family: 'DejaVu Sans';"):
         svg = re.sub(unwanted, "", svg, flags=re.DOTALL)
@@ -121,13 +130,13 @@ def _for_page(svg: str, name: str, told: str) -> str:
     return re.sub(r"<svg[^>]*>", f'{kept} aria-label="{escape(told)}">', svg, count=1).strip()
 
 
-def _panels(figure: Any, count: int, row_in: float, rows: int) -> Any:
+def panels(figure: Any, count: int, row_in: float, rows: int) -> Any:
     """One panel above the other, all with the same horizontal axis."""
     figure.set_size_inches(WIDTH_IN, count * (rows * row_in + 0.26) + 0.42)
     return figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
 
 
-def _settle(axes: Any, title: str, labels: Sequence[str]) -> None:
+def settle(axes: Any, title: str, labels: Sequence[str]) -> None:
     """Rows from the top, named at the left; faint vertical lines and nothing else."""
     axes.set_title(title, loc="left", fontweight="bold", pad=5)
     axes.set_yticks(range(len(labels)), labels)
@@ -136,61 +145,24 @@ def _settle(axes: Any, title: str, labels: Sequence[str]) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _dots(axes: Any, values: Sequence[float], row: int, colour: str) -> None:
-    """Every field as a faint dot, spread a little so that none hides another."""
+def dots(axes: Any, values: Sequence[float], row: int, colour: str) -> None:
+    """Every value as a faint dot, spread a little so that none hides another."""
     rows = [row + 0.36 * ((index * GOLDEN_RATIO) % 1.0 - 0.5) for index in range(len(values))]
     axes.scatter(values, rows, s=11, color=colour, alpha=0.38, linewidths=0)
 
 
-def _mean(axes: Any, value: float, row: int, colour: str, text: str, area: float = 52) -> None:
+def mean(axes: Any, value: float, row: int, colour: str, text: str, area: float = 52) -> None:
+    """A larger dot, with its value in words at the right."""
     axes.scatter([value], [row], s=area, color=colour, edgecolors=COLOURS["paper"], linewidths=1.2, zorder=4)
     axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center", fontweight="bold")
 
 
-def _by_practice(measure: str, unit: str, digits: int) -> Callable[[Any, Sequence[Season]], str]:
-    def draw(figure: Any, seasons: Sequence[Season]) -> str:
-        panels = _panels(figure, len(seasons), 0.27, len(PRACTICES))
-        for axes, season in zip(panels, seasons, strict=True):
-            _settle(axes, str(season["season"]), [SHORT_NAMES[practice] for practice in PRACTICES])
-            for row, practice in enumerate(PRACTICES):
-                values = [field[measure][practice] for field in season["fields"]]
-                _dots(axes, values, row, COLOURS[practice])
-                mean = season[measure][practice]
-                _mean(axes, mean, row, COLOURS[practice], amount(mean, digits))
-        panels[-1].set_xlabel(f"{unit}; small dots: fields, large: their mean")
-        return "; ".join(_told_means(season, measure, unit, digits) for season in seasons)
-
-    return draw
-
-
-def _told_means(season: Season, measure: str, unit: str, digits: int) -> str:
-    means = ", ".join(f"{NAMES[name]} {amount(season[measure][name], digits)}" for name in PRACTICES)
-    return f"{season['season']}, {unit}: {means}"
-
-
-def _draw_gain(figure: Any, seasons: Sequence[Season]) -> str:
-    panels = _panels(figure, len(seasons), 0.36, len(OTHERS))
-    told = []
-    for axes, season in zip(panels, seasons, strict=True):
-        _settle(axes, str(season["season"]), [f"over {SHORT_NAMES[other]}" for other in OTHERS])
-        axes.axvline(0, color=COLOURS["muted"], linewidth=1.0, zorder=1)
-        for row, other in enumerate(OTHERS):
-            gain = season["gain"][other]
-            fields = [field["profit_usd_ha"] for field in season["fields"]]
-            _dots(axes, [profit["fieldloop"] - profit[other] for profit in fields], row, COLOURS[other])
-            axes.plot([gain["low_usd_ha"], gain["high_usd_ha"]], [row, row], color=COLOURS[other], linewidth=2.5)
-            _mean(axes, gain["mean_usd_ha"], row, COLOURS[other], signed(gain["mean_usd_ha"]), area=30)
-            told.append(f"{season['season']} over {NAMES[other]} {signed(gain['mean_usd_ha'])} USD/ha")
-    panels[-1].set_xlabel("USD/ha on the same field; bar: 90 % interval of the mean")
-    return "Fieldloop's gain: " + ", ".join(told)
-
-
-def _draw_error(figure: Any, seasons: Sequence[Season]) -> str:
+def _draw_error(figure: Any, seasons: Sequence[Figures], primary: Metric) -> str:
     figure.set_size_inches(WIDTH_IN, 2.5)
     axes = figure.subplots()
     places = range(len(seasons))
-    in_field = [season["yield_rmse_t_ha"] for season in seasons]
-    held_out = [season["held_out"]["yield_rmse_t_ha"] for season in seasons]
+    in_field = [season[primary.key] for season in seasons]
+    held_out = [season["held_out"][primary.key] for season in seasons]
     series = (
         ("on devices, over the season", in_field, "fieldloop", "o"),
         ("on held-out seasons, before", held_out, "muted", "D"),
@@ -203,13 +175,13 @@ def _draw_error(figure: Any, seasons: Sequence[Season]) -> str:
     axes.set_xticks(places, [f"{season['season']}\nversion {season['model_version']}" for season in seasons])
     axes.set_xlim(-0.5, len(seasons) - 0.5)
     axes.set_ylim(0, 1.3 * max([1e-9, *(value for value in (*in_field, *held_out) if value is not None)]))
-    axes.set_ylabel("yield error (RMSE), t/ha")
+    axes.set_ylabel(f"{primary.name}{' (RMSE)' if primary.is_root else ''}, {primary.unit}")
     axes.grid(axis="y")
     axes.spines[:].set_visible(False)
     axes.tick_params(axis="y", labelcolor=COLOURS["muted"])
     axes.legend(loc="lower left", frameon=False, fontsize=8, labelcolor=COLOURS["muted"])
-    return "Yield error on devices: " + ", ".join(
-        f"{season['season']} {amount(value, 2)} t/ha" for season, value in zip(seasons, in_field, strict=True)
+    return f"{primary.name[:1].upper()}{primary.name[1:]} on devices: " + ", ".join(
+        f"{season['season']} {amount(value, 2)} {primary.unit}" for season, value in zip(seasons, in_field, strict=True)
     )
 
 
@@ -230,10 +202,10 @@ def _label_apart(axes: Any, place: int, pair: tuple[float | None, float | None])
             )
 
 
-def _draw_bytes(figure: Any, seasons: Sequence[Season]) -> str:
+def _draw_bytes(figure: Any, seasons: Sequence[Figures]) -> str:
     figure.set_size_inches(WIDTH_IN, 0.62 * len(seasons) + 0.25)
     axes = figure.subplots()
-    _settle(axes, "", [str(season["season"]) for season in seasons])
+    settle(axes, "", [str(season["season"]) for season in seasons])
     axes.set_yticks([row - 0.12 for row in range(len(seasons))], [str(season["season"]) for season in seasons])
     axes.grid(visible=False)
     axes.set_xticks([])
@@ -255,10 +227,10 @@ def _draw_bytes(figure: Any, seasons: Sequence[Season]) -> str:
     return "Bytes sent home: " + ", ".join(told)
 
 
-def _draw_latency(figure: Any, seasons: Sequence[Season]) -> str:
+def _draw_latency(figure: Any, seasons: Sequence[Figures]) -> str:
     figure.set_size_inches(WIDTH_IN, 0.42 * len(seasons) + 0.75)
     axes = figure.subplots()
-    _settle(axes, "", [str(season["season"]) for season in seasons])
+    settle(axes, "", [str(season["season"]) for season in seasons])
     told = []
     for row, season in enumerate(seasons):
         half, most = season["latency_p50_ms"], season["latency_p99_ms"]
@@ -272,14 +244,3 @@ def _draw_latency(figure: Any, seasons: Sequence[Season]) -> str:
     axes.set_ylim(len(seasons) - 0.5, -0.75)
     axes.set_xlabel("ms per decision; filled: half are faster, open: 99 of 100 are")
     return "Time of a decision: " + ", ".join(told)
-
-
-_DRAWINGS: dict[str, tuple[str, Callable[[Any, Sequence[Season]], str]]] = {
-    "profit": ("Profit per hectare", _by_practice("profit_usd_ha", "USD/ha", 0)),
-    "yield": ("Yield per hectare", _by_practice("yield_t_ha", "t/ha dry grain", 1)),
-    "water": ("Irrigation", _by_practice("irrigation_mm", "mm", 0)),
-    "gain": ("What Fieldloop earned more, field by field", _draw_gain),
-    "error": ("Prediction error per season", _draw_error),
-    "bytes": ("Bytes collected and bytes sent", _draw_bytes),
-    "latency": ("Time of a decision on the device", _draw_latency),
-}

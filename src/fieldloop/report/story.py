@@ -20,8 +20,8 @@ class SeasonStory:
 
     fleet: Mapping[str, Any]
     """`FleetSeason.as_record()`, with what was sent home."""
-    baselines: Mapping[str, Sequence[Mapping[str, Any]]]
-    """Practice (threshold, calendar, rainfed): `Outcome.as_record()` of every field of the fleet."""
+    baselines: Mapping[str, Sequence[Record]]
+    """By the name of who else decided: the outcomes of the fleet's own units."""
     ingest: Mapping[str, Any]
     """`IngestReport.as_dict()` of the season's batches."""
     account: Mapping[str, Any]
@@ -50,7 +50,7 @@ class SeasonStory:
 
     @property
     def season(self) -> int:
-        """The harvest year."""
+        """The year that names it."""
         return int(self.fleet["season"])
 
     def as_dict(self) -> dict[str, Any]:
@@ -58,31 +58,17 @@ class SeasonStory:
         return asdict(self)
 
 
-def season_trace(store: "SeasonStore", season: int) -> dict[str, Any]:
+def season_trace(store: "SeasonStore", season: int, recommendation: Record | None) -> dict[str, Any]:
     """Where a season's data came from: its batches with their devices, and one recommendation to follow back.
 
-    The recommendation is the model's largest irrigation of the season that came home (the first of equals), as
-    stored, with the batch of its device; both are None where no model recommended anything.
+    Args:
+        recommendation: the workload's example of the season, which knows its device; None where no model decided.
     """
     notes = {batch: note for batch, note in store.noted_batches().items() if note["season"] == season}
     batches = {
         batch: {name: note.get(name) for name in ("device_id", "bundle_version", "records")}
         for batch, note in notes.items()
     }
-    recommendation = _largest_irrigation(store, season)
     device_id = recommendation["device_id"] if recommendation else None
     batch_id = next((batch for batch, note in sorted(batches.items()) if note["device_id"] == device_id), None)
     return {"recommendation": recommendation, "batch_id": batch_id, "batches": batches}
-
-
-def _largest_irrigation(store: "SeasonStore", season: int) -> Record | None:
-    said = store.read("recommendations", [season])
-    said = said[said["source"] == "model"].sort_values(["irrigation_mm", "record_id"], ascending=[False, True])
-    if said.empty:
-        return None
-    fields = store.read("fields", [season])
-    row = said.iloc[0].to_dict()
-    device_of = dict(zip(fields["field_id"], fields["device_id"], strict=True))
-    plain = {str(name): value.item() if hasattr(value, "item") else value for name, value in row.items()}
-    shown = {name: value for name, value in plain.items() if not name.startswith("x_")}
-    return shown | {"date": str(shown["date"])[:10], "device_id": device_of.get(row["field_id"])}

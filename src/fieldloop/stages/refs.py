@@ -165,8 +165,7 @@ class ReportShown:
 
     html: Path
     json: Path
-    report: dict[str, Any]
-    links: dict[str, str]
+    summary: str
     pictures: dict[str, bytes]
     season_markdown: dict[int, str]
 

@@ -9,13 +9,13 @@ from fieldloop.registry.model_registry import ModelRegistry, git_commit
 from fieldloop.report import (
     SeasonStory,
     build_report,
-    read_improvement,
     season_markdown,
     season_pictures,
     season_trace,
+    terminal_summary,
     write_report,
 )
-from fieldloop.stages.access import open_accepted
+from fieldloop.stages.access import open_accepted, read_tables
 from fieldloop.stages.context import Loop
 from fieldloop.stages.refs import ReportShown, SeasonRefs, SnapshotRef
 from fieldloop.stages.workload import workload_of
@@ -25,6 +25,7 @@ def write_season_report(
     loop: Loop, seasons: Sequence[SeasonRefs], after: SnapshotRef, started: str, wall_s: float
 ) -> ReportShown:
     """report.json and report.html under `.fieldloop/`, from the steps' own reports."""
+    sections = workload_of(loop).report
     hashes = [refs.data.data_hash for refs in seasons[1:]] + [after.data_hash]
     stories = [_story(loop, refs, data_hash) for refs, data_hash in zip(seasons, hashes, strict=True)]
     environment = {
@@ -33,23 +34,22 @@ def write_season_report(
         "sample_world": loop.workspace.sample.number,
         "processes": loop.settings.worker_count,
     }
-    report = build_report(stories, wall_s, environment)
+    report = build_report(stories, sections, wall_s, environment) | sections.measured(loop.settings.root)
     home = loop.workspace.home
     links = {"Report": str(home / "report.html"), "Figures": str(home / "report.json")}
-    improvement = read_improvement(loop.settings.root)
-    written = write_report(report, stories, home, {"Data Docs": str(loop.workspace.data_docs)}, improvement)
+    written = write_report(report, stories, sections, home, {"Data Docs": str(loop.workspace.data_docs)})
     return ReportShown(
         written.html,
         written.json,
-        report,
-        links,
-        season_pictures(report, stories),
-        {story.season: season_markdown(story, stories) for story in stories},
+        terminal_summary(report, sections, links),
+        season_pictures(report, sections, stories),
+        {story.season: season_markdown(story, sections, stories) for story in stories},
     )
 
 
 def _story(loop: Loop, refs: SeasonRefs, data_hash_after: str) -> SeasonStory:
-    registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
+    workload, season = workload_of(loop), refs.lived.season
+    registry = ModelRegistry(loop.settings.tracking_uri, workload)
     verdict = json.loads(Path(refs.registered.verdict).read_text())
     synced = json.loads(Path(refs.synced.report).read_text())
     return SeasonStory(
@@ -66,5 +66,5 @@ def _story(loop: Loop, refs: SeasonRefs, data_hash_after: str) -> SeasonStory:
         validation=json.loads((loop.workspace.home / "validation" / "history.json").read_text()),
         snapshot_note=refs.data.note,
         deployed=asdict(registry.describe(refs.released.version)),
-        trace=season_trace(open_accepted(loop), refs.lived.season),
+        trace=season_trace(open_accepted(loop), season, workload.report.example(read_tables(loop, [season]))),
     )

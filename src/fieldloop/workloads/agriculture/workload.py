@@ -21,6 +21,7 @@ from fieldloop.workloads.agriculture.source import SampleWorld
 
 if TYPE_CHECKING:
     from fieldloop.workloads.agriculture.learner import CropLearner
+    from fieldloop.workloads.agriculture.report.sections import CropReport
 
 CARD = CardWords(
     purpose="Scores the day's irrigation and nitrogen actions of one maize field: final yield (p10, p50, p90), water "
@@ -56,6 +57,13 @@ class AgricultureInCloud:
         from fieldloop.workloads.agriculture.learner import CropLearner
 
         return CropLearner()
+
+    @cached_property
+    def report(self) -> "CropReport":
+        """What the report says of fields."""
+        from fieldloop.workloads.agriculture.report.sections import CropReport
+
+        return CropReport()
 
     def source(self, params: WorkloadParams, device_ids: Sequence[str] = (), prefix: str = "") -> SampleWorld:
         """The sample world of these parameters."""

@@ -9,11 +9,16 @@ from typing import Any
 import pytest
 
 from fieldedge.system.errors import DataError
-from fieldloop.report import build_report, read_improvement, write_report
-from fieldloop.report.improvement import KEPT_AT, improvement_picture, improvement_section
+from fieldloop.report import build_report, write_report
 from fieldloop.report.pictures import COLOURS
-from fieldloop.report.words import improvement_sentences
-from tests.report.sample_story import ENVIRONMENT, story
+from fieldloop.workloads.agriculture.report.improvement import (
+    KEPT_AT,
+    improvement_picture,
+    improvement_section,
+    read_improvement,
+)
+from fieldloop.workloads.agriculture.report.words import improvement_sentences
+from tests.workloads.agriculture.report.sample_story import ENVIRONMENT, SECTIONS, story
 
 SEASONS = (1997, 1998, 1999)
 PROFITS = {"none": -300.0, "selected": -280.0, "random": -290.0, "everything": -270.0, "threshold": -350.0}
@@ -63,7 +68,8 @@ def _against_none(name: str) -> dict[str, dict[str, float]]:
 def test_where_nothing_was_measured_there_is_no_section(tmp_path: Path) -> None:
     assert read_improvement(tmp_path) is None
     told = [story(2006, "1", 4)]
-    html, kept = write_report(build_report(told, 1.0, ENVIRONMENT), told, tmp_path, {}, read_improvement(tmp_path))
+    report = build_report(told, SECTIONS, 1.0, ENVIRONMENT) | SECTIONS.measured(tmp_path)
+    html, kept = write_report(report, told, SECTIONS, tmp_path, {})
     assert "How it improves" not in html.read_text(encoding="utf-8")
     assert "improvement" not in json.loads(kept.read_text())
 
@@ -73,7 +79,8 @@ def test_what_the_benchmark_wrote_stands_on_the_page_and_in_the_json(tmp_path: P
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(figures()))
     told = [story(2006, "1", 4)]
-    html, kept = write_report(build_report(told, 1.0, ENVIRONMENT), told, tmp_path, {}, read_improvement(tmp_path))
+    report = build_report(told, SECTIONS, 1.0, ENVIRONMENT) | SECTIONS.measured(tmp_path)
+    html, kept = write_report(report, told, SECTIONS, tmp_path, {})
     text = html.read_text(encoding="utf-8")
     assert "How it improves" in text
     assert "benchmarks/improvement.py" in text

@@ -1,6 +1,6 @@
 """Seasons told by hand: every step's report in its true shape, with figures that a small run could bring."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from fieldloop.report.story import SeasonStory
 from fieldloop.validation.report import TableReport, ValidationReport
 from fieldloop.workload import Scores
 from fieldloop.workloads.agriculture.metrics import PROFIT, YIELD_ERROR
+from fieldloop.workloads.agriculture.workload import AGRICULTURE_IN_CLOUD
 
+SECTIONS = AGRICULTURE_IN_CLOUD.report
 CONTRACT_HASH = "ab" * 32
 ENVIRONMENT = {"machine": "2 cores, x86_64", "python": "3.11.9", "commit": "0123abc"}
 PRICE_USD_T = 180.0
@@ -107,16 +109,6 @@ def story(season: int = 2006, version: str = "1", fields: int = 24, extra_usd_ha
         validation=VALIDATION.as_dict(),
         snapshot_note="data/seasons.dvc is left uncommitted; to keep this version: git add data/seasons.dvc",
         trace=_trace(season, version, batches),
-    )
-
-
-def losing(told: SeasonStory, unacknowledged: int, missing: tuple[str, ...]) -> SeasonStory:
-    """The same season, with records that never got home."""
-    acknowledged = int(told.fleet["records_selected"]) - unacknowledged
-    return replace(
-        told,
-        fleet={**told.fleet, "records_acknowledged": acknowledged},
-        account={**told.account, "missing": list(missing)},
     )
 
 

@@ -1,11 +1,13 @@
 """Following a season back through a real store."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from fieldloop.data import SeasonStore
 from fieldloop.report import season_trace
+from fieldloop.workloads.agriculture.workload import AGRICULTURE_IN_CLOUD
 from tests.sample_season import CONTRACT, SEASON, field_row, recommendation_row, season_rows
 
 BATCH_ID = "ab" * 32
@@ -29,8 +31,13 @@ def ingested(directory: Path, with_recommendations: bool = True) -> SeasonStore:
     return store
 
 
+def trace_of(store: SeasonStore, season: int) -> dict[str, Any]:
+    tables = {table.name: store.read(table.name, [season]) for table in CONTRACT.tables}
+    return season_trace(store, season, AGRICULTURE_IN_CLOUD.report.example(tables))
+
+
 def test_the_trace_leads_from_a_recommendation_to_its_batch_and_device(tmp_path: Path) -> None:
-    trace = season_trace(ingested(tmp_path), SEASON)
+    trace = trace_of(ingested(tmp_path), SEASON)
     said = trace["recommendation"]
     assert said["irrigation_mm"] == 31.0, "the largest that a model asked for; the rule's 60 mm do not count"
     assert said["device_id"] == "dev-00"
@@ -41,10 +48,10 @@ def test_the_trace_leads_from_a_recommendation_to_its_batch_and_device(tmp_path:
 
 
 def test_a_season_without_recommendations_has_batches_and_no_example(tmp_path: Path) -> None:
-    trace = season_trace(ingested(tmp_path, with_recommendations=False), SEASON)
+    trace = trace_of(ingested(tmp_path, with_recommendations=False), SEASON)
     assert (trace["recommendation"], trace["batch_id"]) == (None, None)
     assert len(trace["batches"]) == 1
 
 
 def test_another_season_has_no_trace(tmp_path: Path) -> None:
-    assert season_trace(ingested(tmp_path), SEASON + 1)["batches"] == {}
+    assert trace_of(ingested(tmp_path), SEASON + 1)["batches"] == {}

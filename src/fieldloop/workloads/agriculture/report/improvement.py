@@ -5,23 +5,22 @@ are, and has no such section where they are not. They are not of the run that th
 """
 
 import json
-from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from fieldedge.system.errors import DataError
-from fieldloop.report.html import code, row_of, section, split, swatch, table_of
+from fieldloop.report.html import code, figure_of, row_of, section, split, swatch, table_of
 from fieldloop.report.pictures import COLOURS, WIDTH_IN, Picture, drawn
-from fieldloop.report.words import SHORT_NAMES, amount, improvement_sentences, signed, size
+from fieldloop.report.words import amount, signed, size
+from fieldloop.workload import Figures
+from fieldloop.workloads.agriculture.report.words import SHORT_NAMES, improvement_sentences
 
 KEPT_AT = Path("benchmarks") / "results" / "improvement.json"
 VARIANTS = {"none": "not retrained", "selected": "selected days", "random": "random days", "everything": "all days"}
 THRESHOLD = "threshold"  # the grower's practice beside them
-_COLOURS = {"none": "rainfed", "selected": "fieldloop", "random": "calendar", "everything": "threshold"}
+_COLOURS = {"none": "stone", "selected": "fieldloop", "random": "ochre", "everything": "blue"}
 _MARKERS = {"none": "s", "selected": "o", "random": "D", "everything": "^"}
-
-Figures = Mapping[str, Any]
 
 
 def read_improvement(root: Path) -> dict[str, Any] | None:
@@ -57,7 +56,7 @@ def improvement_section(figures: Figures) -> str:
         "How it improves",
         "".join(f"<p>{escape(sentence)}</p>" for sentence in improvement_sentences(figures)),
         split(
-            improvement_picture(figures),
+            figure_of(improvement_picture(figures)),
             f"The last {figures['last']} seasons",
             f'{_last_table(figures)}<p class="note">Small: the difference to no retraining on the same fields, with '
             f'its 95 % interval.</p><p class="note">{note}</p>',

@@ -11,7 +11,7 @@ import pytest
 
 from fieldloop.report import SeasonStory, build_report, season_pictures, write_report
 from fieldloop.report.pictures import COLOURS, Picture, draw_pictures
-from tests.report.sample_story import ENVIRONMENT, story
+from tests.workloads.agriculture.report.sample_story import ENVIRONMENT, SECTIONS, story
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 PICTURES = {"profit", "yield", "water", "gain", "error", "bytes", "latency"}
@@ -62,19 +62,19 @@ def stories() -> list[SeasonStory]:
 
 @pytest.fixture(scope="module")
 def report(stories: list[SeasonStory]) -> dict[str, Any]:
-    return build_report(stories, 372.4, ENVIRONMENT)
+    return build_report(stories, SECTIONS, 372.4, ENVIRONMENT)
 
 
 @pytest.fixture(scope="module")
 def home(stories: list[SeasonStory], report: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     home_dir = tmp_path_factory.mktemp("run") / ".fieldloop"
-    write_report(report, stories, home_dir, LINKS)
+    write_report(report, stories, SECTIONS, home_dir, LINKS)
     return home_dir
 
 
 @pytest.fixture(scope="module")
 def drawn(report: dict[str, Any]) -> dict[str, Picture]:
-    return draw_pictures(report)
+    return draw_pictures(report, SECTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_figures_of_the_page_and_of_the_json_are_the_same(home: Path, report: di
     written = json.loads((home / "report.json").read_text())
     told = written.pop("stories")
     assert written == report
-    again = build_report([SeasonStory(**one) for one in told], report["wall_s"], report["environment"])
+    again = build_report([SeasonStory(**one) for one in told], SECTIONS, report["wall_s"], report["environment"])
     assert again == report
 
 
@@ -135,7 +135,7 @@ def test_figures_of_the_page_and_of_the_json_are_the_same(home: Path, report: di
 def test_writing_again_gives_the_same_bytes(
     stories: list[SeasonStory], report: dict[str, Any], home: Path, tmp_path: Path
 ) -> None:
-    first, again = home / "report.html", write_report(report, stories, tmp_path / ".fieldloop", LINKS)
+    first, again = home / "report.html", write_report(report, stories, SECTIONS, tmp_path / ".fieldloop", LINKS)
     assert again.html.read_bytes() == first.read_bytes()
     assert sorted(path.name for path in again.html.parent.iterdir()) == ["report.html", "report.json"]
 
@@ -148,7 +148,7 @@ def test_what_comes_from_data_is_escaped(stories: list[SeasonStory], tmp_path: P
         verdict={**stories[0].verdict, "reason": evil},
         ingest={**stories[0].ingest, "refused": {"ab" * 32: evil}},
     )
-    html, _ = write_report(build_report([told], 1.0, {evil: evil}), [told], tmp_path, {evil: evil})
+    html, _ = write_report(build_report([told], SECTIONS, 1.0, {evil: evil}), [told], SECTIONS, tmp_path, {evil: evil})
     text = html.read_text(encoding="utf-8")
     assert "<script" not in text
     assert Outline(text).open == []
@@ -161,14 +161,14 @@ def test_a_season_without_model_trace_or_batches_still_has_its_page(stories: lis
         ingest={**stories[0].ingest, "batches": [], "docs_index": None},
         trace={},
     )
-    html, _ = write_report(build_report([told], 1.0, {}), [told], tmp_path, {})
+    html, _ = write_report(build_report([told], SECTIONS, 1.0, {}), [told], SECTIONS, tmp_path, {})
     text = Outline(html.read_text(encoding="utf-8")).text
     assert "no model recommended anything that came home" in text
     assert "none came home" in text
 
 
 def test_every_picture_is_a_png_for_artifacts(report: dict[str, Any], stories: list[SeasonStory]) -> None:
-    pictures = season_pictures(report, stories)
+    pictures = season_pictures(report, SECTIONS, stories)
     assert pictures.keys() == PICTURES
     assert all(png.startswith(PNG_SIGNATURE) for png in pictures.values())
 

@@ -1,0 +1,1 @@
+"""What the report says of maize fields. `sections.py` is what the page, the terminal and the artifacts ask."""
