@@ -24,7 +24,7 @@ def season(workload: str = "agriculture", devices: int | None = None, seasons: l
     Args:
         workload: Which block of params.yaml the loop is about.
         devices: How many field devices live through the seasons; from params.yaml where left empty.
-        seasons: The harvest years to live through, in order; from params.yaml where left empty.
+        seasons: The years of the seasons to live through, in order; from params.yaml where left empty.
     """
     started, clock = started_utc(), started_s()
     loop = begin(workload, devices, seasons)

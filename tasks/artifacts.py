@@ -42,11 +42,15 @@ def show_verdict(registered: RegisteredRef) -> None:
     create_table_artifact(table=rows, key="evaluation", description=verdict["reason"])
     if verdict.get("floor"):
         floor = verdict["floor"]
-        profits = [
-            {"followed": words, "USD/ha": round(floor[f"{name}_usd_ha"])}
-            for name, words in (("model", "the model"), ("rule", "the FAO-56 rule"), ("thresholds", "tuned thresholds"))
-        ]
-        create_table_artifact(table=profits, key="floor", description=floor["reason"])
+        create_table_artifact(table=floor_rows(floor), key="floor", description=floor["reason"])
+
+
+def floor_rows(floor: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What following the model and each of the others was worth, by the names that a verdict stores with their unit."""
+    unit = next(name for name in floor if name.startswith("model_")).removeprefix("model_")
+    others = [name for name in floor if name.startswith("against_")]
+    followed = ["model", *(name.removeprefix("against_").removesuffix(f"_{unit}") for name in others)]
+    return [{"followed": name, unit: round(floor[f"{name}_{unit}"])} for name in followed]
 
 
 def show_compression(compressed: CompressedRef) -> None:

@@ -80,7 +80,7 @@ def accepted_content(loop: Loop, before: int | None = None) -> str:
 
 
 def next_season(loop: Loop) -> int:
-    """The harvest year after the last one that was lived."""
+    """The season after the last one that was lived."""
     from fieldloop.stages import version
 
     return version.next_season(loop)

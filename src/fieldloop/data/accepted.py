@@ -184,7 +184,7 @@ class SeasonStore:
         return frozenset(name for table in self.contract.tables for name in self.read(table.name, seasons)["record_id"])
 
     def seasons(self) -> list[int]:
-        """The harvest years that have at least one accepted row."""
+        """The seasons that have at least one accepted row."""
         return sorted({season for table in self.contract.tables for season, path in self._files(table) if _rows(path)})
 
     def withdraw(self, season: int, field_id: str, reason: str) -> int:

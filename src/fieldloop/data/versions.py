@@ -43,7 +43,7 @@ def snapshot(repo_root: Path, path: Path, message: str, is_deployment: bool, sea
         path: the folder of accepted data, inside the clone.
         message: the commit's message, where one is made.
         is_deployment: commit the pointer and tag it `season-<year>`; else leave it to a person.
-        season: the harvest year that the version completes.
+        season: the one that the version completes.
 
     Raises:
         DataError: there is no data, something of the last version is gone or changed, or DVC or git failed.

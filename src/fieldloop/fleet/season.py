@@ -16,7 +16,7 @@ import numpy as np
 from fieldedge.contract import Record
 from fieldedge.system.errors import DataError
 from fieldloop.fleet.process import AgentProcess
-from fieldloop.workload import Message, Place
+from fieldloop.workload import Message, Metric, Place
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class FleetSeason:
     records_collected: int
     records_rejected: int
     bytes_collected: int
-    yield_rmse_t_ha: float | None
+    error: float | None  # in the unit of the primary metric
     latency_p50_ms: float
     latency_p99_ms: float
     model_version: str
@@ -103,7 +103,7 @@ class FleetSeason:
             records_collected=sum(device.records_collected for device in devices),
             records_rejected=sum(device.records_rejected for device in devices),
             bytes_collected=sum(device.bytes_collected for device in devices),
-            yield_rmse_t_ha=_rmse(chain.from_iterable(device.errors for device in devices)),
+            error=_rmse(chain.from_iterable(device.errors for device in devices)),
             latency_p50_ms=float(np.percentile(latencies_ms, 50)),
             latency_p99_ms=float(np.percentile(latencies_ms, 99)),
             model_version=", ".join(sorted({device.model_version for device in devices})),
@@ -126,9 +126,14 @@ class FleetSeason:
             batches=sync.batches,
         )
 
-    def as_record(self) -> Record:
-        """Plain JSON values; `FleetSeason(**record)` is the season again."""
-        return asdict(self)
+    def as_record(self, primary: Metric) -> Record:
+        """Plain JSON values, the error under the metric's own name."""
+        return {primary.key if name == "error" else name: value for name, value in asdict(self).items()}
+
+    @classmethod
+    def of_record(cls, record: Record, primary: Metric) -> Self:
+        """The season that `as_record` wrote down."""
+        return cls(**{"error" if name == primary.key else name: value for name, value in record.items()})
 
 
 def live_season(agent: AgentProcess, place: Place, device_id: str) -> DeviceSeason:

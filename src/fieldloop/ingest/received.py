@@ -115,7 +115,7 @@ def _check_header(header: Record, device_id: str, contract: Contract, tables: Ma
         if header.get(name) != value:
             raise DataError(f"the batch's {name} is {_shown(header.get(name))}; expected {value!r}")
     if not _is_season(header.get("season")):
-        raise DataError(f"the batch's season is {_shown(header.get('season'))}; expected a harvest year")
+        raise DataError(f"the batch's season is {_shown(header.get('season'))}; expected a year")
     contract_hash = header.get("contract_hash")
     if not isinstance(contract_hash, str) or not _HASH.fullmatch(contract_hash):
         raise DataError(f"the batch's contract_hash is {_shown(contract_hash)}; expected 64 hex digits")

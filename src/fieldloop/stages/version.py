@@ -33,7 +33,7 @@ def stands(loop: Loop, data: SnapshotRef) -> bool:
 
 
 def next_season(loop: Loop) -> int:
-    """The harvest year after the last one that was lived: a model for it may learn from everything up to there.
+    """The season after the last one that was lived: a model for it may learn from everything up to there.
 
     A season was lived where an episode of it ended: its outcome is accepted, of a history, or of the device that a
     person registered for it. What a device says of fields that nobody registered makes no season past.

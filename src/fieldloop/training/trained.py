@@ -17,4 +17,4 @@ class Trained:
     field_seasons: int
     validation_loss: float
     left_out: Mapping[str, str] = field(default_factory=dict)
-    """Harvested field-seasons that nothing was learned from, and why."""
+    """Groups with a known outcome that nothing was learned from, and why."""

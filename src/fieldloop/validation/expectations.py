@@ -131,8 +131,8 @@ def _date_rules(name: str) -> Iterator[Rule]:
         gxe.ExpectColumnValuesToBeBetween(column=f"{name}_days_ago", min_value=0),
     )
     yield Rule(
-        f"{name} lies in its season (the harvest year or the year before)",
-        gxe.ExpectColumnValuesToBeBetween(column=f"{name}_years_before_harvest_year", min_value=0, max_value=1),
+        f"{name} lies in its season (the year that names it, or the year before)",
+        gxe.ExpectColumnValuesToBeBetween(column=f"{name}_years_before_season", min_value=0, max_value=1),
     )
 
 
@@ -141,7 +141,7 @@ def _date_columns(frame: pd.DataFrame, name: str, today: date) -> dict[str, pd.S
     return {
         f"{name}_is_calendar_date": days.notna() | frame[name].isna(),
         f"{name}_days_ago": (pd.Timestamp(today) - days).dt.days,
-        f"{name}_years_before_harvest_year": frame["season"] - days.dt.year,
+        f"{name}_years_before_season": frame["season"] - days.dt.year,
     }
 
 

@@ -78,7 +78,7 @@ def fleet(season: int, version: str, fields: int = 24, extra_usd_ha: float = 0.0
         records_collected=fields * 330,
         records_rejected=0,
         bytes_collected=fields * 172_000,
-        yield_rmse_t_ha=1.31 if version == "1" else 1.12,
+        error=1.31 if version == "1" else 1.12,
         latency_p50_ms=2.31,
         latency_p99_ms=4.87,
         model_version=version,
@@ -96,7 +96,7 @@ def story(season: int = 2006, version: str = "1", fields: int = 24, extra_usd_ha
     scores = scored(1.24 if version == "1" else 1.17)
     batches = tuple(f"{season}{number:060x}" for number in range(fields))
     return SeasonStory(
-        fleet=fleet(season, version, fields, extra_usd_ha).as_record(),
+        fleet=fleet(season, version, fields, extra_usd_ha).as_record(YIELD_ERROR),
         baselines={name: outcomes(name, season, fields) for name in ("threshold", "calendar", "rainfed")},
         ingest=_ingest(batches, season, records).as_dict(),
         account=asdict(Account(records, records - 4, 4, ())),
