@@ -68,6 +68,11 @@ def season(store: Store, year: int, days: int = 60, width: Any = None, size: int
     store.add("harvests", dated("harvests", days, year, yield_t_ha=11.0))
 
 
+def acknowledge(store: Store, year: int, identities: list[str]) -> None:
+    store.mark_selected(f"batch {year}", str(year), 100, stored_entries(store, identities))
+    store.mark_acknowledged(f"batch {year}")
+
+
 def samples(store: Store, first: date, days: int) -> None:
     store.add_samples(
         [
@@ -124,6 +129,22 @@ def test_of_a_past_season_the_days_of_which_the_model_was_surest_go_first_and_wh
     assert left == kept
 
 
+def test_what_was_said_of_a_season_goes_after_its_field_and_one_season_after_the_other(store: Store) -> None:
+    for year in (2004, 2005):
+        season(store, year)
+        store.replace("fields", {**field_record(year), "root_depth_max_m": 1.2}, "told again")  # it is the newest now
+    store.add("fields", field_record(2006))
+    store.add("readings", dated("readings", 0, 2006))
+    said = [row["record_id"] for table in ("fields", "operations", "harvests") for row in store.records("2004", table)]
+    late = [row["record_id"] for table in ("operations", "harvests") for row in store.records("2005", table)]
+    acknowledge(store, 2004, said)
+    acknowledge(store, 2005, late)  # and not its field
+    make_room(store, CONTRACT, tight(0), TODAY)
+    left = {row["record_id"] for table in ("fields", "operations", "harvests") for row in store.records("2004", table)}
+    assert left == set()
+    assert len(store.records("2005", "operations")) == len(late) - 1
+
+
 def test_what_was_not_chosen_when_days_were_goes_before_days_that_nobody_has_chosen_from(store: Store) -> None:
     season(store, SEASON - 1, size=20_000)
     season(store, SEASON, size=20_000)
@@ -151,7 +172,8 @@ def test_no_pressure_takes_what_is_not_acknowledged_and_it_is_said_that_room_lac
     season(store, SEASON)
     season(store, SEASON + 1)
     samples(store, TODAY - timedelta(days=40), 40)
-    store.mark_selected("sent", EPISODE, 10, stored_entries(store, [dated("operations", 3)["record_id"]]))
+    sent = [field_record(SEASON)["record_id"], dated("operations", 3)["record_id"]]
+    store.mark_selected("sent", EPISODE, 10, stored_entries(store, sent))
     store.mark_acknowledged("sent")
     store.mark_selected("waits", EPISODE, 10, stored_entries(store, [dated("readings", 9)["record_id"]]))
     report = make_room(store, CONTRACT, tight(1), TODAY)
@@ -160,7 +182,7 @@ def test_no_pressure_takes_what_is_not_acknowledged_and_it_is_said_that_room_lac
         dated("operations", day)["date"] for day in range(10, 60, 7)
     ]
     assert days_of(store, SEASON) == [dated("readings", 9)["date"]]
-    assert len(store.records(EPISODE, "harvests")) == len(store.records(EPISODE, "fields")) == 1
+    assert [len(store.records(EPISODE, table)) for table in ("fields", "harvests")] == [0, 1]
     assert (len(days_of(store, SEASON + 1)), len(store.records(str(SEASON + 1), "operations"))) == (60, 9)
     assert store.sample_days() == [f"{TODAY - timedelta(days=day)}" for day in (3, 2, 1)]
     assert "bring the device to a link" in store.events(1, "store_full")[0]["text"]
@@ -181,6 +203,7 @@ def test_age_takes_what_is_home_what_was_not_chosen_and_what_is_summed_up(store:
     season(store, SEASON + 1)
     samples(store, date(SEASON - 3, 4, 20), 30)
     home = [
+        field_record(SEASON - 3),
         dated("readings", 0, SEASON - 3),
         dated("recommendations", 0, SEASON - 3),
         dated("harvests", 60, SEASON - 3),
@@ -193,11 +216,12 @@ def test_age_takes_what_is_home_what_was_not_chosen_and_what_is_summed_up(store:
     report = make_room(store, CONTRACT, StoreConfig(ROOMY.max_bytes, 300, NO_FREE_BYTES), TODAY)
     assert {what: rows for what, (rows, _) in report.evicted.items()} == {
         "summed up samples beyond the age limit": 24 * 19,
-        "acknowledged records beyond the age limit": 3,
+        "acknowledged days beyond the age limit": 2,
+        "acknowledged records beyond the age limit": 2,
         "days beyond the age limit that were not chosen": 117,
     }
     assert days_of(store, SEASON - 3) == [dated("readings", 7, SEASON - 3)["date"]]
-    assert [len(store.records(str(SEASON - 3), table)) for table in ("fields", "operations", "harvests")] == [1, 9, 0]
+    assert [len(store.records(str(SEASON - 3), table)) for table in ("fields", "operations", "harvests")] == [0, 9, 0]
     assert len(days_of(store, SEASON + 1)) == 60
     assert len(store.sample_days()) == 11
 
@@ -478,6 +502,9 @@ class Pressure(RuleBasedStateMachine):
                 assert states.get(identity) == state, f"{identity}, {state}, has gone"
             else:
                 assert states.get(identity, state) == state
+        for identity, (table, year, _) in self.model.records.items():
+            if table not in CHOSEN_FROM and identity not in states:
+                assert field_record(year)["record_id"] not in states, f"{identity} has gone before its field"
 
     @invariant()
     def every_row_that_went_is_in_an_event(self) -> None:

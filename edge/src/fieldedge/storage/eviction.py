@@ -61,6 +61,14 @@ class EvictionClass:
 _DAYS = "t.table_name IN (SELECT value FROM json_each(:chosen))"
 _IS_PAST = "t.episode IN (SELECT value FROM json_each(:past))"
 _IS_DONE = f"{_IS_PAST} AND t.state = 'acknowledged'"
+# What was said of an episode goes after its opening, and not before that may go: whoever says more of a day is refused
+# then, instead of taking an identity that is at home already, of which the device has forgotten what it said.
+_IS_OPENING = "t.table_name IN (SELECT value FROM json_each(:openings))"
+_IS_SAID = (
+    f"{_IS_DONE} AND NOT {_DAYS} AND NOT EXISTS (SELECT 1 FROM records o WHERE o.episode = t.episode"  # noqa: S608
+    f" AND {_IS_OPENING.replace('t.', 'o.')} AND o.state <> 'acknowledged')"
+)
+_BY_EPISODE = f"(SELECT p.key FROM json_each(:past) p WHERE p.value = t.episode), NOT {_IS_OPENING}, t.sequence"  # noqa: S608
 _IS_UNCHOSEN = f"{_IS_PAST} AND t.state = 'stored' AND {_DAYS}"
 # Days are chosen once in an episode: what was not chosen then is never sent. That it happened is known from the chosen
 # days that are still here, so these go last.
@@ -86,7 +94,10 @@ _UNCHOSEN = EvictionClass(
 
 BY_AGE = (
     EvictionClass("summed up samples beyond the age limit", "samples", _IS_SUMMED_UP, "t.time_utc"),
-    EvictionClass("acknowledged records beyond the age limit", "records", f"{_IS_DONE} AND t.date < :oldest"),
+    EvictionClass("acknowledged days beyond the age limit", "records", f"{_IS_DONE} AND {_DAYS} AND t.date < :oldest"),
+    EvictionClass(
+        "acknowledged records beyond the age limit", "records", f"{_IS_SAID} AND t.date < :oldest", _BY_EPISODE
+    ),
     EvictionClass("days beyond the age limit that were not chosen", "records", f"{_IS_LEFT_OVER} AND t.date < :oldest"),
     EvictionClass("rejects beyond the age limit", "rejects", "t.stored_utc < :oldest"),
     EvictionClass(f"events before the last {MAX_EVENTS}", "events", _before_the_last("events", MAX_EVENTS)),
@@ -100,7 +111,7 @@ BY_VALUE = (
         "t.time_utc",
         is_spare=True,
     ),
-    EvictionClass("acknowledged outcomes of past seasons", "records", f"{_IS_DONE} AND NOT {_DAYS}", is_spare=True),
+    EvictionClass("acknowledged outcomes of past seasons", "records", _IS_SAID, _BY_EPISODE, is_spare=True),
     EvictionClass("days of past seasons that were not chosen", "records", _IS_LEFT_OVER, _BY_MERIT),
     EvictionClass("acknowledged days of past seasons", "records", f"{_IS_DONE} AND {_DAYS}", is_spare=True),
     EvictionClass("rejects", "rejects", "1"),
@@ -246,6 +257,7 @@ def _values(store: Store, contract: Contract, bounds: StoreConfig, today: date) 
     return {
         "past": json.dumps(store.past_episodes(chosen)),
         "chosen": json.dumps(chosen),
+        "openings": json.dumps(contract.tables_of("context")),
         "observations": json.dumps(contract.tables_of("observation")),
         "decisions": contract.decision_table.name,
         "oldest": (known - timedelta(days=bounds.max_days)).isoformat(),

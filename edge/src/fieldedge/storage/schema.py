@@ -161,6 +161,11 @@ def merit_of(merit: Merit | None, table: str, body: str) -> float | None:
         found = None if merit is None else merit(table, json.loads(body))
     except (LookupError, TypeError, ValueError):
         return None
+    return as_merit(found)
+
+
+def as_merit(found: float | None) -> float | None:
+    """A merit as it is read again, so that its seal stays true; None for what is no number."""
     return float(found) if found is not None and math.isfinite(found) else None
 
 

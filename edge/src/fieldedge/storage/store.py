@@ -29,6 +29,7 @@ from fieldedge.storage.schema import (
     PAGE_BYTES,
     SEALED,
     Merit,
+    as_merit,
     check_database,
     check_seals,
     prepare,
@@ -204,7 +205,7 @@ class Store:
         identity = record["record_id"]
         sealed = (
             *(identity, kept_under(identity, table), table, record.get("date") or record["planting_date"], body),
-            *(_json(flags) if flags else None, *now, merit),
+            *(_json(flags) if flags else None, *now, as_merit(merit)),
         )
         found = self._connection.execute(
             f"INSERT INTO records ({_RECORD}, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - ours
