@@ -41,11 +41,12 @@ from fieldedge.workloads.agriculture.decision import recommend_from_state
 from fieldedge.workloads.agriculture.features import ADVISED, PROBE_COLUMNS
 from fieldloop.compression import export_float32
 from fieldloop.core.dataset import Dataset, joined
-from fieldloop.core.settings import ModelParams, WhatIfParams
+from fieldloop.core.settings import ModelParams
 from fieldloop.training.networks import load_network
 from fieldloop.training.trainer import train
 from fieldloop.workloads import known_workload
 from fieldloop.workloads.agriculture.dataset import build_examples
+from fieldloop.workloads.agriculture.params import WhatIfParams
 from fieldloop.workloads.agriculture.pretraining.practising import practise
 from fieldloop.workloads.agriculture.pretraining.training_world import TrainingWorld
 from fieldloop.workloads.agriculture.world.field_batch import field_batch

@@ -13,11 +13,12 @@ from fieldedge.system.errors import FieldloopError
 from fieldloop.core import environment
 from fieldloop.core.console import say
 from fieldloop.core.paths import held
-from fieldloop.core.settings import load_params, load_settings
+from fieldloop.core.settings import load_settings
 from fieldloop.stages.context import Loop
 from fieldloop.stages.former_layout import note_former_turns
 from fieldloop.stages.refs import SeasonRefs
 from fieldloop.stages.turns import finished_turn, still_home
+from fieldloop.workloads import load_params
 from flows.local_server import start_local_server
 
 WORKLOAD = "agriculture"

@@ -55,7 +55,8 @@ def step(
     Args:
         name: shown in the UI and on the terminal.
         told: the result in a few words, for the terminal.
-        params: the blocks and values of params.yaml that it reads (`model`, `gates.holdout_seasons`), and no others.
+        params: the blocks and values of params.yaml that it reads (`model`, `gates.holdout_seasons`), and no others
+            but those of the workload's own that the workload says by the step's name (`WorkloadParams.reads`).
         settings: the deployment facts that its result depends on.
         program: the module that it runs with the devices' Python, in a process of its own.
         stands: the stage whose `stands(loop, result)` says whether a cached result is so still.
@@ -67,22 +68,25 @@ def step(
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         code = f"{function.__module__}:{function.__name__}"
 
+        def reads(loop: Loop) -> tuple[str, ...]:
+            return (*params, *loop.params.reads.get(name, ()))
+
         def key(parameters: dict[str, Any]) -> str:
             facts = (*settings, *(("edge_python_path",) if program else ()))
-            plain = {parameter: _plain(value, params, facts) for parameter, value in parameters.items()}
+            plain = {parameter: _plain(value, reads, facts) for parameter, value in parameters.items()}
             ran = [code_hash(code), *([code_hash(program)] if program else [])]
             told_all = json.dumps([name, *ran, plain], sort_keys=True, default=str)
             return hashlib.sha256(told_all.encode()).hexdigest()
 
         def key_if_intact(_context: TaskRunContext, parameters: dict[str, Any]) -> str:
-            (loop,) = [_narrowed(value, params) for value in parameters.values() if isinstance(value, Loop)]
+            (loop,) = [_narrowed(value, reads) for value in parameters.values() if isinstance(value, Loop)]
             return _forgotten_unless_intact(key(parameters), lambda result: _stands(stands, loop, result))
 
         @wraps(function)
         def run(*args: Any, **kwargs: Any) -> R:
             started = time.monotonic()
-            given = [_narrowed(value, params) for value in args]
-            named = {parameter: _narrowed(value, params) for parameter, value in kwargs.items()}
+            given = [_narrowed(value, reads) for value in args]
+            named = {parameter: _narrowed(value, reads) for parameter, value in kwargs.items()}
             result = function(*given, **named)
             context = TaskRunContext.get()
             if is_cached and context is not None:
@@ -134,18 +138,18 @@ def _is_standing(kept: Path, stands: Callable[[Any], bool]) -> bool:
         return False
 
 
-def _narrowed(value: Any, params: tuple[str, ...]) -> Any:
-    return replace(value, params=value.params.only(params)) if isinstance(value, Loop) else value
+def _narrowed(value: Any, reads: Callable[[Loop], tuple[str, ...]]) -> Any:
+    return replace(value, params=value.params.only(reads(value))) if isinstance(value, Loop) else value
 
 
-def _plain(value: Any, params: tuple[str, ...], settings: tuple[str, ...]) -> Any:
+def _plain(value: Any, reads: Callable[[Loop], tuple[str, ...]], settings: tuple[str, ...]) -> Any:
     if isinstance(value, Loop):
         facts = {name: getattr(value.settings, name) for name in ("root", "home_dir", *settings)}
-        return [value.workload, facts, value.params.values_of(params), value.workspace.sample.number]
+        return [value.workload, facts, value.params.values_of(reads(value)), value.workspace.sample.number]
     if not is_dataclass(value) or isinstance(value, type):
         return value
     counted = [item.name for item in fields(value) if not item.metadata.items() >= NOT_IN_KEY.items()]
-    return {name: _plain(getattr(value, name), params, settings) for name in counted}
+    return {name: _plain(getattr(value, name), reads, settings) for name in counted}
 
 
 def _remember_files(key: str, result: Any) -> None:

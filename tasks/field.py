@@ -25,7 +25,7 @@ def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> 
 @step(
     "season",
     lambda ref: f"{ref.season} lived offline by {ref.devices} devices, and what they selected sent home",
-    params=("loop.devices", "loop.regions", "loop.upload_budget_bytes", "history.seed"),
+    params=("loop.devices", "loop.upload_budget_bytes"),
     program="fieldedge.__main__",
     timeout_s=3600,
 )
@@ -63,7 +63,7 @@ def sync(loop: Loop, lived: LivedRef) -> SyncedRef:
 @step(
     "compare",
     lambda _path: "the same fields rainfed, by calendar and by threshold",
-    params=("practices", "loop.devices", "loop.regions", "history.seed"),
+    params=("loop.devices",),
     timeout_s=3600,
 )
 def compare_practices(loop: Loop, season: int) -> str:

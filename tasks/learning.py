@@ -15,7 +15,7 @@ from tasks.caching import step
         + (f"{len(ref.left_out)} left out (see the log), " if ref.left_out else "")
         + f"MLflow run {ref.mlflow_run_id[:8]}"
     ),
-    params=("model", "what_if", "gates.holdout_seasons"),
+    params=("model", "gates.holdout_seasons"),
     settings=("mlflow_uri",),
     stands="train",
     timeout_s=7200,

@@ -31,10 +31,11 @@ from fieldedge.workloads.agriculture.decision import Recommendation, recommend_f
 from fieldedge.workloads.agriculture.features import ADVISED, PROBE_COLUMNS
 from fieldloop.compression import export_float32
 from fieldloop.core.dataset import Dataset
-from fieldloop.core.settings import ModelParams, WhatIfParams
+from fieldloop.core.settings import ModelParams
 from fieldloop.evaluation.predictor import predictor
 from fieldloop.training.networks import load_network
 from fieldloop.training.trainer import train
+from fieldloop.workloads.agriculture.params import WhatIfParams
 from fieldloop.workloads.agriculture.pretraining.counterfactuals import live_twice
 from fieldloop.workloads.agriculture.pretraining.policy_search import START
 from fieldloop.workloads.agriculture.pretraining.practising import practise

@@ -4,12 +4,13 @@ import sys
 
 from fieldloop.compression import Material
 from fieldloop.core import environment
-from fieldloop.core.settings import load_params, load_settings
+from fieldloop.core.settings import load_settings
 from fieldloop.registry.model_registry import ModelRegistry
 from fieldloop.stages.compress import compression_material
 from fieldloop.stages.context import Loop
 from fieldloop.stages.refs import SnapshotRef
 from fieldloop.stages.workload import workload_of
+from fieldloop.workloads import load_params
 
 
 def champion() -> tuple[Loop, Material]:

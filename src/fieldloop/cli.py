@@ -15,7 +15,7 @@ from fieldedge.system.errors import ConfigError, DataError, FieldloopError
 from fieldloop.core import environment
 from fieldloop.core.console import bar
 from fieldloop.core.paths import BRIEF_S
-from fieldloop.core.settings import load_params, load_settings, only_workload
+from fieldloop.core.settings import load_settings, only_workload
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 quarantine = typer.Typer(no_args_is_help=True, help="Batches that were refused whole, and what becomes of them.")
@@ -31,7 +31,7 @@ def _about() -> None:
 @app.command()
 def history(workload: Workload = "") -> None:
     """Simulate the sample world's past seasons into data/history (run it through `dvc repro history`)."""
-    from fieldloop.workloads import known_workload
+    from fieldloop.workloads import known_workload, load_params
 
     settings = load_settings()
     workload = workload or only_workload(settings.root)
@@ -52,6 +52,7 @@ def import_records(
     from fieldloop.core.paths import held
     from fieldloop.ingest.imports import import_folder
     from fieldloop.stages.access import new_loop, open_accepted, ownership_of
+    from fieldloop.workloads import load_params
 
     settings = load_settings()
     workload = workload or only_workload(settings.root)
@@ -298,6 +299,7 @@ def promote(
     """
     from fieldedge.workloads import known_workload as workload_of_device
     from fieldloop.core.paths import held, workspace_of
+    from fieldloop.workloads import load_params
 
     settings = load_settings()
     load_params(settings.root, workload)

@@ -155,7 +155,7 @@ class Learner(Protocol):
         self,
         network: "nn.Module",
         tables: Tables,
-        params: WorkloadParams,
+        params: Any,
         champion: "nn.Module | None",
         on_progress: OnProgress,
     ) -> Dataset:
@@ -369,11 +369,16 @@ class Workload(Protocol):
         ...
 
     @property
+    def Params(self) -> type[WorkloadParams]:  # noqa: N802 - a class
+        """Its block of params.yaml; `params` below are one of it."""
+        ...
+
+    @property
     def learner(self) -> Learner: ...
     @property
     def card(self) -> CardWords: ...
 
-    def source(self, params: WorkloadParams, device_ids: Sequence[str] = (), prefix: str = "") -> Source:
+    def source(self, params: Any, device_ids: Sequence[str] = (), prefix: str = "") -> Source:
         """The sample world of these parameters.
 
         Args:
@@ -402,7 +407,7 @@ class Workload(Protocol):
         ...
 
     def floor(
-        self, learned_from: Tables, unseen: Tables, held_out: Dataset, predict: Predict, params: WorkloadParams
+        self, learned_from: Tables, unseen: Tables, held_out: Dataset, predict: Predict, params: Any
     ) -> FloorValues:
         """What following a model is worth beside the device's own rule, on units that nobody has seen.
 

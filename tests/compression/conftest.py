@@ -10,9 +10,9 @@ import torch
 from fieldedge.inference.model import METADATA_CONTRACT_HASH, METADATA_WORKLOAD
 from fieldloop.compression import Bench, Compressed, Material, compress
 from fieldloop.core.dataset import Dataset, parted
-from fieldloop.core.settings import CompressionParams, load_params, load_settings
+from fieldloop.core.settings import CompressionParams, load_settings
 from fieldloop.workload import Value
-from fieldloop.workloads import known_workload
+from fieldloop.workloads import known_workload, load_params
 from fieldloop.workloads.agriculture.metrics import PROFIT
 from tests.training.small_training import CONTRACT, scaled, small_examples
 

@@ -9,7 +9,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from fieldedge.system.errors import ConfigError
-from fieldloop.core.settings import WorkloadParams, load_params, load_settings, only_workload
+from fieldloop.core.settings import load_settings, only_workload
+from fieldloop.workloads import load_params
+from fieldloop.workloads.agriculture.params import AgricultureParams
 
 PROJECT = Path(__file__).resolve().parents[2]
 MISSING = object()
@@ -107,7 +109,7 @@ def test_every_broken_setting_is_named_at_once(clone: Path, monkeypatch: pytest.
         load_settings()
 
 
-@pytest.mark.parametrize("block", sorted(WorkloadParams.model_fields))
+@pytest.mark.parametrize("block", sorted(AgricultureParams.model_fields))
 def test_a_missing_block_is_named(clone: Path, block: str) -> None:
     assert f"params.yaml: agriculture.{block}: field required" in refusal(with_param(clone, block, MISSING))
 
@@ -116,7 +118,7 @@ def test_a_missing_block_is_named(clone: Path, block: str) -> None:
     "place",
     [
         f"{block}.{name}"
-        for block, field in WorkloadParams.model_fields.items()
+        for block, field in AgricultureParams.model_fields.items()
         for kind in get_args(field.annotation) or (field.annotation,)
         if issubclass(kind, BaseModel)
         for name in kind.model_fields

@@ -17,7 +17,7 @@ import torch
 from fieldedge.system.errors import ReleaseError, StoreBusy
 from fieldloop.compression import Compressed
 from fieldloop.core.dataset import save_dataset
-from fieldloop.core.settings import load_params, load_settings
+from fieldloop.core.settings import load_settings
 from fieldloop.evaluation.gate import Absent, Terms, Verdict
 from fieldloop.registry.model_registry import (
     BUNDLE,
@@ -36,7 +36,7 @@ from fieldloop.training.networks import NETWORK, WHAT_IFS, save_network
 from fieldloop.training.trained import Trained
 from fieldloop.training.trainer import train
 from fieldloop.workload import Scores
-from fieldloop.workloads import known_workload
+from fieldloop.workloads import known_workload, load_params
 from fieldloop.workloads.agriculture.metrics import PROFIT, YIELD_ERROR
 from fieldloop.workloads.agriculture.workload import CARD
 from tests.conftest import CONTRACT, BundleMaker, crop_model

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from fieldloop.core.settings import Settings, load_params
+from fieldloop.core.settings import Settings
 from fieldloop.stages.access import new_loop
 from fieldloop.stages.context import Loop
+from fieldloop.workloads import load_params
 from tests.data.empty_clone import empty_clone
 
 PROJECT = Path(__file__).parents[2]

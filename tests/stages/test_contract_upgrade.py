@@ -15,12 +15,13 @@ from fieldedge.contract.batches import batch_id, pack
 from fieldedge.system.keys import sign
 from fieldedge.workloads.agriculture.upgrades import REVISION_2
 from fieldloop.core.paths import Workspace, workspace_of
-from fieldloop.core.settings import Settings, load_params
+from fieldloop.core.settings import Settings
 from fieldloop.data import SeasonStore, restore
 from fieldloop.ingest.accept import account_for
 from fieldloop.stages.access import new_loop
 from fieldloop.stages.context import Loop
 from fieldloop.stages.ingest import ingest_inbox
+from fieldloop.workloads import load_params
 from tests.sample_season import CONTRACT, SEASON, Sender, field_row, frames, season_rows
 
 PROJECT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import pytest
 
 from fieldedge.system.errors import ConfigError, DataError, ReleaseError
 from fieldloop.core.begun import Mark
-from fieldloop.core.settings import Settings, load_params
+from fieldloop.core.settings import Settings
 from fieldloop.data import snapshot
 from fieldloop.release import ReleaseRepository
 from fieldloop.stages import version
@@ -15,6 +15,7 @@ from fieldloop.stages.access import new_loop
 from fieldloop.stages.context import Loop
 from fieldloop.stages.kept import note_registry, require_kept
 from fieldloop.stages.refs import SnapshotRef
+from fieldloop.workloads import load_params
 from tests.conftest import CONTRACT, BundleMaker
 from tests.data.empty_clone import empty_clone
 from tests.data.test_versions import add_field

@@ -1,26 +1,32 @@
 """A cached result is used only while it stands."""
 
+import pkgutil
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect import Task
 from prefect.results import (  # not in its __all__
     ResultRecord,  # type: ignore[attr-defined]
     ResultRecordMetadata,  # type: ignore[attr-defined]
 )
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 
+import tasks
 from fieldedge.system.errors import ReleaseError
 from fieldloop.core.code_version import reached
-from fieldloop.core.settings import Settings, load_params
+from fieldloop.core.settings import LoopParams, Settings, WorkloadParams
 from fieldloop.stages.context import Loop
 from fieldloop.stages.refs import AcceptedRef
+from fieldloop.workloads import load_params
+from fieldloop.workloads.agriculture.params import AgricultureParams
 from tasks import caching
 from tasks.caching import _forgotten_unless_intact
 from tasks.data import version_data
-from tasks.field import live_season
-from tasks.learning import compress_champion
+from tasks.field import compare_practices, live_season, release_bundle
+from tasks.learning import compress_champion, evaluate_and_register, train_model
 
 PROJECT = Path(__file__).parents[2]
 KEY = "a" * 64
@@ -98,3 +104,44 @@ def test_what_devices_run_is_a_part_of_the_key(
 
 def test_devices_run_their_storage_and_the_code_of_every_workload() -> None:
     assert {"fieldedge.storage.store", "fieldedge.workloads.agriculture"} <= set(reached("fieldedge.__main__"))
+
+
+def train_key(params: WorkloadParams) -> str:
+    loop = Loop(Settings(root=PROJECT), "agriculture", params)
+    key_of: Any = train_model.cache_key_fn  # type: ignore[attr-defined]
+    return str(key_of(None, {"loop": loop, "data": "d"}))
+
+
+def test_a_step_is_keyed_by_those_of_the_workloads_own_blocks_that_it_reads() -> None:
+    params = load_params(PROJECT, "agriculture")
+    assert isinstance(params, AgricultureParams)
+    taught = params.model_copy(update={"what_if": params.what_if.model_copy(update={"pairs": 17})})
+    compared = params.model_copy(update={"practices": params.practices.model_copy(update={"nitrogen_kg_ha": 1.0})})
+    assert train_key(params) == train_key(compared) != train_key(taught)
+
+
+def test_a_workload_without_blocks_of_its_own_is_keyed_by_the_core_s() -> None:
+    """Nothing of the core asks for a block that only another workload has."""
+    whole = load_params(PROJECT, "agriculture").model_dump()
+    bare = WorkloadParams.model_validate(
+        {
+            "history": None,
+            "loop": {name: whole["loop"][name] for name in LoopParams.model_fields},
+            "model": whole["model"],
+            "gates": {**whole["gates"], "floor": {}},
+            "compression": whole["compression"],
+        }
+    )
+    assert train_key(bare) == train_key(bare.model_copy())
+    for step in (live_season, compare_practices, evaluate_and_register, release_bundle, compress_champion):
+        given = {"loop": Loop(Settings(root=PROJECT), "agriculture", bare)}
+        assert step.cache_key_fn(None, given)  # type: ignore[attr-defined]
+
+
+def test_what_a_workload_says_of_steps_is_of_steps_that_there_are_and_of_values_that_it_has() -> None:
+    params = load_params(PROJECT, "agriculture")
+    modules = (import_module(f"tasks.{found.name}") for found in pkgutil.iter_modules(tasks.__path__))
+    steps = {value.name for module in modules for value in vars(module).values() if isinstance(value, Task)}
+    assert set(params.reads) <= steps
+    for names in params.reads.values():
+        assert list(params.values_of(names)) == list(names)

@@ -4,10 +4,10 @@ A missing or broken value is a ConfigError that names it and says what to set. N
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from fieldedge.system.errors import ConfigError
 
 USUAL_PAGES_PORT = 8000
+Block = TypeVar("Block", bound="WorkloadParams")
 
 
 class Settings(BaseSettings):
@@ -81,7 +82,9 @@ class Settings(BaseSettings):
         return None if is_server else (self.home_dir / "mlflow" / "artifacts").as_uri()
 
 
-class _Params(BaseModel):
+class Params(BaseModel):
+    """A block of params.yaml: frozen, and nothing in it that is not declared."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def only(self, names: Sequence[str]) -> Self:
@@ -108,28 +111,11 @@ class _Params(BaseModel):
         return found
 
 
-class HistoryParams(_Params):
-    """Past field-seasons of the sample world."""
-
-    seed: int
-    fields_per_region: int = Field(ge=1, le=10_000)
-    regions: dict[str, tuple[int, int]] = Field(min_length=1, description="region: first and last harvest year")
-
-    @field_validator("regions")
-    @classmethod
-    def _run_forward(cls, value: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
-        for region, (first, last) in value.items():
-            if first > last:
-                raise ValueError(f"{region} runs from {first} to {last}; name the first harvest year, then the last")
-        return value
-
-
-class LoopParams(_Params):
-    """The seasons that devices live through, in the history's world (its seed)."""
+class LoopParams(Params):
+    """The seasons that devices live through."""
 
     devices: int = Field(ge=1, le=10_000)
     seasons: tuple[int, ...] = Field(min_length=1)
-    regions: tuple[str, ...] = Field(min_length=1)
     upload_budget_bytes: int = Field(ge=1_000)
 
     @field_validator("seasons")
@@ -142,18 +128,7 @@ class LoopParams(_Params):
         return value
 
 
-class PracticeParams(_Params):
-    """The practices that Fieldloop is compared with."""
-
-    calendar_interval_d: int = Field(ge=1)
-    calendar_depth_mm: float = Field(gt=0)
-    threshold_depletion_fractions: tuple[float, float, float, float]
-    threshold_depth_mm: float = Field(gt=0)
-    nitrogen_kg_ha: float = Field(ge=0)
-    rainfed_nitrogen_kg_ha: float = Field(ge=0)
-
-
-class ModelParams(_Params):
+class ModelParams(Params):
     """The student that ships, and how it is trained."""
 
     hidden: tuple[int, ...] = Field(min_length=1)
@@ -166,36 +141,17 @@ class ModelParams(_Params):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
 
-class WhatIfParams(_Params):
-    """What a model is taught by simulated what-if seasons: when to act, and what an action changes."""
+class FloorParams(Params):
+    """What a model must show where there is no champion to compare it with; a workload adds what it measures it by."""
 
-    generations: int = Field(ge=0, description="of the search for when to act, in closed loop")
-    generations_from_champion: int = Field(ge=0, description="the same, where a champion's weights are the start")
-    population: int = Field(ge=4)
-    seasons: int = Field(ge=8, description="what-if seasons that each candidate lives")
-    pairs: int = Field(ge=16, description="seasons lived twice, once with an action")
-
-
-class FloorParams(_Params):
-    """What a model must show where there is no champion to compare it with.
-
-    The profits are those of the same simulated fields; what a model may lose is asked of the lower end of the interval.
-    """
-
-    fields: int = Field(default=96, ge=2, description="simulated fields that all deciders live")
-    generations: int = Field(default=6, ge=0, description="of the search for thresholds of depletion")
-    population: int = Field(default=8, ge=4)
-    seasons: int = Field(default=64, ge=2, description="simulated fields that each candidate of thresholds lives")
-    max_loss_to_rule_usd_ha: float = Field(default=0.0, ge=0, description="against the device's FAO-56 rule")
-    max_loss_to_thresholds_usd_ha: float = Field(default=40.0, ge=0, description="against the tuned thresholds")
     max_error_to_mean_pct: float = Field(
         default=100.0,
         gt=0,
-        description="what the held-out yield error may be, of the error that the mean harvest has",
+        description="what the held-out error may be, of the error that one has without a model",
     )
 
 
-class GateParams(_Params):
+class GateParams(Params):
     """What a challenger must show."""
 
     holdout_seasons: tuple[int, ...] = Field(min_length=1, description="never trained on")
@@ -206,7 +162,7 @@ class GateParams(_Params):
     floor: FloorParams = FloorParams()
 
 
-class DeviceClassParams(_Params):
+class DeviceClassParams(Params):
     """Devices that compute alike: what their processor has, and how this machine can speak for it."""
 
     machine: str = Field(default="any", description="as `uname -m` says it there; any: nothing is assumed")
@@ -218,7 +174,7 @@ class DeviceClassParams(_Params):
     python: str = Field(default="", description="a Python of that machine; empty: the devices' own; relative to root")
 
 
-class SearchParams(_Params):
+class SearchParams(Params):
     """Which small models are made to choose from."""
 
     keep: tuple[float, ...] = Field(default=(0.375,), description="shares of the neurons; all of them are always tried")
@@ -242,12 +198,12 @@ class SearchParams(_Params):
         return value
 
 
-class CompressionParams(_Params):
+class CompressionParams(Params):
     """What the small model must show to ship, and what is tried."""
 
     calibration_rows: int = Field(ge=64)
     candidates_per_decision: int = Field(ge=1)
-    max_error_increase_pct: float = Field(ge=0, description="of the held-out yield error, against float32")
+    max_error_increase_pct: float = Field(ge=0, description="of the held-out error, against float32")
     max_latency_ratio: float = Field(gt=0, description="median time of a decision, against float32's")
     max_p99_ratio: float = Field(default=1.5, gt=0, description="the slowest of a hundred calls, against float32's")
     min_agreement_pct: float = Field(
@@ -270,13 +226,16 @@ class CompressionParams(_Params):
         return self
 
 
-class WorkloadParams(_Params):
-    """One workload's block of params.yaml."""
+class WorkloadParams(Params):
+    """One workload's block of params.yaml: the blocks of the core. A workload adds its own in a class of its own.
 
-    history: HistoryParams | None = Field(description="null where the past is a company's own records alone")
+    `reads` names what each step reads of the workload's own blocks and values, beside what it reads of the core's.
+    """
+
+    reads: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    history: Params | None = Field(description="null where the past is a company's own records alone")
     loop: LoopParams
-    practices: PracticeParams
-    what_if: WhatIfParams
     model: ModelParams
     gates: GateParams
     compression: CompressionParams
@@ -288,19 +247,8 @@ class WorkloadParams(_Params):
             raise ValueError(f"seasons {sorted(both)} are both held out and lived through; choose other years")
         return self
 
-    @model_validator(mode="after")
-    def _held_out_seasons_exist(self) -> "WorkloadParams":
-        if self.history is None:
-            return self
-        spans = self.history.regions.values()
-        strange = [s for s in self.gates.holdout_seasons if not any(first <= s <= last for first, last in spans)]
-        if strange:
-            raise ValueError(f"held-out seasons {strange} are not in the history of any region; choose years within it")
-        return self
-
-    @property
-    def sample_history(self) -> HistoryParams:
-        """The block `history`.
+    def require_history(self) -> Any:
+        """The block `history`, as the workload declares it.
 
         Raises:
             ConfigError: there is none.
@@ -312,7 +260,7 @@ class WorkloadParams(_Params):
             )
         return self.history
 
-    def with_loop(self, **changes: Any) -> "WorkloadParams":
+    def with_loop(self, **changes: Any) -> Self:
         """The same with other values of the block `loop`, as strictly checked as those of params.yaml.
 
         Raises:
@@ -320,7 +268,7 @@ class WorkloadParams(_Params):
         """
         document = self.model_dump()
         try:
-            return WorkloadParams.model_validate({**document, "loop": {**document["loop"], **changes}})
+            return self.model_validate({**document, "loop": {**document["loop"], **changes}})
         except ValidationError as error:
             raise ConfigError(_told(error, lambda place: f"the flow's parameters: {place}")) from None
 
@@ -351,8 +299,11 @@ def only_workload(root: Path) -> str:
     return names[0]
 
 
-def load_params(root: Path, workload: str) -> WorkloadParams:
-    """One workload's tunables from params.yaml.
+def load_block(root: Path, workload: str, block_of: Callable[[], type[Block]]) -> Block:
+    """One workload's block of params.yaml.
+
+    Args:
+        block_of: the class that it is read as; asked where there is such a block.
 
     Raises:
         ConfigError: the file or a value is missing or broken; the message names the place and what was expected.
@@ -362,8 +313,9 @@ def load_params(root: Path, workload: str) -> WorkloadParams:
     if not isinstance(document, dict) or workload not in document:
         known = ", ".join(map(str, document)) if isinstance(document, dict) else "nothing"
         raise ConfigError(f"{path} has no block {workload!r}; it has {known}. Add one, see CONTRIBUTING.md")
+    declared = block_of()
     try:
-        return WorkloadParams.model_validate(document[workload])
+        return declared.model_validate(document[workload])
     except ValidationError as error:
         raise ConfigError(_told(error, lambda place: f"{path}: {workload}.{place}")) from None
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
+import pyarrow.parquet as pq
+
 from fieldloop.data import reproduce
 from fieldloop.stages.access import folder_hash
-from fieldloop.stages.context import Loop
+from fieldloop.stages.context import Loop, contract_of
 from fieldloop.stages.refs import HistoryRef
 
 
@@ -15,8 +17,9 @@ def simulate_history(loop: Loop, on_output: Callable[[str], None]) -> HistoryRef
         ConfigError: params.yaml has no block `history`.
         DataError: the stage failed.
     """
-    params = loop.params.sample_history
+    loop.params.require_history()
     reproduce(loop.settings.root, "history", on_output)
     path = loop.workspace.history
-    seasons = sum(last - first + 1 for first, last in params.regions.values())
-    return HistoryRef(str(path), folder_hash(path, "*.parquet"), params.fields_per_region * seasons)
+    files = path.rglob(f"{contract_of(loop).context_table.name}.parquet")
+    episodes = sum(pq.read_metadata(file).num_rows for file in files)
+    return HistoryRef(str(path), folder_hash(path, "*.parquet"), episodes)

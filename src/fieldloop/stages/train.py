@@ -22,6 +22,8 @@ from fieldloop.training.trained import Trained
 if TYPE_CHECKING:
     from fieldloop.training.trainer import Practise
 
+STEP = "train"  # by which a workload says what of its parameters is read here
+
 
 def train_model(loop: Loop, data: SnapshotRef, champion: str, on_progress: OnProgress) -> Trained:
     """Fit the workload's model on every accepted season before `data.season` that is not held out.
@@ -81,7 +83,8 @@ def _practise(loop: Loop, data: SnapshotRef, champion: str, on_progress: OnProgr
 
 
 def _run_folder(loop: Loop, data: SnapshotRef, champion: str) -> Path:
-    params = [part.model_dump(mode="json") for part in (loop.params.model, loop.params.what_if)]
+    own = loop.params.values_of(loop.params.reads.get(STEP, ()))
+    params = [loop.params.model.model_dump(mode="json"), *own.values()]
     ran = code_hash("fieldloop.stages.train:train_model")
     key = json.dumps([ran, data.learnable_hash, training_seasons(loop, data), data.season, params, champion])
     return loop.workspace.runs / f"{data.season}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"

@@ -5,8 +5,10 @@ command line look one up, by the name of its block in params.yaml; everybody els
 """
 
 from functools import cache
+from pathlib import Path
 
 from fieldedge.system.offers import Offers
+from fieldloop.core.settings import WorkloadParams, load_block
 from fieldloop.workload import Workload
 
 WORKLOADS = Offers("fieldloop.workloads", "workload", "`make setup` installs those of this clone")
@@ -34,3 +36,13 @@ def known_workload(name: str) -> Workload:
     if workload.name != name:
         raise WORKLOADS.misnamed(name, workload.name)
     return workload
+
+
+def load_params(root: Path, name: str) -> WorkloadParams:
+    """A workload's tunables from params.yaml.
+
+    Raises:
+        ConfigError: the workload is not installed, or the file or a value is missing or broken; the message names the
+            place and what was expected.
+    """
+    return load_block(root, name, lambda: known_workload(name).Params)

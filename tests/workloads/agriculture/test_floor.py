@@ -6,8 +6,8 @@ import pytest
 
 from fieldedge.workloads.agriculture.features import FEATURES, Array
 from fieldloop.core.dataset import Dataset
-from fieldloop.core.settings import FloorParams
 from fieldloop.workloads.agriculture.floor import START_FRACTIONS, at_fractions, floor_values, tuned_fractions
+from fieldloop.workloads.agriculture.params import FloorParams
 from fieldloop.workloads.agriculture.pretraining.policy_search import profits_usd_ha
 from fieldloop.workloads.agriculture.pretraining.training_world import TrainingWorld
 from fieldloop.workloads.agriculture.pretraining.what_if import live

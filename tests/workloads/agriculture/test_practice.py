@@ -7,8 +7,8 @@ import torch
 
 from fieldedge.system.errors import DataError
 from fieldedge.workloads.agriculture.features import FEATURES, INDEX
-from fieldloop.core.settings import WhatIfParams
 from fieldloop.workloads.agriculture.network.model import CropModel, Effects
+from fieldloop.workloads.agriculture.params import WhatIfParams
 from fieldloop.workloads.agriculture.pretraining import policy_search
 from fieldloop.workloads.agriculture.pretraining.counterfactuals import fit_effects, live_twice
 from fieldloop.workloads.agriculture.pretraining.policy_search import (

@@ -20,10 +20,10 @@ from fieldedge.workloads.agriculture.decision import (
 )
 from fieldedge.workloads.agriculture.features import INDEX
 from fieldloop.core.dataset import Dataset
-from fieldloop.core.settings import FloorParams
 from fieldloop.workload import Decider, FloorValues, Predict
 from fieldloop.workloads.agriculture.advice import closed_loop_profits_usd_ha
 from fieldloop.workloads.agriculture.metrics import PROFIT, YIELD_ERROR, rmse_t_ha
+from fieldloop.workloads.agriculture.params import FloorParams
 from fieldloop.workloads.agriculture.pretraining.policy_search import habit_kg_ha, profits_usd_ha
 from fieldloop.workloads.agriculture.pretraining.training_world import Drawn, TrainingWorld
 from fieldloop.workloads.agriculture.pretraining.what_if import Decide, Floats, Rows, live

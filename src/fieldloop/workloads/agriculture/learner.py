@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from fieldedge.workloads.agriculture import AGRICULTURE
 from fieldloop.core.dataset import Array, Dataset
-from fieldloop.core.settings import WorkloadParams
 from fieldloop.workloads.agriculture.network.model import CropModel, calibrate, crop_loss, forget_calibration
+from fieldloop.workloads.agriculture.params import AgricultureParams
 from fieldloop.workloads.agriculture.pretraining.practising import practise
 from fieldloop.workloads.agriculture.pretraining.training_world import TrainingWorld
 
@@ -37,7 +37,7 @@ class CropLearner:
         self,
         network: nn.Module,
         tables: Mapping[str, pd.DataFrame],
-        params: WorkloadParams,
+        params: AgricultureParams,
         champion: nn.Module | None,
         on_progress: Callable[[int, int], None],
     ) -> Dataset:

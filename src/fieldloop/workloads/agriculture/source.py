@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fieldedge.contract import Record
-from fieldloop.core.settings import WorkloadParams
+from fieldloop.workloads.agriculture.params import AgricultureParams
 from fieldloop.workloads.agriculture.world.field import SimulatedField
 from fieldloop.workloads.agriculture.world.history import simulate_history
 from fieldloop.workloads.agriculture.world.practices import baselines
@@ -96,12 +96,12 @@ class FieldPlace:
 class SampleWorld:
     """Simulated fields in real weather: the past, and a field for every device, spread evenly over the regions."""
 
-    def __init__(self, params: WorkloadParams, device_ids: Sequence[str], prefix: str) -> None:
+    def __init__(self, params: AgricultureParams, device_ids: Sequence[str], prefix: str) -> None:
         self._params, self._device_ids, self._prefix = params, device_ids, prefix
 
     def history(self, folder: Path, workers: int, on_progress: Callable[[int, int], None]) -> None:
         """Simulate the past field-seasons of every region."""
-        params = self._params.sample_history
+        params = self._params.require_history()
         seasons = {region: range(first, last + 1) for region, (first, last) in params.regions.items()}
         simulate_history(seasons, params.fields_per_region, params.seed, folder, workers, on_progress)
 
@@ -122,6 +122,6 @@ class SampleWorld:
         for i, region in enumerate(regions):
             devices = self._device_ids[i :: len(regions)]
             if devices:
-                seed = self._params.sample_history.seed
+                seed = self._params.require_history().seed
                 specs += field_specs(region, season, len(devices), seed, PRACTICE, devices, prefix=self._prefix)
         return specs

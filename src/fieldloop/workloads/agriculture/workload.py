@@ -13,10 +13,10 @@ import pandas as pd
 from fieldedge.workload import Workload as DeviceWorkload
 from fieldedge.workloads.agriculture import AGRICULTURE
 from fieldloop.core.dataset import Array, Dataset
-from fieldloop.core.settings import WorkloadParams
 from fieldloop.workload import Agreement, CardWords, Column, FloorValues, Predict, Scores, Value
 from fieldloop.workloads.agriculture.dataset import build_examples
 from fieldloop.workloads.agriculture.metrics import PROFIT, YIELD_ERROR, score
+from fieldloop.workloads.agriculture.params import AgricultureParams
 from fieldloop.workloads.agriculture.source import SampleWorld
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class AgricultureInCloud:
     name = "agriculture"
     primary = YIELD_ERROR
     card = CARD
+    Params = AgricultureParams
 
     @property
     def device(self) -> DeviceWorkload:
@@ -65,7 +66,7 @@ class AgricultureInCloud:
 
         return CropReport()
 
-    def source(self, params: WorkloadParams, device_ids: Sequence[str] = (), prefix: str = "") -> SampleWorld:
+    def source(self, params: AgricultureParams, device_ids: Sequence[str] = (), prefix: str = "") -> SampleWorld:
         """The sample world of these parameters."""
         return SampleWorld(params, device_ids, prefix)
 
@@ -98,7 +99,7 @@ class AgricultureInCloud:
         unseen: Mapping[str, pd.DataFrame],
         held_out: Dataset,
         predict: Predict,
-        params: WorkloadParams,
+        params: AgricultureParams,
     ) -> FloorValues:
         """What the same fields of unseen seasons earn under a model, the device's own rule and tuned thresholds."""
         from fieldloop.workloads.agriculture.floor import floor_values

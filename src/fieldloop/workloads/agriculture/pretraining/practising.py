@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from fieldloop.core.dataset import Dataset
-from fieldloop.core.settings import WhatIfParams
 from fieldloop.workloads.agriculture.network.model import CropModel
+from fieldloop.workloads.agriculture.params import WhatIfParams
 from fieldloop.workloads.agriculture.pretraining.counterfactuals import fit_effects, live_twice
 from fieldloop.workloads.agriculture.pretraining.policy_search import (
     DOSES,
