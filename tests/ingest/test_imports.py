@@ -11,7 +11,6 @@ from fieldedge.system.errors import DataError
 from fieldloop.data import SeasonStore
 from fieldloop.ingest.imports import ImportReport, import_folder
 from fieldloop.validation import Ownership
-from fieldloop.validation.expectations import FIELDS_TABLE
 from tests.sample_season import CONTRACT, TODAY, field_row, season_rows
 
 Rows = dict[str, list[Record]]
@@ -38,7 +37,7 @@ class Company:
         path.write_text(text.replace(old, new, 1))
 
     def take(self, registered: dict[str, str] | None = None) -> ImportReport:
-        ownership = Ownership.of(registered or {}, self.store.read(FIELDS_TABLE), ())
+        ownership = Ownership.of(registered or {}, self.store.read("fields"), ())
         return import_folder(self.folder, self.store, ownership, TODAY)
 
     def accepted(self) -> dict[str, int]:

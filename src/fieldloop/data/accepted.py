@@ -26,7 +26,7 @@ from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import DataError, StoreBusy
 from fieldloop.data.withdrawn import Withdrawal, begin_withdrawal, end_withdrawals, withdrawals
 from fieldloop.validation import Ownership, quarantine_rows
-from fieldloop.validation.expectations import FIELDS_TABLE, NAME_PATTERN
+from fieldloop.validation.expectations import NAME_PATTERN
 from fieldloop.validation.ownership import HISTORY
 from fieldloop.validation.quarantine import keep_quarantined
 from fieldloop.validation.typed import arrow_schema, empty_frame, finished, to_arrow
@@ -204,7 +204,7 @@ class SeasonStore:
             holder = self._holders().get((season, field_id), HISTORY)
             came_with = begin_withdrawal(self.quarantine_dir, season, field_id, holder).name
             remaining: list[tuple[Table, Path, pd.DataFrame]] = []
-            for table in sorted(self.contract.tables, key=lambda table: table.name != FIELDS_TABLE):
+            for table in sorted(self.contract.tables, key=lambda table: table.role != "context"):
                 for path in [path for year, path in self._files(table) if year == season]:
                     rows = self._load(table, path)
                     is_theirs = rows["field_id"] == field_id
@@ -373,7 +373,7 @@ class SeasonStore:
                 file.unlink()
 
     def _holders(self) -> dict[tuple[int, str], str]:
-        return Ownership.of({}, self.read(FIELDS_TABLE), ()).holders
+        return Ownership.of({}, self.read(self.contract.context_table.name), ()).holders
 
     def _begin_writing(self) -> None:
         """See that the store is of today's contract, and that it says so before its first row is written."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 import yaml
 
 from fieldedge.system.errors import ConfigError, DataError
@@ -21,7 +22,6 @@ from fieldloop.data.growth import lost_from
 from fieldloop.data.locks import dvc_repository
 from fieldloop.data.withdrawn import excused_records
 from fieldloop.validation import Ownership
-from fieldloop.validation.expectations import FIELDS_TABLE
 
 
 @dataclass(frozen=True)
@@ -173,14 +173,11 @@ def _check_growth(repository: Any, repo_root: Path, target: Path) -> None:
 
 def _holders(repository: Any, listing: Mapping[str, str]) -> dict[tuple[int, str], str]:
     """Whose each season of a field was in a version, as far as DVC's cache has it."""
-    cached = (
-        Path(repository.cache.local.oid_to_path(md5))
-        for name, md5 in listing.items()
-        if name.endswith(f"/{FIELDS_TABLE}.parquet")
-    )
+    files = [md5 for name, md5 in listing.items() if name.endswith(".parquet")]
+    cached = (Path(repository.cache.local.oid_to_path(md5)) for md5 in files)
     held: dict[tuple[int, str], str] = {}
     for path in cached:
-        if path.is_file():
+        if path.is_file() and "device_id" in pq.read_schema(path).names:  # what opens episodes says it
             held |= Ownership.of({}, pd.read_parquet(path), ()).holders
     return held
 

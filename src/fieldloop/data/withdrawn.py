@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from fieldedge.system.durable import fsync_directory, sweep_temporaries, write_durably
 from fieldedge.system.errors import DataError
-from fieldloop.validation.expectations import FIELDS_TABLE
 
 WITHDRAWN_PREFIX = "withdrawn-"  # of the folders of quarantine that hold what was accepted once
 _WHOSE = "whose.json"
@@ -103,7 +102,7 @@ def _whose(folder: Path) -> tuple[int, str, frozenset[str]]:
 
 def _guessed(frames: Mapping[Path, pd.DataFrame]) -> tuple[int, str, frozenset[str]]:
     """Whose a folder of earlier code is, which did not say it."""
-    fields = [frame["device_id"] for file, frame in frames.items() if file.name.startswith(f"{FIELDS_TABLE}-")]
+    fields = [frame["device_id"] for frame in frames.values() if "device_id" in frame]
     devices = frozenset(str(device_id) for device_id in pd.concat(fields).fillna("")) if fields else frozenset()
     first = next(iter(frames.values())).iloc[0]
     return int(first["season"]), str(first["field_id"]), devices

@@ -30,7 +30,7 @@ from fieldloop.ingest.received import Received, UnknownContractError, open_recei
 from fieldloop.ingest.reconcile import Account, account_for
 from fieldloop.ingest.refusals import Refusals
 from fieldloop.validation import Checked, Ownership, check_frames, quarantine_rows
-from fieldloop.validation.expectations import BELONGS_TO_SENDER, FIELDS_TABLE, IS_WITHIN_CLAIMS
+from fieldloop.validation.expectations import BELONGS_TO_SENDER, IS_WITHIN_CLAIMS
 from fieldloop.validation.typed import conform
 
 __all__ = ["Account", "IngestReport", "TableCounts", "account_for", "ingest_batches"]
@@ -167,7 +167,7 @@ def ingest_batches(
         registered = owners.registered()
         for made in (registry.path, owners.path):
             mark_made(made)
-        fields = store.read(FIELDS_TABLE)
+        fields = store.read(contract.context_table.name)
         ownership = Ownership.of(registered, fields, registry.public_keys(), owners.former())
         again = _give_back(work, ownership)
         tally = _Tally()
@@ -416,7 +416,7 @@ def _check(work: _Ingestion, batches: list[Received], ownership: Ownership, tall
             frames[table.name] = _once(table, rows, senders)
     seasons = {season for batch in batches for season in batch.seasons}
     judged = replace(ownership, holders=dict(ownership.holders))
-    known = work.store.read(FIELDS_TABLE, seasons)
+    known = work.store.read(work.contract.context_table.name, seasons)
     docs_dir = work.docs_dir
     if docs_dir is not None and tally.docs:
         docs_dir = docs_dir.with_name(f"{docs_dir.name}-{len(tally.docs) + 1}")

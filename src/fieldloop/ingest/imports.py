@@ -23,7 +23,6 @@ from fieldedge.contract import Contract, Table
 from fieldedge.system.errors import DataError
 from fieldloop.data.accepted import SeasonStore
 from fieldloop.validation import Ownership, check_frames, quarantine_rows
-from fieldloop.validation.expectations import FIELDS_TABLE
 from fieldloop.validation.ownership import HISTORY
 from fieldloop.validation.tables import breach_words, refuse
 from fieldloop.validation.typed import is_storable
@@ -65,11 +64,11 @@ def import_folder(
         StoreBusy: another process holds the store.
     """
     contract = store.contract
-    frames, fields = _read(folder, contract), store.read(FIELDS_TABLE)
+    frames, fields = _read(folder, contract), store.read(contract.context_table.name)
     checked = check_frames(frames, contract, today, known_fields=fields, docs_dir=docs_dir)
     refuse(folder, [breach_words(breach) for breach in checked.breaches])
     came_with = f"import-{folder.name}" if _PLAIN.fullmatch(folder.name) else "import"
-    said = Ownership.of({}, checked.accepted.get(FIELDS_TABLE, fields.iloc[:0]), ()).holders
+    said = Ownership.of({}, checked.accepted.get(contract.context_table.name, fields.iloc[:0]), ()).holders
     tables = {}
     for name, good in checked.accepted.items():
         others = pd.Series(
@@ -109,8 +108,9 @@ def _another(ownership: Ownership, season: int, field_id: str, said: Mapping[tup
 
 
 def _read(folder: Path, contract: Contract) -> dict[str, pd.DataFrame]:
+    opening = contract.context_table.name
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder; expected one with files like {FIELDS_TABLE}.csv or .parquet")
+        raise DataError(f"{folder} is no folder; expected one with files like {opening}.csv or .parquet")
     names = [table.name for table in contract.tables]
     parts: dict[str, list[pd.DataFrame]] = {}
     problems: list[str] = []
@@ -127,9 +127,7 @@ def _read(folder: Path, contract: Contract) -> dict[str, pd.DataFrame]:
             continue
         parts.setdefault(table_name, []).append(frame.assign(origin=where))
     if not parts and not problems:
-        problems.append(
-            f"no file of a table is in it; expected files like {FIELDS_TABLE}.csv or {FIELDS_TABLE}.parquet"
-        )
+        problems.append(f"no file of a table is in it; expected files like {opening}.csv or {opening}.parquet")
     refuse(folder, problems)
     frames = {name: pd.concat(of_table, ignore_index=True) for name, of_table in parts.items()}
     return {name: _named(frame, contract, name) for name, frame in frames.items() if len(frame)}

@@ -17,7 +17,6 @@ from fieldloop.gateway.owners import FieldOwners
 from fieldloop.stages.context import Loop, contract_of
 from fieldloop.stages.refs import SnapshotRef
 from fieldloop.validation import Ownership
-from fieldloop.validation.expectations import FIELDS_TABLE
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +90,8 @@ def terms_of(loop: Loop, data: SnapshotRef) -> Terms:
 def ownership_of(loop: Loop) -> Ownership:
     """Whose the seasons of fields are that are accepted."""
     owners = FieldOwners.beside(loop.workspace.device_registry)
-    return Ownership.of(owners.registered(), open_accepted(loop).read(FIELDS_TABLE), (), owners.former())
+    opened = open_accepted(loop).read(contract_of(loop).context_table.name)
+    return Ownership.of(owners.registered(), opened, (), owners.former())
 
 
 def read_tables(loop: Loop, seasons: Sequence[int]) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def read_judging_tables(loop: Loop, seasons: Sequence[int]) -> dict[str, Any]:
         for name, rows in tables.items():
             named = pd.MultiIndex.from_arrays([rows["season"].astype(int), rows["field_id"]])
             tables[name] = rows[~named.isin(strangers)].reset_index(drop=True)
-    if tables[FIELDS_TABLE].empty:
+    if tables[contract_of(loop).context_table.name].empty:
         raise DataError(
             f"no model can be judged on {', '.join(map(str, seasons))}: of these seasons only fields that nobody "
             "registered are accepted. Say whose they are: fieldloop register-device DEVICE KEY --field FIELD"

@@ -11,7 +11,6 @@ from fieldloop.stages.access import folder_hash, learnable_hash, open_accepted, 
 from fieldloop.stages.context import Loop, contract_of
 from fieldloop.stages.refs import AcceptedRef, HistoryRef, write_json
 from fieldloop.validation import Ownership, quarantine_rows, validate_tables
-from fieldloop.validation.expectations import FIELDS_TABLE
 from fieldloop.validation.ownership import HISTORY, FieldSeason
 
 _RECORDS = "history-records.json"  # beside the report: what it accepted, by device, or taken back it would accept
@@ -34,7 +33,7 @@ def validate_history(loop: Loop, history: HistoryRef) -> AcceptedRef:
         Path(history.path), space.quarantine, space.data_docs / "history", contract_of(loop), date.today()
     )
     store, ownership = open_accepted(loop), ownership_of(loop)
-    came_from = Ownership.of({}, report.accepted[FIELDS_TABLE], ()).holders
+    came_from = Ownership.of({}, report.accepted[store.contract.context_table.name], ()).holders
     barred = {
         (one.season, one.field_id)
         for one in withdrawals(space.quarantine)

@@ -19,7 +19,6 @@ from fieldedge.contract import Contract, Table
 from fieldloop.validation.data_docs import write_data_docs
 from fieldloop.validation.expectations import (
     BELONGS_TO_SENDER,
-    FIELDS_TABLE,
     HAS_FIELD_ROW,
     IS_SAME_REGION,
     IS_SENDERS_FIELD,
@@ -154,17 +153,17 @@ def check_frames(
     rejected: dict[str, pd.DataFrame] = {}
     reports: dict[str, TableReport] = {}
     breaches: list[Breach] = []
-    fields = known_fields if known_fields is not None else empty_frame(contract.table(FIELDS_TABLE))
+    fields = known_fields if known_fields is not None else empty_frame(contract.context_table)
     owners = ownership or Ownership()
     sent = None if senders is None else _Sent(senders, owners, owners.unregistered())
     with suite_run() as run:
-        for table in sorted(contract.tables, key=lambda table: table.name != FIELDS_TABLE):
+        for table in sorted(contract.tables, key=lambda table: table.role != "context"):
             if table.name not in frames:
                 continue
             judged = _judge(run, table, contract, frames[table.name], today, fields, sent)
             accepted[table.name], rejected[table.name], reports[table.name], found = judged
             breaches.extend(found)
-            if table.name == FIELDS_TABLE:
+            if table.role == "context":
                 fields = pd.concat([fields, accepted[table.name]], ignore_index=True)
         docs_index = write_data_docs(run, docs_dir, reports) if docs_dir is not None and reports else None
     return Checked(accepted, rejected, reports, tuple(breaches), docs_index)
@@ -182,7 +181,7 @@ def _judge(
     frame = frame.reset_index(drop=True)
     typed, problems = conform(table, frame)
     typed["origin"] = frame["origin"].astype("str")
-    rules = rules_for(table, sent is not None, contract.episode)
+    rules = rules_for(table, sent is not None, contract)
     # A row with a cell of another type has its reason already; its other cells say nothing more.
     sound = typed[problems == ""]
     strangers = sent.strangers(sound) if sent is not None else []
@@ -192,7 +191,7 @@ def _judge(
     by_words = {rules[number].words: labels for number, labels in broken.items() if labels}
     _spare_one_of_each_identical_pair(table, sound, by_words, sent)
     beyond: list[Any] = []
-    if sent is not None and table.name == FIELDS_TABLE:
+    if sent is not None and table.role == "context":
         good = sound.drop(index=[label for labels in by_words.values() for label in labels])
         beyond, others = sent.settle_claims(good)
         strangers += others
@@ -225,7 +224,7 @@ def _with_derived(
     sender = frame["origin"].map({} if sent is None else sent.senders)
     if sent is not None:
         derived[KEY_OF_SENDER] = _key_of_sender(table, frame, sender)
-    if table.name != FIELDS_TABLE:
+    if table.role != "context":
         columns = ["season", "field_id"] + (["device_id", "region"] if sent is not None else [])
         known = pd.MultiIndex.from_frame(fields[columns].astype({"season": "float64"}))
         rows = pd.MultiIndex.from_frame(frame.assign(device_id=sender)[columns])
@@ -283,7 +282,7 @@ def _breaches(table: Table, frame: pd.DataFrame, rule: Rule, labels: list[int]) 
 def _distrusted_fields(table: Table, frame: pd.DataFrame, rule: Rule) -> dict[str, list[int]]:
     """All rows of a field whose column is in another unit: those in range are as wrong as the others."""
     column = rule.column
-    if column is None or table.name == FIELDS_TABLE:
+    if column is None or table.role == "context":
         return {}
     if not ((frame[column.name] < column.minimum) | (frame[column.name] > column.maximum)).any():
         return {}

@@ -16,7 +16,6 @@ import pandas as pd
 from fieldedge.contract import Column, Contract, EpisodeKey, Table
 from fieldloop.validation.ownership import MAX_UNREGISTERED
 
-FIELDS_TABLE = "fields"
 # These name folders and files, and stand in every record's identity.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"
 _NAME_COLUMNS = ("region", "field_id")
@@ -42,7 +41,7 @@ class Rule:
     column: Column | None = None
 
 
-def rules_for(table: Table, is_sent: bool, episode: EpisodeKey) -> list[Rule]:
+def rules_for(table: Table, is_sent: bool, contract: Contract) -> list[Rule]:
     """Every rule of the table. `is_sent` adds the rules for rows that a device sent."""
     import great_expectations.expectations as gxe
 
@@ -65,8 +64,8 @@ def rules_for(table: Table, is_sent: bool, episode: EpisodeKey) -> list[Rule]:
         )
     )
     rules.extend(_ordered_rules(table))
-    rules.extend(_belonging_rules(table, is_sent))
-    rules.extend(_window_rules(table, episode))
+    rules.extend(_belonging_rules(table, is_sent, contract.context_table))
+    rules.extend(_window_rules(table, contract.episode))
     return rules
 
 
@@ -232,11 +231,12 @@ def _ordered_rules(table: Table) -> Iterator[Rule]:
         )
 
 
-def _belonging_rules(table: Table, is_sent: bool) -> Iterator[Rule]:
+def _belonging_rules(table: Table, is_sent: bool, context: Table) -> Iterator[Rule]:
     import great_expectations.expectations as gxe
 
-    if table.name != FIELDS_TABLE:
-        whose = "an accepted row in fields" + (", of the device that sent it and in the same region" if is_sent else "")
+    if table.role != "context":
+        of_sender = ", of the device that sent it and in the same region" if is_sent else ""
+        whose = f"an accepted row in {context.name}{of_sender}"
         yield Rule(
             f"the row's field has {whose}",
             gxe.ExpectColumnValuesToBeInSet(column=HAS_FIELD_ROW, value_set=[True]),

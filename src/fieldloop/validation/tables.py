@@ -12,15 +12,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fieldedge.contract import Contract, Table
+from fieldedge.contract import Contract, Role, Table
 from fieldedge.system.errors import DataError
 from fieldloop.validation.checks import Breach, Checked, check_frames
 from fieldloop.validation.quarantine import quarantine_rows
 from fieldloop.validation.report import ValidationReport
 from fieldloop.validation.typed import is_storable
 
-# Only devices write this one; seasons without devices have none.
-OPTIONAL_TABLES = frozenset({"recommendations"})
+# Only devices, and who answers them, write these; seasons without devices have none.
+OPTIONAL_ROLES: tuple[Role, ...] = ("decision", "feedback")
 _MOST_PROBLEMS_SHOWN = 12
 
 
@@ -68,7 +68,7 @@ def _read_tables(source_dir: Path, contract: Contract) -> Mapping[str, pd.DataFr
         parts = _read_partitions(source_dir, partitions, table, problems)
         if parts:
             frames[table.name] = pd.concat(parts, ignore_index=True)
-            if frames[table.name].empty and table.name not in OPTIONAL_TABLES:
+            if frames[table.name].empty and table.role not in OPTIONAL_ROLES:
                 problems.append(f"{table.name}: the table is empty in every partition; expected rows")
     refuse(source_dir, problems)
     return {name: frame for name, frame in frames.items() if len(frame)}
@@ -80,7 +80,7 @@ def _read_partitions(source_dir: Path, partitions: list[Path], table: Table, pro
         path = partition / f"{table.name}.parquet"
         where = f"{table.name}: {path.relative_to(source_dir)}"
         if not path.exists():
-            if table.name not in OPTIONAL_TABLES:
+            if table.role not in OPTIONAL_ROLES:
                 problems.append(f"{where} is missing; expected one file for each table in each partition")
             continue
         try:

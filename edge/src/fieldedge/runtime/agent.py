@@ -129,7 +129,7 @@ class Agent:
             self._keep_done(table.name, _record(message))
         else:
             self.keep(table.name, _record(message))
-        return {"kind": "stored"} if table.role in ("context", "outcome", "feedback") else None
+        return {"kind": "stored"} if table.role in ("context", "outcome") else None
 
     def decide(self, at: str) -> Record:
         """The decision for a moment (a day) of the episode that it is of. A moment once decided keeps its decision.
