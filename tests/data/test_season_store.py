@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fieldedge.system.errors import DataError
 from fieldloop.data import SeasonStore, merge
-from fieldloop.data.accepted import CONFLICT
+from fieldloop.data.accepted import CONFLICT, ELSEWHERE
 from fieldloop.validation.typed import finished
 from tests.sample_season import CONTRACT, SEASON, Tables, field_row, frames
 
@@ -188,3 +188,37 @@ def test_merging_rows_without_conflict_is_the_same_in_every_order() -> None:
         outcomes.append(held)
     for outcome in outcomes[1:]:
         pd.testing.assert_frame_equal(outcome, outcomes[0])
+
+
+def test_what_one_region_has_is_not_accepted_under_another_whoever_brings_it(
+    store: SeasonStore, tables: Tables
+) -> None:
+    of_field = {name: rows[rows["field_id"] == "champion-00"] for name, rows in tables.items()}
+    for name, rows in of_field.items():
+        store.accept(name, rows, "history")
+    before = content(store)
+    for name, rows in of_field.items():
+        outcome = store.accept(name, rows.assign(region="north"), "sync")
+        assert (outcome.added, outcome.known, outcome.conflicts) == (0, 0, len(rows))
+        assert outcome.quarantine_file is not None
+        assert set(pd.read_parquet(outcome.quarantine_file)["expectation"]) == {ELSEWHERE}
+    later = on("2006-10-11", of_field["harvests"])
+    assert store.accept("harvests", later.assign(region="north"), "sync").conflicts == 1
+    assert content(store) == before
+    at_once = pd.concat([tables["readings"], tables["readings"].assign(region="south")], ignore_index=True)
+    outcome = store.accept("readings", at_once, "sync")
+    assert (outcome.added, outcome.known, outcome.conflicts) == (40, 20, 60)
+
+
+def test_rows_that_two_regions_have_from_before_are_both_known(store: SeasonStore, tables: Tables) -> None:
+    store.accept("harvests", tables["harvests"].iloc[:1], "history")
+    there = store.root / f"season={SEASON}" / "region=north"
+    there.mkdir()
+    moved = tables["harvests"].iloc[:1].assign(region="north")
+    elsewhere = SeasonStore(store.root.parent / "another", CONTRACT)
+    elsewhere.accept("harvests", moved, "history")
+    path = elsewhere.root / f"season={SEASON}" / "region=north" / "harvests.parquet"
+    (there / "harvests.parquet").write_bytes(path.read_bytes())
+    both = pd.concat([tables["harvests"].iloc[:1], moved], ignore_index=True)
+    outcome = store.accept("harvests", both, "history")
+    assert (outcome.added, outcome.known, outcome.conflicts) == (0, 2, 0)

@@ -166,3 +166,27 @@ def test_a_folder_that_is_none_or_empty_is_said(company: Company) -> None:
     company.folder = company.folder / "gone"
     with pytest.raises(DataError, match="is no folder"):
         company.take()
+
+
+def test_a_season_that_is_accepted_is_not_accepted_again_under_another_region(company: Company, rows: Rows) -> None:
+    company.write(rows, "record_id")
+    company.take()
+    before = company.accepted()
+    company.write({name: [row | {"region": "north"} for row in of_table] for name, of_table in rows.items()})
+    report = company.take()
+    assert {table.accepted + table.known for table in report.tables.values()} == {0}
+    assert company.accepted() == before
+    assert set(company.quarantined().values()) == {
+        "region is that of the accepted row of this field and season, where there is one",
+        "the row's field has an accepted row in fields in the same region",
+    }
+
+
+def test_a_row_of_another_region_than_its_field_is_set_aside(company: Company, rows: Rows) -> None:
+    rows["readings"][4]["region"] = "north"
+    company.write(rows)
+    table = company.take().tables["readings"]
+    assert (table.accepted, table.broken) == (
+        DAYS - 1,
+        {"the row's field has an accepted row in fields in the same region": 1},
+    )

@@ -79,7 +79,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         (reading_id("2006-5-5"), "date is a calendar date like 2006-05-01"),
         (reading_id("2006-05-07"), "tmin_c is between -45 and 40 degC"),
         (reading_id("2006-05-08"), "record_id says the row's season, field, table and date"),
-        (reading_id("2006-05-12", "champion-77"), "the row's field has an accepted row in fields"),
+        (reading_id("2006-05-12", "champion-77"), "the row's field has an accepted row in fields in the same region"),
         (reading_id("2005-05-13"), OUTSIDE),
     ],
 )

@@ -1,8 +1,8 @@
 """Accepted rows on disk: `season=YYYY/region=R/<table>.parquet`.
 
 An accepted row is never changed and never lost. The same row again is nothing new; another row with the same
-identity is refused and goes to quarantine, and so does a second one where an episode has one. A file is replaced as a
-whole, sorted by record_id, so the same rows give the same bytes in whatever order they came. Every file says of which
+identity is refused and goes to quarantine, and so does a second one where an episode has one; so does one whose
+identity, or whose episode's only row, another region of the season has. A file is replaced as a whole, sorted by record_id, so the same rows give the same bytes in whatever order they came. Every file says of which
 contract its rows are, and `contract.json` that of the whole; rows of a former contract are read as today's, and written
 only by a migration (`migration.py`).
 Judging rows is `fieldloop.validation`'s work; versions of the whole are `versions.py`'s.
@@ -33,6 +33,7 @@ from fieldloop.validation.typed import arrow_schema, empty_frame, finished, to_a
 
 CONTRACT_NAME = "contract.json"
 CONFLICT = "conflicts with an accepted row of the same record_id"
+ELSEWHERE = "a row of the same record_id is accepted in another region, and a record has one"
 SECOND = "another row of this {episode} is accepted, and there is one for each"
 LOCK_TIMEOUT_S = 60.0
 _FILE_CONTRACT = b"fieldloop.contract_hash"
@@ -62,14 +63,27 @@ class Accepted:
     quarantine_file: Path | None = None
 
 
-def merge(table: Table, existing: pd.DataFrame, incoming: pd.DataFrame, episode: EpisodeKey) -> Merged:
+def merge(
+    table: Table,
+    existing: pd.DataFrame,
+    incoming: pd.DataFrame,
+    episode: EpisodeKey,
+    elsewhere: pd.DataFrame | None = None,
+) -> Merged:
     """Existing rows as they are, and those incoming ones whose record_id is not there yet, sorted by it.
 
     Of incoming rows that contradict each other the first is taken; in a table that has one row an episode, two of an
-    episode contradict each other too. Both frames hold the table's columns and types.
+    episode contradict each other too. Both frames hold the table's columns and types. `elsewhere` names what the
+    season's other regions have, by record_id and the episode's columns: a new row that is there is refused here.
     """
     columns = list(table.column_names)
-    is_second = _is_second(table, existing, incoming, episode)
+    if elsewhere is None:
+        elsewhere = existing.iloc[:0]
+    is_elsewhere = incoming["record_id"].isin(elsewhere["record_id"]) & ~incoming["record_id"].isin(
+        existing["record_id"]
+    )
+    moved, incoming = incoming[is_elsewhere], incoming[~is_elsewhere]
+    is_second = _is_second(table, existing, incoming, episode, elsewhere)
     seconds, others = incoming[is_second], incoming[~is_second]
     first = others.drop_duplicates("record_id", keep="first")
     reference = pd.concat([existing[columns], first[~first["record_id"].isin(existing["record_id"])][columns]])
@@ -82,7 +96,13 @@ def merge(table: Table, existing: pd.DataFrame, incoming: pd.DataFrame, episode:
         rows=reference.sort_index(kind="stable").reset_index(drop=True),
         added=added,
         known=int(same.sum()) - added,
-        conflicts=pd.concat([others[~same].assign(expectation=CONFLICT), seconds.assign(expectation=words)]),
+        conflicts=pd.concat(
+            [
+                others[~same].assign(expectation=CONFLICT),
+                seconds.assign(expectation=words),
+                moved.assign(expectation=ELSEWHERE),
+            ]
+        ),
     )
 
 
@@ -91,7 +111,9 @@ def _says_the_same(rows: pd.DataFrame, others: pd.DataFrame) -> pd.Series:
     return ((rows == others) | (rows.isna() & others.isna())).all(axis=1)
 
 
-def _is_second(table: Table, existing: pd.DataFrame, incoming: pd.DataFrame, episode: EpisodeKey) -> pd.Series:
+def _is_second(
+    table: Table, existing: pd.DataFrame, incoming: pd.DataFrame, episode: EpisodeKey, elsewhere: pd.DataFrame
+) -> pd.Series:
     """Which incoming rows are a second one of an episode that has one row of this table.
 
     What was accepted before this was judged stays as it is: each of two rows is known when it comes again.
@@ -100,7 +122,7 @@ def _is_second(table: Table, existing: pd.DataFrame, incoming: pd.DataFrame, epi
         return pd.Series(False, incoming.index, dtype=bool)
     names = ["record_id", *episode.columns]
     known = {row[0] for row in existing[names].itertuples(index=False)}
-    stands = {tuple(row[1:]): row[0] for row in existing[names].itertuples(index=False)}
+    stands = {tuple(row[1:]): row[0] for there in (elsewhere, existing) for row in there[names].itertuples(index=False)}
     rows = list(incoming[names].itertuples(index=False))
     return pd.Series(
         [row[0] not in known and stands.setdefault(tuple(row[1:]), row[0]) != row[0] for row in rows],
@@ -152,7 +174,8 @@ class SeasonStore:
             self._begin_writing()
             for _, part in rows.groupby(["season", "region"], sort=True):
                 path = self._path(table, int(part["season"].iloc[0]), str(part["region"].iloc[0]))
-                merged = merge(table, self._load(table, path), part, self.contract.episode)
+                elsewhere = self._named_beside(table, path)
+                merged = merge(table, self._load(table, path), part, self.contract.episode, elsewhere)
                 if merged.added:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     write_durably(path, self._parquet_bytes(table, merged.rows))
@@ -434,6 +457,16 @@ class SeasonStore:
     def _files(self, table: Table) -> list[tuple[int, Path]]:
         paths = sorted(self.root.glob(f"season=*/region=*/{table.name}.parquet"))
         return [(int(path.parts[-3].removeprefix("season=")), path) for path in paths]
+
+    def _named_beside(self, table: Table, path: Path) -> pd.DataFrame | None:
+        """Identities and episodes of the rows of the season's other regions, whose files are of today's contract."""
+        names = ["record_id", *self.contract.episode.columns]
+        parts = []
+        for other in sorted(path.parent.parent.glob(f"region=*/{path.name}")):
+            if other != path:
+                with self._damage_is_told(other):
+                    parts.append(pq.ParquetFile(other).read(columns=names).to_pandas())
+        return pd.concat(parts, ignore_index=True) if parts else None
 
     def _load(self, table: Table, path: Path) -> pd.DataFrame:
         if not path.exists():

@@ -30,7 +30,7 @@ from fieldloop.validation.expectations import (
     rules_for,
     unique_words,
 )
-from fieldloop.validation.ownership import MAX_UNREGISTERED, Ownership
+from fieldloop.validation.ownership import HISTORY, MAX_UNREGISTERED, Ownership
 from fieldloop.validation.report import TableReport
 from fieldloop.validation.suites import SuiteRun, suite_run
 from fieldloop.validation.typed import conform, empty_frame, finished
@@ -225,23 +225,26 @@ def _with_derived(
     if sent is not None:
         derived[KEY_OF_SENDER] = _key_of_sender(table, frame, sender)
     if table.role != "context":
-        columns = ["season", "field_id"] + (["device_id", "region"] if sent is not None else [])
+        columns = ["season", "field_id", "region"] + (["device_id"] if sent is not None else [])
         known = pd.MultiIndex.from_frame(fields[columns].astype({"season": "float64"}))
         rows = pd.MultiIndex.from_frame(frame.assign(device_id=sender)[columns])
         derived[HAS_FIELD_ROW] = rows.isin(known)
         derived = derived.join(days_into_episode(frame, table, contract.episode, fields))
-    elif sent is not None:
-        derived[IS_SENDERS_FIELD] = (frame["device_id"] == sender).fillna(False)
+    else:
         derived[IS_SAME_REGION] = _is_same_region(frame, fields)
+        if sent is not None:
+            derived[IS_SENDERS_FIELD] = (frame["device_id"] == sender).fillna(False)
     return derived
 
 
 def _is_same_region(frame: pd.DataFrame, known: pd.DataFrame) -> list[bool]:
     """Per field row: a field that moves to another region's file would stand in both."""
-    names = ["season", "field_id", "device_id"]
-    regions = {tuple(row[:-1]): row[-1] for row in known[[*names, "region"]].itertuples(index=False)}
-    rows = frame[[*names, "region"]].itertuples(index=False)
-    return [regions.get(tuple(row[:-1]), row[-1]) == row[-1] or row[-1] is None for row in rows]
+    names = ["season", "field_id", "device_id", "region"]
+    regions: dict[tuple[Any, ...], set[str]] = {}
+    for *of_field, region in known[names].fillna({"device_id": HISTORY}).itertuples(index=False):
+        regions.setdefault(tuple(of_field), set()).add(region)
+    rows = frame[names].fillna({"device_id": HISTORY}).itertuples(index=False)
+    return [pd.isna(region) or region in regions.get(tuple(of_field), {region}) for *of_field, region in rows]
 
 
 def _key_of_sender(table: Table, frame: pd.DataFrame, sender: pd.Series) -> pd.Series:

@@ -235,18 +235,19 @@ def _belonging_rules(table: Table, is_sent: bool, context: Table) -> Iterator[Ru
     import great_expectations.expectations as gxe
 
     if table.role != "context":
-        of_sender = ", of the device that sent it and in the same region" if is_sent else ""
-        whose = f"an accepted row in {context.name}{of_sender}"
+        whose = ", of the device that sent it and" if is_sent else ""
         yield Rule(
-            f"the row's field has {whose}",
+            f"the row's field has an accepted row in {context.name}{whose} in the same region",
             gxe.ExpectColumnValuesToBeInSet(column=HAS_FIELD_ROW, value_set=[True]),
         )
-    elif is_sent:
+        return
+    if is_sent:
         yield Rule(
             "device_id is the device that sent the row",
             gxe.ExpectColumnValuesToBeInSet(column=IS_SENDERS_FIELD, value_set=[True]),
         )
-        yield Rule(
-            "region is that of the device's accepted row of this field and season, where there is one",
-            gxe.ExpectColumnValuesToBeInSet(column=IS_SAME_REGION, value_set=[True]),
-        )
+    whose = "the device's accepted row" if is_sent else "the accepted row"
+    yield Rule(
+        f"region is that of {whose} of this field and season, where there is one",
+        gxe.ExpectColumnValuesToBeInSet(column=IS_SAME_REGION, value_set=[True]),
+    )
