@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fieldedge.contract import Record
@@ -190,3 +192,30 @@ def test_a_row_of_another_region_than_its_field_is_set_aside(company: Company, r
         DAYS - 1,
         {"the row's field has an accepted row in fields in the same region": 1},
     )
+
+
+def test_a_column_that_pandas_kept_as_the_index_is_read_like_every_other(company: Company, rows: Rows) -> None:
+    company.write({"fields": rows["fields"], "operations": rows["operations"]}, "record_id")
+    readings = pd.DataFrame(rows["readings"]).drop(columns="record_id")
+    readings.set_index("ndvi").to_parquet(company.folder / "readings.parquet")
+    company.take()
+    found = company.store.read("readings").set_index("record_id")["ndvi"].dropna().to_dict()
+    assert found == {row["record_id"]: row["ndvi"] for row in rows["readings"] if row["ndvi"] is not None}
+
+
+def test_row_numbers_that_pandas_kept_are_no_column(company: Company, rows: Rows) -> None:
+    company.write({"fields": rows["fields"]})
+    pd.DataFrame(rows["readings"]).iloc[[1, 5, 9]].to_parquet(company.folder / "readings.parquet")
+    assert company.take().tables["readings"].accepted == 3
+
+
+def test_an_index_of_no_column_and_a_column_twice_refuse_the_folder(company: Company, rows: Rows) -> None:
+    company.write({"fields": rows["fields"]})
+    readings = pd.DataFrame(rows["readings"])
+    readings.assign(rain_in=0.1).set_index("rain_in").to_parquet(company.folder / "readings-a.parquet")
+    table = pa.Table.from_pandas(readings)
+    pq.write_table(table.append_column("tmax_c", table["tmin_c"]), company.folder / "readings-b.parquet")
+    with pytest.raises(DataError) as error:
+        company.take()
+    assert "readings-a.parquet has the columns rain_in, which readings has not" in str(error.value)
+    assert "readings-b.parquet has a column twice" in str(error.value)

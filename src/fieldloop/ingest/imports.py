@@ -29,6 +29,8 @@ from fieldloop.validation.typed import is_storable
 
 ANOTHERS = "the season of the field was accepted from, or is registered for, {other}: what is said of it is theirs"
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_NAMELESS_INDEX = re.compile(r"__index_level_\d+__")  # pandas' name for row numbers that nobody named
+_TWICE = "has a column twice"
 _SUFFIXES = (".csv", ".parquet")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -139,7 +141,11 @@ def _read_file(path: Path, table: Table) -> pd.DataFrame:
         frame = _read_csv(path, table)
     else:
         content = pq.ParquetFile(path).read()
+        nameless = [name for name in content.schema.names if _NAMELESS_INDEX.fullmatch(name)]
+        content = content.drop_columns(nameless)
         found = {field.name: field.type for field in content.schema}
+        if len(found) < len(content.schema):
+            raise ValueError(_TWICE)
         faults = [
             f"has {column.name} as {found[column.name]}; expected {column.kind} {column.unit}".rstrip()
             for column in table.columns
@@ -147,7 +153,8 @@ def _read_file(path: Path, table: Table) -> pd.DataFrame:
         ]
         if faults:
             raise ValueError("; ".join(faults))
-        frame = content.to_pandas()
+        # What pandas noted beside the columns would make one that the file has a frame's index.
+        frame = content.to_pandas(ignore_metadata=True)
     columns = {column.name: column for column in table.columns}
     if unknown := [str(name) for name in frame.columns if name not in columns]:
         raise ValueError(
@@ -168,7 +175,7 @@ def _read_csv(path: Path, table: Table) -> pd.DataFrame:
             if len(header) == 1 and re.search(r"[;\t]", header[0]):
                 raise ValueError("separates its cells by ';' or tabs; expected commas, and points in numbers")
             if len(set(header)) < len(header):
-                raise ValueError("has a column twice")
+                raise ValueError(_TWICE)
             rows = list(_rows(reader, len(header)))
         except csv.Error as error:
             raise ValueError(f"is no CSV ({error})") from None
