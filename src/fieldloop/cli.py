@@ -5,6 +5,7 @@ The loop itself is a Prefect flow: `python -m flows.season`.
 
 import getpass
 import sys
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
@@ -50,6 +51,7 @@ def import_records(
     Columns bear the contract's names and units; `fieldloop contract` shows them.
     """
     from fieldloop.core.paths import held
+    from fieldloop.gateway.devices import DeviceRegistry
     from fieldloop.ingest.imports import import_folder
     from fieldloop.stages.access import new_loop, open_accepted, ownership_of
     from fieldloop.workloads import load_params
@@ -59,7 +61,9 @@ def import_records(
     with held(settings.home_dir, "import"):
         loop = new_loop(settings, workload, load_params(settings.root, workload))
         docs = loop.workspace.data_docs / "import"
-        found = import_folder(folder.resolve(), open_accepted(loop), ownership_of(loop), date.today(), docs)
+        devices = DeviceRegistry(loop.workspace.device_registry).public_keys()
+        ownership = replace(ownership_of(loop), devices=frozenset(devices))
+        found = import_folder(folder.resolve(), open_accepted(loop), ownership, date.today(), docs)
     for name, table in found.tables.items():
         typer.echo(f"{name}: {table.accepted} rows accepted, {table.known} known, {table.quarantined} quarantined")
         for words, count in table.broken.items():

@@ -13,7 +13,7 @@ from fieldedge.system.errors import DataError
 from fieldloop.data import SeasonStore
 from fieldloop.ingest.imports import ImportReport, import_folder
 from fieldloop.validation import Ownership
-from tests.sample_season import CONTRACT, TODAY, field_row, season_rows
+from tests.sample_season import CONTRACT, TODAY, field_row, recommendation_row, season_rows
 
 Rows = dict[str, list[Record]]
 DAYS = 20
@@ -26,6 +26,7 @@ class Company:
         self.folder = root / "own-records"
         self.folder.mkdir()
         self.store = SeasonStore(root / "seasons", CONTRACT)
+        self.devices: list[str] = []
 
     def write(self, rows: Rows, *without: str, **changed: str) -> None:
         for name, of_table in rows.items():
@@ -39,7 +40,7 @@ class Company:
         path.write_text(text.replace(old, new, 1))
 
     def take(self, registered: dict[str, str] | None = None) -> ImportReport:
-        ownership = Ownership.of(registered or {}, self.store.read("fields"), ())
+        ownership = Ownership.of(registered or {}, self.store.read("fields"), self.devices)
         return import_folder(self.folder, self.store, ownership, TODAY)
 
     def accepted(self) -> dict[str, int]:
@@ -219,3 +220,28 @@ def test_an_index_of_no_column_and_a_column_twice_refuse_the_folder(company: Com
         company.take()
     assert "readings-a.parquet has the columns rain_in, which readings has not" in str(error.value)
     assert "readings-b.parquet has a column twice" in str(error.value)
+
+
+@pytest.mark.parametrize("device_id", ["NA", "logger 7"])
+def test_a_season_of_a_device_that_nobody_registered_is_set_aside_until_it_is(
+    company: Company, device_id: str
+) -> None:
+    rows = season_rows(field_row(3, device_id=device_id), days=DAYS)
+    company.write(rows, "record_id")
+    report = company.take()
+    assert sum(company.accepted().values()) == 0
+    assert [words.partition(":")[0] for words in report.tables["fields"].broken] == ["device_id is empty or a device's"]
+    assert "fieldloop register-device" in company.quarantined()["2006/champion-03/fields"]
+    company.devices = [device_id]
+    assert company.take().tables["readings"].accepted == DAYS
+    assert company.store.read(FIELDS_TABLE)["device_id"].tolist() == [device_id]
+
+
+def test_a_mark_of_a_missing_value_is_no_text_where_a_cell_may_be_empty(company: Company, rows: Rows) -> None:
+    advice = [recommendation_row(field_row(3), day) for day in ("2006-05-02", "2006-05-03", "2006-05-04")]
+    company.write(rows | {"recommendations": advice})
+    company.change("recommendations", "b" * 64, "NA")
+    company.change("recommendations", "b" * 64, "")
+    table = company.take().tables["recommendations"]
+    assert (table.accepted, table.quarantined) == (2, 1)
+    assert next(iter(table.broken)).startswith("bundle_sha256 is no mark of a missing value (NA, N/A, ")

@@ -67,7 +67,9 @@ def import_folder(
     """
     contract = store.contract
     frames, fields = _read(folder, contract), store.read(contract.context_table.name)
-    checked = check_frames(frames, contract, today, known_fields=fields, docs_dir=docs_dir)
+    checked = check_frames(
+        frames, contract, today, known_fields=fields, docs_dir=docs_dir, known_devices=ownership.known_devices
+    )
     refuse(folder, [breach_words(breach) for breach in checked.breaches])
     came_with = f"import-{folder.name}" if _PLAIN.fullmatch(folder.name) else "import"
     said = Ownership.of({}, checked.accepted.get(contract.context_table.name, fields.iloc[:0]), ()).holders

@@ -7,7 +7,7 @@ row that is rejected is never changed on the way to quarantine.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -20,6 +20,7 @@ from fieldloop.validation.data_docs import write_data_docs
 from fieldloop.validation.expectations import (
     BELONGS_TO_SENDER,
     HAS_FIELD_ROW,
+    IS_KNOWN_DEVICE,
     IS_SAME_REGION,
     IS_SENDERS_FIELD,
     IS_WITHIN_CLAIMS,
@@ -135,6 +136,7 @@ def check_frames(
     senders: Mapping[str, str] | None = None,
     ownership: Ownership | None = None,
     docs_dir: Path | None = None,
+    known_devices: Collection[str] | None = None,
 ) -> Checked:
     """Judge every row of the frames.
 
@@ -148,6 +150,7 @@ def check_frames(
         ownership: whose the fields are; of rows that devices sent it is judged first. Claims that are accepted here
             are added to it.
         docs_dir: where Data Docs go; none are built without it.
+        known_devices: for rows that a person imports, the devices that they may name.
     """
     accepted: dict[str, pd.DataFrame] = {}
     rejected: dict[str, pd.DataFrame] = {}
@@ -160,7 +163,7 @@ def check_frames(
         for table in sorted(contract.tables, key=lambda table: table.role != "context"):
             if table.name not in frames:
                 continue
-            judged = _judge(run, table, contract, frames[table.name], today, fields, sent)
+            judged = _judge(run, table, contract, frames[table.name], today, fields, sent, known_devices)
             accepted[table.name], rejected[table.name], reports[table.name], found = judged
             breaches.extend(found)
             if table.role == "context":
@@ -177,17 +180,18 @@ def _judge(
     today: date,
     fields: pd.DataFrame,
     sent: _Sent | None,
+    known_devices: Collection[str] | None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, TableReport, list[Breach]]:
     frame = frame.reset_index(drop=True)
     typed, problems = conform(table, frame)
     typed["origin"] = frame["origin"].astype("str")
-    rules = rules_for(table, sent is not None, contract)
+    rules = rules_for(table, sent is not None, contract, is_imported=known_devices is not None)
     # A row with a cell of another type has its reason already; its other cells say nothing more.
     sound = typed[problems == ""]
     strangers = sent.strangers(sound) if sent is not None else []
     # What a stranger says about another's field says nothing about the owner's rows either.
     sound = sound.drop(index=strangers)
-    broken = run.check(table.name, rules, _with_derived(sound, table, contract, today, fields, sent))
+    broken = run.check(table.name, rules, _with_derived(sound, table, contract, today, fields, sent, known_devices))
     by_words = {rules[number].words: labels for number, labels in broken.items() if labels}
     _spare_one_of_each_identical_pair(table, sound, by_words, sent)
     beyond: list[Any] = []
@@ -219,6 +223,7 @@ def _with_derived(
     today: date,
     fields: pd.DataFrame,
     sent: _Sent | None,
+    known_devices: Collection[str] | None,
 ) -> pd.DataFrame:
     derived = derive(frame, table, contract, today)
     sender = frame["origin"].map({} if sent is None else sent.senders)
@@ -232,6 +237,8 @@ def _with_derived(
         derived = derived.join(days_into_episode(frame, table, contract.episode, fields))
     else:
         derived[IS_SAME_REGION] = _is_same_region(frame, fields)
+        if known_devices is not None:
+            derived[IS_KNOWN_DEVICE] = frame["device_id"].fillna(HISTORY).isin([HISTORY, *known_devices])
         if sent is not None:
             derived[IS_SENDERS_FIELD] = (frame["device_id"] == sender).fillna(False)
     return derived

@@ -19,10 +19,13 @@ from fieldloop.validation.ownership import MAX_UNREGISTERED
 # These name folders and files, and stand in every record's identity.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"
 _NAME_COLUMNS = ("region", "field_id")
+# What R, Excel, pandas and databases write where there is no value.
+_MISSING_MARKS = ("NA", "N/A", "#N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "-")
 
 EXPECTED_ID = "expected_record_id"
 HAS_FIELD_ROW = "has_field_row"
 IS_SENDERS_FIELD = "is_senders_field"
+IS_KNOWN_DEVICE = "is_known_device"
 IS_SAME_REGION = "is_same_region"
 KEY_OF_SENDER = "key_of_sender"
 BELONGS_TO_SENDER = "the field and season are those of the device that sent the row"
@@ -41,8 +44,8 @@ class Rule:
     column: Column | None = None
 
 
-def rules_for(table: Table, is_sent: bool, contract: Contract) -> list[Rule]:
-    """Every rule of the table. `is_sent` adds the rules for rows that a device sent."""
+def rules_for(table: Table, is_sent: bool, contract: Contract, is_imported: bool = False) -> list[Rule]:
+    """Every rule of the table; `is_sent` adds those for rows that a device sent, `is_imported` for a person's files."""
     import great_expectations.expectations as gxe
 
     rules = [
@@ -66,6 +69,8 @@ def rules_for(table: Table, is_sent: bool, contract: Contract) -> list[Rule]:
     rules.extend(_ordered_rules(table))
     rules.extend(_belonging_rules(table, is_sent, contract.context_table))
     rules.extend(_window_rules(table, contract.episode))
+    if is_imported:
+        rules.extend(_imported_rules(table))
     return rules
 
 
@@ -229,6 +234,24 @@ def _ordered_rules(table: Table) -> Iterator[Rule]:
                 ignore_row_if="either_value_is_missing",
             ),
         )
+
+
+def _imported_rules(table: Table) -> Iterator[Rule]:
+    """What other programs leave in a text cell that may be empty is no name, and no device that nobody registered."""
+    import great_expectations.expectations as gxe
+
+    for column in table.columns:
+        if table.role == "context" and column.name == "device_id":
+            yield Rule(
+                "device_id is empty or a device's: no device is registered under that name; leave it empty for records "
+                "of no device, or register it first: fieldloop register-device DEVICE KEY",
+                gxe.ExpectColumnValuesToBeInSet(column=IS_KNOWN_DEVICE, value_set=[True]),
+            )
+        elif column.kind == "str" and column.is_nullable and not column.choices:
+            yield Rule(
+                f"{column.name} is no mark of a missing value ({', '.join(_MISSING_MARKS)}): leave the cell empty",
+                gxe.ExpectColumnValuesToNotBeInSet(column=column.name, value_set=list(_MISSING_MARKS)),
+            )
 
 
 def _belonging_rules(table: Table, is_sent: bool, context: Table) -> Iterator[Rule]:

@@ -11,6 +11,7 @@ Pure: registrations come from `fieldloop.gateway.owners`, accepted field rows fr
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 import pandas as pd
 
@@ -29,6 +30,11 @@ class Ownership:
     """The devices that may send at all."""
     former: Mapping[str, Collection[str]] = field(default_factory=dict)
     """By field, the devices that a person named as those before the registered one."""
+
+    @property
+    def known_devices(self) -> frozenset[str]:
+        """The devices that may send, and those that a person named as a field's owner, now or before."""
+        return frozenset((*self.devices, *self.registered.values(), *chain.from_iterable(self.former.values())))
 
     @classmethod
     def of(
