@@ -11,6 +11,7 @@ import pytest
 from fieldedge.contract import Record
 from fieldedge.system.errors import DataError
 from fieldloop.data import SeasonStore
+from fieldloop.data.accepted import CONFLICT
 from fieldloop.ingest.imports import ImportReport, import_folder
 from fieldloop.validation import Ownership
 from tests.sample_season import CONTRACT, TODAY, field_row, recommendation_row, season_rows
@@ -223,9 +224,7 @@ def test_an_index_of_no_column_and_a_column_twice_refuse_the_folder(company: Com
 
 
 @pytest.mark.parametrize("device_id", ["NA", "logger 7"])
-def test_a_season_of_a_device_that_nobody_registered_is_set_aside_until_it_is(
-    company: Company, device_id: str
-) -> None:
+def test_a_season_of_a_device_that_nobody_registered_is_set_aside_until_it_is(company: Company, device_id: str) -> None:
     rows = season_rows(field_row(3, device_id=device_id), days=DAYS)
     company.write(rows, "record_id")
     report = company.take()
@@ -245,3 +244,46 @@ def test_a_mark_of_a_missing_value_is_no_text_where_a_cell_may_be_empty(company:
     table = company.take().tables["recommendations"]
     assert (table.accepted, table.quarantined) == (2, 1)
     assert next(iter(table.broken)).startswith("bundle_sha256 is no mark of a missing value (NA, N/A, ")
+
+
+@pytest.mark.parametrize(
+    "name", ["readings.tsv", "Readings.CSV.gz", "readings-2019.xlsx", "deeper/HARVESTS", "fields.csv~"]
+)
+def test_a_file_named_like_a_table_that_is_not_read_refuses_the_folder(company: Company, rows: Rows, name: str) -> None:
+    company.write(rows)
+    (company.folder / "deeper").mkdir()
+    (company.folder / "notes.txt").write_text("of no table")
+    (company.folder / name).write_bytes(b"")
+    with pytest.raises(DataError) as error:
+        company.take()
+    assert f"{name} is named like a table and not read: only .csv and .parquet are" in str(error.value)
+    assert sum(company.accepted().values()) == 0
+    (company.folder / name).unlink()
+    assert company.take().tables["readings"].accepted == DAYS
+
+
+def test_a_corrected_row_is_told_with_how_to_correct_it_and_the_way_told_can_be_gone(
+    company: Company, rows: Rows
+) -> None:
+    company.write(rows)
+    company.take()
+    said = {name: dict(of_table[0]) for name, of_table in rows.items()}
+    for name, changed in (("fields", {"soil": "Clay"}), ("operations", {"irrigation_mm": 7.0})):
+        rows[name][0] |= changed
+    rows["harvests"] = [rows["harvests"][0] | {"date": "2006-10-11"}]
+    company.write(rows, "record_id")
+    report = company.take()
+    told = {name: "".join(table.broken) for name, table in report.tables.items()}
+    assert {name: sum(table.broken.values()) for name, table in report.tables.items()} == {
+        "fields": 1,
+        "readings": 0,
+        "operations": 1,
+        "harvests": 1,
+    }
+    assert told["fields"].startswith(f"{CONFLICT}: what was accepted stays; to correct it go back to a version")
+    assert "dvc checkout --force seasons.dvc" in told["fields"]
+    assert told["harvests"].startswith("another row of this season and field_id is accepted")
+    assert "takes the same record_id with /2" in told["operations"]
+    rows["operations"][0] |= {"record_id": f"{said['operations']['record_id']}/2"}
+    company.write({"operations": rows["operations"]})
+    assert company.take().tables["operations"].accepted == 1

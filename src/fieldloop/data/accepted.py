@@ -2,14 +2,16 @@
 
 An accepted row is never changed and never lost. The same row again is nothing new; another row with the same
 identity is refused and goes to quarantine, and so does a second one where an episode has one; so does one whose
-identity, or whose episode's only row, another region of the season has. A file is replaced as a whole, sorted by record_id, so the same rows give the same bytes in whatever order they came. Every file says of which
-contract its rows are, and `contract.json` that of the whole; rows of a former contract are read as today's, and written
-only by a migration (`migration.py`).
+identity, or whose episode's only row, another region of the season has. A file is replaced as a whole, sorted by
+record_id, so the same rows give the same bytes in whatever order they came. Every file says of which contract its
+rows are, and `contract.json` that of the whole; rows of a former contract are read as today's, and written only by a
+migration (`migration.py`).
 Judging rows is `fieldloop.validation`'s work; versions of the whole are `versions.py`'s.
 """
 
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,11 +57,15 @@ class Merged:
 
 @dataclass(frozen=True)
 class Accepted:
-    """What the store did with some rows of one table; `added + known + conflicts` is their number."""
+    """What the store did with some rows of one table; `added + known + conflicts` is their number.
+
+    `broken` counts the conflicts by what each contradicts, in plain words.
+    """
 
     added: int
     known: int
     conflicts: int
+    broken: Mapping[str, int]
     quarantine_file: Path | None = None
 
 
@@ -174,7 +180,7 @@ class SeasonStore:
             self._begin_writing()
             for _, part in rows.groupby(["season", "region"], sort=True):
                 path = self._path(table, int(part["season"].iloc[0]), str(part["region"].iloc[0]))
-                elsewhere = self._named_beside(table, path)
+                elsewhere = self._named_beside(path)
                 merged = merge(table, self._load(table, path), part, self.contract.episode, elsewhere)
                 if merged.added:
                     path.parent.mkdir(parents=True, exist_ok=True)
@@ -186,7 +192,7 @@ class SeasonStore:
         origin = frame["origin"].reindex(refused.index) if "origin" in frame else came_with
         refused = refused.assign(origin=origin)
         file = quarantine_rows(self.quarantine_dir, came_with, table, refused)
-        return Accepted(added, known, len(refused), file)
+        return Accepted(added, known, len(refused), Counter(refused.get("expectation", ())), file)
 
     def read(self, table_name: str, seasons: Collection[int] | None = None) -> pd.DataFrame:
         """All rows of a table, or those of some seasons, sorted by season, region and record_id.
@@ -458,7 +464,7 @@ class SeasonStore:
         paths = sorted(self.root.glob(f"season=*/region=*/{table.name}.parquet"))
         return [(int(path.parts[-3].removeprefix("season=")), path) for path in paths]
 
-    def _named_beside(self, table: Table, path: Path) -> pd.DataFrame | None:
+    def _named_beside(self, path: Path) -> pd.DataFrame | None:
         """Identities and episodes of the rows of the season's other regions, whose files are of today's contract."""
         names = ["record_id", *self.contract.episode.columns]
         parts = []

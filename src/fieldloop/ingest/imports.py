@@ -27,6 +27,14 @@ from fieldloop.validation.ownership import HISTORY
 from fieldloop.validation.tables import breach_words, refuse
 from fieldloop.validation.typed import is_storable
 
+AMENDED = (
+    "what was accepted stays; what is said again takes the same record_id with /2 at its end (to /9): the last counts"
+)
+KEPT = (
+    "what was accepted stays; to correct it go back to a version of the data from before it (dvc checkout --force "
+    "{name}.dvc in {where}, after a git checkout of that pointer where a run has kept it since), then import the "
+    "corrected files"
+)
 ANOTHERS = "the season of the field was accepted from, or is registered for, {other}: what is said of it is theirs"
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _NAMELESS_INDEX = re.compile(r"__index_level_\d+__")  # pandas' name for row numbers that nobody named
@@ -90,12 +98,17 @@ def import_folder(
         quarantine_rows(store.quarantine_dir, came_with, table, rejected)
         outcome = store.accept(name, good[~is_theirs], came_with)
         found = checked.tables[name]
+        correction = AMENDED if table.is_amendable else KEPT.format(name=store.root.name, where=store.root.parent)
         tables[name] = ImportedTable(
             rows=found.rows,
             accepted=outcome.added,
             known=outcome.known,
             quarantined=len(rejected) + outcome.conflicts,
-            broken={**found.broken, **Counter(words)},
+            broken={
+                **found.broken,
+                **Counter(words),
+                **{f"{conflict}: {correction}": count for conflict, count in outcome.broken.items()},
+            },
         )
     return ImportReport(tables, store.quarantine_dir / came_with, checked.docs_index)
 
@@ -118,9 +131,16 @@ def _read(folder: Path, contract: Contract) -> dict[str, pd.DataFrame]:
     names = [table.name for table in contract.tables]
     parts: dict[str, list[pd.DataFrame]] = {}
     problems: list[str] = []
-    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file()):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         where = str(path.relative_to(folder))
-        table_name = path.stem.partition("-")[0]
+        if path.suffix.lower() not in _SUFFIXES:
+            if _table_of(path.name.partition(".")[0].lower()) in names:
+                problems.append(
+                    f"{where} is named like a table and not read: only .csv and .parquet are. Unpack it, or save it as "
+                    "one of these (CSV with commas, in UTF-8), or take it out of the folder"
+                )
+            continue
+        table_name = _table_of(path.stem)
         if table_name not in names:
             problems.append(f"{where} is of no table; expected a name like {', '.join(f'{n}.csv' for n in names)}")
             continue
@@ -135,6 +155,10 @@ def _read(folder: Path, contract: Contract) -> dict[str, pd.DataFrame]:
     refuse(folder, problems)
     frames = {name: pd.concat(of_table, ignore_index=True) for name, of_table in parts.items()}
     return {name: _named(frame, contract, name) for name, frame in frames.items() if len(frame)}
+
+
+def _table_of(stem: str) -> str:
+    return stem.partition("-")[0]
 
 
 def _read_file(path: Path, table: Table) -> pd.DataFrame:
