@@ -233,7 +233,7 @@ def test_a_season_of_a_device_that_nobody_registered_is_set_aside_until_it_is(co
     assert "fieldloop register-device" in company.quarantined()["2006/champion-03/fields"]
     company.devices = [device_id]
     assert company.take().tables["readings"].accepted == DAYS
-    assert company.store.read(FIELDS_TABLE)["device_id"].tolist() == [device_id]
+    assert company.store.read("fields")["device_id"].tolist() == [device_id]
 
 
 def test_a_mark_of_a_missing_value_is_no_text_where_a_cell_may_be_empty(company: Company, rows: Rows) -> None:
