@@ -1,7 +1,12 @@
 """The files side by side, as rows for a table in a page or a terminal."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
+
+from fieldloop.compression.gates import Candidate
+
+_CORES = {item.name for item in fields(Candidate)}  # what is stored under other names is the workload's own figures
 
 
 def compression_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -13,8 +18,11 @@ def compression_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
             "neurons": " ".join(map(str, one["hidden"])),
             "how": one["recipe"],
             "bytes": one["bytes"],
-            "held-out yield RMSE t/ha": round(one["yield_rmse_t_ha"], 4),
-            "closed-loop profit USD/ha": round(one["profit_usd_ha"], 1),
+            **{
+                name: round(value, 4)
+                for name, value in one.items()
+                if name not in _CORES and not name.endswith("_change_pct")
+            },
             "same decisions %": round(one["agreement_pct"], 2),
             f"median of a call on {report['batch']} candidates, us": _rounded(times.get(one["name"])),
             "on the front": one["is_on_front"],

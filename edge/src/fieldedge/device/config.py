@@ -194,7 +194,7 @@ class DeviceConfig:
                 f"device_id is {self.device_id!r}; expected up to 63 letters, digits, '-', '_' or '.', like dev-07"
             )
         if not _WORKLOAD.fullmatch(self.workload):
-            raise ConfigError(f"workload is {self.workload!r}; expected a name like agriculture")
+            raise ConfigError(f"workload is {self.workload!r}; expected a name of small letters, digits and '_'")
         if self.upload_budget_bytes < 0:
             raise ConfigError(
                 f"upload_budget_bytes is {self.upload_budget_bytes}; expected bytes per season, 0 or more"

@@ -35,7 +35,7 @@ from fieldedge.system.plain_files import read_own
 MAX_NOTE_BYTES = 100_000
 MAX_STEP = timedelta(days=2)  # a system clock that moves further within one boot is not believed unconfirmed
 MAX_OFF = timedelta(days=400)  # nor one that starts further beyond the floor
-MAX_ALONE = timedelta(days=240)  # one source carries the time over a winter, from a harvest to the next planting
+MAX_ALONE = timedelta(days=240)  # one source carries the time over a winter in which nobody comes by
 TOLERANCE = timedelta(minutes=5)  # smaller corrections are not worth telling
 KEEP_EVERY = timedelta(minutes=10)
 WITNESSES = 4  # readings in a row that must agree before they count
