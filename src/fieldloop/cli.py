@@ -160,8 +160,8 @@ def return_to_history(
 ) -> None:
     """Let what was imported of a season stand for it, and no device.
 
-    What a device had there goes to quarantine with the next ingestion, and what the history had comes back with the
-    next `retrain`, or when it is imported again. `register-device --field` with the season turns that back.
+    With the next `retrain`, or when it is imported again, what the history had comes back, and what a device had there
+    goes to quarantine. `register-device --field` with the season turns that back.
     """
     from fieldloop.core.paths import workspace_of
     from fieldloop.gateway.devices import DeviceRegistry

@@ -287,3 +287,25 @@ def test_a_corrected_row_is_told_with_how_to_correct_it_and_the_way_told_can_be_
     rows["operations"][0] |= {"record_id": f"{said['operations']['record_id']}/2"}
     company.write({"operations": rows["operations"]})
     assert company.take().tables["operations"].accepted == 1
+
+
+def test_what_was_accepted_of_a_device_that_nobody_registered_is_known_and_can_be_added_to(company: Company) -> None:
+    rows = season_rows(field_row(device_id="logger-7"), days=DAYS)
+    company.devices = ["logger-7"]
+    company.write({name: rows[name] for name in ("fields", "readings")})
+    company.take()
+    company.devices = []  # as code accepted it that asked for no registration
+    company.write(rows)
+    report = company.take()
+    assert [report.tables[name].quarantined for name in ("fields", "readings", "harvests")] == [0, 0, 0]
+    assert (report.tables["fields"].known, report.tables["harvests"].accepted) == (1, 1)
+
+
+def test_a_season_that_a_person_returned_to_the_company_is_imported_at_once(company: Company) -> None:
+    device, ours = (season_rows(field_row(device_id=name), days=DAYS) for name in ("dev-00", None))
+    for table, frame in device.items():
+        company.store.accept(table, pd.DataFrame(frame), "sync")
+    company.write(ours)
+    report = company.take({"2006/champion-00": ""})
+    assert report.tables["fields"].accepted == 1
+    assert company.store.read("fields")["device_id"].isna().all()

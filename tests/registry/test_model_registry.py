@@ -18,7 +18,8 @@ from fieldedge.system.errors import ReleaseError, StoreBusy
 from fieldloop.compression import Compressed
 from fieldloop.core.dataset import save_dataset
 from fieldloop.core.settings import load_settings
-from fieldloop.evaluation.gate import Absent, Terms, Verdict
+from fieldloop.evaluation.gate import Absent, Verdict
+from fieldloop.evaluation.terms import Terms
 from fieldloop.registry.model_registry import (
     BUNDLE,
     LEARNABLE_HASH,
@@ -401,6 +402,8 @@ def test_practice_starts_from_the_champion_before_the_data_however_often_it_is_m
     shelf.register(shelf.trained("changed code", "b"), replace(BETTER, champion_version="2"))
     assert (start("b"), start("c")) == ("1", "3")
     assert (start("c", season=2005), start("c", contract_hash="f" * 64)) == (None, None)
+    shelf.register(shelf.trained("a later season", "c"), replace(BETTER, champion_version="3"), season=2007)
+    assert (start("b"), start("c"), start("d", season=2007)) == ("1", "3", "4")
     shelf.promote("1", "the later ones water too much")
     assert (start("b"), start("c")) == ("1", "1")
 

@@ -69,7 +69,6 @@ def test_a_history_stays_away_while_a_device_is_registered_and_comes_back_by_a_w
     assert (len(store.record_ids()), list(store.read("fields")["device_id"])) == (1, ["dev-17"])
     assert stands(loop, accepted)
     owners.register({FIELD: HISTORY}, instead_of="dev-17")
-    store.withdraw(SEASON, "champion-00", "a history is registered")
     assert not stands(loop, accepted)
     again = validate_history(loop, history)
     assert (store.read("readings").to_json(), store.read("fields")["device_id"].count()) == (before, 0)
@@ -91,7 +90,6 @@ def test_a_history_that_comes_after_a_device_has_the_season_adds_nothing_to_it_u
     assert accepted.quarantined > 0
     assert stands(loop, accepted)
     FieldOwners.beside(loop.workspace.device_registry).register({FIELD: HISTORY})
-    store.withdraw(SEASON, "champion-00", "a history is registered")
     assert not stands(loop, accepted)
     validate_history(loop, history)
     assert store.read("fields")["device_id"].count() == 0

@@ -154,9 +154,12 @@ class Answers(Protocol):
 
 
 def merit(workload: Workload | None) -> Merit | None:
-    """How much a stored record would teach: of a decision, how unsure the model was; of any other, nobody says."""
-    if workload is None:
-        return None
+    """As `merit_by`; None where the workload is not known."""
+    return None if workload is None else merit_by(workload)
+
+
+def merit_by(workload: Workload) -> Merit:
+    """How much a record would teach: of a decision, how unsure the model was; of any other, nobody says."""
     decisions = workload.contract.decision_table.name
     return lambda table, record: workload.uncertainty(dict(record)) if table == decisions else None
 

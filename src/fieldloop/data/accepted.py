@@ -37,6 +37,7 @@ CONTRACT_NAME = "contract.json"
 CONFLICT = "conflicts with an accepted row of the same record_id"
 ELSEWHERE = "a row of the same record_id is accepted in another region, and a record has one"
 SECOND = "another row of this {episode} is accepted, and there is one for each"
+RETURNED = "the field and season were returned to what was imported"
 LOCK_TIMEOUT_S = 60.0
 _FILE_CONTRACT = b"fieldloop.contract_hash"
 _PLAIN_NAME = re.compile(NAME_PATTERN)
@@ -215,6 +216,12 @@ class SeasonStore:
     def seasons(self) -> list[int]:
         """The seasons that have at least one accepted row."""
         return sorted({season for table in self.contract.tables for season, path in self._files(table) if _rows(path)})
+
+    def return_to_histories(self, ownership: Ownership) -> None:
+        """Take back from devices what a person named for no device, as `withdraw` does; they hold it no more."""
+        for season, field_id in ownership.returned():
+            self.withdraw(season, field_id, RETURNED)
+            del ownership.holders[season, field_id]
 
     def withdraw(self, season: int, field_id: str, reason: str) -> int:
         """Take what was accepted of a field in a season back into quarantine; how many rows. Repeatable.

@@ -8,11 +8,13 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
@@ -177,8 +179,9 @@ def _holders(repository: Any, listing: Mapping[str, str]) -> dict[tuple[int, str
     cached = (Path(repository.cache.local.oid_to_path(md5)) for md5 in files)
     held: dict[tuple[int, str], str] = {}
     for path in cached:
-        if path.is_file() and "device_id" in pq.read_schema(path).names:  # what opens episodes says it
-            held |= Ownership.of({}, pd.read_parquet(path), ()).holders
+        with suppress(pa.ArrowInvalid):  # one that is damaged says nothing, and is told where it is needed
+            if path.is_file() and "device_id" in pq.read_schema(path).names:  # what opens episodes says it
+                held |= Ownership.of({}, pd.read_parquet(path), ()).holders
     return held
 
 

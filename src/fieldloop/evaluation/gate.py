@@ -17,18 +17,6 @@ from fieldloop.workload import Floats, FloorValues, Metric, Scores
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What two models must have in common to be compared.
-
-    Both are of this contract, learned from seasons before `season`, and from none of `judging_seasons`.
-    """
-
-    contract_hash: str
-    season: int
-    judging_seasons: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class Rival:
     """A registered version that the challenger is compared with, and how well it answers."""
 

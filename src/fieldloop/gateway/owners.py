@@ -44,7 +44,7 @@ class FieldOwners:
         Raises:
             ConfigError: the file is not one of owners, or is lost.
         """
-        owners = _json_object(self.path, "field owners", str)
+        owners = _json_object(self.path, "field owners", str, "a device")
         if owners is None:
             check_not_lost(self.path, "the list of field owners")
         return owners or {}
@@ -55,7 +55,7 @@ class FieldOwners:
         Raises:
             ConfigError: the file is not one of former owners.
         """
-        return _json_object(self.path.with_name(FORMER_NAME), "former owners", list) or {}
+        return _json_object(self.path.with_name(FORMER_NAME), "former owners", list, "a list of devices") or {}
 
     def check(self, owners: Mapping[str, str], instead_of: str | None = None) -> dict[str, str]:
         """All owners as they would be with these; nothing is written.
@@ -107,7 +107,7 @@ class FieldOwners:
             write_durably(self.path.with_name(FORMER_NAME), content)
 
 
-def _json_object(path: Path, what: str, kind: type) -> dict[str, Any] | None:
+def _json_object(path: Path, what: str, kind: type, named: str) -> dict[str, Any] | None:
     """What a file says of each field, of one kind; None where there is no file."""
     try:
         found = json.loads(read_own(path, MAX_OWNERS_BYTES))
@@ -116,5 +116,5 @@ def _json_object(path: Path, what: str, kind: type) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"the {what} {path} cannot be read: {error}. Restore the file.") from error
     if not isinstance(found, dict) or not all(isinstance(value, kind) for value in found.values()):
-        raise ConfigError(f"the {what} {path} are not an object with a {kind.__name__} of each field; restore the file")
+        raise ConfigError(f"the {what} {path} are not an object with {named} of each field; restore the file")
     return found

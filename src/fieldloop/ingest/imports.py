@@ -79,6 +79,7 @@ def import_folder(
         frames, contract, today, known_fields=fields, docs_dir=docs_dir, known_devices=ownership.known_devices
     )
     refuse(folder, [breach_words(breach) for breach in checked.breaches])
+    store.return_to_histories(ownership)
     came_with = f"import-{folder.name}" if _PLAIN.fullmatch(folder.name) else "import"
     said = Ownership.of({}, checked.accepted.get(contract.context_table.name, fields.iloc[:0]), ()).holders
     tables = {}

@@ -35,8 +35,9 @@ from torch import nn
 from fieldedge.system.errors import ConfigError, ReleaseError, StoreBusy
 from fieldloop.compression import Compressed
 from fieldloop.core.dataset import Dataset, load_dataset
-from fieldloop.evaluation.gate import Absent, Terms, Verdict
+from fieldloop.evaluation.gate import Absent, Verdict
 from fieldloop.evaluation.predictor import Array, predictor
+from fieldloop.evaluation.terms import Terms
 from fieldloop.registry.promotion import check_champion_is, succeed
 from fieldloop.training.networks import CONFIG, NETWORK, WHAT_IFS, load_network
 from fieldloop.training.trained import Trained
@@ -163,11 +164,14 @@ class ModelRegistry:
     def start_of_practice(self, terms: Terms, learnable_hash: str) -> str | None:
         """The version from whose weights a network starts that learns from these records; None where it starts fresh.
 
-        A champion that learned from the same records is passed over for the one that it was compared with: otherwise a
-        run that is made again would start elsewhere once it was promoted, and learn the same twice.
+        A champion that learned from the same records, or for a later season, is passed over for the one that it was
+        compared with: otherwise a run that is made again would start elsewhere once it was promoted, and learn the
+        same twice.
         """
         version = self.champion_version()
-        while version is not None and self._learned_from(version) == learnable_hash:
+        while version is not None and (
+            self._learned_from(version) == learnable_hash or _season_of(version) > terms.season
+        ):
             before = version.tags.get(f"{_TAG}champion_before") or "0"
             is_older = before.isdigit() and 0 < int(before) < int(version.version)
             version = self.client.get_model_version(self.name, before) if is_older else None
@@ -679,6 +683,12 @@ def _noted_bundle(tag: str) -> dict[str, str] | None:
     if not isinstance(noted, dict) or not noted.keys() >= set(names):
         return None
     return {name: str(noted[name]) for name in names}
+
+
+def _season_of(version: ModelVersion) -> int:
+    """The season that a version was made for; 0 where that is not said."""
+    said = version.tags.get(f"{_TAG}for_season", "")
+    return int(said) if said.isdigit() else 0
 
 
 def _was_promoted(version: ModelVersion) -> bool:

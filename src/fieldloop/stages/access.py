@@ -12,7 +12,7 @@ from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import DataError
 from fieldloop.core.settings import Settings, WorkloadParams
 from fieldloop.data import SeasonStore, check_last_version, open_store, restore
-from fieldloop.evaluation.gate import Terms
+from fieldloop.evaluation.terms import Terms
 from fieldloop.gateway.owners import FieldOwners
 from fieldloop.stages.context import Loop, contract_of
 from fieldloop.stages.refs import SnapshotRef

@@ -33,6 +33,7 @@ def validate_history(loop: Loop, history: HistoryRef) -> AcceptedRef:
         Path(history.path), space.quarantine, space.data_docs / "history", contract_of(loop), date.today()
     )
     store, ownership = open_accepted(loop), ownership_of(loop)
+    store.return_to_histories(ownership)
     came_from = Ownership.of({}, report.accepted[store.contract.context_table.name], ()).holders
     barred = {
         (one.season, one.field_id)
@@ -69,6 +70,8 @@ def stands(loop: Loop, accepted: AcceptedRef) -> bool:
     except FileNotFoundError:  # of a report from before they were kept
         return False
     store, ownership = open_accepted(loop), ownership_of(loop)
+    if ownership.returned():
+        return False
     here = store.record_ids()
     taken_back = withdrawals(loop.workspace.quarantine)
     for device_id, ids in records.items():

@@ -33,8 +33,9 @@ class Ownership:
 
     @property
     def known_devices(self) -> frozenset[str]:
-        """The devices that may send, and those that a person named as a field's owner, now or before."""
-        return frozenset((*self.devices, *self.registered.values(), *chain.from_iterable(self.former.values())))
+        """The devices that may send, that a person named as a field's owner, or that have an accepted season."""
+        named = (*self.registered.values(), *chain.from_iterable(self.former.values()))
+        return frozenset((*self.devices, *named, *self.holders.values()))
 
     @classmethod
     def of(
@@ -78,6 +79,14 @@ class Ownership:
         """Whether a history brought the season of the field, or the device that a person registered for it."""
         holder = self.holders.get((season, field_id), HISTORY)
         return holder == HISTORY or self.is_registered(season, field_id, holder)
+
+    def returned(self) -> list[FieldSeason]:
+        """The seasons that a person named for no device, and that one has still: a history is to have them again."""
+        return sorted(
+            (season, field_id)
+            for (season, field_id), holder in self.holders.items()
+            if holder != HISTORY and self.registered.get(f"{season}/{field_id}") == HISTORY
+        )
 
     def unregistered(self) -> Counter[str]:
         """How many seasons of fields each device was accepted for without a person's word."""

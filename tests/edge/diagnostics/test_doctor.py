@@ -26,6 +26,7 @@ from fieldedge.diagnostics.doctor import examine
 from fieldedge.diagnostics.finding import Finding
 from fieldedge.inference.onnxruntime_check import SMALLEST_MODEL
 from fieldedge.inference.selftest import run_selftest
+from fieldedge.storage.schema import NUMBERED_FORM
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock, format_utc
 from fieldedge.system.durable import write_durably
@@ -33,6 +34,7 @@ from fieldedge.system.locks import exclusive, is_held
 from fieldedge.transfer.updates import update
 from tests.edge.patience import PATIENCE_S
 from tests.edge.sample import AGRICULTURE, GatewaySimulator, Repository, bundle_files, onnx_model, zipped
+from tests.edge.storage.test_schema import form_on_disk, write_form_3
 
 IS_ROOT = os.geteuid() == 0
 
@@ -255,6 +257,16 @@ def test_the_selftest_of_an_installation_needs_no_device(real_selftest: None) ->
 
 
 # Store, sources, sensors
+
+
+def test_an_older_store_is_left_as_it_is_where_the_workload_is_not_known(device: DeviceDirectory) -> None:
+    for path in device.store.parent.glob(f"{device.store.name}*"):
+        path.unlink()
+    write_form_3(device.store)
+    with_settings(device, "[stoer]\nmax_bytes = 1")
+    found = {finding.check: finding for finding in examine(device, Clock(device.clock_floor))}
+    assert (found["store"].state, found["store"].todo) == ("warn", "mend the settings first")
+    assert form_on_disk(device.store) == NUMBERED_FORM
 
 
 def test_a_store_that_is_nearly_full_is_told(device: DeviceDirectory) -> None:

@@ -16,6 +16,12 @@ def store(subject: Subject) -> Iterator[Finding]:
     if not path.exists():
         yield Finding("store", "warn", f"{path} is not there yet", "it is made at the next start")
         return
+    if (
+        subject.workload is None
+    ):  # where it is opened, an older store is brought to today's form, with the workload's help
+        found = f"{path} was not looked at: the workload is not known"
+        yield Finding("store", "warn", found, "mend the settings first")
+        return
     with Store(path, subject.clock.stamp, merit=merit(subject.workload)) as store:
         store.check()
         records, used, waiting = sum(store.states().values()), store.used_bytes(), store.prepared_batches()

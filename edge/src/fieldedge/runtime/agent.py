@@ -21,11 +21,12 @@ from fieldedge.inference.ood import Familiarity
 from fieldedge.presentation.text import printable
 from fieldedge.storage import episodes
 from fieldedge.storage.corrections import put, said
+from fieldedge.storage.schema import asked
 from fieldedge.storage.store import Store
 from fieldedge.system import strict_json
 from fieldedge.system.errors import DataError, FieldloopError, ReleaseError
 from fieldedge.transfer.summary import season_summary
-from fieldedge.workload import MODEL, Array, Decision, Episode, Question, Workload, ask, decision_values
+from fieldedge.workload import MODEL, Array, Decision, Episode, Question, Workload, ask, decision_values, merit_by
 
 MAX_LINE_CHARACTERS = 100_000
 
@@ -38,6 +39,7 @@ class Agent:
     def __init__(self, config: DeviceConfig, workload: Workload, store: Store, booted: Booted | None) -> None:
         self._config = config
         self._workload, self._contract = workload, workload.contract
+        self._merit = merit_by(workload)
         self._folded = self._contract.tables_of("observation", "action", "outcome", "feedback")
         self._store = store
         self._context: Record | None = None
@@ -155,9 +157,10 @@ class Agent:
             _log.error("the model abstains on %s: %s", at, error)
             record = self._recorded(context, question, episode.answer(question, None, str(error)))
         record["latency_ms"] = round((time.perf_counter_ns() - started_ns) / 1e6, 3)
+        table = self._contract.decision_table.name
+        taught = asked(self._merit, table, record)
         try:
-            merit = self._workload.uncertainty(record)
-            self._store.add(self._contract.decision_table.name, record, merit=merit)
+            self._store.add(table, record, merit=taught)
         except DataError:  # another process decided this moment in the meantime; its answer was given, so it stands
             return self._store.get(identity) or record
         return record

@@ -10,6 +10,7 @@ how much it would teach.
 """
 
 import json
+import logging
 import math
 import sqlite3
 import zlib
@@ -17,6 +18,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from fieldedge.system.errors import DataError, StoreDamaged
+
+_log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 4
 NUMBERED_FORM = 3  # the last one that named an episode by a number
@@ -156,12 +159,19 @@ def seal(table: str, values: Iterable[object]) -> int:
 
 
 def merit_of(merit: Merit | None, table: str, body: str) -> float | None:
-    """What a workload says of a stored record; None where there is none to ask, or the record is too old for it."""
+    """What a workload says of a stored record, as `asked`."""
+    return None if merit is None else asked(merit, table, json.loads(body))
+
+
+def asked(merit: Merit, table: str, record: Mapping[str, Any]) -> float | None:
+    """What a workload says of a record; None where it cannot, as of one that is too old for it."""
     try:
-        found = None if merit is None else merit(table, json.loads(body))
+        return as_merit(merit(table, record))
     except (LookupError, TypeError, ValueError):
         return None
-    return as_merit(found)
+    except Exception as error:  # noqa: BLE001  (a guest's mistake costs no record)
+        _log.warning("nobody says what %s would teach: %r", record.get("record_id"), error)
+        return None
 
 
 def as_merit(found: float | None) -> float | None:

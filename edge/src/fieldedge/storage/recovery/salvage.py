@@ -4,8 +4,7 @@ A row is carried over if its seal is right, with its place in the order and its 
 still knows of a row that is not there is counted and named as lost. A record whose state or batch is damaged goes back
 to `stored`, as does one whose batch is gone: it is sent again rather than not at all. A record of forms 2 and 3 is
 known by its own seal, and gets today's. The rows of form 1 had none: they are held against what they say of themselves.
-Where the cells come from is `sqlite_pages.py`'s matter, and the
-files are `rebuild.py`'s.
+Where the cells come from is `sqlite_pages.py`'s matter, and the files are `rebuild.py`'s.
 """
 
 import hashlib
