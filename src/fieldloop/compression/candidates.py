@@ -2,7 +2,7 @@
 
 Every network, whole or with fewer neurons, gives a float32 file, and an 8-bit one for each way that a device class
 wants its weights. Beside neural-compressor stands ONNX Runtime's own quantiser on the same body; the one with the
-smaller error goes on. What is chosen between (recipe, quantiser, rounding) is chosen on field-seasons of the training
+smaller error goes on. What is chosen between (recipe, quantiser, rounding) is chosen on groups of the training
 data; the file that comes of it is judged on the held-out seasons, which chose nothing. Times and parity are
 device_classes.py's.
 """

@@ -121,7 +121,7 @@ def fine_tuned(
 
 
 def calibrate(workload: Workload, network: nn.Module, data: GroupedData) -> None:
-    """Stretch the network's interval by the field-seasons that were set aside."""
+    """Stretch the network's interval by the groups that were set aside."""
     inputs, targets = data.validation_set.tensors
     workload.learner.forget_calibration(network)
     with torch.no_grad():
@@ -199,7 +199,7 @@ def _through(values: Tensor) -> Tensor:
 
 
 def subset(examples: Dataset, rows: int, seed: int) -> Dataset:
-    """About `rows` examples of whole field-seasons, the same for the same seed; all of them where there are fewer."""
+    """About `rows` examples of whole groups, the same for the same seed; all of them where there are fewer."""
     if len(examples) <= rows:
         return examples
     order = np.random.default_rng(seed).permutation(len(examples.groups))

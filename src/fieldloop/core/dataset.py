@@ -20,7 +20,7 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Dataset:
-    """N examples. A group shares one outcome (a field-season, a bearing's life): it is held out as a whole."""
+    """N examples. A group shares one outcome (a bearing's life): it is held out as a whole."""
 
     inputs: Array  # (N, F), in the units of the contract; what the model sees is the device's `scale` of it
     targets: Array  # (N, T), physical units

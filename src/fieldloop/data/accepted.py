@@ -228,7 +228,7 @@ class SeasonStore:
 
         They lie in a folder of their own there, which is where they come from too, until they are accepted again. All
         are in it before the first goes, and the field's own row is in it first and goes last: a crash in between leaves
-        nothing that looks lost, and a field-season that can still be found.
+        nothing that looks lost, and an episode that can still be found.
 
         Raises:
             DataError: a stored file is damaged, or the store is of another contract.

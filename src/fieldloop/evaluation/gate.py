@@ -1,6 +1,6 @@
 """Challenger against champion on frozen, held-out seasons, with a bootstrap interval over groups.
 
-The gate is a pure function of scores and of values. A group (a field-season) counts once, however many examples it has,
+The gate is a pure function of scores and of values. A group (an episode) counts once, however many examples it has,
 because they share one outcome. A challenger is compared with the champion and with the anchor, the best champion of
 this contract, so that many small losses do not add up. Where there is no champion to compare it with, it must pass the
 absolute floor; there being nothing else is never a reason. Moving the aliases is registry.py's.

@@ -37,7 +37,7 @@ __all__ = ["Account", "IngestReport", "TableCounts", "account_for", "ingest_batc
 
 MAX_ROWS_AT_ONCE = 100_000
 LOCK_TIMEOUT_S = 60.0
-BEYOND = "unregistered"  # in a note: the field-seasons that the device might not claim
+BEYOND = "unregistered"  # in a note: the episodes that the device might not claim
 WITHDRAWN = "the field and season are registered for another device"
 _log = logging.getLogger(__name__)
 
@@ -275,7 +275,7 @@ def _withdraw(work: _Ingestion, season: int, field_id: str) -> None:
 
 
 def _tell_held_back(work: _Ingestion, ownership: Ownership) -> None:
-    """Say of which field-seasons the field's registered device is not heard, because another was accepted for them."""
+    """Say of which episodes the field's registered device is not heard, because another was accepted for them."""
     held_back = {
         (name, str(note["device_id"]))
         for note in work.store.noted_batches().values()
@@ -455,7 +455,7 @@ def _quarantine(work: _Ingestion, table: Table, rows: pd.DataFrame, tally: _Tall
 
 
 def _seasons_that(checked: Checked, broke: str) -> dict[str, list[str]]:
-    """By batch, the field-seasons of which it has rows that broke this: another's, or more than it may claim."""
+    """By batch, the episodes of which it has rows that broke this: another's, or more than it may claim."""
     found: dict[str, set[str]] = {}
     for rows in checked.rejected.values():
         theirs = rows[rows["expectation"].str.contains(broke, regex=False)]

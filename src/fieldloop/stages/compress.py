@@ -15,7 +15,7 @@ from fieldloop.stages.released import standing_bundle
 from fieldloop.stages.workload import workload_of
 from fieldloop.workload import Predict, Value
 
-CHOOSING_SHARE = 0.25  # of the training field-seasons: they choose between quantisers, and judge no file
+CHOOSING_SHARE = 0.25  # of the training groups: they choose between quantisers, and judge no file
 
 
 def compress_champion(loop: Loop, data: SnapshotRef, registered: RegisteredRef) -> CompressedRef:

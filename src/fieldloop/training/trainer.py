@@ -35,10 +35,10 @@ Practise = Callable[[nn.Module], Dataset]
 Scale = Callable[[Array], Array]  # the contract's units to what the model sees
 
 EXPERIMENT = "fieldloop"
-LEFT_OUT = "left_out.json"  # in the MLflow run: field-seasons that nothing was learned from, and why
+LEFT_OUT = "left_out.json"  # in the MLflow run: groups that nothing was learned from, and why
 LAST = "last"  # the checkpoint of the last whole epoch
 _RUN_ID = "mlflow_run_id"
-VALIDATION_SHARE = 0.1  # of field-seasons, to see overfitting; the gate uses whole held-out seasons instead
+VALIDATION_SHARE = 0.1  # of groups, to see overfitting; the gate uses whole held-out seasons instead
 
 
 class GroupedData(lightning.LightningDataModule):

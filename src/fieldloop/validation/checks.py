@@ -84,7 +84,7 @@ class _Sent:
         return found
 
     def beyond_claims(self, rows: pd.DataFrame) -> list[Any]:
-        """The labels of rows about field-seasons that nobody has and their sender may not claim any more."""
+        """The labels of rows about episodes that nobody has and their sender may not claim any more."""
         found: list[Any] = []
         for _, part in rows.groupby(["origin", "season", "field_id"], sort=False):
             if not self._may_claim(self.senders[part["origin"].iloc[0]], *_field_season(part)):
@@ -92,7 +92,7 @@ class _Sent:
         return found
 
     def settle_claims(self, good: pd.DataFrame) -> tuple[list[Any], list[Any]]:
-        """Give each field-season to the first of its claimants that may claim it.
+        """Give each episode to the first of its claimants that may claim it.
 
         Returns:
             The labels of the rows of those that may not, and of the others' rows.
@@ -116,7 +116,7 @@ class _Sent:
         return beyond, others
 
     def _may_claim(self, device_id: str, season: int, field_id: str) -> bool:
-        """Whether it has the field-season, or may have one more; whose it is besides is judged elsewhere."""
+        """Whether it has the episode, or may have one more; whose it is besides is judged elsewhere."""
         return (
             self.ownership.holders.get((season, field_id)) == device_id
             or self.ownership.is_registered(season, field_id, device_id)

@@ -22,7 +22,7 @@ MAX_UNREGISTERED = 24  # seasons of fields that one device may claim without a p
 
 @dataclass
 class Ownership:
-    """The owners of field-seasons. `holders` grows as field rows are accepted."""
+    """The owners of episodes. `holders` grows as field rows are accepted."""
 
     registered: Mapping[str, str] = field(default_factory=dict)
     holders: dict[FieldSeason, str] = field(default_factory=dict)
