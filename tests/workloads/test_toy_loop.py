@@ -59,7 +59,7 @@ def test_bearings_go_from_their_own_source_to_a_device_and_home_again(loop: Loop
     assert accepted.rows > 32 * 15
 
     data = version.version_data(loop, accepted, version.next_season(loop))
-    trained = train.train_model(loop, data, nothing)
+    trained = train.train_model(loop, data, train.champion_before(loop, data), nothing)
     registered = evaluate.evaluate_and_register(loop, data, trained)
     assert registered.is_promoted, registered.reason
 

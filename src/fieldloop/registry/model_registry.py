@@ -35,6 +35,7 @@ from torch import nn
 from fieldedge.system.errors import ConfigError, ReleaseError, StoreBusy
 from fieldloop.compression import Compressed
 from fieldloop.core.dataset import Dataset, load_dataset
+from fieldloop.core.environment import hush
 from fieldloop.evaluation.gate import Absent, Verdict
 from fieldloop.evaluation.predictor import Array, predictor
 from fieldloop.evaluation.terms import Terms
@@ -128,6 +129,7 @@ class ModelRegistry:
     """The registered model of one workload in one MLflow tracking store; it is called as the workload, unless named."""
 
     def __init__(self, tracking_uri: str, workload: Workload, name: str = "") -> None:
+        hush()  # MLflow set its own level when it was imported
         mlflow.set_tracking_uri(tracking_uri)
         self.workload, self.name = workload, name or workload.name
         self.client = mlflow.MlflowClient(tracking_uri)
