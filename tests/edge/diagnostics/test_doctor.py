@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -257,6 +258,21 @@ def test_the_selftest_of_an_installation_needs_no_device(real_selftest: None) ->
 
 
 # Store, sources, sensors
+
+
+def test_a_library_that_is_missing_is_the_finding_of_the_checks_that_need_it(device: DeviceDirectory) -> None:
+    """In a process of its own: here everything is imported by now."""
+    program = (
+        "import sys; sys.modules['tuf.api.metadata'] = sys.modules['urllib3'] = None\n"
+        "from pathlib import Path; from fieldedge.device.config import DeviceDirectory\n"
+        "from fieldedge.diagnostics.doctor import examine; from fieldedge.system.clock import Clock\n"
+        f"device = DeviceDirectory(Path({str(device.root)!r}))\n"
+        "for found in examine(device, Clock(device.clock_floor)): print(found.check, found.state)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    found = dict(line.split(" ") for line in done.stdout.splitlines())
+    assert (found["settings"], found["key"], found["files"]) == ("ok", "ok", "ok")
+    assert found["trust"] == "fail"
 
 
 def test_an_older_store_is_left_as_it_is_where_the_workload_is_not_known(device: DeviceDirectory) -> None:

@@ -2,10 +2,7 @@
 
 from collections.abc import Iterator
 
-from fieldedge.acquisition.mapping import Mapper
-from fieldedge.acquisition.sources import look_at_source
 from fieldedge.diagnostics.finding import Finding, Subject
-from fieldedge.page.loggers import read_loggers
 from fieldedge.presentation.text import age, counted, span
 from fieldedge.storage.store import Store
 from fieldedge.system.errors import ConfigError, TransientError
@@ -16,6 +13,9 @@ BAD_SHARE = 0.2  # of a channel's latest values
 
 def sources(subject: Subject) -> Iterator[Finding]:
     """Each `[[source]]`: its mapping, and what its kind finds where it takes from."""
+    from fieldedge.acquisition.mapping import Mapper
+    from fieldedge.acquisition.sources import look_at_source
+
     config, workload = subject.config, subject.workload
     if config is None or workload is None or not config.sources:
         return
@@ -33,6 +33,8 @@ def sources(subject: Subject) -> Iterator[Finding]:
 
 
 def sensors(subject: Subject) -> Iterator[Finding]:
+    from fieldedge.page.loggers import read_loggers
+
     if subject.workload is None or not subject.directory.store.exists():
         return
     presenter = subject.workload.presenter

@@ -11,9 +11,7 @@ from fieldedge.diagnostics.finding import Finding, Subject
 from fieldedge.presentation.text import printable, size
 from fieldedge.system.clock import format_utc
 from fieldedge.system.errors import ConfigError
-from fieldedge.system.keys import load_key, public_key_hex
 from fieldedge.system.plain_files import not_plain
-from fieldedge.transfer.trust import CLOCK_TOLERANCE, read_floor
 
 FEW_BYTES_LEFT = 4  # times what must stay free
 MAX_FILES_LOOKED_AT = 5_000
@@ -21,6 +19,8 @@ FILE_SUFFIXES = (".toml", ".pem", ".json", ".db", ".batch", ".onnx", ".npz", ".m
 
 
 def key(subject: Subject) -> Iterator[Finding]:
+    from fieldedge.system.keys import load_key, public_key_hex
+
     try:
         key = load_key(subject.directory.private_key)
     except ConfigError as error:
@@ -124,6 +124,8 @@ def disk(subject: Subject) -> Iterator[Finding]:
 
 
 def clock(subject: Subject) -> Iterator[Finding]:
+    from fieldedge.transfer.trust import CLOCK_TOLERANCE, read_floor
+
     now = subject.clock.now()
     shown = f"{format_utc(now)}"
     last = None if subject.clock.is_trusted else read_floor(subject.directory)

@@ -1,8 +1,9 @@
 """What ails the device, as a list of findings: each is ok, a warning or a failure, with what to do about it.
 
 Examining changes nothing, holds no lock and never takes long, so that it can be done beside a running service; a check
-that itself breaks is a finding, not an end. The checks stand in a module a subject; what an illegal instruction would
-end is tried in `selftest.py`'s child process; showing the findings is `commands/doctor.py`'s.
+that itself breaks is a finding, not an end. So a check imports what it alone needs (keys, TUF, HTTP) when it is made:
+a library that is broken or missing is its finding. The checks stand in a module a subject; what an illegal instruction
+would end is tried in `selftest.py`'s child process; showing the findings is `commands/doctor.py`'s.
 """
 
 from collections.abc import Callable, Iterator

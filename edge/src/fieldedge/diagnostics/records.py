@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from fieldedge.diagnostics.finding import Finding, Subject
 from fieldedge.presentation.text import counted, size
 from fieldedge.storage.store import Store
-from fieldedge.transfer.uploads import NOT_ACKNOWLEDGED
 from fieldedge.workload import merit
 
 NEARLY_FULL = 0.9
 
 
 def store(subject: Subject) -> Iterator[Finding]:
+    from fieldedge.transfer.uploads import NOT_ACKNOWLEDGED
+
     path, config = subject.directory.store, subject.config
     if not path.exists():
         yield Finding("store", "warn", f"{path} is not there yet", "it is made at the next start")

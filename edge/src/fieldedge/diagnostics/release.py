@@ -5,20 +5,21 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 
-from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import Metadata
-
 from fieldedge.diagnostics.finding import Finding, Subject
 from fieldedge.inference.selftest import run_selftest
 from fieldedge.inference.slots import Slots
 from fieldedge.system.errors import ReleaseError
 from fieldedge.system.plain_files import read_own
-from fieldedge.transfer.trust import max_metadata_bytes
 
 EXPIRY_WARNING = timedelta(days=30)
 
 
 def trust(subject: Subject) -> Iterator[Finding]:
+    from tuf.api.exceptions import RepositoryError
+    from tuf.api.metadata import Metadata
+
+    from fieldedge.transfer.trust import max_metadata_bytes
+
     directory, now = subject.directory, subject.clock.now()
     latest = directory.trust / "root.json"
     root_path = latest if latest.exists() else directory.bootstrap_root

@@ -2,13 +2,14 @@
 
 import socket
 from collections.abc import Iterator
-
-import urllib3
+from typing import TYPE_CHECKING
 
 from fieldedge.diagnostics.finding import Finding, Subject
 from fieldedge.system.errors import ConfigError, LinkError
-from fieldedge.system.http import Answer, ask, json_value
 from fieldedge.system.locks import is_held
+
+if TYPE_CHECKING:
+    from fieldedge.system.http import Answer
 
 LINK_TIMEOUT_S = 4.0
 
@@ -56,6 +57,8 @@ def link(subject: Subject) -> Iterator[Finding]:
     if subject.config.link is None:
         yield Finding("link", "ok", "none is set: a stick is the way (fieldedge export, fieldedge import)")
         return
+    from fieldedge.system.http import json_value
+
     gateway = subject.config.link.gateway
     try:
         answer = _get(f"{gateway.rstrip('/')}/v1/health")
@@ -73,5 +76,9 @@ def link(subject: Subject) -> Iterator[Finding]:
         yield Finding("link", "fail", found, "mend [link] gateway in device.toml")
 
 
-def _get(url: str) -> Answer:
+def _get(url: str) -> "Answer":
+    import urllib3
+
+    from fieldedge.system.http import ask
+
     return ask("GET", url, urllib3.Timeout(total=LINK_TIMEOUT_S))
