@@ -3,6 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 EDGE   := .venv-edge
 BIN    := $(VENV)/bin
+# One more than there are cores: the cloud's tests wait for processes and servers of their own.
+WORKERS = $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 1)')
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
@@ -14,10 +16,10 @@ season: setup ## run the whole loop: two seasons on two dozen devices
 	@$(BIN)/python -m flows
 
 test: setup test-edge ## the fast tests: the device's where only the device is, then the cloud's
-	@$(BIN)/python -m pytest -n auto --ignore tests/edge
+	@$(BIN)/python -m pytest -n $(WORKERS) --ignore tests/edge
 
 test-slow: setup ## whole loops, real servers, a browser, other processors; what is cut off, killed and fuzzed
-	@$(BIN)/python -m pytest -m "slow or heavy" -n auto --dist loadgroup --durations=25
+	@$(BIN)/python -m pytest -m "slow or heavy" -n $(WORKERS) --dist loadgroup --durations=25
 
 test-edge: setup ## the device's fast tests alone, where nothing of the cloud side is installed
 	@test -x $(EDGE)-test/bin/python || $(PYTHON) -m venv --without-pip $(EDGE)-test
@@ -47,7 +49,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml edge/pyproject.toml
 	@sh tools/install.sh $(BIN)/python $(BIN)/python requirements.lock --no-compile
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e ./edge -e .
 	@$(BIN)/fieldloop compile
-	@$(BIN)/python -c 'from pathlib import Path; from fieldloop.data.site_cache import site_cache; site_cache(Path("."))'
+	@$(BIN)/python -c 'from pathlib import Path; from fieldloop.versioning.site_cache import site_cache; site_cache(Path("."))'
 	@touch $@
 
 $(EDGE)/.ready: $(VENV)/.ready edge/requirements.lock edge/pyproject.toml $(shell find edge/src -name '*.py' -o -name '*.css')

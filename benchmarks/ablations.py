@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.closed_loop.fieldloop import Senses, advised, model_for
 from benchmarks.closed_loop.kept import write_json
 from benchmarks.closed_loop.sites import MAIN, SCENARIOS
-from fieldloop.core.environment import settle
+from fieldloop.core.process_setup import settle
 from fieldloop.evaluation.predictor import predictor
 from fieldloop.workloads.agriculture.world.sensors import FaultRates
 

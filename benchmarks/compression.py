@@ -29,19 +29,20 @@ from benchmarks.closed_loop.kept import write_json
 from benchmarks.closed_loop.sites import DEAR_WATER, MAIN
 from benchmarks.common.bars import machine, print_bars
 from benchmarks.common.champion import champion
+from benchmarks.small_models.sparse import unstructured, zero_share
 from benchmarks.small_models.trees import grown
 from fieldedge.diagnostics.benchmark import cpu_features
 from fieldedge.workloads.agriculture import AGRICULTURE
-from fieldloop.compression import Bench, Material, Recipe, compress
+from fieldloop.compression import Bench, CompressionInputs, Recipe, compress
 from fieldloop.compression.candidates import Scales
 from fieldloop.compression.distil import fine_tuned, subset
+from fieldloop.compression.distiller import Distiller
 from fieldloop.compression.onnx_files import Shell, export_body, export_shell, write_whole
 from fieldloop.compression.ort_quantise import body_inputs, float16, ort_dynamic, ort_static
-from fieldloop.compression.prune import unstructured, with_other_body, zero_share
-from fieldloop.compression.pupils import Pupils
+from fieldloop.compression.prune import with_other_body
 from fieldloop.compression.quantise import quantized_body
 from fieldloop.compression.saturation import pair_sums
-from fieldloop.core.settings import CompressionParams
+from fieldloop.core.params import CompressionParams
 from fieldloop.evaluation.predictor import predictor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,19 +61,19 @@ def main() -> int:
     """Run, print the tables, write the JSON; 1 where a bar is missed."""
     options = parsed()
     started = time.monotonic()
-    loop, material = champion()
+    loop, inputs = champion()
     params = loop.params.compression
     bench = Bench(loop.settings.edge_python_path, ROOT, loop.workload)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        shipped = compress(material, params, folder / "step", bench)
+        shipped = compress(inputs, params, folder / "step", bench)
         print(f"the loop's own step: {shipped.reason}\n")
-        files = Files(material, params, folder / "files")
+        files = Files(inputs, params, folder / "files")
         rows = weighed(files, bench)
-        rows += [trees_row(material, rows[0])] if not options.quick else []
-        print_table(f"the champion, {sum(p.numel() for p in body(material).parameters()):,} weights", rows)
+        rows += [trees_row(inputs, rows[0])] if not options.quick else []
+        print_table(f"the champion, {sum(p.numel() for p in body(inputs).parameters()):,} weights", rows)
         profits = closed_loop(files.paths, options.seeds)
-        large = [] if options.quick else large_rows(material, params, folder / "large", bench)
+        large = [] if options.quick else large_rows(inputs, params, folder / "large", bench)
         overflow = saturation(files, bench)
     asked = bars(rows, profits, params)
     print()
@@ -104,20 +105,20 @@ def parsed() -> argparse.Namespace:
 class Files:
     """Every file of the table, by its name there."""
 
-    def __init__(self, material: Material, params: CompressionParams, folder: Path) -> None:
-        self.material, self.params, self.folder = material, params, folder
+    def __init__(self, inputs: CompressionInputs, params: CompressionParams, folder: Path) -> None:
+        self.inputs, self.params, self.folder = inputs, params, folder
         self.paths: dict[str, Path] = {}
         self.hows: dict[str, str] = {}
-        whole, keep = material.network, min(params.search.keep)
-        shell, float_body = export_shell(whole, len(material.features)), export_body(body(material))
-        plain = export_shell(whole, len(material.features), is_folded=False)
+        whole, keep = inputs.network, min(params.search.keep)
+        shell, float_body = export_shell(whole, len(inputs.features)), export_body(body(inputs))
+        plain = export_shell(whole, len(inputs.features), is_folded=False)
         self._add(WHOLE, shell, float_body, "its arithmetic folded")
         self._add(AS_TRAINED, plain, float_body, "as it trains, and as it was exported before")
         self._add("float16", shell, float16(float_body), "weights stored in 16 bits")
         self._add_int8("INT8", whole, shell, float_body, "all neurons")
-        pupils = Pupils(material, params)
-        self.pruned: Any = pupils.taught(keep)
-        small_shell, small_body = export_shell(self.pruned, len(material.features)), export_body(self.pruned.body)
+        distiller = Distiller(inputs, params)
+        self.pruned: Any = distiller.taught(keep)
+        small_shell, small_body = export_shell(self.pruned, len(inputs.features)), export_body(self.pruned.body)
         self._add(
             "float32, pruned", small_shell, small_body, f"{100 * keep:g} % of the neurons, taught by the whole one"
         )
@@ -125,12 +126,12 @@ class Files:
         sparse = unstructured(whole, SPARSITY)
         told = f"{100 * zero_share(sparse):.0f} % of the weights zero, by magnitude"
         self._add("float32, sparse", shell, export_body(sparse.body), told)
-        linear: Any = pupils.tuned(with_other_body(material.workload.learner, whole, (), 0.0))
+        linear: Any = distiller.tuned(with_other_body(inputs.workload.learner, whole, (), 0.0))
         self._add(FLOOR, shell, export_body(linear.body), "a body of one layer: what any file costs at least")
 
     def _add_int8(self, name: str, network: Any, shell: Shell, float_body: onnx.ModelProto, told: str) -> None:
         """The same network by each quantiser. The plain name is neural-compressor's, with weights of 7 bits."""
-        calibration = self.material.calibration
+        calibration = self.inputs.calibration
         self._add(name, shell, quantized_body(network, calibration, shell, Recipe()), f"neural-compressor, {told}")
         unsigned = quantized_body(network, calibration, shell, Recipe(weights="unsigned"))
         self._add(f"{name}, 8-bit unsigned weights", shell, unsigned, f"neural-compressor, {told}")
@@ -140,25 +141,25 @@ class Files:
 
     def _add(self, name: str, shell: Shell, inner: onnx.ModelProto, how: str) -> None:
         path = self.folder / f"{len(self.paths):02d}.onnx"
-        self.paths[name] = write_whole(shell, inner, dict(self.material.metadata), path)
+        self.paths[name] = write_whole(shell, inner, dict(self.inputs.metadata), path)
         self.hows[name] = how
 
 
-def body(material: Material) -> Any:
+def body(inputs: CompressionInputs) -> Any:
     """The champion's body."""
-    network: Any = material.network
+    network: Any = inputs.network
     return network.body
 
 
 def weighed(files: Files, bench: Bench) -> list[dict[str, Any]]:
     """A row for every file: bytes, error, decisions, profit, and times by the number of candidates."""
-    material = files.material
-    scales = Scales(material, files.params)
-    times = timed(files.paths, AGRICULTURE.contract.scale(files.material.held_out.inputs), bench)
+    inputs = files.inputs
+    scales = Scales(inputs, files.params)
+    times = timed(files.paths, AGRICULTURE.contract.scale(files.inputs.held_out.inputs), bench)
     rows = []
     for name, path in files.paths.items():
         precision: Any = "int8" if name.startswith("INT8") else "float32"
-        one = scales.measured(name, precision, 1.0, material.network, files.hows[name], "", path)
+        one = scales.measured(name, precision, 1.0, inputs.network, files.hows[name], "", path)
         rows.append(
             {
                 "file": name,
@@ -195,10 +196,10 @@ def timed(paths: Mapping[str, Path], rows: Any, bench: Bench) -> dict[int, dict[
     return found
 
 
-def trees_row(material: Material, whole: Mapping[str, Any]) -> dict[str, Any]:
+def trees_row(inputs: CompressionInputs, whole: Mapping[str, Any]) -> dict[str, Any]:
     """LightGBM of equal accuracy, or as near as it comes."""
-    held_out = material.held_out
-    trees = grown(material.training, held_out, whole["yield_rmse_t_ha"])
+    held_out = inputs.held_out
+    trees = grown(inputs.training, held_out, whole["yield_rmse_t_ha"])
     size, compressed = trees.sizes()
     times = {n: trees.call_times_us(AGRICULTURE.contract.scale(held_out.inputs)[:n], 300) for n in BATCHES}
     return {
@@ -225,15 +226,17 @@ def closed_loop(paths: Mapping[str, Path], seeds: int) -> dict[str, Any]:
     return found
 
 
-def large_rows(material: Material, params: CompressionParams, folder: Path, bench: Bench) -> list[dict[str, Any]]:
+def large_rows(
+    inputs: CompressionInputs, params: CompressionParams, folder: Path, bench: Bench
+) -> list[dict[str, Any]]:
     """A network of a million weights, taught by the champion: how the ratios grow with size."""
     torch.manual_seed(0)
-    fresh = with_other_body(material.workload.learner, material.network, LARGE_HIDDEN, 0.0)
-    own = material.model.model_copy(update={"epochs": LARGE_EPOCHS, "learning_rate": 0.001})
-    training = subset(material.training, 30_000, 0)
-    large: Any = fine_tuned(material.workload, fresh, training, own, [material.network], 0.9)
-    files = Files(replace(material, network=large, training=training), params, folder)
-    times = timed(files.paths, AGRICULTURE.contract.scale(material.held_out.inputs), bench)
+    fresh = with_other_body(inputs.workload.learner, inputs.network, LARGE_HIDDEN, 0.0)
+    own = inputs.model.model_copy(update={"epochs": LARGE_EPOCHS, "learning_rate": 0.001})
+    training = subset(inputs.training, 30_000, 0)
+    large: Any = fine_tuned(inputs.workload, fresh, training, own, [inputs.network], 0.9)
+    files = Files(replace(inputs, network=large, training=training), params, folder)
+    times = timed(files.paths, AGRICULTURE.contract.scale(inputs.held_out.inputs), bench)
     whole = files.paths[WHOLE].stat().st_size
     rows = [
         {
@@ -256,18 +259,18 @@ def large_rows(material: Material, params: CompressionParams, folder: Path, benc
 
 def saturation(files: Files, bench: Bench) -> dict[str, Any]:
     """Where 8-bit products overflow without VNNI: by the weights, on calibration rows, and on an emulated Haswell."""
-    material, shell = files.material, export_shell(files.material.network, len(files.material.features))
+    inputs, shell = files.inputs, export_shell(files.inputs.network, len(files.inputs.features))
     forms: tuple[Any, ...] = ("reduced", "unsigned", "signed")
     paths = {}
     for form in forms:
-        inner = quantized_body(material.network, material.calibration, shell, Recipe(weights=form))
-        paths[form] = write_whole(shell, inner, dict(material.metadata), files.folder / f"overflow-{form}.onnx")
-    rows = AGRICULTURE.contract.scale(material.held_out.inputs)[:: max(1, len(material.held_out) // 200)]
+        inner = quantized_body(inputs.network, inputs.calibration, shell, Recipe(weights=form))
+        paths[form] = write_whole(shell, inner, dict(inputs.metadata), files.folder / f"overflow-{form}.onnx")
+    rows = AGRICULTURE.contract.scale(inputs.held_out.inputs)[:: max(1, len(inputs.held_out) // 200)]
     emulated = on_haswell(paths, files.paths[WHOLE], rows, bench)
     found: dict[str, Any] = {}
     print("\nproducts of 8 bits where two are added in 16 (AVX2 without VNNI)")
     for form, path in paths.items():
-        layers = pair_sums(onnx.load(path), material.calibration[:512])
+        layers = pair_sums(onnx.load(path), inputs.calibration[:512])
         found[form] = {
             "layers": [vars(layer) for layer in layers],
             "can_overflow": not all(layer.is_safe for layer in layers),

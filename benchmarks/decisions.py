@@ -33,7 +33,7 @@ from benchmarks.closed_loop.thresholds import (
     tuned,
 )
 from benchmarks.common.bars import machine, print_bars
-from fieldloop.core.environment import settle
+from fieldloop.core.process_setup import settle
 from fieldloop.workloads.agriculture.world.nitrogen import NitrogenRates
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -35,19 +35,19 @@ from fieldedge.contract.batches import pack, unpack
 from fieldedge.device.config import DEFAULT_AUDIT_FRACTION
 from fieldedge.inference.bundles import Reference
 from fieldedge.inference.model import METADATA_CONTRACT_HASH, METADATA_WORKLOAD, Model
-from fieldedge.transfer.selection import DayCandidate, season_seed, select
+from fieldedge.transfer.selection import DayCandidate, episode_seed, select
 from fieldedge.workloads.agriculture import AGRICULTURE, Day, Predict, SeasonState
 from fieldedge.workloads.agriculture.decision import recommend_from_state
 from fieldedge.workloads.agriculture.features import ADVISED, PROBE_COLUMNS
 from fieldloop.compression import export_float32
 from fieldloop.core.dataset import Dataset, joined
-from fieldloop.core.settings import ModelParams
+from fieldloop.core.params import ModelParams
 from fieldloop.training.networks import load_network
 from fieldloop.training.trainer import train
 from fieldloop.workloads import known_workload
 from fieldloop.workloads.agriculture.dataset import build_examples
 from fieldloop.workloads.agriculture.params import WhatIfParams
-from fieldloop.workloads.agriculture.pretraining.practising import practise
+from fieldloop.workloads.agriculture.pretraining.pretrain import pretrain
 from fieldloop.workloads.agriculture.pretraining.training_world import TrainingWorld
 from fieldloop.workloads.agriculture.world.field_batch import field_batch
 from fieldloop.workloads.agriculture.world.history import simulate_history
@@ -263,7 +263,7 @@ class Learner:
         workload, params = known_workload("agriculture"), MODEL.model_copy(update={"seed": MODEL.seed + self.seed})
 
         def taught(network: nn.Module) -> Dataset:
-            return practise(network, TrainingWorld.of(tables), WHAT_IF, champion, params.seed, lambda *_: None)
+            return pretrain(network, TrainingWorld.of(tables), WHAT_IF, champion, params.seed, lambda *_: None)
 
         folder = self.scratch / name
         uri = f"sqlite:///{mlflow_database(self.scratch)}"
@@ -362,7 +362,7 @@ def send_home(year: FieldYear, variant: str, model: Taught, home: dict[str, list
     if variant == "everything":
         dates = [candidate.date for candidate in candidates]
     else:
-        seed = season_seed(f"{year.spec.seed}-{year.spec.device_id}", str(year.spec.season))
+        seed = episode_seed(f"{year.spec.seed}-{year.spec.device_id}", str(year.spec.season))
         audit = 1.0 if variant == "random" else DEFAULT_AUDIT_FRACTION
         dates = [day.date for day in select(candidates, BUDGET_BYTES, audit, seed, lambda some: len(on(some)))]
     batch = on(dates)

@@ -3,7 +3,7 @@
 Prefect's own temporary server shares the terminal's process group, so Ctrl-C ends it first and the flow then waits
 for minutes to tell it that it was stopped; and it outlives a loop that is killed. This one leads its own group, and
 ends when the pipe that its parent holds is closed, which a kill does too. `PREFECT_API_URL` in the environment means
-that a server is there already; then none is started.
+that a server is there already, `make ui`'s (`fieldloop.ui.serve`) or another; then none is started.
 """
 
 import atexit

@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from fieldloop.stages.context import Loop
+from fieldloop.stages.context import Loop, words_of
 from fieldloop.stages.refs import AcceptedRef, CompressedRef, IngestedRef, RegisteredRef, SyncedRef
 
 
@@ -81,21 +81,23 @@ def show_ingest(ingested: IngestedRef) -> None:
         create_table_artifact(table=waiting, key="ingest-waiting", description="Batches that wait, and for what")
 
 
-def show_sync(synced: SyncedRef) -> None:
+def show_sync(loop: Loop, synced: SyncedRef) -> None:
     """What came home, by table."""
     rows = _by_table(json.loads(Path(synced.report).read_text())["ingest"])
-    words = f"Season {synced.season}: {synced.accepted} accepted, {synced.quarantined} quarantined, {synced.lost} lost"
+    words = f"{words_of(loop).period.capitalize()} {synced.period}: {synced.accepted} accepted, "
+    words += f"{synced.quarantined} quarantined, {synced.lost} lost"
     words += f", {synced.waiting} waiting" if synced.waiting else ""
-    create_table_artifact(table=rows, key=f"sync-{synced.season}", description=words)
+    create_table_artifact(table=rows, key=f"sync-{synced.period}", description=words)
 
 
 def _by_table(report: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"table": name, **counts} for name, counts in report["tables"].items()]
 
 
-def show_season(season: int, markdown: str) -> None:
-    """A season's figures."""
-    create_markdown_artifact(markdown=markdown, key=f"season-{season}")
+def show_period(loop: Loop, period: int, markdown: str) -> None:
+    """A period's figures."""
+    word = words_of(loop).period.lower().replace("_", "-")  # a key is of small letters, digits and dashes
+    create_markdown_artifact(markdown=markdown, key=f"{word}-{period}")
 
 
 def show_picture(name: str, png: bytes) -> None:
@@ -112,5 +114,7 @@ def show_pictures(loop: Loop, pictures: Mapping[str, bytes], report: Path) -> No
     for name, png in pictures.items():
         show_picture(name.replace("_", " "), png)
     create_link_artifact(
-        link=loop.settings.page_url(report), link_text="The season's report (while `make ui` runs)", key="report"
+        link=loop.settings.page_url(report),
+        link_text=f"The {words_of(loop).period}'s report (while `make ui` runs)",
+        key="report",
     )

@@ -29,7 +29,7 @@ from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import FieldloopError
 from fieldloop.core.code_version import code_hash
 from fieldloop.core.console import say
-from fieldloop.stages.context import Loop
+from fieldloop.stages.context import Loop, words_of
 from fieldloop.stages.refs import NOT_IN_KEY
 
 P = ParamSpec("P")
@@ -42,6 +42,7 @@ def step(
     name: str,
     told: Callable[[Any], str],
     *,
+    shown: str = "",
     params: tuple[str, ...] = (),
     settings: tuple[str, ...] = (),
     program: str = "",
@@ -53,9 +54,11 @@ def step(
     """Make a function a task.
 
     Args:
-        name: shown in the UI and on the terminal.
+        name: of the task, by which a workload says what the step reads of its own values.
         told: the result in a few words, for the terminal.
-        params: the blocks and values of params.yaml that it reads (`model`, `gates.holdout_seasons`), and no others
+        shown: the name of its runs in the UI and on the terminal, with the workload's words in their places
+            (`{period}`); where left out, `name`.
+        params: the blocks and values of params.yaml that it reads (`model`, `gates.held_out_periods`), and no others
             but those of the workload's own that the workload says by the step's name (`WorkloadParams.reads`).
         settings: the deployment facts that its result depends on.
         program: the module that it runs with the devices' Python, in a process of its own.
@@ -89,16 +92,22 @@ def step(
             named = {parameter: _narrowed(value, reads) for parameter, value in kwargs.items()}
             result = function(*given, **named)
             context = TaskRunContext.get()
+            called = context.task_run.name if shown and context is not None else name
             if is_cached and context is not None:
                 _remember_files(key(context.parameters), result)
-            _say_done(name, told(result), f"({time.monotonic() - started:.1f} s)")
+            _say_done(called, told(result), f"({time.monotonic() - started:.1f} s)")
             return result
 
-        def say_when_cached(_task: Any, _run: Any, state: Any) -> None:
-            _say_cached(name, told, state)
+        def run_name(parameters: dict[str, Any]) -> str:
+            (loop,) = [value for value in parameters.values() if isinstance(value, Loop)]
+            return words_of(loop).say(shown)
+
+        def say_when_cached(_task: Any, task_run: Any, state: Any) -> None:
+            _say_cached(task_run.name if shown else name, told, state)
 
         decorate_as_task: Any = task(
             name=name,
+            task_run_name=run_name if shown else None,  # type: ignore[arg-type]  # the protocol has a class method too
             retries=retries,
             retry_delay_seconds=2,
             timeout_seconds=timeout_s,
@@ -145,7 +154,7 @@ def _narrowed(value: Any, reads: Callable[[Loop], tuple[str, ...]]) -> Any:
 def _plain(value: Any, reads: Callable[[Loop], tuple[str, ...]], settings: tuple[str, ...]) -> Any:
     if isinstance(value, Loop):
         facts = {name: getattr(value.settings, name) for name in ("root", "home_dir", *settings)}
-        return [value.workload, facts, value.params.values_of(reads(value)), value.workspace.sample.number]
+        return [value.workload, facts, value.params.values_of(reads(value)), value.paths.sample.number]
     if not is_dataclass(value) or isinstance(value, type):
         return value
     counted = [item.name for item in fields(value) if not item.metadata.items() >= NOT_IN_KEY.items()]

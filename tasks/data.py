@@ -1,7 +1,7 @@
 """Tasks on data: the past, what is accepted of it, and its versions."""
 
 from fieldloop.core.console import relayed
-from fieldloop.stages.context import Loop
+from fieldloop.stages.context import Loop, words_of
 from fieldloop.stages.refs import AcceptedRef, HistoryRef, IngestedRef, SnapshotRef, SyncedRef
 from tasks import artifacts
 from tasks.caching import step
@@ -9,16 +9,16 @@ from tasks.caching import step
 
 @step(
     "history",
-    lambda ref: f"{ref.field_seasons} past field-seasons",
+    lambda ref: f"{ref.episodes} past {ref.called}",
     params=("history",),
     is_cached=False,
     timeout_s=3600,
 )
 def simulate_history(loop: Loop) -> HistoryRef:
-    """Past field-seasons; DVC is the cache here."""
+    """Past episodes; DVC is the cache here."""
     from fieldloop.stages import source
 
-    with relayed("field-seasons simulated") as on_output:
+    with relayed(f"{words_of(loop).episodes} simulated") as on_output:
         return source.simulate_history(loop, on_output)
 
 
@@ -64,23 +64,23 @@ def ingest_inbox(loop: Loop) -> IngestedRef:
     stands="version",
     timeout_s=600,
 )
-def version_data(loop: Loop, accepted: AcceptedRef | SyncedRef | None, season: int, content: str) -> SnapshotRef:
+def version_data(loop: Loop, accepted: AcceptedRef | SyncedRef | None, period: int, content: str) -> SnapshotRef:
     """A DVC snapshot; its hash travels with everything after it."""
     from fieldloop.stages import version
 
     del content  # a part of the key: whoever brought it, what is accepted now is what is versioned
-    return version.version_data(loop, accepted, season)
+    return version.version_data(loop, accepted, period)
 
 
 def accepted_content(loop: Loop, before: int | None = None) -> str:
-    """What names everything that is accepted by now, or what of it is from before a season."""
-    from fieldloop.stages import validate
+    """What names everything that is accepted by now, or what of it is from before a period."""
+    from fieldloop.stages import access
 
-    return validate.accepted_content(loop, before)
+    return access.accepted_content(loop, before)
 
 
-def next_season(loop: Loop) -> int:
-    """The season after the last one that was lived."""
+def next_period(loop: Loop) -> int:
+    """The period after the last one that was lived."""
     from fieldloop.stages import version
 
-    return version.next_season(loop)
+    return version.next_period(loop)

@@ -1,8 +1,11 @@
-"""Tasks on the field: release, deliver, a season offline, and what comes home."""
+"""Tasks on the field: release, deliver, a period offline, and what comes home."""
+
+import json
+from pathlib import Path
 
 from fieldloop.core.console import bar
-from fieldloop.stages.context import Loop
-from fieldloop.stages.refs import CompressedRef, LivedRef, ReleasedRef, SnapshotRef, SyncedRef
+from fieldloop.stages.context import Loop, words_of
+from fieldloop.stages.refs import CompressedRef, ReleasedRef, RunRef, SnapshotRef, SyncedRef
 from tasks import artifacts
 from tasks.caching import step
 
@@ -10,7 +13,7 @@ from tasks.caching import step
 @step(
     "release",
     lambda ref: f"bundle {ref.version}, {ref.bytes / 1000:.0f} kB, signed",
-    params=("gates.holdout_seasons",),
+    params=("gates.held_out_periods",),
     settings=("mlflow_uri",),
     stands="release",
     timeout_s=600,
@@ -23,22 +26,23 @@ def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> 
 
 
 @step(
-    "season",
-    lambda ref: f"{ref.season} lived offline by {ref.devices} devices, and what they selected sent home",
+    "run",
+    lambda ref: f"{ref.period} lived offline by {ref.devices} devices, and what they selected sent home",
+    shown="{period}",
     params=("loop.devices", "loop.upload_budget_bytes"),
     program="fieldedge.__main__",
     timeout_s=3600,
 )
-def live_season(loop: Loop, released: ReleasedRef, season: int) -> LivedRef:
-    """Over the air to every device, a season without a link, and back online."""
+def run_period(loop: Loop, released: ReleasedRef, period: int) -> RunRef:
+    """Over the air to every device, a period without a link, and back online."""
     from fieldloop.stages import deliver, run
 
     with bar("devices updated") as on_progress:
         deliver.deliver(loop, released, on_progress)
-    with bar("devices through the season") as on_progress:
-        lived = run.live_season(loop, released, season, on_progress)
+    with bar(f"devices through the {words_of(loop).period}") as on_progress:
+        lived = run.run_period(loop, released, period, on_progress)
     with bar("devices back online") as on_progress:
-        return run.send_home(loop, lived, on_progress)
+        return run.upload(loop, lived, on_progress)
 
 
 @step(
@@ -51,27 +55,27 @@ def live_season(loop: Loop, released: ReleasedRef, season: int) -> LivedRef:
     stands="ingest",
     timeout_s=1800,
 )
-def sync(loop: Loop, lived: LivedRef) -> SyncedRef:
+def sync(loop: Loop, lived: RunRef) -> SyncedRef:
     """Batches into the accepted data, exactly once."""
     from fieldloop.stages import ingest
 
-    synced = ingest.sync_season(loop, lived)
-    artifacts.show_sync(synced)
+    synced = ingest.sync_period(loop, lived)
+    artifacts.show_sync(loop, synced)
     return synced
 
 
 @step(
     "compare",
-    lambda _path: "the same fields rainfed, by calendar and by threshold",
+    lambda path: f"the same under {', '.join(json.loads(Path(path).read_text()))}",
     params=("loop.devices",),
     timeout_s=3600,
 )
-def compare_practices(loop: Loop, season: int) -> str:
-    """What the grower's other practices would have earned."""
+def compare_baselines(loop: Loop, period: int) -> str:
+    """What others would have made of the same units."""
     from fieldloop.stages import run
 
-    with bar("field-seasons of other practices") as on_progress:
-        return run.compare_practices(loop, season, on_progress)
+    with bar(f"{words_of(loop).episodes} under others") as on_progress:
+        return run.compare_baselines(loop, period, on_progress)
 
 
 def require_devices(loop: Loop) -> None:

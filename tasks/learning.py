@@ -8,14 +8,21 @@ from tasks import artifacts
 from tasks.caching import step
 
 
+def _learned_from(trained: Trained) -> str:
+    from fieldloop.workloads import known_workload
+
+    words = known_workload(trained.workload).card
+    return f"{trained.examples} {words.examples} of {trained.episodes} {words.groups}"
+
+
 @step(
     "train",
     lambda ref: (
-        f"{ref.examples} days of {ref.field_seasons} field-seasons, "
+        f"{_learned_from(ref)}, "
         + (f"{len(ref.left_out)} left out (see the log), " if ref.left_out else "")
         + f"MLflow run {ref.mlflow_run_id[:8]}"
     ),
-    params=("model", "gates.holdout_seasons"),
+    params=("model", "gates.held_out_periods"),
     settings=("mlflow_uri",),
     stands="train",
     timeout_s=7200,
@@ -49,7 +56,7 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained, last_
 @step(
     "compress",
     lambda ref: ref.reason,
-    params=("compression", "model", "gates.holdout_seasons"),
+    params=("compression", "model", "gates.held_out_periods"),
     settings=("mlflow_uri",),
     program="fieldedge.diagnostics.benchmark",
     stands="compress",

@@ -12,7 +12,7 @@ import tests.edge.hypothesis_profile  # noqa: F401  (no deadline in any test)
 from fieldedge.inference.bundles import Golden
 from fieldedge.inference.model import METADATA_CONTRACT_HASH, METADATA_WORKLOAD, Model
 from fieldedge.workloads import known_workload
-from fieldloop.core import environment
+from fieldloop.core import process_setup
 from fieldloop.release import Lineage, build_bundle
 
 CONTRACT = known_workload("agriculture").contract
@@ -21,7 +21,7 @@ BundleMaker = Callable[..., Path]
 
 def pytest_configure() -> None:
     """As at every other entry point: nothing is sent anywhere."""
-    environment.settle()
+    process_setup.settle()
 
 
 def crop_model(yield_t_ha: float, contract_hash: str = CONTRACT.hash) -> bytes:

@@ -12,10 +12,12 @@ from fieldedge.contract import Contract, Record
 from fieldedge.contract.batches import batch_id, pack
 from fieldedge.system.keys import public_key_hex, sign
 from fieldedge.workloads import known_workload
+from fieldloop.core.words import Words
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Inbox
 
 CONTRACT = known_workload("agriculture").contract
+WORDS = Words.of(CONTRACT.episode)
 SEASON = 2006
 TODAY = date(2007, 1, 15)
 RECEIVED = datetime(2006, 11, 1, 12, tzinfo=UTC)

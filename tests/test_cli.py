@@ -1,14 +1,16 @@
 """The cloud's commands: what is wrong is said in one line, with what to do, and nothing is half done."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from fieldloop import cli
-from fieldloop.core import environment
-from fieldloop.gateway.owners import FieldOwners
+from fieldloop.core import process_setup
+from fieldloop.gateway.owners import UnitOwners
 
 ROOT = Path(__file__).parents[1]
 KEY = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
@@ -20,7 +22,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     monkeypatch.setenv("FIELDLOOP_ROOT", str(tmp_path))
     monkeypatch.setenv("FIELDLOOP_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(environment, "settle", lambda _home: None)
+    monkeypatch.setattr(process_setup, "settle", lambda _home: None)
     return tmp_path / "home"
 
 
@@ -35,11 +37,25 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: Any, *arguments: str) -> str:
     return err
 
 
-def test_a_device_is_registered_with_all_its_fields_or_not_at_all(
+def test_a_device_is_registered_with_all_its_units_or_not_at_all(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    assert "names no field" in said(monkeypatch, capsys, "register-device", "dev-00", KEY, "--field", "bad/x")
+    assert "names no unit" in said(monkeypatch, capsys, "register-device", "dev-00", KEY, "--unit", "bad/x")
     assert not (home / "gateway" / "devices.json").exists()
+
+
+@pytest.mark.parametrize("command", ["register-device", "return-to-history"])
+def test_who_speaks_for_a_unit_is_asked_in_no_word_of_fields_and_seasons(command: str) -> None:
+    told = CliRunner().invoke(cli.app, [command, "--help"], env={"COLUMNS": "200"}, catch_exceptions=False).output
+    assert "2006/unit-07" in told
+    assert not re.search(r"(?<!-)field(?!loop|edge)|season|champion", told)
+
+
+def test_a_unit_is_registered_under_the_former_name_of_the_option_too(home: Path) -> None:
+    command = ["register-device", "dev-00", KEY, "--unit", "pump-3", "--field", "2006/pump-4"]
+    told = CliRunner().invoke(cli.app, command, catch_exceptions=False).output
+    assert "it speaks for pump-3, 2006/pump-4" in told
+    assert UnitOwners(home / "gateway" / "owners.json").registered() == {"pump-3": "dev-00", "2006/pump-4": "dev-00"}
 
 
 def test_a_season_is_returned_to_the_history_and_given_to_a_device_again(
@@ -51,10 +67,10 @@ def test_a_season_is_returned_to_the_history_and_given_to_a_device_again(
             cli.main()
         assert ended.value.code == 0
 
-    owners, season = FieldOwners(home / "gateway" / "owners.json"), "2006/champion-00"
-    give = ("register-device", "dev-17", KEY, "--field", season)
+    owners, season = UnitOwners(home / "gateway" / "owners.json"), "2006/champion-00"
+    give = ("register-device", "dev-17", KEY, "--unit", season)
     run(*give)
-    assert "no season of a field" in said(monkeypatch, capsys, "return-to-history", "champion-00")
+    assert "no period of a unit" in said(monkeypatch, capsys, "return-to-history", "champion-00")
     assert "--instead-of dev-17" in said(monkeypatch, capsys, "return-to-history", season)
     run("return-to-history", season, "--instead-of", "dev-17")
     assert owners.registered() == {season: ""}

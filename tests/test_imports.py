@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fieldloop.core.environment import QUIET_ENVIRONMENT
+from fieldloop.core.process_setup import QUIET_ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -115,3 +115,9 @@ def test_a_run_by_a_worker_gets_the_same_quiet_environment_from_its_deployment()
         given = deployment["work_pool"]["job_variables"]["env"]
         assert {name: given.get(name) for name in QUIET_ENVIRONMENT} == QUIET_ENVIRONMENT
         assert set(given) - set(QUIET_ENVIRONMENT) == {"FIELDLOOP_IS_DEPLOYMENT"}
+
+
+def test_the_child_that_runs_a_stage_imports_no_tables_and_no_models() -> None:
+    program = "import sys, fieldloop.versioning.stage_process; print(*{'pandas', 'torch', 'mlflow'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == []

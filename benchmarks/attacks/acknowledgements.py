@@ -18,9 +18,9 @@ from fieldedge.device.config import DeviceDirectory
 from fieldedge.storage.store import Store
 from fieldedge.system.keys import load_key, public_key_hex, sign
 from fieldedge.transfer.acknowledgements import statement
+from fieldloop.core.http_server import HttpServer
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry
-from fieldloop.gateway.server import GatewayServer
 from fieldloop.release import ReleaseRepository
 from tests.edge.sample import DEVICE_ID, season_messages
 
@@ -50,7 +50,7 @@ def acknowledged_by_a_stranger(scratch: Path) -> Outcome:
         "nonsense": lambda sha: {"acknowledged": sha, "signature": base64.b64encode(b"x" * 64).decode()},
         "garbled": lambda sha: {"acknowledged": sha, "signature": "AAAA"},
     }
-    with GatewayServer(create_app(scratch / "tuf", scratch / "inbox", registry.path)) as gateway:
+    with HttpServer(create_app(scratch / "tuf", scratch / "inbox", registry.path)) as gateway:
         fieldedge(directory, "update", gateway.url)  # it learns whose signature counts
         collected = records(directory)
         for answer in answers.values():

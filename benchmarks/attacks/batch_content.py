@@ -16,16 +16,17 @@ from benchmarks.attacks import Outcome, attack
 from benchmarks.attacks.ingestion import DAYS, FIELD, OWNER, SEASON, Cloud, Tables, row_of, season
 from fieldedge.contract import Column, Contract, Record
 from fieldedge.device.config import DeviceConfig
-from fieldedge.inference.loading import Booted
+from fieldedge.inference.loading import LoadedModel
 from fieldedge.inference.model import Model
 from fieldedge.inference.slots import Installed
 from fieldedge.runtime.agent import Agent
 from fieldedge.storage.store import Store
 from fieldedge.system.keys import public_key_hex
-from fieldedge.transfer.outbox import Outbox, Packer
+from fieldedge.transfer.outbox import Outbox
+from fieldedge.transfer.packing import Packer
 from fieldedge.workload import Workload
 from fieldedge.workloads.agriculture import Agriculture
-from fieldloop.data import SeasonStore
+from fieldloop.data import AcceptedStore
 from fieldloop.ingest.accept import ingest_batches
 from tests.edge.sample import AGRICULTURE, DEVICE_ID, onnx_model, season_messages
 from tests.sample_season import TODAY
@@ -125,7 +126,7 @@ def _sent_home(folder: Path, workload: Workload, tables: Tables) -> dict[str, Re
         Packer(config, workload, store, "1", None).prepare(outbox, str(SEASON))
         ((_, data),) = outbox.waiting()
     cloud = Cloud(folder)
-    cloud.store = SeasonStore(folder / "data" / "seasons", workload.contract)
+    cloud.store = AcceptedStore(folder / "data" / "seasons", workload.contract)
     cloud.keep(OWNER, data)
     ingest_batches(folder / "inbox", cloud.registry.path, cloud.store, cloud.quarantine, workload.contract, TODAY)
     return {row["record_id"]: row for name in tables for row in cloud.store.read(name).to_dict("records")}  # type: ignore[misc]
@@ -157,9 +158,9 @@ def _lived(path: Path, is_slow: bool) -> list[float]:
     """A season on a machine; how long each decision took, milliseconds."""
     path.parent.mkdir(parents=True)
     model = _AtItsOwnSpeed(Model(onnx_model(AGRICULTURE.contract), AGRICULTURE.contract), is_slow)
-    booted = Booted(Installed("a", "1", "float32", "", ""), cast("Model", model), None)
+    loaded = LoadedModel(Installed("a", "1", "float32", "", ""), cast("Model", model), None)
     with Store(path) as store:
-        agent = Agent(DeviceConfig(DEVICE_ID, "agriculture"), AGRICULTURE, store, booted)
+        agent = Agent(DeviceConfig(DEVICE_ID, "agriculture"), AGRICULTURE, store, loaded)
         for _ in agent.answers(json.dumps(message) for message in season_messages(60, SEASON)):
             continue
         return [record["latency_ms"] for record in store.records(str(SEASON), "recommendations")]

@@ -34,9 +34,9 @@ from fieldedge.page.answers import FORM_TYPE
 from fieldedge.page.server import PageServer, page_server
 from fieldedge.system.keys import load_key, public_key_hex
 from fieldedge.workloads.agriculture.upgrades import REVISION_2
+from fieldloop.core.http_server import HttpServer
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry
-from fieldloop.gateway.server import GatewayServer
 from tests.edge.farm import Farm
 from tests.edge.page.season import ASSUMED, SeasonedDevice, seasoned_device
 from tests.edge.sample import DEVICE_ID, dated, day_of
@@ -113,7 +113,7 @@ def silence_sent_home(scratch: Path) -> Outcome:
     farm.close()
     registry = DeviceRegistry(scratch / "devices.json")
     registry.register({DEVICE_ID: public_key_hex(load_key(directory.private_key))})
-    with GatewayServer(create_app(scratch / "tuf", scratch / "inbox", registry.path)) as gateway:
+    with HttpServer(create_app(scratch / "tuf", scratch / "inbox", registry.path)) as gateway:
         fieldedge(directory, "update", gateway.url)  # it learns whose acknowledgements count
         fieldedge(directory, "sync", gateway.url)
     came = [unpack(path.read_bytes())["tables"].get("operations", []) for path in (scratch / "inbox").rglob("*.batch")]

@@ -21,13 +21,14 @@ from fieldedge.storage.store import Store
 from fieldedge.system.errors import DataError
 from fieldedge.system.keys import load_key, public_key_hex
 from fieldedge.transfer.acknowledgements import Acknowledger
-from fieldedge.transfer.outbox import Outbox, Packer
+from fieldedge.transfer.outbox import Outbox
+from fieldedge.transfer.packing import Packer
 from fieldedge.transfer.uploads import Gateway, sync
 from fieldedge.workloads.agriculture.operations import field_of, override_day, override_record
 from fieldedge.workloads.agriculture.tables import said_last
+from fieldloop.core.http_server import HttpServer
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry
-from fieldloop.gateway.server import GatewayServer
 from tests.edge.sample import AGRICULTURE, DEVICE_ID, dated, day_of, season_messages
 
 CONTRACT = AGRICULTURE.contract
@@ -52,7 +53,7 @@ def corrected_while_packed(scratch: Path) -> Outcome:
     registry = DeviceRegistry(scratch / "devices.json")
     registry.register({DEVICE_ID: public_key_hex(load_key(directory.private_key))})
     inbox = scratch / "inbox"
-    with GatewayServer(create_app(scratch / "tuf", inbox, registry.path)) as gateway:
+    with HttpServer(create_app(scratch / "tuf", inbox, registry.path)) as gateway:
         fieldedge(directory, "update", gateway.url)  # it learns whose acknowledgements count
         words = _corrected_during(directory, scratch / "words", lambda: _send(directory, gateway.url))
         _send(directory, gateway.url)

@@ -12,7 +12,7 @@ from benchmarks.attacks import Outcome, attack
 from fieldedge.device.config import DeviceDirectory, read_config
 from fieldedge.page.server import page_server
 from fieldedge.storage.store import Store
-from fieldloop.gateway.server import GatewayServer
+from fieldloop.core.http_server import HttpServer
 from fieldloop.release import ReleaseRepository
 from fieldloop.ui.pages import create_pages
 from tests.edge.sample import DEVICE_ID, SEASON, field_record, season_messages
@@ -31,7 +31,7 @@ def rebound_name(scratch: Path) -> Outcome:
     accepted, refused_own = [], 0
     with ExitStack() as running:
         page = running.enter_context(page_server(directory, read_config(directory.settings)))
-        report = running.enter_context(GatewayServer(create_pages(scratch / "home")))
+        report = running.enter_context(HttpServer(create_pages(scratch / "home")))
         for port, path in ((page.server_port, "/status.json"), (int(report.url.rsplit(":", 1)[1]), "/report.html")):
             accepted += [host for host in FOREIGN_HOSTS if status(port, path, host) == 200]
             refused_own += status(port, path, f"localhost:{port}") != 200

@@ -15,9 +15,10 @@ from fieldedge.storage.eviction import make_room
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Stamp
 from fieldedge.system.keys import load_key, public_key_hex
+from fieldedge.workload import chosen_roles
+from fieldloop.core.http_server import HttpServer
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry
-from fieldloop.gateway.server import GatewayServer
 from tests.edge.farm import Farm
 from tests.edge.sample import AGRICULTURE, DEVICE_ID, season_messages
 
@@ -38,9 +39,11 @@ def aged_without_a_link(scratch: Path) -> Outcome:
             for _ in agent.answers(lines):
                 continue
         before = store.states()["stored"]
-        make_room(store, AGRICULTURE.contract, StoreConfig(max_bytes=100_000_000, max_days=1, min_free_bytes=0), TODAY)
+        contract, roles = AGRICULTURE.contract, chosen_roles(AGRICULTURE)
+        roomy, full = (StoreConfig(max_bytes=most, max_days=1, min_free_bytes=0) for most in (100_000_000, 1))
+        make_room(store, contract, roomy, TODAY, chosen_roles=roles)
         gone = before - store.states()["stored"]
-        make_room(store, AGRICULTURE.contract, StoreConfig(max_bytes=1, max_days=1, min_free_bytes=0), TODAY)
+        make_room(store, contract, full, TODAY, chosen_roles=roles)
         outcomes = [len(store.records(str(season), "harvests")) for season in range(FIRST, LAST + 1)]
     lost = gone + outcomes.count(0)
     return Outcome(0, lost, f"{before} records, {gone} gone by age; {sum(outcomes)} of {len(outcomes)} harvests kept")
@@ -88,7 +91,7 @@ def _home_at_last(scratch: Path, directory: DeviceDirectory) -> tuple[dict[int, 
     """What a gateway holds after one sync, by season and identity, and the bytes of each season's batches."""
     registry = DeviceRegistry(scratch / "devices.json")
     registry.register({DEVICE_ID: public_key_hex(load_key(directory.private_key))})
-    with GatewayServer(create_app(scratch / "tuf", scratch / "inbox", registry.path)) as gateway:
+    with HttpServer(create_app(scratch / "tuf", scratch / "inbox", registry.path)) as gateway:
         fieldedge(directory, "update", gateway.url)  # it learns whose acknowledgements count
         fieldedge(directory, "sync", gateway.url)
     came: dict[int, dict[str, Record]] = {}

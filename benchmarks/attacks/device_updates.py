@@ -12,14 +12,14 @@ import urllib3
 from benchmarks.attacks import Outcome, attack
 from fieldedge.cli import main
 from fieldedge.device.config import DeviceDirectory
-from fieldedge.inference.loading import boot_model
+from fieldedge.inference.loading import load_model
 from fieldedge.system.clock import Clock, format_utc
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import FieldloopError, LinkError, ReleaseError
 from fieldedge.system.http import Bounds, Patience, ask, json_value
 from fieldedge.transfer.trust import gateway_mirror
 from fieldedge.transfer.updates import update, update_from
-from fieldedge.transfer.usb import Stick, update_from_stick
+from fieldedge.transfer.usb import UsbStick, update_from_usb
 from tests.edge.hostile import HOSTILE
 from tests.edge.raw_server import RawServer
 from tests.edge.sample import AGRICULTURE, GatewaySimulator, Repository, bundle_files, onnx_model, serving, zipped
@@ -43,9 +43,7 @@ def clock_set_back(scratch: Path) -> Outcome:
                 tried += 2
                 accepted += is_installed(by("air", scratch, directory, repository, gateway, clock))
                 accepted += is_installed(
-                    lambda clock=clock: update_from_stick(
-                        stick(scratch, repository), directory, CONTRACT, clock.reading
-                    )
+                    lambda clock=clock: update_from_usb(stick(scratch, repository), directory, CONTRACT, clock.reading)
                 )
     return Outcome(accepted, 0, f"{tried} expired releases")
 
@@ -143,7 +141,7 @@ def hostile_bundles(scratch: Path) -> Outcome:
                 except Exception:  # noqa: BLE001  (what has no name is what is counted)
                     unnamed += 1
             fetched_again += gateway.asked.count(f"/tuf/targets/agriculture/{target.name}") != 1
-        runs = boot_model(directory, AGRICULTURE)
+        runs = load_model(directory, AGRICULTURE)
         lost = runs is None or runs.installed.version != "first"
     detail = f"{len(HOSTILE)} bundles, {fetched_again} fetched again, {unnamed} without a name {' '.join(accepted)}"
     return Outcome(len(accepted) + fetched_again + unnamed, int(lost), detail.strip())
@@ -217,9 +215,9 @@ def bundle(version: str) -> bytes:
     return zipped(bundle_files(onnx_model(CONTRACT), version))
 
 
-def stick(scratch: Path, repository: Repository) -> Stick:
+def stick(scratch: Path, repository: Repository) -> UsbStick:
     """A stick with the repository as it is now."""
-    made = Stick(scratch / "stick")
+    made = UsbStick(scratch / "stick")
     shutil.rmtree(made.release, ignore_errors=True)
     shutil.copytree(repository.metadata.parent, made.release)
     return made
@@ -231,7 +229,7 @@ def by(
     """Install what is released, over the air or from a stick."""
     if way == "air":
         return lambda: update(directory, CONTRACT, gateway.url, clock.reading)
-    return lambda: update_from_stick(stick(scratch, repository), directory, CONTRACT, clock.reading)
+    return lambda: update_from_usb(stick(scratch, repository), directory, CONTRACT, clock.reading)
 
 
 def clock_at(directory: DeviceDirectory, wall: datetime, boot_id: str) -> Clock:

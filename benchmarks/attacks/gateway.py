@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from benchmarks.attacks import Outcome, attack
 from fieldedge.system.keys import public_key_hex, sign
 from fieldedge.transfer.opening import opening_headers
+from fieldloop.core.http_server import HttpServer
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry
-from fieldloop.gateway.server import GatewayServer
 from fieldloop.release import ReleaseRepository
 
 KEY = Ed25519PrivateKey.generate()
@@ -227,6 +227,6 @@ def serve(scratch: str) -> None:
     """The gateway's process: until its standard input ends."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
     root = Path(scratch)
-    with GatewayServer(create_app(root / "tuf", root / "inbox", root / "devices.json")) as server:
+    with HttpServer(create_app(root / "tuf", root / "inbox", root / "devices.json")) as server:
         print(server.url, flush=True)
         sys.stdin.read()

@@ -14,16 +14,17 @@ from benchmarks.attacks import Outcome, attack
 from fieldedge.contract import Column, Record
 from fieldedge.contract.batches import batch_id, pack
 from fieldedge.system.keys import public_key_hex, sign
-from fieldedge.transfer.usb import Stick
+from fieldedge.transfer.usb import UsbStick
 from fieldedge.workloads import known_workload
-from fieldloop.data import SeasonStore
+from fieldloop.core.http_server import HttpServer
+from fieldloop.data import AcceptedStore
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Inbox
-from fieldloop.gateway.owners import FieldOwners
-from fieldloop.gateway.server import GatewayServer
+from fieldloop.gateway.owners import UnitOwners
 from fieldloop.gateway.usb import take_in
-from fieldloop.ingest.accept import Account, IngestReport, account_for, ingest_batches
+from fieldloop.ingest.accept import IngestReport, ingest_batches
+from fieldloop.ingest.reconcile import Account, reconcile
 from fieldloop.release import ReleaseRepository
 
 CONTRACT = known_workload("agriculture").contract
@@ -53,12 +54,12 @@ class Cloud:
         self.registry = DeviceRegistry(scratch / "devices.json")
         self.keys = {device_id: Ed25519PrivateKey.generate() for device_id in (OWNER, STRANGER, NEIGHBOUR)}
         self.registry.register({device_id: public_key_hex(key) for device_id, key in self.keys.items()})
-        self.store = SeasonStore(scratch / "data" / "seasons", CONTRACT)
+        self.store = AcceptedStore(scratch / "data" / "seasons", CONTRACT)
         self.quarantine = scratch / "data" / "quarantine"
         self.inbox = Inbox(scratch / "inbox")
 
     def own(self, field: str, device_id: str) -> None:
-        FieldOwners.beside(self.registry.path).register({field: device_id})
+        UnitOwners.beside(self.registry.path).register({field: device_id})
 
     def keep(self, device_id: str, data: bytes) -> None:
         self.inbox.keep(data, device_id, sign(self.keys[device_id], data), NOW)
@@ -67,7 +68,7 @@ class Cloud:
         return ingest_batches(self.scratch / "inbox", self.registry.path, self.store, self.quarantine, CONTRACT, TODAY)
 
     def account(self) -> Account:
-        return account_for(self.scratch / "inbox", self.store, self.quarantine, SEASON)
+        return reconcile(self.scratch / "inbox", self.store, self.quarantine, SEASON)
 
     def accepted_of(self, tables: Tables) -> int:
         """How many of these records are accepted as they were sent."""
@@ -93,7 +94,7 @@ def stolen_over_the_link(scratch: Path) -> Outcome:
     cloud, tables = Cloud(scratch), season(OWNER)
     data = batch(OWNER, tables)
     ReleaseRepository(scratch / "tuf")
-    with GatewayServer(create_app(scratch / "tuf", scratch / "inbox", cloud.registry.path)) as gateway:
+    with HttpServer(create_app(scratch / "tuf", scratch / "inbox", cloud.registry.path)) as gateway:
         answers = [_post(gateway, cloud, device_id, data) for device_id in (STRANGER, OWNER)]
     return _kept_by_the_owner(cloud, tables, f"answers {answers}")
 
@@ -102,7 +103,7 @@ def stolen_over_the_link(scratch: Path) -> Outcome:
 def stolen_on_a_stick(scratch: Path) -> Outcome:
     cloud, tables = Cloud(scratch), season(OWNER)
     data = batch(OWNER, tables)
-    stick = Stick(scratch / "stick")
+    stick = UsbStick(scratch / "stick")
     came = []
     for device_id in (STRANGER, OWNER):
         folder = stick.device(device_id)
@@ -209,7 +210,7 @@ def _kept_by_the_owner(cloud: Cloud, tables: Tables, detail: str) -> Outcome:
     return Outcome(0, _count(tables) - cloud.accepted_of(tables) + len(account.missing), detail)
 
 
-def _post(gateway: GatewayServer, cloud: Cloud, device_id: str, data: bytes) -> int:
+def _post(gateway: HttpServer, cloud: Cloud, device_id: str, data: bytes) -> int:
     connection = http.client.HTTPConnection(gateway.url.removeprefix("http://"), timeout=30)
     headers = {"Fieldloop-Device": device_id, "Fieldloop-Signature": sign(cloud.keys[device_id], data)}
     connection.request("POST", "/v1/batches", body=data, headers=headers)

@@ -1,6 +1,6 @@
 """Our rows: a crop model trained on the tuning seasons alone, and the device's own code deciding day by day.
 
-The device is `fieldedge`'s: it folds noisy readings (all the faults of simulation/sensors.py) into its state, scores
+The device is `fieldedge`'s: it folds noisy readings (all the faults of world/sensors.py) into its state, scores
 the candidates with the exported model in ONNX Runtime, and keeps its guardrails. It knows what the benchmark says of
 the field: soil, sowing day, and that the profile was at field capacity. What equipment applies is 25 mm or nothing.
 Models are kept under `.fieldloop/benchmarks/`, by a hash of the contract, the seasons and the settings that they
@@ -31,14 +31,14 @@ from fieldedge.workloads.agriculture.decision import Recommendation, recommend_f
 from fieldedge.workloads.agriculture.features import ADVISED, PROBE_COLUMNS
 from fieldloop.compression import export_float32
 from fieldloop.core.dataset import Dataset
-from fieldloop.core.settings import ModelParams
+from fieldloop.core.params import ModelParams
 from fieldloop.evaluation.predictor import predictor
 from fieldloop.training.networks import load_network
 from fieldloop.training.trainer import train
 from fieldloop.workloads.agriculture.params import WhatIfParams
 from fieldloop.workloads.agriculture.pretraining.counterfactuals import live_twice
 from fieldloop.workloads.agriculture.pretraining.policy_search import START
-from fieldloop.workloads.agriculture.pretraining.practising import practise
+from fieldloop.workloads.agriculture.pretraining.pretrain import pretrain
 from fieldloop.workloads.agriculture.pretraining.training_world import KnownField, TrainingWorld, Weather
 from fieldloop.workloads.agriculture.pretraining.what_if import Floats
 from fieldloop.workloads.agriculture.workload import AGRICULTURE_IN_CLOUD
@@ -232,7 +232,7 @@ def _trained(site: Site, folder: Path) -> Path:
     world, contract = _world(site), AGRICULTURE.contract
 
     def taught(network: nn.Module) -> Dataset:
-        return practise(network, world, WHAT_IF, None, MODEL.seed, _told(site.name))
+        return pretrain(network, world, WHAT_IF, None, MODEL.seed, _told(site.name))
 
     first = live_twice(world, START, 200, MODEL.seed)[1]
     uri = f"sqlite:///{KEPT}/mlflow/mlflow.db"

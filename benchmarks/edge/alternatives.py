@@ -18,9 +18,10 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from benchmarks.common.champion import champion
 from benchmarks.edge.device import WORKLOAD, make_device
 from benchmarks.edge.device_side import TimedModel, timed_decisions
-from fieldedge.inference.loading import boot_model, read_device
+from fieldedge.inference.loading import load_model
 from fieldedge.runtime.agent import Agent
 from fieldedge.storage.recovery.rebuild import open_store
+from fieldedge.workloads import read_device
 from fieldedge.workloads.agriculture import AGRICULTURE
 from fieldloop.core.dataset import Dataset
 from fieldloop.evaluation.predictor import predictor
@@ -40,8 +41,8 @@ class Predictor:
 
 def alternatives(scratch: Path, seasons: Path, decisions: int) -> dict[str, dict[str, float]]:
     """Figures of each alternative: the decision's percentiles, held-out yield error, and the size to ship."""
-    loop, material = champion()
-    held_out, network = material.held_out, material.network.eval()
+    loop, inputs = champion()
+    held_out, network = inputs.held_out, inputs.network.eval()
     weights = io.BytesIO()
     torch.save(network.state_dict(), weights)
     torch.set_num_threads(1)
@@ -50,8 +51,8 @@ def alternatives(scratch: Path, seasons: Path, decisions: int) -> dict[str, dict
         with torch.inference_mode():
             return network(torch.from_numpy(np.ascontiguousarray(features, np.float32))).numpy()
 
-    trees = _trees(material.training)
-    compressed = max(loop.workspace.runs.glob("compressed-*"), key=lambda path: path.stat().st_mtime)
+    trees = _trees(inputs.training)
+    compressed = max(loop.paths.runs.glob("compressed-*"), key=lambda path: path.stat().st_mtime)
     candidates: dict[str, tuple[Callable[[Any], Any], float]] = {
         "torch eager": (eager, len(weights.getbuffer()) / 1e6),
         "onnxruntime float32": _session(compressed / "float32.onnx"),
@@ -73,7 +74,7 @@ def _live(root: Path, seasons: Path, decisions: int, predict: Callable[[Any], An
     config, workload = read_device(directory)
     store, _ = open_store(directory.store)
     with store:
-        agent = Agent(config, workload, store, boot_model(directory, workload))
+        agent = Agent(config, workload, store, load_model(directory, workload))
         timed = TimedModel(Predictor(predict))
         agent._model = timed  # type: ignore[assignment]
         whole, model, _ = timed_decisions(agent, store, timed, seasons, decisions)

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from fieldedge.device.config import DeviceDirectory
-from fieldedge.inference.loading import boot_model, read_device
+from fieldedge.inference.loading import load_model
 from fieldedge.runtime.agent import Agent
 from fieldedge.storage.recovery.rebuild import open_store
+from fieldedge.workloads import read_device
 
 
 def main() -> None:
@@ -59,7 +60,7 @@ def decide(options: argparse.Namespace) -> dict[str, Any]:
     directory = DeviceDirectory(options.folder)
     config, workload = read_device(directory)
     store, _ = open_store(directory.store)
-    agent = Agent(config, workload, store, boot_model(directory, workload))
+    agent = Agent(config, workload, store, load_model(directory, workload))
     timed = TimedModel(agent._model)
     agent._model = timed  # type: ignore[assignment]
     whole_ms, model_ms, candidates = timed_decisions(agent, store, timed, options.seasons, options.decisions)
@@ -97,9 +98,9 @@ def floor(options: argparse.Namespace) -> dict[str, Any]:
 
     directory = DeviceDirectory(options.folder)
     _, workload = read_device(directory)
-    booted = boot_model(directory, workload)
-    assert booted is not None
-    session = booted.model._session
+    loaded = load_model(directory, workload)
+    assert loaded is not None
+    session = loaded.model._session
     times: dict[str, list[float]] = {}
     for rows in (1, 2, 8, 16):
         feed = {"features": np.zeros((rows, len(workload.contract.features)), np.float32)}
@@ -137,7 +138,7 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
     directory = DeviceDirectory(options.folder)
     config, workload = read_device(directory)
     store, _ = open_store(directory.store)
-    agent = Agent(config, workload, store, boot_model(directory, workload))
+    agent = Agent(config, workload, store, load_model(directory, workload))
     found["loaded_mb"] = resident_mb()
     by_season: list[float] = []
     for message in messages(options.seasons):
@@ -151,7 +152,7 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def ingest(options: argparse.Namespace) -> dict[str, Any]:
-    """Readings from a logger's file into the store, fsynced batch by batch, through the whole door."""
+    """Readings from a logger's file into the store, fsynced batch by batch, through the whole pipeline."""
     from fieldedge.runtime.service import Service
     from fieldedge.system.clock import Clock
 

@@ -1,22 +1,23 @@
-"""The command line of the cloud side: stages that DVC runs, and the servers behind `make ui`.
+"""The command line of the cloud side: what a person or DVC asks for by hand, from `import` to `ui`.
 
-The loop itself is a Prefect flow: `python -m flows.season`.
+The loop itself is a Prefect flow: `python -m flows`.
 """
 
 import getpass
 import sys
-from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fieldedge.system.errors import ConfigError, DataError, FieldloopError
-from fieldloop.core import environment
+from fieldloop.core import process_setup
+from fieldloop.core.clone_lock import BRIEF_S
 from fieldloop.core.console import bar
-from fieldloop.core.paths import BRIEF_S
-from fieldloop.core.settings import load_settings, only_workload
+from fieldloop.core.params import only_workload
+from fieldloop.core.settings import load_settings
+from fieldloop.core.stored_names import FIRST_RUN, PERIOD
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 quarantine = typer.Typer(no_args_is_help=True, help="Batches that were refused whole, and what becomes of them.")
@@ -24,20 +25,20 @@ app.add_typer(quarantine, name="quarantine")
 Workload = Annotated[str, typer.Option(help="the block of params.yaml; where there is one, that one")]
 
 
-@app.callback()
-def _about() -> None:
-    """Train in the cloud, decide in the field, learn from every season."""
+@app.callback(help=f"Train in the cloud, decide in the field, learn from every {PERIOD}.")
+def _about() -> None: ...
 
 
 @app.command()
 def history(workload: Workload = "") -> None:
-    """Simulate the sample world's past seasons into data/history (run it through `dvc repro history`)."""
+    """Simulate the sample world's past periods into data/history (run it through `dvc repro history`)."""
     from fieldloop.workloads import known_workload, load_params
 
     settings = load_settings()
     workload = workload or only_workload(settings.root)
-    source = known_workload(workload).source(load_params(settings.root, workload))
-    with bar("field-seasons") as on_progress:
+    known = known_workload(workload)
+    source = known.source(load_params(settings.root, workload))
+    with bar(known.card.groups) as on_progress:
         source.history(settings.data_dir / "history", settings.worker_count, on_progress)
 
 
@@ -50,20 +51,21 @@ def import_records(
 
     Columns bear the contract's names and units; `fieldloop contract` shows them.
     """
-    from fieldloop.core.paths import held
+    from fieldloop.core.clone_lock import held
     from fieldloop.gateway.devices import DeviceRegistry
     from fieldloop.ingest.imports import import_folder
-    from fieldloop.stages.access import new_loop, open_accepted, ownership_of
+    from fieldloop.stages.access import open_accepted, ownership_of
+    from fieldloop.stages.context import today_utc
+    from fieldloop.stages.opening import new_loop
     from fieldloop.workloads import load_params
 
     settings = load_settings()
     workload = workload or only_workload(settings.root)
     with held(settings.home_dir, "import"):
         loop = new_loop(settings, workload, load_params(settings.root, workload))
-        docs = loop.workspace.data_docs / "import"
-        devices = DeviceRegistry(loop.workspace.device_registry).public_keys()
-        ownership = replace(ownership_of(loop), devices=frozenset(devices))
-        found = import_folder(folder.resolve(), open_accepted(loop), ownership, date.today(), docs)
+        docs = loop.paths.data_docs / "import"
+        devices = DeviceRegistry(loop.paths.device_registry).public_keys()
+        found = import_folder(folder.resolve(), open_accepted(loop), ownership_of(loop, devices), today_utc(), docs)
     for name, table in found.tables.items():
         typer.echo(f"{name}: {table.accepted} rows accepted, {table.known} known, {table.quarantined} quarantined")
         for words, count in table.broken.items():
@@ -96,23 +98,24 @@ def compile_simulator() -> None:
         known_workload(name).compile()
 
 
+@app.command("ingest-stick", hidden=True)  # what it was called before
 @app.command()
-def ingest_stick(
+def ingest_usb(
     stick: Annotated[Path, typer.Argument(help="where the stick is mounted")],
 ) -> None:
     """Take a device's batches from a USB stick into the inbox; write acknowledgements and the release onto it."""
-    from fieldedge.transfer.usb import Stick
-    from fieldloop.core.paths import workspace_of
+    from fieldedge.transfer.usb import UsbStick
+    from fieldloop.core.paths import paths_of
     from fieldloop.gateway.devices import DeviceRegistry
     from fieldloop.gateway.inbox import Inbox
-    from fieldloop.gateway.usb import ingest_stick as ingest
+    from fieldloop.gateway.usb import ingest_usb as ingest
     from fieldloop.release import ReleaseRepository
 
-    workspace = workspace_of(load_settings())
-    if not workspace.tuf.is_dir():
-        raise ConfigError(f"{workspace.tuf} is not there: publish a release before a stick is taken in")
-    registry = DeviceRegistry(workspace.device_registry)
-    taken = ingest(Stick(stick), Inbox(workspace.inbox), registry, ReleaseRepository(workspace.tuf), datetime.now(UTC))
+    paths = paths_of(load_settings())
+    if not paths.tuf.is_dir():
+        raise ConfigError(f"{paths.tuf} is not there: publish a release before a stick is taken in")
+    registry = DeviceRegistry(paths.device_registry)
+    taken = ingest(UsbStick(stick), Inbox(paths.inbox), registry, ReleaseRepository(paths.tuf), datetime.now(UTC))
     typer.echo(f"{taken.new} new batches and {taken.known} known ones of {len(taken.held)} devices are in the inbox")
     for name in taken.missing:
         typer.echo(f"missing: {name} stands in its device's manifest, and not on the stick")
@@ -125,90 +128,94 @@ def ingest_stick(
 def register_device(
     device_id: Annotated[str, typer.Argument(help="as `fieldedge init` was told")],
     public_key: Annotated[str, typer.Argument(help="as `fieldedge init` printed it: 64 hex digits")],
-    field: Annotated[
+    unit: Annotated[
         list[str] | None,
-        typer.Option(help="a field that the device speaks for (champion-00), or one season of it (2006/champion-00)"),
+        typer.Option(
+            "--unit",
+            "--field",  # what it was called before
+            help="a unit that the device speaks for (unit-07), or one period of it (2006/unit-07)",
+        ),
     ] = None,
-    instead_of: Annotated[str | None, typer.Option(help="the device from which the fields are taken")] = None,
+    instead_of: Annotated[str | None, typer.Option(help="the device from which the units are taken")] = None,
 ) -> None:
-    """Let a device send: the gateway and `ingest-stick` take batches of registered devices alone.
+    """Let a device send: the gateway and `ingest-usb` take batches of registered devices alone.
 
-    With --field, what is accepted of the field from now on comes from this device; a season that a stranger claimed
+    With --unit, what is accepted of the unit from now on comes from this device; a period that a stranger claimed
     goes to quarantine once this one sends it. What the device before it (--instead-of) was accepted for stays, but for
-    a season that is named: what another has in that goes to quarantine with the next ingestion, and what this device
+    a period that is named: what another has in that goes to quarantine with the next ingestion, and what this device
     has sent of it comes in. Naming the other one again turns that back.
     """
-    from fieldloop.core.paths import workspace_of
+    from fieldloop.core.paths import paths_of
     from fieldloop.gateway.devices import DeviceRegistry
-    from fieldloop.gateway.owners import FieldOwners
+    from fieldloop.gateway.owners import UnitOwners
 
-    registry = DeviceRegistry(workspace_of(load_settings()).device_registry)
-    owners, fields = FieldOwners.beside(registry.path), dict.fromkeys(field or (), device_id)
+    registry = DeviceRegistry(paths_of(load_settings()).device_registry)
+    owners, units = UnitOwners.beside(registry.path), dict.fromkeys(unit or (), device_id)
     registry.check({device_id: public_key})
-    owners.check(fields, instead_of)  # all of it before a word is written
+    owners.check(units, instead_of)  # all of it before a word is written
     registry.register({device_id: public_key})
-    owners.register(fields, instead_of)
+    owners.register(units, instead_of)
     typer.echo(f"{device_id} may send; {len(registry.public_keys())} devices are registered in {registry.path}")
-    if field:
-        typer.echo(f"it speaks for {', '.join(field)}")
+    if unit:
+        typer.echo(f"it speaks for {', '.join(unit)}")
 
 
 @app.command()
 def return_to_history(
-    season: Annotated[list[str], typer.Argument(help="seasons of fields: 2006/champion-00")],
+    episode: Annotated[list[str], typer.Argument(metavar="PERIOD/UNIT", help="periods of units: 2006/unit-07")],
     instead_of: Annotated[str, typer.Option(help="the device that has them now, if any is registered")] = "",
 ) -> None:
-    """Let what was imported of a season stand for it, and no device.
+    """Let what was imported of a period stand for it, and no device.
 
     With the next `retrain`, or when it is imported again, what the history had comes back, and what a device had there
-    goes to quarantine. `register-device --field` with the season turns that back.
+    goes to quarantine. `register-device --unit` with the period turns that back.
     """
-    from fieldloop.core.paths import workspace_of
+    from fieldloop.core.paths import paths_of
     from fieldloop.gateway.devices import DeviceRegistry
-    from fieldloop.gateway.owners import SEASON_OF_FIELD, FieldOwners
+    from fieldloop.gateway.owners import EPISODE_NAME, UnitOwners
     from fieldloop.validation.ownership import HISTORY
 
-    if strange := [name for name in season if not SEASON_OF_FIELD.fullmatch(name)]:
-        raise ConfigError(f"{', '.join(strange)} names no season of a field; expected one like 2006/champion-00")
-    registry = DeviceRegistry(workspace_of(load_settings()).device_registry)
-    FieldOwners.beside(registry.path).register(dict.fromkeys(season, HISTORY), instead_of or None)
-    typer.echo(f"what was imported stands for {', '.join(season)}")
+    if strange := [name for name in episode if not EPISODE_NAME.fullmatch(name)]:
+        raise ConfigError(f"{', '.join(strange)} names no period of a unit; expected one like 2006/unit-07")
+    registry = DeviceRegistry(paths_of(load_settings()).device_registry)
+    UnitOwners.beside(registry.path).register(dict.fromkeys(episode, HISTORY), instead_of or None)
+    typer.echo(f"what was imported stands for {', '.join(episode)}")
 
 
 @quarantine.command("list")
 def list_refused() -> None:
     """The batches that were refused whole, and why. They count as not home until somebody decides."""
-    from fieldloop.core.paths import workspace_of
+    from fieldloop.core.paths import paths_of
     from fieldloop.ingest.refusals import Refusals
 
-    found = list(Refusals(workspace_of(load_settings()).quarantine).undecided())
+    found = list(Refusals(paths_of(load_settings()).quarantine).undecided())
     for batch in found:
-        season = "an unknown season" if batch.season is None else f"season {batch.season}"
-        typer.echo(f"{batch.name}: {len(batch.record_ids) + batch.unnamed} records of {season}: {batch.reason}")
+        period = "an unknown period" if batch.period is None else f"period {batch.period}"
+        typer.echo(f"{batch.name}: {len(batch.record_ids) + batch.unnamed} records of {period}: {batch.reason}")
     typer.echo(f"{len(found)} refused batches wait for a decision: fieldloop quarantine release or discard")
 
 
 @quarantine.command()
 def release(batch: Annotated[str, typer.Argument(help="its name, or how it begins")]) -> None:
     """Let a refused batch be judged again by the next ingestion: after a key was registered, or a fault mended."""
-    from fieldloop.core.paths import workspace_of
+    from fieldloop.core.paths import paths_of
     from fieldloop.gateway.inbox import Inbox
     from fieldloop.ingest.refusals import Refusals
 
-    space = workspace_of(load_settings())
-    refusals = Refusals(space.quarantine)
+    paths = paths_of(load_settings())
+    refusals = Refusals(paths.quarantine)
     name = refusals.find(batch)
-    refusals.release(name, Inbox(space.inbox))
+    refusals.release(name, Inbox(paths.inbox))
     typer.echo(f"{name} is in the inbox, and is judged again with the next ingestion")
 
 
 @quarantine.command()
 def discard(batch: Annotated[str, typer.Argument(help="its name, or how it begins")]) -> None:
     """Set a refused batch aside for good: it is kept, and counts as missing no more."""
-    from fieldloop.core.paths import workspace_of
+    from fieldloop.core.paths import paths_of
     from fieldloop.ingest.refusals import Refusals
 
-    refusals = Refusals(workspace_of(load_settings()).quarantine)
+    refusals = Refusals(paths_of(load_settings()).quarantine)
     name = refusals.find(batch)
     kept = refusals.discard(name, datetime.now(UTC).isoformat(timespec="seconds"))
     typer.echo(f"{name} counts as missing no more; it is kept as {kept}")
@@ -218,18 +225,19 @@ def discard(batch: Annotated[str, typer.Argument(help="its name, or how it begin
 def migrate(workload: Workload = "") -> None:
     """Rewrite accepted data of a former contract as today's, after a version of it as it was. Every run does this."""
     from fieldedge.workloads import known_workload
-    from fieldloop.core.paths import held, workspace_of
-    from fieldloop.data import SeasonStore
+    from fieldloop.core.clone_lock import held
+    from fieldloop.core.paths import paths_of
+    from fieldloop.data import AcceptedStore
     from fieldloop.data import migrate as migrate_store
 
     settings = load_settings()
-    space = workspace_of(settings)
+    paths = paths_of(settings)
     with held(settings.home_dir, "migrate"):
         contract = known_workload(workload or only_workload(settings.root)).contract
-        store = SeasonStore(space.seasons, contract, space.quarantine)
+        store = AcceptedStore(paths.accepted, contract, paths.quarantine)
         done = migrate_store(settings.root, store, settings.is_deployment)
     if done is None:
-        typer.echo(f"{space.seasons} is of today's contract; there is nothing to do")
+        typer.echo(f"{paths.accepted} is of today's contract; there is nothing to do")
     else:
         typer.echo(f"{done.files} files were of the contract {done.former[:12]}…; as they were: {done.pointer}")
 
@@ -237,27 +245,29 @@ def migrate(workload: Workload = "") -> None:
 @app.command()
 def clean() -> None:
     """Delete what the next run makes again: caches, Data Docs, the report. Data, devices, keys and models stay."""
-    from fieldloop.core.paths import held, workspace_of
+    from fieldloop.core.clone_lock import held
+    from fieldloop.core.paths import paths_of
 
     settings = load_settings()
     with held(settings.home_dir, "clean"):
-        gone = workspace_of(settings).forget_caches()
+        gone = paths_of(settings).forget_caches()
     typer.echo(f"deleted: {', '.join(path.name for path in gone) or 'nothing'}")
 
 
 @app.command()
 def reset_sample() -> None:
     """Begin the sample world anew: other devices on the same fields. All that was accepted, sent or learned stays."""
-    from fieldloop.core.paths import held, workspace_of
+    from fieldloop.core.clone_lock import held
+    from fieldloop.core.paths import paths_of
 
     settings = load_settings()
     with held(settings.home_dir, "reset-sample"):
-        sample = workspace_of(settings).sample
+        sample = paths_of(settings).sample
         former = sample.begin_anew()
     if former is None:
-        typer.echo("the sample world has not begun; `make season` begins it")
+        typer.echo(f"the sample world has not begun; `{FIRST_RUN}` begins it")
     else:
-        typer.echo(f"world {sample.number} begins with the next `make season`; the one before stays in {former}")
+        typer.echo(f"world {sample.number} begins with the next `{FIRST_RUN}`; the one before stays in {former}")
 
 
 @app.command()
@@ -265,11 +275,12 @@ def reset(
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
 ) -> None:
     """Make this clone as new: its data, keys, models and devices are set aside in a folder, after a question."""
-    from fieldloop.core.paths import held, workspace_of
+    from fieldloop.core.clone_lock import held
+    from fieldloop.core.paths import paths_of
 
     settings = load_settings()
-    workspace = workspace_of(settings)
-    kept = workspace.kept()
+    paths = paths_of(settings)
+    kept = paths.kept()
     if not kept:
         typer.echo(f"there is nothing to set aside in {settings.home_dir}")
         return
@@ -281,7 +292,7 @@ def reset(
             raise ConfigError("nobody is there to be asked; say `fieldloop reset --yes` if all of this is to go")
         typer.confirm("Devices in the field then no longer know this clone. Set all of it aside?", abort=True)
     with held(settings.home_dir, "reset"):
-        target = workspace.set_aside(f"before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+        target = paths.set_aside(f"before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
     typer.echo(f"set aside in {target}; move it back, or delete it yourself")
 
 
@@ -302,7 +313,8 @@ def promote(
     promoted.
     """
     from fieldedge.workloads import known_workload as workload_of_device
-    from fieldloop.core.paths import held, workspace_of
+    from fieldloop.core.clone_lock import held
+    from fieldloop.core.paths import paths_of
     from fieldloop.workloads import load_params
 
     settings = load_settings()
@@ -316,7 +328,7 @@ def promote(
         typer.echo(f"waiting for {holder}, to end ({wait_s:g} s at most) ...", err=True)
 
     with held(settings.home_dir, "promote", is_brief=True, wait_s=wait_s, on_wait=on_wait):
-        kept = workspace_of(settings).mlflow
+        kept = paths_of(settings).mlflow
         if not settings.mlflow_uri and not (kept / "mlflow.db").is_file():
             raise ConfigError(f"{kept} has no models yet: run `retrain` first, or set FIELDLOOP_MLFLOW_URI")
         # Seconds, which nobody waits who is refused.
@@ -342,7 +354,7 @@ def ui() -> None:
 def main() -> None:
     """Run a command; what is wrong is said in one line."""
     try:
-        environment.settle(load_settings().home_dir)
+        process_setup.settle(load_settings().home_dir)
         app()
     except FieldloopError as error:
         sys.stderr.write(f"fieldloop: {error}\n")

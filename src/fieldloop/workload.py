@@ -5,7 +5,7 @@ model has, and of groups that share one outcome. What these are in the field's w
 device's half of it is `device`: its contract and its features are what both sides have in common.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,10 +13,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fieldedge.contract import Record
+from fieldedge.contract import MODEL, RECORD_ID, Record
+from fieldedge.system.errors import DataError
+from fieldedge.workload import Question
 from fieldedge.workload import Workload as DeviceWorkload
+from fieldloop.closed_loop import live
+from fieldloop.core.console import OnProgress
 from fieldloop.core.dataset import Dataset
-from fieldloop.core.settings import WorkloadParams
+from fieldloop.core.episodes import AcceptedEpisode, accepted_episodes
+from fieldloop.core.params import WorkloadParams
+from fieldloop.core.stored_names import PERIOD
+from fieldloop.core.words import Words, decimals
+from fieldloop.source import Source
 
 if TYPE_CHECKING:  # the fleet speaks of environments, and needs neither
     import pandas as pd
@@ -25,8 +33,8 @@ if TYPE_CHECKING:  # the fleet speaks of environments, and needs neither
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Tables = Mapping[str, "pd.DataFrame"]  # accepted rows, by table
-OnProgress = Callable[[int, int], None]  # done, of so many
 Predict = Callable[[Array], Array]  # scaled inputs (N, F) to outputs (N, O)
+FLOOR_UNITS, FLOOR_SEED = 96, 7_002  # where a workload says none of its own
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ class Decider:
     """Somebody else who decided on the same units: a model must not lose more than that against it."""
 
     name: str  # as it is stored: "rule"
-    words: str  # "the FAO-56 rule"
+    words: str  # "the built-in rule"
     values: Floats  # (N,)
     max_loss: float  # in the units of the value
 
@@ -113,7 +121,7 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Column:
+class CardColumn:
     """A figure of the scores in a model card: its heading, where it is stored, and how it is written."""
 
     heading: str
@@ -127,13 +135,17 @@ class CardWords:
 
     purpose: str
     limits: str
-    groups: str  # what a group is called, of many: "field-seasons"
+    groups: str  # what a group is called, of many: "episodes"
     examples: str  # what an example is called, of many: "days"
-    columns: tuple[Column, ...]
+    columns: tuple[CardColumn, ...]
 
 
 class Learner(Protocol):
-    """The network of a workload, and how it is taught. A network keeps what compression may change in `body`."""
+    """The network of a workload, and how it is taught. A network keeps what compression may change in `body`.
+
+    A subclass says what its network and loss are, and of the rest what it has: none is calibrated or practises unless
+    its learner says so. `training/plain.py` has one for any contract.
+    """
 
     def network(self, hidden: Sequence[int], dropout: float) -> "nn.Module":
         """A fresh one: scaled inputs (B, F) to outputs (B, O)."""
@@ -145,11 +157,9 @@ class Learner(Protocol):
 
     def forget_calibration(self, network: "nn.Module") -> None:
         """Back to the network's bare answers."""
-        ...
 
     def calibrate(self, network: "nn.Module", outputs: "Tensor", targets: "Tensor") -> None:
         """Make what the network says of its own error true, by its bare answers on groups that it has not seen."""
-        ...
 
     def pretrain(
         self,
@@ -158,20 +168,20 @@ class Learner(Protocol):
         params: Any,
         champion: "nn.Module | None",
         on_progress: OnProgress,
-    ) -> Dataset:
-        """Teach a fresh network what no log can show; the examples that came of it are learned from as well.
+    ) -> Dataset | None:
+        """Teach a fresh network what no log can show; the examples that came of it, if any, are learned from as well.
 
         Args:
             champion: where there is one, its weights may be the start.
         """
-        ...
+        return None
 
     def is_sound(self, outputs: Array) -> bool:
-        """Whether answers (N, O) to the most extreme inputs keep the order that answers have."""
-        ...
+        """Whether answers (N, O) to the most extreme inputs, all of them numbers, keep the order that answers have."""
+        return True
 
 
-Figures = Mapping[str, Any]  # of report.json: all of it, or of one season
+Figures = Mapping[str, Any]  # of report.json: all of it, or of one period
 
 
 @dataclass(frozen=True)
@@ -186,51 +196,71 @@ class Card:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture of the report: `draw` fills a matplotlib figure from the seasons, and returns what it tells."""
+    """A picture of the report: `draw` fills a matplotlib figure from the periods, and returns what it tells."""
 
     title: str
     draw: Callable[[Any, Sequence[Figures]], str]
 
 
+_PLAIN = "All figures stand in report.json."
+_OURS = "ours"  # of the devices' outcomes, where they stand beside others'
+
+
 class ReportSections(Protocol):
-    """What the report shows of a workload, in its words. What is said to be HTML is escaped here, text by the page."""
+    """What the report shows of a workload, in its words. What is said to be HTML is escaped here, text by the page.
+
+    A subclass names the metric; what it does not say besides, the page does without.
+    """
 
     @property
     def primary(self) -> Metric:
-        """What models are compared by; a season's figure of the devices stands under its key."""
+        """What models are compared by; a period's figure of the devices stands under its key."""
         ...
 
     @property
     def foreseen(self) -> str:
         """What a model foresees, in words: "the failure"."""
+        return "the outcome"
+
+    @property
+    def words(self) -> Words:
+        """What periods and units are called."""
         ...
 
     @property
     def examples(self) -> str:
-        """What an example is called, of many: "days"."""
-        ...
+        """What an example is called, of many, as on the model's card: "days"."""
+        return "examples"
 
     @property
     def about(self) -> str:
         """Where the units come from, in a sentence for the page's end."""
-        ...
+        return ""
 
     @property
     def drawings(self) -> Mapping[str, Drawing]:
-        """Pictures of what the seasons brought, by name."""
-        ...
+        """Pictures of what the periods brought, by name."""
+        return {}
 
-    def figures(self, season: int, ours: Sequence[Record], others: Mapping[str, Sequence[Record]]) -> dict[str, Any]:
-        """What a season brought under the devices and under the others, by names that stand in report.json.
+    def figures(self, period: int, ours: Sequence[Record], others: Mapping[str, Sequence[Record]]) -> dict[str, Any]:
+        """What a period brought under the devices and under the others, by names that stand in report.json.
+
+        As it is here: the mean of each number of the outcomes, by who decided.
 
         Raises:
             DataError: the others' units are not the devices' units.
         """
-        ...
+        everybody = {_OURS: ours, **others}
+        names = [name for name, value in ours[0].items() if isinstance(value, int | float)] if ours else []
+        return {
+            f"{name}_{who}": float(np.mean([one[name] for one in outcomes]))
+            for name in names
+            for who, outcomes in everybody.items()
+        }
 
     def example(self, tables: Tables) -> Record | None:
         """One decision of a model, to be followed back: with `record_id` and `device_id`; None where there is none."""
-        ...
+        return None
 
     def measured(self, root: Path) -> dict[str, Any]:
         """What was measured apart from this run and is kept under the project's root, for report.json.
@@ -238,126 +268,159 @@ class ReportSections(Protocol):
         Raises:
             DataError: a file is not what was written there.
         """
-        ...
+        return {}
 
-    def lead(self, seasons: Sequence[Figures]) -> str:
+    def lead(self, periods: Sequence[Figures]) -> str:
         """The page's first sentences."""
-        ...
+        return _PLAIN
 
-    def summary(self, seasons: Sequence[Figures]) -> str:
-        """How the seasons went, in a sentence for the terminal."""
-        ...
+    def summary(self, periods: Sequence[Figures]) -> str:
+        """How the periods went, in a sentence for the terminal."""
+        return _PLAIN
 
-    def cards(self, season: Figures) -> Sequence[Card]:
+    def cards(self, period: Figures) -> Sequence[Card]:
         """What comes first at the head of the page."""
-        ...
+        return ()
 
     def sections(self, report: Figures, pictures: Mapping[str, str]) -> Sequence[str]:
-        """HTML: what the seasons brought, which stands before the gate's verdicts, and what stands behind them.
+        """HTML: what the periods brought, which stands before the gate's verdicts, and what stands behind them.
 
         Args:
             pictures: those of `drawings` as HTML, by name.
         """
-        ...
+        return ("",)
 
-    def foresight(self, seasons: Sequence[Figures]) -> str:
-        """How well the devices' models foresaw, from the first season to the last, in sentences."""
-        ...
+    def foresight(self, periods: Sequence[Figures]) -> str:
+        """How well the devices' models foresaw, from the first period to the last, in sentences."""
+        return _PLAIN
 
     def verdict(self, scores: Figures) -> dict[str, str]:
         """The scores of a version on held-out groups, as HTML: heading: what stands below it."""
-        ...
+        return {f"{self.primary.name} {self.primary.unit}": f"{scores[self.primary.key]:.2f}"}
 
     def decision(self, example: Record) -> str:
         """A decision in words, with who made it and on how old data."""
-        ...
+        return ""
 
-    def terminal(self, season: Figures) -> dict[str, str]:
-        """What a season brought: heading of two lines: cell."""
-        ...
+    def terminal(self, period: Figures) -> dict[str, str]:
+        """What a period brought: heading of two lines: cell."""
+        return {}
 
-    def markdown(self, season: Figures) -> list[str]:
-        """What a season brought: lines of Markdown, the last of them in a list that goes on."""
-        ...
-
-
-Message = Record  # one line to the device: its `kind`, and what it needs
+    def markdown(self, period: Figures) -> list[str]:
+        """What a period brought: lines of Markdown, the last of them in a list that goes on."""
+        return []
 
 
-class Environment(Protocol):
-    """One unit (a field) for one season, stepped by what a device decides. It speaks to the device in its messages."""
+class PlainSections(ReportSections):
+    """A report without words of its own: what outcomes were worth, by who decided, and what the contract names."""
 
-    @property
-    def is_over(self) -> bool: ...
-
-    def context(self) -> Message:
-        """What is known of the unit before anything happens there."""
-        ...
-
-    def events(self) -> list[Message]:
-        """What was seen since the last decision."""
-        ...
-
-    def question(self) -> Message:
-        """Asks for the decision that is due."""
-        ...
-
-    def apply(self, decision: Message) -> list[Message]:
-        """Do what was decided, as far as it can be done, and go on to the next decision; what was really done.
-
-        Raises:
-            DataError: the decision is none.
-        """
-        ...
-
-    def ending(self) -> Message:
-        """The outcome as the device is told it."""
-        ...
-
-    def error(self, decision: Message) -> float:
-        """How far off the model was that foresaw the outcome with this decision, in the unit of the primary metric."""
-        ...
-
-    def outcome(self) -> Record:
-        """What the season brought, for reports."""
-        ...
-
-
-class Place(Protocol):
-    """Where a device stands in a season: light to hold, and the same however often it is begun."""
+    def __init__(self, device: DeviceWorkload, primary: Metric, worth: Metric | None, examples: str) -> None:
+        self._device, self._primary, self._worth, self._examples = device, primary, worth, examples
 
     @property
-    def season(self) -> int: ...
+    def primary(self) -> Metric:
+        """What models are compared by."""
+        return self._primary
+
     @property
-    def name(self) -> str: ...
+    def words(self) -> Words:
+        """What periods and units are called."""
+        return Words.of(self._device.contract.episode)
+
     @property
-    def device_id(self) -> str | None: ...
+    def examples(self) -> str:
+        """What an example is called, of many."""
+        return self._examples
 
-    def load(self) -> None:
-        """Load what beginning needs, once, before many threads do."""
-        ...
+    def example(self, tables: Tables) -> Record | None:
+        """The first decision of a model, as stored, without features."""
+        contract = self._device.contract
+        said = tables[contract.decision_table.name]
+        said = said[said["source"] == MODEL].sort_values([contract.decided_at.name, RECORD_ID])
+        if said.empty:
+            return None
+        contexts: Any = tables[contract.context_table.name].to_dict("records")  # keys are columns, which are text
+        device_of = {contract.episode.of(context): context["device_id"] for context in contexts}
+        row = {str(name): None if value != value else value for name, value in said.iloc[0].to_dict().items()}
+        shown = {name: value for name, value in row.items() if not name.startswith("x_")}
+        return shown | {"device_id": device_of.get(contract.episode.of(row))}
 
-    def begin(self) -> Environment: ...
+    def figures(self, period: int, ours: Sequence[Record], others: Mapping[str, Sequence[Record]]) -> dict[str, Any]:
+        """The mean of each number of the outcomes, by who decided; and of them what counts, as `worth`."""
+        found, key = super().figures(period, ours, others), "" if self._worth is None else self._worth.key
+        worth = {who: found[f"{key}_{who}"] for who in (_OURS, *others) if f"{key}_{who}" in found}
+        return found | ({"worth": worth} if worth else {})
+
+    def decision(self, example: Record) -> str:
+        """What was decided, in the contract's names."""
+        return ", ".join(self._device.presenter.lines(example))
+
+    def lead(self, periods: Sequence[Figures]) -> str:
+        """What the outcomes were worth."""
+        return " ".join(filter(None, map(self._earned, periods))) or _PLAIN
+
+    def summary(self, periods: Sequence[Figures]) -> str:
+        """The same."""
+        return self.lead(periods)
+
+    def cards(self, period: Figures) -> Sequence[Card]:
+        """What outcomes were worth on devices, and how much more than under each other."""
+        found = self._worth_of(period)
+        if self._worth is None or not found:
+            return ()
+        name, unit, ours = self._worth.name, self._worth.unit, found.pop(_OURS)
+        first = Card(_three_digits(ours), unit, f"mean {name} on devices in {period[PERIOD]}")
+        return [
+            first,
+            *(
+                Card(
+                    _three_digits(ours - theirs, "+"),
+                    unit,
+                    f"{name} against the {who} in {period[PERIOD]}",
+                    ours < theirs,
+                )
+                for who, theirs in found.items()
+            ),
+        ]
+
+    def terminal(self, period: Figures) -> dict[str, str]:
+        """What outcomes were worth, by who decided; a dash where that is no number in one of the periods."""
+        if self._worth is None:
+            return {}
+        found = period.get("worth", {})
+        return {f"{self._worth.name} {self._worth.unit}\n{who}": _three_digits(value) for who, value in found.items()}
+
+    def markdown(self, period: Figures) -> list[str]:
+        """What outcomes were worth."""
+        return [f"- {said}" for said in [self._earned(period)] if said]
+
+    def foresight(self, periods: Sequence[Figures]) -> str:
+        """The newest model's error on groups that it was not trained on."""
+        error = periods[-1]["held_out"].get(self._primary.key)
+        return (
+            _PLAIN if error is None else f"Held-out {self._primary.name}: {_three_digits(error)} {self._primary.unit}."
+        )
+
+    def _worth_of(self, period: Figures) -> dict[str, float]:
+        """The mean worth by who decided, the devices first; nothing where theirs is no number."""
+        found = {} if self._worth is None else period.get("worth", {})
+        return {} if found.get(_OURS) is None else {who: value for who, value in found.items() if value is not None}
+
+    def _earned(self, period: Figures) -> str:
+        found = self._worth_of(period)
+        if self._worth is None or not found:
+            return ""
+        others = "".join(f", {_three_digits(value)} under the {who}" for who, value in found.items() if who != _OURS)
+        ours = f"{_three_digits(found[_OURS])} {self._worth.unit} on devices"
+        return f"Mean {self._worth.name} in {period[PERIOD]}: {ours}{others}."
 
 
-class Source(Protocol):
-    """Where records come from that no device of this clone has sent: the sample world."""
-
-    def history(self, folder: Path, workers: int, on_progress: OnProgress) -> None:
-        """Write the seasons before the first device as Parquet in the contract's tables; a cut-off run goes on."""
-        ...
-
-    def places(self, season: int) -> Sequence[Place]:
-        """Where each device stands in a season."""
-        ...
-
-    def baselines(self, season: int, workers: int, on_progress: OnProgress) -> dict[str, list[Record]]:
-        """The outcomes of the same places, in their order, under everybody who is compared with, by name."""
-        ...
+def _three_digits(value: float | None, sign: str = "") -> str:
+    return "–" if value is None else f"{value:{sign},.{decimals(value, digits=3)}f}".replace("-", "−")
 
 
 class Workload(Protocol):
-    """What the loop is about."""
+    """What the loop is about. A subclass need not say what has an answer here."""
 
     @property
     def name(self) -> str: ...
@@ -388,39 +451,153 @@ class Workload(Protocol):
 
     def compile(self) -> None:
         """Make what is compiled for this machine, so that nobody waits for it at first use."""
-        ...
+
+    @property
+    def worth(self) -> Metric | None:
+        """What following a model is worth: a number of the outcomes of the source's units, the more the better."""
+        return None
+
+    def targets(self, known: Array, outcome: Record) -> Sequence[float]:
+        """What came of it (T,), by the inputs (F,) with an action, in physical units, and the episode's outcome."""
+        raise TypeError(f"{self.name} says no `targets`, and has no `examples` or `dataset` of its own")
+
+    def examples(self, episode: AcceptedEpisode) -> Iterable[tuple[Sequence[float] | Array, Sequence[float]]]:
+        """What an episode teaches: inputs (F,) in physical units, and what came of it (T,).
+
+        As it is here: `targets` of the inputs that the device had at each decision, as it sent them; where no device
+        was, of each action that could be weighed when an observation was there. A workload whose decisions have
+        feedback of their own takes `answered` instead.
+        """
+        return [(row, self.targets(row, episode.outcomes[0])) for row in _inputs_of(self.device, episode)]
 
     def dataset(self, tables: Tables) -> Dataset:
-        """Examples from accepted tables, in a stable order.
+        """Examples from accepted tables, in a stable order: `examples` of each episode.
 
         Raises:
             DataError: there is nothing to learn from.
         """
-        ...
+        blocks: list[Array] = []
+        targets: list[Array] = []
+        groups: list[str] = []
+        left_out: dict[str, str] = {}
+        for episode in accepted_episodes(tables, self.device.contract):
+            taught = list(self.examples(episode))
+            inputs, came = (np.array([one[part] for one in taught], np.float32) for part in (0, 1))
+            if len(episode.outcomes) > 1:
+                left_out[episode.name] = f"it has {len(episode.outcomes)} outcomes, and nobody said which is true"
+            elif not taught and (episode.rows or episode.decisions):
+                left_out[episode.name] = "nothing that was recorded of it is an example"
+            elif not taught:
+                left_out[episode.name] = "nothing was recorded of it before its outcome"
+            elif not (np.isfinite(inputs).all() and np.isfinite(came).all()):
+                left_out[episode.name] = "an input or a target is no number, and one such value spoils a whole training"
+            else:
+                blocks.append(inputs)
+                targets.append(came)
+                groups.append(episode.name)
+        if not blocks:
+            why = "".join(f"; {name} is left out: {reason}" for name, reason in list(left_out.items())[:3])
+            raise DataError(f"no episode with an outcome is accepted, so that nothing can be learned{why}")
+        group = np.repeat(np.arange(len(blocks), dtype=np.int32), [len(block) for block in blocks])
+        return Dataset(np.concatenate(blocks), np.concatenate(targets), group, tuple(groups), left_out)
 
     def score(self, predict: Predict, held_out: Dataset) -> Scores:
-        """How well a model answers on groups that it was not trained on."""
-        ...
+        """How well a model answers on groups that it was not trained on.
 
-    def value(self, tables: Tables, predict: Predict, units: int, seed: int) -> Value:
-        """What following a model is worth on so many units made of these tables."""
-        ...
+        As it is here: the errors of all outputs, squared where the primary metric is a root of them.
+        """
+        outputs = predict(self.device.contract.scale(held_out.inputs))
+        errors = np.abs(outputs.astype(np.float64) - held_out.targets)
+        per_example = (errors**2 if self.primary.is_root else errors).mean(axis=1)
+        per_group = np.bincount(held_out.group, per_example) / np.bincount(held_out.group)
+        figures = {self.primary.key: float(self.primary.of(per_group)), "examples": float(len(held_out))}
+        return Scores(self.primary, per_group, figures, bool(np.isfinite(outputs).all()))
+
+    def value(self, tables: Tables, predict: Predict | None, params: Any, units: int, seed: int) -> Value | None:
+        """What following a model is worth on so many units made of these tables; None where nothing measures it.
+
+        As it is here: `worth` of units that the source makes, in closed loop. Without a model the rule decides.
+        """
+        if (worth := self.worth) is None:
+            return None
+        contract = self.device.contract
+        period = int(tables[contract.context_table.name][contract.episode.period].min())
+        if not (places := self.source(params).trials(period, units, seed)):
+            return None
+        earned = [live(self.device, place.begin(), predict)[worth.key] for place in places]
+        return Value(worth, np.array(earned, np.float64))
 
     def floor(
         self, learned_from: Tables, unseen: Tables, held_out: Dataset, predict: Predict, params: Any
-    ) -> FloorValues:
+    ) -> FloorValues | None:
         """What following a model is worth beside the device's own rule, on units that nobody has seen.
+
+        None where that cannot be measured: a model that nothing can be compared with then waits for a person.
+
+        As it is here: `value` of both, which must not be less; and the error beside that of the mean of all targets.
 
         Args:
             held_out: the examples of the unseen tables.
         """
-        ...
+        model, rule = (self.value(unseen, one, params, FLOOR_UNITS, FLOOR_SEED) for one in (predict, None))
+        if model is None or rule is None:
+            return None
+        mean = self.dataset(learned_from).targets.mean(axis=0)
+        naive = self.score(lambda rows: np.tile(mean, (len(rows), 1)), held_out).value
+        units = Words.of(self.device.contract.episode).units
+        decider = Decider("rule", "the device's rule", rule.per_unit, 0.0)
+        return FloorValues(model.metric, units, model.per_unit, (decider,), "the mean of the past", naive, {})
 
-    def agreement(self, rows: Array, reference: Predict, other: Predict) -> Agreement:
-        """Whether two models decide the same where a device knows these inputs (N, F), in the contract's units."""
-        ...
+    def agreement(self, rows: Array, reference: Predict, other: Predict) -> Agreement | None:
+        """Whether two models decide the same where a device knows these inputs (N, F), in the contract's units.
+
+        None where nothing compares decisions.
+        """
+        return None
 
     @property
     def report(self) -> ReportSections:
         """What the report says in the workload's words."""
-        ...
+        return PlainSections(self.device, self.primary, self.worth, self.card.examples)
+
+
+def answered(device: DeviceWorkload, episode: AcceptedEpisode) -> list[tuple[Array, Record]]:
+    """What was known (F,) at a decision of an episode, and the decision's own feedback, in the order of their moments.
+
+    A row of feedback is the decision's whose moment it bears. Where no device was, it is that of what would have been
+    decided on an observation. What was known is without the action, which the feedback is to repeat.
+    """
+    contract = device.contract
+    if episode.decisions:
+        known = dict(_decided_on(device, episode))
+    else:
+        known = {question.at: question.features for question in _asked(device, episode)}
+    feedback = contract.tables_of("feedback")
+    told = [(contract.moment(table, row), row) for table, row in episode.rows if table in feedback]
+    return [(known[moment], row) for moment, row in told if moment in known]
+
+
+def _inputs_of(device: DeviceWorkload, episode: AcceptedEpisode) -> Array:
+    """Inputs (n, F) of an episode in the order of their moments: those that a device sent, else all it would weigh."""
+    if episode.decisions:
+        return np.array([features for _moment, features in _decided_on(device, episode)], np.float32)
+    rows = [question.rows for question in _asked(device, episode)]
+    return np.concatenate(rows) if rows else np.empty((0, len(device.contract.features)), np.float32)
+
+
+def _decided_on(device: DeviceWorkload, episode: AcceptedEpisode) -> Iterator[tuple[str, Array]]:
+    """The moment of each decision that a device sent, and its inputs (F,)."""
+    contract = device.contract
+    for decision in episode.decisions:
+        features = np.array([decision[f"x_{name}"] for name in contract.feature_names], np.float32)
+        yield contract.moment(contract.decision_table.name, decision), features
+
+
+def _asked(device: DeviceWorkload, episode: AcceptedEpisode) -> Iterator[Question]:
+    """What a device would have asked at each observation, by what was recorded until then."""
+    contract, folded = device.contract, device.begin(episode.context)
+    for table, record in episode.rows:
+        folded.fold(table, record)
+        if contract.table(table).role == "observation":
+            window = device.windows.window(contract.moment(table, record))
+            yield folded.question(contract.decided_at.at(window.end), lambda _kind: ())

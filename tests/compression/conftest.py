@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from fieldedge.inference.model import METADATA_CONTRACT_HASH, METADATA_WORKLOAD
-from fieldloop.compression import Bench, Compressed, Material, compress
+from fieldloop.compression import Bench, Compressed, CompressionInputs, compress
 from fieldloop.core.dataset import Dataset, parted
-from fieldloop.core.settings import CompressionParams, load_settings
+from fieldloop.core.params import CompressionParams
+from fieldloop.core.settings import load_settings
 from fieldloop.workload import Value
 from fieldloop.workloads import known_workload, load_params
 from fieldloop.workloads.agriculture.metrics import PROFIT
@@ -70,10 +71,10 @@ def bench() -> Bench:
 
 
 @pytest.fixture(scope="session")
-def material(network: torch.nn.Module, held_out: Dataset) -> Material:
+def inputs(network: torch.nn.Module, held_out: Dataset) -> CompressionInputs:
     """Seasons are not simulated here: a model earns its yields at the price of grain."""
     examples = small_examples()
-    return Material(
+    return CompressionInputs(
         workload=known_workload("agriculture"),
         network=network,
         features=CONTRACT.features,
@@ -89,8 +90,8 @@ def material(network: torch.nn.Module, held_out: Dataset) -> Material:
 
 
 @pytest.fixture(scope="session")
-def made(material: Material, bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Compressed:
-    return compress(material, LENIENT, tmp_path_factory.mktemp("compressed"), bench)
+def made(inputs: CompressionInputs, bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Compressed:
+    return compress(inputs, LENIENT, tmp_path_factory.mktemp("compressed"), bench)
 
 
 FileOf = Callable[[str], Path]

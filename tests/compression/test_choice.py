@@ -11,7 +11,7 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from fieldedge.inference.model import Model
-from fieldloop.compression import Bench, Compressed, Material, compress
+from fieldloop.compression import Bench, Compressed, CompressionInputs, compress
 from fieldloop.compression.candidates import make_candidates
 from fieldloop.compression.choice import _key
 from fieldloop.core.dataset import Dataset
@@ -33,16 +33,16 @@ def test_the_pruned_8_bit_file_is_under_15_percent_of_the_float32_file(made: Com
     assert (made.shipped, made.path) == ("int8", str(file_of("int8-reduced-25")))
 
 
-def test_the_report_says_which_seasons_chose_and_which_judged(made: Compressed, material: Material) -> None:
-    assert made.chosen_on == f"{len(material.choosing.groups)} field-seasons of 2003"
-    assert made.judged_on == f"{len(material.held_out.groups)} field-seasons of 2005"
+def test_the_report_says_which_seasons_chose_and_which_judged(made: Compressed, inputs: CompressionInputs) -> None:
+    assert made.chosen_on == f"{len(inputs.choosing.groups)} field-seasons of 2003"
+    assert made.judged_on == f"{len(inputs.held_out.groups)} field-seasons of 2005"
 
 
-def test_the_seasons_that_judge_a_file_choose_nothing_of_it(material: Material, tmp_path: Path) -> None:
+def test_the_seasons_that_judge_a_file_choose_nothing_of_it(inputs: CompressionInputs, tmp_path: Path) -> None:
     least = params(search=LENIENT.search.model_copy(update={"keep": (), "autotune_trials": 2}))
-    other = replace(material.held_out, targets=material.held_out.targets[::-1].copy())
-    first = make_candidates(material, least, tmp_path / "a")
-    second = make_candidates(replace(material, held_out=other), least, tmp_path / "b")
+    other = replace(inputs.held_out, targets=inputs.held_out.targets[::-1].copy())
+    first = make_candidates(inputs, least, tmp_path / "a")
+    second = make_candidates(replace(inputs, held_out=other), least, tmp_path / "b")
     assert first.compared == second.compared
     assert [one.recipe for one in first.candidates] == [one.recipe for one in second.candidates]
     assert [one.primary for one in first.candidates] != [one.primary for one in second.candidates]
@@ -55,24 +55,24 @@ def _late_row(examples: Dataset) -> Dataset:
     return replace(examples, targets=targets)
 
 
-def test_what_was_measured_is_known_by_all_that_it_depends_on(material: Material) -> None:
+def test_what_was_measured_is_known_by_all_that_it_depends_on(inputs: CompressionInputs) -> None:
     changed = [
-        material,
-        replace(material, held_out=_late_row(material.held_out)),
-        replace(material, training=_late_row(material.training)),
-        replace(material, choosing=_late_row(material.choosing)),
-        replace(material, calibration=material.calibration[:-1]),
-        replace(material, value_of="other seasons"),
-        replace(material, metadata={**material.metadata, "contract": "another"}),
-        replace(material, model=material.model.model_copy(update={"seed": 4})),
+        inputs,
+        replace(inputs, held_out=_late_row(inputs.held_out)),
+        replace(inputs, training=_late_row(inputs.training)),
+        replace(inputs, choosing=_late_row(inputs.choosing)),
+        replace(inputs, calibration=inputs.calibration[:-1]),
+        replace(inputs, value_of="other seasons"),
+        replace(inputs, metadata={**inputs.metadata, "contract": "another"}),
+        replace(inputs, model=inputs.model.model_copy(update={"seed": 4})),
     ]
     bench = Bench(PROJECT / ".venv-edge/bin/python", PROJECT, "agriculture")
     keys = [_key(one, LENIENT, bench) for one in changed]
-    keys.append(_key(material, LENIENT, replace(bench, edge_python=PROJECT / "elsewhere/bin/python")))
+    keys.append(_key(inputs, LENIENT, replace(bench, edge_python=PROJECT / "elsewhere/bin/python")))
     assert len(set(keys)) == len(changed) + 1
-    assert _key(material, LENIENT, bench) == keys[0]
+    assert _key(inputs, LENIENT, bench) == keys[0]
     assert (
-        _key(material, params(max_error_increase_pct=1.0), bench) == keys[0]
+        _key(inputs, params(max_error_increase_pct=1.0), bench) == keys[0]
     )  # a tolerance asks again and measures nothing
 
 
@@ -118,18 +118,20 @@ def test_the_file_says_nothing_of_the_machine_that_made_it(file_of: FileOf, name
     assert {prop.key: prop.value for prop in onnx.load_from_string(data).metadata_props} == METADATA
 
 
-def test_compressing_again_makes_and_measures_nothing_again(made: Compressed, material: Material, bench: Bench) -> None:
+def test_compressing_again_makes_and_measures_nothing_again(
+    made: Compressed, inputs: CompressionInputs, bench: Bench
+) -> None:
     folder = Path(made.path).parent
     before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.onnx")}
-    assert compress(material, LENIENT, folder, bench).as_dict() == made.as_dict()
+    assert compress(inputs, LENIENT, folder, bench).as_dict() == made.as_dict()
     assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.onnx")} == before
 
 
 def test_a_tighter_gate_is_asked_again_even_where_the_files_are_made(
-    made: Compressed, material: Material, bench: Bench
+    made: Compressed, inputs: CompressionInputs, bench: Bench
 ) -> None:
     folder = Path(made.path).parent
-    refused = compress(material, params(max_latency_ratio=1e-6), folder, bench)
+    refused = compress(inputs, params(max_latency_ratio=1e-6), folder, bench)
     assert (refused.shipped, refused.path) == ("float32", str(folder / "float32.onnx"))
     assert refused.reason.startswith("float32 ships: ")
     assert "the time may be 1e-06 of float32's at most" in refused.reason
@@ -151,11 +153,11 @@ def test_8_bits_do_not_ship_to_devices_whose_time_nobody_could_measure(made: Com
 
 
 def test_a_calibration_that_is_refused_ships_float32_and_says_why(
-    material: Material, bench: Bench, tmp_path: Path
+    inputs: CompressionInputs, bench: Bench, tmp_path: Path
 ) -> None:
     from dataclasses import replace
 
-    stuck = replace(material, calibration=np.zeros_like(material.calibration))
+    stuck = replace(inputs, calibration=np.zeros_like(inputs.calibration))
     compressed = compress(stuck, params(search=LENIENT.search.model_copy(update={"keep": (1.0,)})), tmp_path, bench)
     assert compressed.shipped == "float32"
     assert "rows of one class only" in compressed.reason

@@ -9,7 +9,7 @@ import pytest
 from fieldedge.inference.model import largest_error_sd
 from fieldloop.compression import Bench
 from fieldloop.compression.device_classes import measure_class
-from fieldloop.core.settings import DeviceClassParams
+from fieldloop.core.params import DeviceClassParams
 from fieldloop.evaluation.predictor import predictor
 from tests.compression.conftest import PROJECT, FileOf
 from tests.compression.processors import saturates

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from fieldloop.compression import Material
+from fieldloop.compression import CompressionInputs
 from fieldloop.compression.distil import Teachers, ensemble, fine_tuned, quantisation_aware, subset, swapped
-from fieldloop.core.settings import ModelParams
+from fieldloop.core.params import ModelParams
 from fieldloop.workloads import known_workload
 from tests.training.small_training import PARAMS, scaled, small_examples
 
@@ -31,12 +31,12 @@ def distance_sd(network: Any, teacher: nn.Module) -> float:
 
 @pytest.mark.slow
 def test_a_student_that_listens_comes_nearer_to_its_teacher_than_one_that_sees_outcomes_alone(
-    material: Material,
+    inputs: CompressionInputs,
 ) -> None:
-    listens = fine_tuned(WORKLOAD, small(), EXAMPLES, TUNING, [material.network], teacher_share=1.0)
+    listens = fine_tuned(WORKLOAD, small(), EXAMPLES, TUNING, [inputs.network], teacher_share=1.0)
     alone = fine_tuned(WORKLOAD, small(), EXAMPLES, TUNING)
-    assert distance_sd(listens, material.network) < distance_sd(alone, material.network)
-    assert distance_sd(listens, material.network) < distance_sd(small(), material.network)
+    assert distance_sd(listens, inputs.network) < distance_sd(alone, inputs.network)
+    assert distance_sd(listens, inputs.network) < distance_sd(small(), inputs.network)
 
 
 @pytest.mark.slow

@@ -2,14 +2,20 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
-from fieldloop.compression import Compressed
+from fieldloop.compression import Compressed, choose
+from fieldloop.compression.candidates import CandidateSet
+from fieldloop.compression.choice import Measured
 from fieldloop.compression.device_classes import OnClass
 from fieldloop.compression.gates import Candidate, failures
 from fieldloop.compression.search import pareto_front, picked
-from fieldloop.core.settings import DeviceClassParams
+from fieldloop.compression.table import compression_rows
+from fieldloop.core.params import DeviceClassParams
 from fieldloop.workloads.agriculture.metrics import PROFIT, YIELD_ERROR
 from tests.compression.conftest import PROJECT_PARAMS
 
@@ -115,6 +121,40 @@ def test_the_front_holds_what_no_other_file_beats_in_value_time_and_bytes() -> N
     assert pareto_front([WHOLE, INT8, SMALL], ON_X86) == ["int8", "int8-38"]
     richer = replace(WHOLE, value=601.0)
     assert pareto_front([richer, INT8, SMALL], ON_X86) == ["float32", "int8", "int8-38"]
+
+
+BARE = {"value": None, "value_change_pct": None, "value_metric": None}
+UNCOMPARED = {"same_action_pct": None, "agreement_pct": None, "worst_regret_pct": None}
+
+
+def test_what_a_workload_has_no_measure_of_refuses_no_file_and_is_said_of_it() -> None:
+    whole, small = (replace(one, **BARE, **UNCOMPARED) for one in (WHOLE, SMALL))
+    assert refused(small) == ""
+    assert refused(replace(small, error_increase_pct=1.4)) == "the error may rise by 1 % at most"
+    report = chosen_of([whole, small])
+    assert report["shipped"] == "int8"
+    assert "its value is not measured, how far its decisions agree is not measured" in report["reason"]
+    assert (report["agreement_pct"], report["value_change_pct"]) == (None, None)
+    told = compression_rows(report)[1]
+    assert told["same decisions %"] == "not measured"
+    assert told["yield_rmse_t_ha"] == 1.2
+
+
+def test_where_no_value_is_measured_the_front_is_of_error_time_and_bytes() -> None:
+    whole, small = (replace(one, **BARE) for one in (WHOLE, SMALL))
+    assert pareto_front([whole, small], ON_X86) == ["float32", "int8-38"]
+    assert pareto_front([whole, replace(small, error_increase_pct=0.0)], ON_X86) == ["int8-38"]
+
+
+def chosen_of(candidates: list[Candidate]) -> dict[str, Any]:
+    """What is reported of these files, kept and read back, where they ship to one class."""
+    stored = [Candidate.of(json.loads(json.dumps(one.as_dict())), one.primary_metric, None) for one in candidates]
+    assert stored == candidates
+    params = PARAMS.model_copy(update={"device_classes": {"x86-64": X86}, "fleet_class": "x86-64"})
+    with TemporaryDirectory() as folder:
+        found = choose(Measured(CandidateSet(candidates), {"x86-64": ON_X86}, 12), params, Path(folder))
+        assert Path(found.picture).stat().st_size > 0
+    return found.as_dict()
 
 
 def test_a_file_is_stored_under_the_names_that_its_readers_know() -> None:

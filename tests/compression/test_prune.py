@@ -12,8 +12,6 @@ from fieldloop.compression.prune import (
     importance,
     kept_sizes,
     structured,
-    unstructured,
-    zero_share,
 )
 from fieldloop.workloads import known_workload
 from tests.training.small_training import scaled, small_examples
@@ -66,14 +64,6 @@ def test_what_surrounds_the_body_is_kept(half_idle: Any) -> None:
 )
 def test_layers_keep_whole_eights_and_never_nothing(keep: float, sizes: list[int]) -> None:
     assert kept_sizes([256, 128, 20], keep) == sizes
-
-
-def test_unstructured_pruning_zeroes_the_smallest_weights_and_removes_nothing(half_idle: Any) -> None:
-    sparse: Any = unstructured(half_idle, 0.6)
-    assert zero_share(sparse) == pytest.approx(0.6, abs=0.01)
-    assert hidden_sizes(sparse) == hidden_sizes(half_idle)
-    left = sparse.body[0].weight
-    assert torch.equal(left[left != 0.0], half_idle.body[0].weight[left != 0.0])
 
 
 def test_a_body_whose_neurons_cannot_be_removed_is_refused_by_its_operator(half_idle: Any) -> None:

@@ -1,6 +1,5 @@
 """A body becomes 8-bit by a recipe, in the fused session; what cannot is refused by its operator's name."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import nn
 
-from fieldloop.compression import Material, OperatorError, Recipe, quantize_int8
+from fieldloop.compression import CompressionInputs, OperatorError, Recipe
 from fieldloop.compression.candidates import is_sound
 from fieldloop.compression.onnx_files import Shell, export_body, export_shell, whole_model
 from fieldloop.compression.ort_quantise import body_inputs, float16, ort_dynamic, ort_static
@@ -49,47 +48,47 @@ def truth_of(network: torch.nn.Module, rows: Any) -> Any:
     ],
 )
 def test_the_recipe_decides_how_weights_are_stored_and_the_answers_stay(
-    material: Material, shell: Shell, network: torch.nn.Module, recipe: Recipe, kind: int, reach: int
+    inputs: CompressionInputs, shell: Shell, network: torch.nn.Module, recipe: Recipe, kind: int, reach: int
 ) -> None:
-    body = quantized_body(network, material.calibration, shell, recipe)
+    body = quantized_body(network, inputs.calibration, shell, recipe)
     weights = stored(body, kind)
     assert len(weights) == 4
     assert reach - 1 <= max(int(np.abs(w.astype(np.int32)).max()) for w in weights) <= reach + 1
-    rows, model = scaled(material.held_out), whole_model(shell, body).SerializeToString()
+    rows, model = scaled(inputs.held_out), whole_model(shell, body).SerializeToString()
     unfused = exact(model, rows)
     assert error_sd(unfused, truth_of(network, rows)) < 0.08
     can_overflow = kind == TensorProto.INT8 and reach > 64
     assert (error_sd(predictor(model)(rows), unfused) < 0.001) == (not can_overflow or not saturates())
 
 
-def test_layers_can_stay_in_float(material: Material, shell: Shell, network: torch.nn.Module) -> None:
+def test_layers_can_stay_in_float(inputs: CompressionInputs, shell: Shell, network: torch.nn.Module) -> None:
     last = [name for name, module in network.body.named_modules() if isinstance(module, nn.Linear)][-1]
-    body = quantized_body(network, material.calibration, shell, Recipe(float_layers=(last,)))
+    body = quantized_body(network, inputs.calibration, shell, Recipe(float_layers=(last,)))
     assert len(stored(body, TensorProto.INT8)) == 3
     assert [w.shape for w in stored(body, TensorProto.FLOAT)] == [(5, 128)]
 
 
 def test_the_search_stops_at_the_first_recipe_within_the_tolerance(
-    material: Material, shell: Shell, network: torch.nn.Module
+    inputs: CompressionInputs, shell: Shell, network: torch.nn.Module
 ) -> None:
     judged = iter([3.0, 0.2, 0.1])
     _, trials = autotuned(
-        network, material.calibration, shell, recipes(network.body)[:3], lambda _: next(judged), tolerance_pct=0.5
+        network, inputs.calibration, shell, recipes(network.body)[:3], lambda _: next(judged), tolerance_pct=0.5
     )
     assert [trial.error_increase_pct for trial in trials] == [3.0, 0.2]
     assert [trial.recipe.observer for trial in trials] == ["minmax", "kl"]
 
 
 def test_the_search_gives_the_best_where_none_is_within_the_tolerance(
-    material: Material, shell: Shell, network: torch.nn.Module
+    inputs: CompressionInputs, shell: Shell, network: torch.nn.Module
 ) -> None:
     judged = iter([3.0, 1.2, 2.0])
     best, trials = autotuned(
-        network, material.calibration, shell, recipes(network.body)[:3], lambda _: next(judged), tolerance_pct=0.1
+        network, inputs.calibration, shell, recipes(network.body)[:3], lambda _: next(judged), tolerance_pct=0.1
     )
     assert len(trials) == 3
-    kl = quantized_body(network, material.calibration, shell, trials[1].recipe)
-    rows = scaled(material.held_out)[:50]
+    kl = quantized_body(network, inputs.calibration, shell, trials[1].recipe)
+    rows = scaled(inputs.held_out)[:50]
     answers = [predictor(whole_model(shell, body).SerializeToString())(rows) for body in (best, kl)]
     np.testing.assert_array_equal(*answers)
 
@@ -108,20 +107,20 @@ class Recurrent(nn.Module):
 
 
 def test_an_operator_that_cannot_be_8_bit_is_named_and_float32_is_said_to_ship(
-    material: Material, tmp_path: Path
+    inputs: CompressionInputs,
 ) -> None:
-
     network: Any = WORKLOAD.learner.network([8], 0.0)
     network.body = nn.Sequential(nn.Linear(53, 53), Recurrent())
     network.body[0].in_features = 53
     with pytest.raises(OperatorError, match=r"GRU.*float32 ships instead"):
-        quantize_int8(network, material.calibration, CONTRACT.features, {}, tmp_path / "int8.onnx")
-    assert not (tmp_path / "int8.onnx").exists()
+        quantized_body(network, inputs.calibration, export_shell(network, len(CONTRACT.features)), Recipe())
 
 
-def test_other_quantisers_put_the_same_body_into_the_same_shell(material: Material, shell: Shell, network: Any) -> None:
-    body, rows = export_body(network.body), scaled(material.held_out)
-    static = ort_static(body, body_inputs(network, material.calibration))
+def test_other_quantisers_put_the_same_body_into_the_same_shell(
+    inputs: CompressionInputs, shell: Shell, network: Any
+) -> None:
+    body, rows = export_body(network.body), scaled(inputs.held_out)
+    static = ort_static(body, body_inputs(network, inputs.calibration))
     assert max(int(np.abs(w.astype(np.int32)).max()) for w in stored(static, TensorProto.INT8)) <= 64
     for other, limit in ((static, 0.12), (ort_dynamic(body), 0.12), (float16(body), 0.01)):
         assert error_sd(exact(whole_model(shell, other).SerializeToString(), rows), truth_of(network, rows)) < limit
@@ -130,10 +129,10 @@ def test_other_quantisers_put_the_same_body_into_the_same_shell(material: Materi
 
 
 def test_8_bits_hide_an_input_that_is_no_number_and_the_folded_arithmetic_around_them_does_not(
-    material: Material, shell: Shell, network: torch.nn.Module
+    inputs: CompressionInputs, shell: Shell, network: torch.nn.Module
 ) -> None:
     plain = export_shell(network, len(CONTRACT.features), is_folded=False)
-    body = quantized_body(network, material.calibration, shell, Recipe())
+    body = quantized_body(network, inputs.calibration, shell, Recipe())
     hides, tells = (predictor(whole_model(one, body).SerializeToString()) for one in (plain, shell))
     assert not is_sound(hides, len(CONTRACT.features), WORKLOAD.learner)
     assert is_sound(tells, len(CONTRACT.features), WORKLOAD.learner)

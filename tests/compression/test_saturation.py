@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fieldedge.diagnostics.benchmark import cpu_features
-from fieldloop.compression import Bench, Material, Recipe
+from fieldloop.compression import Bench, CompressionInputs, Recipe
 from fieldloop.compression.onnx_files import export_shell, write_whole
 from fieldloop.compression.quantise import quantized_body
 from fieldloop.compression.saturation import PairSums, pair_sums
@@ -32,12 +32,14 @@ FORMS = ("reduced", "unsigned", "signed")
 
 
 @pytest.fixture(scope="module")
-def files(material: Material, network: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def files(
+    inputs: CompressionInputs, network: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
     folder, shell = tmp_path_factory.mktemp("forms"), export_shell(network, len(CONTRACT.features))
     return {
         form: write_whole(
             shell,
-            quantized_body(network, material.calibration, shell, Recipe(weights=form)),  # type: ignore[arg-type]  # of FORMS
+            quantized_body(network, inputs.calibration, shell, Recipe(weights=form)),  # type: ignore[arg-type]  # of FORMS
             METADATA,
             folder / f"{form}.onnx",
         )
@@ -45,31 +47,33 @@ def files(material: Material, network: torch.nn.Module, tmp_path_factory: pytest
     }
 
 
-def layers_of(files: dict[str, Path], form: str, material: Material) -> list[PairSums]:
-    return pair_sums(onnx.load(files[form]), material.calibration[:200])
+def layers_of(files: dict[str, Path], form: str, inputs: CompressionInputs) -> list[PairSums]:
+    return pair_sums(onnx.load(files[form]), inputs.calibration[:200])
 
 
-def test_no_input_can_overflow_weights_of_the_reduced_range(files: dict[str, Path], material: Material) -> None:
-    layers = layers_of(files, "reduced", material)
+def test_no_input_can_overflow_weights_of_the_reduced_range(files: dict[str, Path], inputs: CompressionInputs) -> None:
+    layers = layers_of(files, "reduced", inputs)
     assert len(layers) == 4
     assert all(layer.kernel == "u8s8" and layer.is_safe and layer.overflows == 0 for layer in layers)
     assert all(layer.largest_seen <= layer.largest_possible <= 32_767 for layer in layers)
 
 
-def test_signed_8_bit_weights_overflow_on_calibration_rows(files: dict[str, Path], material: Material) -> None:
-    layers = layers_of(files, "signed", material)
+def test_signed_8_bit_weights_overflow_on_calibration_rows(files: dict[str, Path], inputs: CompressionInputs) -> None:
+    layers = layers_of(files, "signed", inputs)
     assert sum(layer.overflows for layer in layers) > 0
     assert not any(layer.is_safe for layer in layers)
 
 
-def test_unsigned_weights_take_the_kernel_that_does_not_saturate(files: dict[str, Path], material: Material) -> None:
-    assert {layer.kernel for layer in layers_of(files, "unsigned", material)} == {"u8u8"}
+def test_unsigned_weights_take_the_kernel_that_does_not_saturate(
+    files: dict[str, Path], inputs: CompressionInputs
+) -> None:
+    assert {layer.kernel for layer in layers_of(files, "unsigned", inputs)} == {"u8u8"}
 
 
 def test_this_processor_is_right_on_reduced_and_unsigned_weights_and_on_signed_ones_where_it_does_not_saturate(
-    files: dict[str, Path], material: Material
+    files: dict[str, Path], inputs: CompressionInputs
 ) -> None:
-    rows = scaled(material.held_out)[:64]
+    rows = scaled(inputs.held_out)[:64]
     for form in FORMS:
         error = error_sd(predictor(files[form])(rows), exact(files[form], rows))
         assert (error < 0.001) == (form != "signed" or not saturates()), (form, error)
@@ -77,9 +81,9 @@ def test_this_processor_is_right_on_reduced_and_unsigned_weights_and_on_signed_o
 
 @pytest.mark.skipif(not HAS_EMULATOR, reason="no qemu-user: no processor without VNNI to ask")
 def test_an_emulated_processor_without_vnni_is_right_on_reduced_and_unsigned_weights_and_not_on_signed_ones(
-    files: dict[str, Path], material: Material, bench: Bench
+    files: dict[str, Path], inputs: CompressionInputs, bench: Bench
 ) -> None:
-    rows = scaled(material.held_out)[:64]
+    rows = scaled(inputs.held_out)[:64]
     _, answers = bench.measure([*EMULATOR, str(bench.edge_python)], [files[form] for form in FORMS], rows, calls=0)
     for form, got in zip(FORMS, answers, strict=True):
         error = error_sd(got, exact(files[form], rows))

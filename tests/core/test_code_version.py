@@ -1,5 +1,6 @@
 """The code that a step runs: changed where that code changes, and only there."""
 
+import ast
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,8 +79,8 @@ def changed(roots: tuple[Path, ...], name: str, old: str, new: str) -> bool:
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
-    code_version._read.cache_clear()
-    code_version._hash.cache_clear()
+    for kept in (code_version._parsed, code_version._read, code_version._hash):
+        kept.cache_clear()
     return code_hash("tasks.learning:train", roots) != before
 
 
@@ -183,3 +184,18 @@ def test_our_own_steps_reach_what_they_run_and_not_what_shows_it() -> None:
     assert "fieldloop.validation.checks" in validate
     assert not [name for name in validate if name.startswith(agriculture)]
     assert "fieldloop.training.trainer" not in validate
+
+
+def test_a_file_is_parsed_once_whatever_else_is_reached(
+    roots: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse, parsed = ast.parse, list[str]()
+
+    def counted(text: bytes, path: str) -> ast.AST:
+        parsed.append(path)
+        return parse(text, path)
+
+    monkeypatch.setattr(code_version.ast, "parse", counted)
+    hashes = {code_hash("fieldloop.stages.train", (*roots, *more)) for more in ((), (roots[0] / "more",))}
+    assert len(hashes) == 1
+    assert len(parsed) == len(set(parsed)) > 5

@@ -13,7 +13,7 @@ import pytest
 
 from fieldedge.contract import Column, Contract, Record, Table
 from fieldedge.system.errors import DataError
-from fieldloop.data import SeasonStore, accepted, migrate, open_store, snapshot
+from fieldloop.data import AcceptedStore, accepted, migrate, open_store, snapshot
 from tests.data.empty_clone import empty_clone, git
 from tests.sample_season import CONTRACT, SEASON, field_row, frames
 
@@ -45,7 +45,7 @@ LATER = replace(TODAY, revision=TODAY.revision + 1, upgrades={**TODAY.upgrades, 
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A clone with two fields' accepted seasons of the former contract."""
     root = empty_clone(tmp_path / "clone", monkeypatch)
-    store = SeasonStore(root / SEASONS, FORMER)
+    store = AcceptedStore(root / SEASONS, FORMER)
     for table, rows in frames(field_row(0), field_row(1), field_row(0, season=SEASON + 1), days=3).items():
         store.accept(table, rows, "history")
     store.note_batch("ab", {"device_id": "dev-00", "season": SEASON})
@@ -65,7 +65,7 @@ def content(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
-def today(root: Path, is_deployment: bool = False) -> SeasonStore:
+def today(root: Path, is_deployment: bool = False) -> AcceptedStore:
     return open_store(root, root / SEASONS, TODAY, root / "data" / "quarantine", is_deployment)
 
 
@@ -73,7 +73,7 @@ def today(root: Path, is_deployment: bool = False) -> SeasonStore:
 def test_data_of_a_former_contract_is_migrated_and_nothing_is_called_damaged(
     clone: Path, says_its_contract: bool
 ) -> None:
-    before = SeasonStore(clone / SEASONS, FORMER).read("harvests")
+    before = AcceptedStore(clone / SEASONS, FORMER).read("harvests")
     if not says_its_contract:
         as_before_stores_said_their_contract(clone)
     store = today(clone)
@@ -90,7 +90,7 @@ def test_data_of_a_former_contract_is_migrated_and_nothing_is_called_damaged(
 
 def test_data_of_a_former_contract_can_be_read_before_it_is_migrated_and_not_written(clone: Path) -> None:
     before = content(clone)
-    store = SeasonStore(clone / SEASONS, TODAY)
+    store = AcceptedStore(clone / SEASONS, TODAY)
     assert list(store.read("harvests")["is_weighed"]) == [0, 0, 0]
     with pytest.raises(DataError, match=r"holds rows of the former contract .* Migrate it first: fieldloop migrate"):
         store.accept("harvests", store.read("harvests"), "sync")
@@ -118,7 +118,7 @@ def test_a_migration_cut_off_after_any_file_is_continued(
         with pytest.raises(KeyboardInterrupt):
             today(clone)
     assert sum(content(clone)[name] != data for name, data in former.items()) == files_written
-    assert list(SeasonStore(clone / SEASONS, TODAY).read("harvests")["is_weighed"]) == [0, 0, 0]
+    assert list(AcceptedStore(clone / SEASONS, TODAY).read("harvests")["is_weighed"]) == [0, 0, 0]
     pointer = next((clone / "data").glob("seasons-*.pointer")).read_text()
     today(clone)
     assert content(clone) == content(uncut)
@@ -138,7 +138,7 @@ def test_the_former_version_comes_back_under_the_former_code(clone: Path, is_dep
     checkout = ["-m", "dvc", "checkout", "data/seasons.dvc", "--force", "--quiet"]
     subprocess.run([sys.executable, *checkout], cwd=clone, check=True)
     assert content(clone) == before
-    store = SeasonStore(clone / SEASONS, FORMER)
+    store = AcceptedStore(clone / SEASONS, FORMER)
     assert len(store.read("harvests")) == 3
     assert list(today(clone).read("harvests")["is_weighed"]) == [0, 0, 0]
 
@@ -149,8 +149,8 @@ def test_data_of_a_later_contract_says_so_and_what_to_do(clone: Path) -> None:
     more = frames(field_row(5))["harvests"].assign(is_weighed=1)
     for use in (
         lambda: today(clone),
-        lambda: SeasonStore(clone / SEASONS, TODAY).read("harvests"),
-        lambda: SeasonStore(clone / SEASONS, TODAY).accept("harvests", more, "sync"),
+        lambda: AcceptedStore(clone / SEASONS, TODAY).read("harvests"),
+        lambda: AcceptedStore(clone / SEASONS, TODAY).accept("harvests", more, "sync"),
     ):
         with pytest.raises(DataError) as caught:
             use()
@@ -170,7 +170,7 @@ def test_a_former_file_that_really_is_damaged_is_called_damaged_and_nothing_is_m
 
 
 def test_quarantined_rows_keep_their_own_columns(clone: Path) -> None:
-    former = SeasonStore(clone / SEASONS, FORMER)
+    former = AcceptedStore(clone / SEASONS, FORMER)
     refused = former.accept("harvests", former.read("harvests").assign(yield_t_ha=1.0), "late").quarantine_file
     assert refused is not None
     before = refused.read_bytes()
@@ -179,7 +179,7 @@ def test_quarantined_rows_keep_their_own_columns(clone: Path) -> None:
 
 
 def test_a_store_says_its_contract_before_its_first_row(tmp_path: Path) -> None:
-    store = SeasonStore(tmp_path / "seasons", TODAY)
+    store = AcceptedStore(tmp_path / "seasons", TODAY)
     assert store.contract_hash() is None
     store.accept("fields", frames(field_row(0))["fields"], "history")
     assert json.loads((tmp_path / "seasons" / "contract.json").read_text()) == {

@@ -8,9 +8,9 @@ from typing import Any
 
 from fieldedge.contract import Record
 from fieldedge.device.config import DeviceDirectory
-from fieldedge.inference.loading import read_device
 from fieldedge.runtime.service import Service
 from fieldedge.system.clock import Clock, format_utc
+from fieldedge.workloads import read_device
 from tests.edge.sample import field_record
 
 SETTINGS = """
@@ -119,8 +119,12 @@ class Farm:
                 self.write(self.sample(**changes))
             self.step()
 
+    @property
+    def period(self) -> str:
+        return str(self.clock.true.year)
+
     def records(self, table: str) -> list[Record]:
-        return self.service.store.records(str(self.clock.true.year), table)
+        return self.service.store.records(self.period, table)
 
     def events(self, kind: str) -> list[str]:
         return [event["text"] for event in self.service.store.events(200, kind)]

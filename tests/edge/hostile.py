@@ -18,7 +18,7 @@ from tests.edge.sample import AGRICULTURE, bundle_files, onnx_model, with_manife
 CONTRACT = AGRICULTURE.contract
 Files = dict[str, bytes]
 _GOOD = onnx_model(CONTRACT)
-_SIDE = 1400
+_SIDE = 1000
 
 
 def with_model(model: onnx.ModelProto | bytes) -> Files:
@@ -148,14 +148,17 @@ def gigabyte_of_products() -> Files:
 
 
 def minutes_of_work() -> Files:
-    """A small file whose 4,000 products are 22 million million operations: at least a minute on any core."""
+    """A small file that takes minutes of any core and never more than a trial may have of memory.
+
+    1,000 products of 1,000 by 1,000, several times over; what the runtime holds grows with the steps that it has taken.
+    """
     model = good()
     model.graph.node[0].output[0] = "plain"
     for name, shape in (("column", (_SIDE, 1)), ("row", (1, _SIDE))):
         model.graph.initializer.append(numpy_helper.from_array(np.zeros(shape, np.float32), name))
     sum_column = helper.make_node("Add", ["column", "features_sum"], ["filled"])
     nodes, last = [sum_column, helper.make_node("MatMul", ["filled", "row"], ["square"])], "square"
-    for turn in range(4000):
+    for turn in range(1000):
         nodes.append(helper.make_node("MatMul", [last, "square"], [f"m{turn}"]))
         nodes.append(helper.make_node("Add", [f"m{turn}", "features_sum"], [f"s{turn}"]))
         last = f"s{turn}"

@@ -269,5 +269,5 @@ def test_every_file_of_the_device_is_read_in_one_place() -> None:
 def _is_read(called: ast.expr) -> bool:
     if isinstance(called, ast.Name):
         return called.id == "open"
-    is_door = isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id == "Door"
+    is_door = isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id == "Pipeline"
     return isinstance(called, ast.Attribute) and called.attr in READS and not is_door

@@ -209,8 +209,9 @@ def example(tmp_path: Path, text: str) -> DeviceConfig:
 def test_the_example_is_a_settings_file_and_shows_the_defaults(tmp_path: Path) -> None:
     config = example(tmp_path, EXAMPLE.read_text())
     plain = DeviceConfig(config.device_id, config.workload)
-    for name in ("upload_budget_bytes", "audit_fraction", "store", "page", "decide"):
+    for name in ("upload_budget_bytes", "audit_fraction", "store", "page"):
         assert getattr(config, name) == getattr(plain, name), name
+    assert config.decide == DecideConfig(AGRICULTURE.trigger.utc)
     assert config.link is not None and config.link == type(config.link)(config.link.gateway)
 
 

@@ -1,5 +1,6 @@
 """The gate measures challenger and champion on the same field-seasons and says why it decides as it does."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from fieldedge.workloads import known_workload
 from fieldloop.core.dataset import Dataset
-from fieldloop.core.settings import GateParams
+from fieldloop.core.params import GateParams
 from fieldloop.evaluation import gate
 from fieldloop.evaluation.gate import Absent, Rival, Verdict, change_interval
 from fieldloop.workload import Decider, FloorValues, Metric, Predict, Scores
@@ -204,6 +205,14 @@ def test_where_a_champion_should_be_and_is_not_nothing_is_promoted(examples: Dat
     assert measured == []
 
 
+def test_where_the_workload_measures_no_floor_the_gate_is_skipped_and_a_person_decides(examples: Dataset) -> None:
+    verdict = judge(model(examples, 1.0), None, None, examples, GATES, floor=lambda: None)
+    assert (verdict.gate, verdict.floor) == ("waiting for a person", None)
+    assert verdict.reason == (
+        "waiting for a person: there is no champion yet, and the absolute floor was skipped: the workload measures none"
+    )
+
+
 def test_the_floor_is_not_measured_where_there_is_a_champion(examples: Dataset) -> None:
     verdict = judge(
         model(examples, 0.9), model(examples, 1.0), "4", examples, GATES, floor=lambda: pytest.fail("it was measured")
@@ -374,3 +383,13 @@ def test_a_verdict_is_stored_under_the_names_that_its_readers_know(examples: Dat
         *("is_passed", "reason", "fields", "model_usd_ha", "rule_usd_ha", "thresholds_usd_ha"),
         *("against_rule_usd_ha", "against_thresholds_usd_ha", "depletion_fractions", "mean_harvest_rmse_t_ha"),
     ]
+
+
+def test_what_is_earned_in_small_units_is_said_with_the_digits_that_tell_it() -> None:
+    gain = Metric("gain", "CHF", "gained_chf", lower_is_better=False)
+    rule = Decider("rule", "the device's rule", np.full(8, 1.0), 0.0)
+    values = FloorValues(gain, "kiosks", np.array([1.25, 1.45] * 4), (rule,), "the mean of the past", 0.0042, {})
+    error = Scores(Metric("error", "CHF", "error_chf", lower_is_better=True), np.zeros(2), {"error_chf": 0.0031})
+    found = gate.floor_of(values, error, GATES)
+    assert re.search(r"it earned \+0\.35 CHF \(90 % interval \+0\.\d\d to \+0\.\d\d\) against", found.reason)
+    assert "error is 0.0031 CHF, the mean of the past's 0.0042 CHF" in found.reason

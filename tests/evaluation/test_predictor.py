@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fieldedge.inference.model import Model
-from fieldloop.evaluation.predictor import BLOCK, latencies_us, predictor
+from fieldloop.evaluation.predictor import BLOCK, predictor
 from tests.conftest import CONTRACT, crop_model
 
 
@@ -26,10 +26,3 @@ def test_more_rows_than_a_block_come_back_in_their_order(path: Path) -> None:
     answers = predictor(path)(rows)
     assert len(answers) == len(rows)
     np.testing.assert_allclose(answers[-1:], predictor(path)(rows[-1:]), rtol=1e-6)
-
-
-def test_latency_is_measured_for_every_file(path: Path) -> None:
-    rows = np.zeros((12, len(CONTRACT.features)), np.float32)
-    found = latencies_us({"a": path, "b": path}, rows, rounds=2, repeats=2)
-    assert found.keys() == {"a", "b"}
-    assert all(0.0 < value < float("inf") for value in found.values())

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from fieldedge.workloads import known_workload
+from fieldloop.core.http_server import HttpServer
 from fieldloop.fleet import Fleet
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry
-from fieldloop.gateway.server import GatewayServer
 from fieldloop.release import ReleaseRepository
 
 MORTAL = """#!{python}
@@ -53,8 +53,8 @@ class World:
     def fleet(self, python: Path = Path(sys.executable)) -> Fleet:
         return Fleet(self.devices_dir, python, self.releases.trusted_root(), self.registry, "agriculture")
 
-    def gateway(self) -> GatewayServer:
-        return GatewayServer(create_app(self.root / "tuf", self.inbox, self.registry.path))
+    def gateway(self) -> HttpServer:
+        return HttpServer(create_app(self.root / "tuf", self.inbox, self.registry.path))
 
     def mortal_python(self, doomed: str, marker: Path, lines: int) -> Path:
         """A Python whose device `doomed` is killed after some lines of a season, while `marker` exists."""

@@ -13,12 +13,13 @@ import pytest
 
 from fieldedge.system.errors import ConfigError, DataError
 from fieldedge.workloads import known_workload
-from fieldloop.fleet import Fleet, FleetError, FleetSeason
+from fieldloop.fleet import Fleet, FleetError, FleetRun
 from fieldloop.workloads.agriculture.metrics import YIELD_ERROR
 from fieldloop.workloads.agriculture.source import FieldPlace
 from fieldloop.workloads.agriculture.world.world import field_specs
 
 SEASON = 2008
+DEVICES = 8  # `make season` has two dozen
 ROOT = Path(__file__).parents[2]
 PYTHON = Path(sys.executable)
 CONTRACT = known_workload("agriculture").contract
@@ -29,7 +30,7 @@ def fields(device_ids: list[str], season: int = SEASON) -> list[FieldPlace]:
     return [FieldPlace(spec) for spec in specs]
 
 
-def but_for_time(season: FleetSeason) -> dict[str, Any]:
+def but_for_time(season: FleetRun) -> dict[str, Any]:
     """A season's figures without those that a clock made."""
     timed = ("latency_p50_ms", "latency_p99_ms", "bytes_collected")
     return {name: value for name, value in asdict(season).items() if name not in timed}
@@ -54,7 +55,7 @@ def test_a_device_that_dies_mid_season_is_named_the_others_finish_and_it_continu
     shutil.copytree(world.devices_dir, world.root / "twins")
     progress: list[tuple[int, int]] = []
     with pytest.raises(FleetError, match="1 of 2 devices failed") as failed:
-        mortal.live_season(fields(device_ids), on_progress=lambda *step: progress.append(step))
+        mortal.run_period(fields(device_ids), on_progress=lambda *step: progress.append(step))
     assert list(failed.value.failures) == ["dev-01"]
     for told in ("dev-01 ended", "exit code 1", "the battery of dev-01 is empty"):
         assert told in str(failed.value)
@@ -63,7 +64,7 @@ def test_a_device_that_dies_mid_season_is_named_the_others_finish_and_it_continu
     battery_is_weak.unlink()
     twins = Fleet(world.root / "twins", PYTHON, world.releases.trusted_root(), world.registry, "agriculture")
     its_field = fields(device_ids)[1:]
-    continued, uncut = (fleet.live_season(its_field) for fleet in (mortal, twins))
+    continued, uncut = (fleet.run_period(its_field) for fleet in (mortal, twins))
     assert but_for_time(continued) == but_for_time(uncut)
 
 
@@ -71,8 +72,8 @@ def test_a_device_that_dies_mid_season_is_named_the_others_finish_and_it_continu
 def test_a_season_is_lived_offline_and_sent_home_once(world: Any) -> None:
     fleet = world.fleet()
     set_up(fleet, world, ["dev-00"])
-    lived = fleet.live_season(fields(["dev-00"]))
-    assert (lived.season, lived.devices, lived.model_version, lived.records_rejected) == (SEASON, 1, "1", 0)
+    lived = fleet.run_period(fields(["dev-00"]))
+    assert (lived.period, lived.devices, lived.model_version, lived.records_rejected) == (SEASON, 1, "1", 0)
     assert lived.recommendations > 100
     assert lived.error is not None
     assert [outcome["device_id"] for outcome in lived.outcomes] == ["dev-00"]
@@ -84,8 +85,8 @@ def test_a_season_is_lived_offline_and_sent_home_once(world: Any) -> None:
     assert 0 < sync.bytes_sent < sync.bytes_collected
     season = lived.with_sync(sync)
     record = json.loads(json.dumps(season.as_record(YIELD_ERROR)))
-    assert record["yield_rmse_t_ha"] == season.error
-    assert FleetSeason.of_record(record, YIELD_ERROR) == season
+    assert (record["yield_rmse_t_ha"], record["season"]) == (season.error, SEASON)
+    assert FleetRun.of_record(record, YIELD_ERROR) == season
 
 
 def test_provisioning_again_changes_nothing_and_registers_each_key_once(world: Any) -> None:
@@ -110,21 +111,21 @@ def test_a_rejected_answerable_message_is_an_error_and_not_a_wait(world: Any) ->
     fleet.provision(["dev-00"])
     (place,) = fields(["dev-00"])
     dear = FieldPlace(replace(place.spec, grain_price_usd_t=1e9))
-    with pytest.raises(FleetError, match=r"rejected field: .*grain_price_usd_t"):
-        fleet.live_season([dear])
+    with pytest.raises(FleetError, match=r"rejected field 2008-04-28: .*grain_price_usd_t"):
+        fleet.run_period([dear])
 
 
 def test_fields_without_a_device_of_their_own_are_refused_before_anything_runs(world: Any) -> None:
     fleet = world.fleet()
     one, other = fields(["dev-00", "dev-01"])
     with pytest.raises(DataError, match="has no device"):
-        fleet.live_season([FieldPlace(replace(one.spec, device_id=None))])
+        fleet.run_period([FieldPlace(replace(one.spec, device_id=None))])
     with pytest.raises(DataError, match="dev-00 stands in champion-00 and in champion-01"):
-        fleet.live_season([one, FieldPlace(replace(other.spec, device_id="dev-00"))])
+        fleet.run_period([one, FieldPlace(replace(other.spec, device_id="dev-00"))])
     with pytest.raises(DataError, match="same season"):
-        fleet.live_season([one, *fields(["dev-01"], season=SEASON + 1)])
+        fleet.run_period([one, *fields(["dev-01"], season=SEASON + 1)])
     with pytest.raises(DataError, match="same season"):
-        fleet.live_season([])
+        fleet.run_period([])
 
 
 def test_a_missing_device_environment_says_what_to_run(world: Any) -> None:
@@ -142,9 +143,9 @@ def test_an_interrupted_season_ends_its_devices_and_continues(world: Any) -> Non
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fleet.live_season(fields(device_ids), on_progress=interrupt)
+        fleet.run_period(fields(device_ids), on_progress=interrupt)
     assert not children_named("fieldedge")
-    assert fleet.live_season(fields(device_ids)).devices == 4
+    assert fleet.run_period(fields(device_ids)).devices == 4
 
 
 def children_named(name: str) -> list[str]:
@@ -156,10 +157,10 @@ def children_named(name: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_two_dozen_installed_devices_update_live_two_seasons_and_lose_nothing(
+def test_many_installed_devices_update_live_two_seasons_and_lose_nothing(
     world: Any, make_bundle: Callable[..., Path]
 ) -> None:
-    device_ids = [f"dev-{number:02d}" for number in range(24)]
+    device_ids = [f"dev-{number:02d}" for number in range(DEVICES)]
     fleet = world.fleet(ROOT / ".venv-edge" / "bin" / "python")
     fleet.provision(device_ids)
     for version, season in (("1", SEASON), ("2", SEASON + 1)):
@@ -167,9 +168,9 @@ def test_two_dozen_installed_devices_update_live_two_seasons_and_lose_nothing(
         world.releases.publish(bundle, "agriculture", version, CONTRACT.hash)
         with world.gateway() as gateway:
             assert all(update.changed for update in fleet.update_all(gateway.url))
-        lived = fleet.live_season(fields(device_ids, season))
+        lived = fleet.run_period(fields(device_ids, season))
         with world.gateway() as gateway:
             lived = lived.with_sync(fleet.sync_all(gateway.url))
-        assert (lived.devices, lived.model_version) == (24, version)
+        assert (lived.devices, lived.model_version) == (DEVICES, version)
         assert lived.records_acknowledged == lived.records_selected > 0
-    assert len(list(world.inbox.glob("*/*.batch"))) >= 48
+    assert len(list(world.inbox.glob("*/*.batch"))) >= 2 * DEVICES

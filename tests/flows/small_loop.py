@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from fieldloop.core.environment import QUIET_ENVIRONMENT
+from fieldloop.core.process_setup import QUIET_ENVIRONMENT
 from tests.edge.patience import PATIENCE_S
 from tests.flows.connections import watched
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from fieldedge.contract import Record
-from fieldloop.core.paths import Workspace
+from fieldloop.core.http_server import HttpServer
+from fieldloop.core.paths import Paths
 from fieldloop.fleet.process import EdgeCommand
 from fieldloop.gateway.app import create_app
-from fieldloop.gateway.server import GatewayServer
 from tests.flows.former_clone import unpack
 from tests.flows.small_loop import EDGE_PYTHON, SmallLoop
 from tests.flows.upgraded import accepted_records, secrets_of
@@ -26,11 +26,11 @@ class Former:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.clone: SmallLoop = unpack(folder)
-        self.space = Workspace(self.clone.root, self.clone.home)
+        self.space = Paths(self.clone.root, self.clone.home)
         self.edge = EdgeCommand(EDGE_PYTHON)
 
-    def gateway(self) -> GatewayServer:
-        return GatewayServer(create_app(self.space.tuf, self.space.inbox, self.space.device_registry))
+    def gateway(self) -> HttpServer:
+        return HttpServer(create_app(self.space.tuf, self.space.inbox, self.space.device_registry))
 
     def device(self, name: str, command: str, *arguments: str) -> Record:
         return self.edge.run(name, command, "--dir", str(self.folder / name), *arguments)

@@ -31,8 +31,7 @@ def pointer_and_cache(loop: SmallLoop) -> list[Path]:
     return [loop.root / "data" / "seasons.dvc", loop.root / ".dvc" / "cache"]
 
 
-@pytest.mark.parametrize("what", [accepted_and_pointer, pointer_and_cache])
-@pytest.mark.parametrize("is_turn_known", [True, False])
+@pytest.mark.parametrize(("what", "is_turn_known"), [(accepted_and_pointer, False), (pointer_and_cache, True)])
 def test_accepted_data_and_its_version_come_back(
     loop: SmallLoop, what: Callable[[SmallLoop], list[Path]], is_turn_known: bool
 ) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from fieldloop.core.paths import Workspace
+from fieldloop.core.paths import Paths
 from fieldloop.release import ReleaseRepository
 from tests.flows.small_loop import SmallLoop
 
@@ -40,7 +40,7 @@ def test_what_was_imported_is_learned_from_and_released_without_any_simulated_pa
     assert (ended.code, ended.stderr) == (0, ""), ended.stdout + ended.stderr
     assert "\n  history " not in ended.stdout and "\n  release " in ended.stdout
     assert not clone.history.exists()
-    released = ReleaseRepository(Workspace(clone.root, clone.home).tuf).current("agriculture")
+    released = ReleaseRepository(Paths(clone.root, clone.home).tuf).current("agriculture")
     assert released is not None and released.version == "1"
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from fieldloop.core.paths import Workspace
+from fieldloop.core.paths import Paths
 from fieldloop.release import ReleaseRepository
 from tests.edge.patience import PATIENCE_S
 from tests.flows.small_loop import SmallLoop
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("promotion")]  # one dep
 
 
 def released_sha256(clone: SmallLoop) -> tuple[str, str]:
-    found = ReleaseRepository(Workspace(clone.root, clone.home).tuf).current("agriculture")
+    found = ReleaseRepository(Paths(clone.root, clone.home).tuf).current("agriculture")
     assert found is not None
     return found.version, found.sha256
 
@@ -66,7 +66,7 @@ def test_a_first_model_in_a_deployment_waits_for_a_person_and_is_then_released_w
 
 
 def test_what_was_released_of_a_version_is_released_again_byte_for_byte(clone: SmallLoop) -> None:
-    released, space = released_sha256(clone), Workspace(clone.root, clone.home)
+    released, space = released_sha256(clone), Paths(clone.root, clone.home)
     for folder in (*space.runs.glob("compressed-*"), *space.runs.glob("released-*"), space.bundles):
         shutil.rmtree(folder)
     ended = clone.run(flow="retrain", is_deployment=True)
@@ -77,7 +77,7 @@ def test_what_was_released_of_a_version_is_released_again_byte_for_byte(clone: S
 
 
 def test_a_worker_without_the_runs_of_another_trains_and_releases_from_the_registry_alone(clone: SmallLoop) -> None:
-    shutil.rmtree(Workspace(clone.root, clone.home).runs)
+    shutil.rmtree(Paths(clone.root, clone.home).runs)
     ended = clone.run(flow="retrain", is_deployment=True)
     assert (ended.code, ended.stderr) == (0, ""), ended.stdout + ended.stderr
     (train,) = [line for line in ended.stdout.splitlines() if line.startswith("  train")]

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from fieldedge.workloads.agriculture import AGRICULTURE
-from fieldloop.core.paths import Workspace
+from fieldloop.core.http_server import HttpServer
+from fieldloop.core.paths import Paths
 from fieldloop.fleet.process import EdgeCommand
 from fieldloop.gateway.app import create_app
-from fieldloop.gateway.server import GatewayServer
 from tests.flows.small_loop import EDGE_PYTHON, SmallLoop
 from tests.flows.upgraded import accepted_records, secrets_of
 from tests.sample_season import field_row, season_rows
@@ -34,7 +34,7 @@ class Deployment:
 
     def __init__(self, root: Path) -> None:
         self.clone = SmallLoop.make(root, has_int8=False)
-        self.space = Workspace(root, self.clone.home)
+        self.space = Paths(root, self.clone.home)
         self.device_dir = root.parent / DEVICE
         for setting in (("user.name", "The deployment"), ("user.email", "deployment@example.org")):
             subprocess.run(["git", "config", *setting], cwd=root, check=True)
@@ -67,8 +67,8 @@ class Deployment:
             agent.ask({"kind": "harvest", "record": harvest}, "stored")
             agent.finish()
 
-    def gateway(self) -> GatewayServer:
-        return GatewayServer(create_app(self.space.tuf, self.space.inbox, self.space.device_registry))
+    def gateway(self) -> HttpServer:
+        return HttpServer(create_app(self.space.tuf, self.space.inbox, self.space.device_registry))
 
     def retrain(self) -> str:
         """What a schedule runs, to its end; what it said."""

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from fieldloop.core.paths import Workspace
+from fieldloop.core.paths import Paths
 from tests.flows.small_loop import SmallLoop
 
 
@@ -15,7 +15,7 @@ def accepted_records(clone: SmallLoop) -> dict[str, dict[str, object]]:
     return rows
 
 
-def secrets_of(space: Workspace) -> dict[str, bytes]:
+def secrets_of(space: Paths) -> dict[str, bytes]:
     """Keys and roots of trust, by name."""
     paths = [path for name in ("keys", "metadata") for path in (space.tuf / name).rglob("*") if path.is_file()]
     return {path.name: path.read_bytes() for path in paths if path.parent.name == "keys" or "root.json" in path.name}

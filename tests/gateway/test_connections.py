@@ -18,17 +18,17 @@ from fieldedge.system.keys import public_key_hex, sign
 from fieldedge.transfer.acknowledgements import Acknowledger
 from fieldedge.transfer.opening import opening, opening_headers
 from fieldedge.transfer.uploads import Gateway
+from fieldloop.core.http_connections import ConnectionLimits
+from fieldloop.core.http_server import HttpServer
 from fieldloop.gateway.admission import AdmissionLimits
 from fieldloop.gateway.app import create_app
-from fieldloop.gateway.connections import ConnectionLimits
 from fieldloop.gateway.devices import DeviceRegistry
-from fieldloop.gateway.server import GatewayServer
 from fieldloop.release import ReleaseRepository
 from tests.edge.patience import PATIENCE_S
 
 KEY = Ed25519PrivateKey.generate()
 BODY = b"a batch"
-Start = Callable[..., GatewayServer]
+Start = Callable[..., HttpServer]
 
 
 @pytest.fixture
@@ -38,15 +38,15 @@ def start(tmp_path: Path) -> Iterator[Start]:
     DeviceRegistry(tmp_path / "devices.json").register({"dev-00": public_key_hex(KEY)})
     with ExitStack() as running:
 
-        def started(admission: AdmissionLimits | None = None, **limits: float) -> GatewayServer:
+        def started(admission: AdmissionLimits | None = None, **limits: float) -> HttpServer:
             app = create_app(tmp_path / "tuf", tmp_path / "inbox", tmp_path / "devices.json", admission=admission)
             connection_limits = ConnectionLimits(**limits)  # type: ignore[arg-type]
-            return running.enter_context(GatewayServer(app, limits=connection_limits))
+            return running.enter_context(HttpServer(app, limits=connection_limits))
 
         yield started
 
 
-def connect(server: GatewayServer, said: bytes = b"") -> socket.socket:
+def connect(server: HttpServer, said: bytes = b"") -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])), timeout=PATIENCE_S)
     connection.sendall(said)
     return connection
@@ -87,7 +87,7 @@ def headers(device_id: str = "dev-00", length: int = len(BODY), proof: Mapping[s
 
 
 def begin(
-    server: GatewayServer, device_id: str = "dev-00", length: int = len(BODY), proof: Mapping[str, str] | None = None
+    server: HttpServer, device_id: str = "dev-00", length: int = len(BODY), proof: Mapping[str, str] | None = None
 ) -> socket.socket:
     """A batch of which the gateway has begun to read the body; none of it is sent."""
     said = headers(device_id, length, proof).replace(b"Host:", b"Expect: 100-continue\r\nHost:")
@@ -96,7 +96,7 @@ def begin(
     return connection
 
 
-def upload(server: GatewayServer, body: bytes = BODY, proof: Mapping[str, str] | None = None) -> int:
+def upload(server: HttpServer, body: bytes = BODY, proof: Mapping[str, str] | None = None) -> int:
     """What a registered device is answered; with no proof, one of the former version."""
     answer = urllib3.request(
         "POST",
@@ -237,7 +237,7 @@ async def large_answer(scope: Scope, receive: Receive, send: Send) -> None:
 def test_an_answer_that_nobody_reads_has_an_end() -> None:
     limits = ConnectionLimits(connections=1, stalled_s=0.3, patience_s=10 * PATIENCE_S)
     ask = b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n"
-    with GatewayServer(large_answer, limits=limits) as server, connect(server, ask) as reader:
+    with HttpServer(large_answer, limits=limits) as server, connect(server, ask) as reader:
         assert reader.recv(100)
         answer = b""
         while not answer.startswith(b"HTTP/1.1 200 "):

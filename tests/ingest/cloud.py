@@ -5,11 +5,12 @@ from pathlib import Path
 import pandas as pd
 
 from fieldedge.contract import Contract, Record
-from fieldloop.data import SeasonStore
+from fieldloop.data import AcceptedStore
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Inbox
-from fieldloop.gateway.owners import FieldOwners
-from fieldloop.ingest.accept import Account, IngestReport, account_for, ingest_batches
+from fieldloop.gateway.owners import UnitOwners
+from fieldloop.ingest.accept import IngestReport, ingest_batches
+from fieldloop.ingest.reconcile import Account, reconcile
 from fieldloop.ingest.refusals import Refusals
 from tests.sample_season import CONTRACT, TODAY, Sender, field_row, season_rows
 
@@ -21,9 +22,9 @@ class Cloud:
         self.directory = directory
         self.inbox_dir = directory / "inbox"
         self.quarantine_dir = directory / "data" / "quarantine"
-        self.store = SeasonStore(directory / "data" / "seasons", contract)
+        self.store = AcceptedStore(directory / "data" / "seasons", contract)
         self.registry = DeviceRegistry(directory / "devices.json")
-        self.owners = FieldOwners.beside(self.registry.path)
+        self.owners = UnitOwners.beside(self.registry.path)
         self.inbox = Inbox(self.inbox_dir)
         self.refusals = Refusals(self.quarantine_dir)
 
@@ -42,7 +43,7 @@ class Cloud:
         return sorted(held.name for held in self.inbox.waiting())
 
     def account(self, season: int | None = None) -> Account:
-        return account_for(self.inbox_dir, self.store, self.quarantine_dir, season)
+        return reconcile(self.inbox_dir, self.store, self.quarantine_dir, season)
 
     def quarantined(self) -> dict[str, str]:
         parts = [pd.read_parquet(path) for path in self.quarantine_dir.glob("*/*.parquet")]

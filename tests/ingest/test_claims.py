@@ -8,7 +8,7 @@ import pytest
 from fieldloop.validation.expectations import BELONGS_TO_SENDER, IS_WITHIN_CLAIMS
 from fieldloop.validation.ownership import MAX_UNREGISTERED, Ownership
 from tests.ingest.cloud import Cloud
-from tests.sample_season import SEASON, field_row, season_rows
+from tests.sample_season import SEASON, WORDS, field_row, season_rows
 
 BOUND = 2
 
@@ -26,14 +26,14 @@ def test_what_a_device_claims_beyond_the_bound_waits_in_quarantine_until_its_fie
     neighbour.send(neighbour.batch({"fields": [field_row(7, device_id="dev-07")]}))
     report = cloud.ingest()
     assert (report.records_accepted, report.records_quarantined) == (BOUND + 1, 1)
-    assert cloud.quarantined() == {fields[-1]["record_id"]: IS_WITHIN_CLAIMS}
-    assert f"no more than {MAX_UNREGISTERED} seasons" in IS_WITHIN_CLAIMS
-    assert "fieldloop register-device DEVICE KEY --field FIELD" in IS_WITHIN_CLAIMS
+    assert cloud.quarantined() == {fields[-1]["record_id"]: WORDS.say(IS_WITHIN_CLAIMS)}
+    assert f"no more than {MAX_UNREGISTERED} seasons" in WORDS.say(IS_WITHIN_CLAIMS)
+    assert "fieldloop register-device DEVICE KEY --unit UNIT" in WORDS.say(IS_WITHIN_CLAIMS)
 
     harvests = season_rows(fields[-1], days=3)["harvests"]
     sender.send(sender.batch({"harvests": harvests}))
     assert cloud.ingest().records_quarantined == 1
-    assert IS_WITHIN_CLAIMS in cloud.quarantined()[harvests[0]["record_id"]]
+    assert WORDS.say(IS_WITHIN_CLAIMS) in cloud.quarantined()[harvests[0]["record_id"]]
     assert cloud.ingest().batches == ()
 
     cloud.owners.register({f"champion-0{BOUND}": "dev-00"})
@@ -69,4 +69,4 @@ def test_a_season_that_a_history_brought_is_claimed_by_nobody(cloud: Cloud) -> N
     stranger.send(stranger.batch(season_rows(field_row(0, device_id="dev-66"), days=3)))
     report = cloud.ingest()
     assert (report.records_accepted, report.records_quarantined) == (0, 6)
-    assert set(cloud.quarantined().values()) == {BELONGS_TO_SENDER}
+    assert set(cloud.quarantined().values()) == {WORDS.say(BELONGS_TO_SENDER)}

@@ -23,11 +23,12 @@ from fieldedge.storage.store import Store, _record_json
 from fieldedge.system.instants import instant_utc, parse_instant
 from fieldedge.system.keys import load_key
 from fieldedge.transfer.acknowledgements import Acknowledger
-from fieldedge.transfer.outbox import Outbox, Packer
+from fieldedge.transfer.outbox import Outbox
+from fieldedge.transfer.packing import Packer
 from fieldedge.transfer.uploads import Gateway, sync
 from fieldedge.workloads.agriculture import Agriculture
+from fieldloop.core.http_server import HttpServer
 from fieldloop.gateway.app import create_app
-from fieldloop.gateway.server import GatewayServer
 from fieldloop.release import ReleaseRepository
 from fieldloop.validation.typed import conform, to_arrow
 from tests.ingest.cloud import Cloud
@@ -104,7 +105,7 @@ def loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Loop]:
     assert main(["init", "--dir", str(device.root), *arguments]) == 0
     cloud.registry.register({DEVICE_ID: json.loads(capsys.readouterr().out)["public_key"]})
     write_config(device.settings, DeviceConfig(DEVICE_ID, "agriculture", upload_budget_bytes=100_000))
-    with GatewayServer(create_app(tmp_path / "tuf", cloud.inbox_dir, cloud.registry.path)) as server:
+    with HttpServer(create_app(tmp_path / "tuf", cloud.inbox_dir, cloud.registry.path)) as server:
         yield Loop(device, cloud, server.url)
 
 

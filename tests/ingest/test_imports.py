@@ -10,8 +10,9 @@ import pytest
 
 from fieldedge.contract import Record
 from fieldedge.system.errors import DataError
-from fieldloop.data import SeasonStore
+from fieldloop.data import AcceptedStore
 from fieldloop.data.accepted import CONFLICT
+from fieldloop.data.withdrawn import withdrawals
 from fieldloop.ingest.imports import ImportReport, import_folder
 from fieldloop.validation import Ownership
 from tests.sample_season import CONTRACT, TODAY, field_row, recommendation_row, season_rows
@@ -26,7 +27,7 @@ class Company:
     def __init__(self, root: Path) -> None:
         self.folder = root / "own-records"
         self.folder.mkdir()
-        self.store = SeasonStore(root / "seasons", CONTRACT)
+        self.store = AcceptedStore(root / "seasons", CONTRACT)
         self.devices: list[str] = []
 
     def write(self, rows: Rows, *without: str, **changed: str) -> None:
@@ -121,7 +122,12 @@ def header(text: str) -> Callable[[Path], None]:
         ("readings.csv", lambda path: path.write_bytes(b"season\n\xff\n"), "is not UTF-8"),
         ("readings.csv", lambda path: path.write_text(""), "has no season"),
         ("weather.csv", header("season"), "is of no table; expected a name like fields.csv, readings.csv"),
-        ("harvests.parquet", lambda path: path.write_bytes(b"PAR1"), "harvests.parquet"),
+        ("harvests.parquet", lambda path: path.write_bytes(b"PAR1"), "harvests.parquet cannot be read as Parquet ("),
+        (
+            "harvests.parquet",
+            lambda path: pd.DataFrame({"yield_t_ha": ["much"], "date": [1]}).to_parquet(path),
+            "has date as int64; expected date UTC; has yield_t_ha as ",
+        ),
     ],
 )
 def test_a_file_that_is_not_as_it_should_be_is_named_and_nothing_is_accepted(
@@ -309,3 +315,32 @@ def test_a_season_that_a_person_returned_to_the_company_is_imported_at_once(comp
     report = company.take({"2006/champion-00": ""})
     assert report.tables["fields"].accepted == 1
     assert company.store.read("fields")["device_id"].isna().all()
+
+
+def test_readings_alone_of_a_season_that_was_returned_to_the_company_wait_for_its_own_row(company: Company) -> None:
+    rows = season_rows(field_row(), days=DAYS)
+    company.store.accept("fields", pd.DataFrame([field_row(device_id="dev-00")]), "sync")
+    company.write({"readings": rows["readings"]})
+    assert company.take({"2006/champion-00": ""}).tables["readings"].accepted == 0
+    company.write(rows)
+    assert company.take({"2006/champion-00": ""}).tables["readings"].accepted == DAYS
+
+
+def test_a_claim_that_was_taken_back_for_the_fields_device_is_no_imports_to_take(company: Company, rows: Rows) -> None:
+    device = season_rows(field_row(3, device_id="dev-99"), days=DAYS)
+    company.store.accept("fields", pd.DataFrame(device["fields"]), "sync")
+    company.store.withdraw(2006, "champion-03", "the field is registered for another device")
+    company.write(rows)
+    assert company.take({"champion-03": "dev-03"}).tables["readings"].accepted == 0
+    assert {words.split(", ")[1] for words in company.quarantined().values() if "dev-03" in words} == {
+        "or is registered for"
+    }
+
+
+def test_what_an_import_brings_back_is_not_in_quarantine_any_more(company: Company, rows: Rows) -> None:
+    company.write(rows)
+    company.take()
+    company.store.withdraw(2006, "champion-03", "another device is registered")
+    assert withdrawals(company.store.quarantine_dir)
+    assert company.take().tables["readings"].accepted == DAYS
+    assert withdrawals(company.store.quarantine_dir) == []

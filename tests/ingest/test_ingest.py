@@ -12,7 +12,8 @@ import pytest
 
 from fieldedge.contract import Record
 from fieldedge.system.errors import ConfigError, DataError
-from fieldloop.ingest.accept import IngestReport, account_for
+from fieldloop.ingest.accept import IngestReport
+from fieldloop.ingest.reconcile import reconcile
 from tests.ingest.cloud import Cloud, outcome_of, season_of
 from tests.sample_season import SEASON, Sender, recommendation_row
 
@@ -33,11 +34,11 @@ def test_a_batch_is_stored_noted_and_moved_out_of_the_inbox(cloud: Cloud) -> Non
     report = cloud.ingest()
     assert report.batches == (batch,)
     assert report.records_received == report.records_accepted == 12
-    assert report.seasons == (SEASON,)
+    assert report.periods == (SEASON,)
     assert cloud.waiting() == []
     assert (cloud.inbox_dir / "dev-00" / "ingested" / f"{batch}.batch").is_file()
     assert cloud.store.noted_batches()[batch]["device_id"] == "dev-00"
-    assert account_for(cloud.inbox_dir, cloud.store, cloud.quarantine_dir, SEASON).missing == ()
+    assert reconcile(cloud.inbox_dir, cloud.store, cloud.quarantine_dir, SEASON).missing == ()
     assert len(cloud.store.read("readings")) == 8
 
 
@@ -86,7 +87,7 @@ def test_a_crash_between_any_two_steps_is_mended_by_running_again(
     ingested = cloud.inbox_dir / "dev-00" / "ingested"
     assert sorted(path.name for path in ingested.iterdir()) == [f"{batch}.batch", f"{batch}.json"]
     assert len(cloud.store.read("harvests")) == 1
-    account = account_for(cloud.inbox_dir, cloud.store, cloud.quarantine_dir)
+    account = reconcile(cloud.inbox_dir, cloud.store, cloud.quarantine_dir)
     assert (account.received, account.accepted, account.missing) == (2, 2, ())
 
 
@@ -151,7 +152,7 @@ def test_bad_rows_go_to_quarantine_with_the_reason_and_the_rest_is_accepted(clou
     assert reasons[third] == "tmin_c is present"
     assert "region is '\\ud800', not a text" in reasons[fourth]
     assert reasons[tables["recommendations"][0]["record_id"]] == "yield_p50_t_ha is not below yield_p10_t_ha"
-    account = account_for(cloud.inbox_dir, cloud.store, cloud.quarantine_dir)
+    account = reconcile(cloud.inbox_dir, cloud.store, cloud.quarantine_dir)
     assert (account.accepted, account.quarantined, account.missing) == (15, 5, ())
 
 
@@ -229,7 +230,7 @@ def test_records_are_accounted_for_in_their_own_season_whatever_their_batch_says
     cloud.ingest()
     sender.send(sender.batch(outcome_of() | {table: []}, season=SEASON - 2))
     report = cloud.ingest()
-    assert report.seasons == (SEASON,)
+    assert report.periods == (SEASON,)
     assert report.records_quarantined == 0
     other, own = cloud.account(SEASON - 2), cloud.account(SEASON)
     assert (other.received, other.accepted, other.missing) == (0, 0, ())

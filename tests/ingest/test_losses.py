@@ -10,7 +10,7 @@ from fieldedge.system.errors import ConfigError
 from fieldedge.system.keys import sign
 from fieldloop.core.begun import Mark
 from fieldloop.gateway.app import create_app
-from fieldloop.ingest.reconcile import Account, account_for
+from fieldloop.ingest.reconcile import Account, reconcile
 from fieldloop.release import ReleaseRepository
 from tests.ingest.cloud import Cloud, outcome_of
 from tests.sample_season import SEASON, Sender
@@ -38,7 +38,7 @@ def acknowledge(cloud: Cloud, releases: ReleaseRepository, sender: Sender, data:
 
 
 def account(cloud: Cloud, releases: ReleaseRepository) -> Account:
-    return account_for(cloud.inbox_dir, cloud.store, cloud.quarantine_dir, SEASON, releases.acknowledged)
+    return reconcile(cloud.inbox_dir, cloud.store, cloud.quarantine_dir, SEASON, releases.acknowledged)
 
 
 def test_lost_owners_let_nobody_claim_a_field(cloud: Cloud) -> None:

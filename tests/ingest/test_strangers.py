@@ -14,11 +14,11 @@ from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ConfigError
 from fieldloop.cli import app
 from fieldloop.data.withdrawn import withdrawals
-from fieldloop.gateway.owners import FieldOwners
+from fieldloop.gateway.owners import UnitOwners
 from fieldloop.ingest.accept import WITHDRAWN
 from fieldloop.validation.expectations import BELONGS_TO_SENDER
 from tests.ingest.cloud import Cloud, outcome_of, season_of
-from tests.sample_season import RECEIVED, SEASON, field_row, season_rows
+from tests.sample_season import RECEIVED, SEASON, WORDS, field_row, season_rows
 
 FIELD = f"{SEASON}/champion-00"
 LATER = RECEIVED + timedelta(hours=1)
@@ -85,7 +85,7 @@ def test_forged_readings_are_quarantined_alone_and_the_honest_ones_get_in(cloud:
     report = cloud.ingest()
     assert (report.records_accepted, report.records_quarantined) == (12 + 1, 8)
     assert set(cloud.store.read("readings")["rain_mm"]) == {0.0, 3.0}
-    assert set(cloud.quarantined().values()) == {BELONGS_TO_SENDER}
+    assert set(cloud.quarantined().values()) == {WORDS.say(BELONGS_TO_SENDER)}
 
 
 def test_the_very_same_rows_from_a_stranger_do_not_stand_for_the_owners(cloud: Cloud) -> None:
@@ -169,10 +169,23 @@ def test_a_strangers_earlier_claim_is_taken_back_by_registering_the_owner(cloud:
     assert (holder(cloud), list(accepted(cloud).values())) == ("dev-00", [11.5])
     account = cloud.account(SEASON)
     assert (account.accepted, account.missing) == (12, ())
-    assert WITHDRAWN in " ".join(
+    assert WORDS.say(WITHDRAWN) in " ".join(
         path.read_bytes().decode(errors="replace") for path in cloud.quarantine_dir.glob("withdrawn-*/fields-*.parquet")
     )
     assert cloud.ingest().batches == ()
+
+
+def ingest_cut_off_at(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, *steps: str) -> None:
+    """Ingest once for each of these steps of the store; the power is gone when it comes to it."""
+
+    def power_cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for step in steps:
+        with monkeypatch.context() as patch:
+            patch.setattr(cloud.store, step, power_cut)
+            with pytest.raises(KeyboardInterrupt):
+                cloud.ingest()
 
 
 def test_taking_back_that_was_cut_off_is_continued(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,15 +194,7 @@ def test_taking_back_that_was_cut_off_is_continued(cloud: Cloud, monkeypatch: py
     owner.send(owner.batch(outcome_of()), LATER)
     cloud.ingest()
     cloud.owners.register({FIELD: "dev-00"})
-
-    def power_cut(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    for name in ("withdraw", "accept", "note_batch"):
-        with monkeypatch.context() as patch:
-            patch.setattr(cloud.store, name, power_cut)
-            with pytest.raises(KeyboardInterrupt):
-                cloud.ingest()
+    ingest_cut_off_at(cloud, monkeypatch, "withdraw", "accept", "note_batch")
     cloud.ingest()
     assert (holder(cloud), cloud.waiting(), cloud.account().missing) == ("dev-00", [], ())
 
@@ -237,15 +242,7 @@ def test_a_return_that_was_cut_off_is_continued(cloud: Cloud, monkeypatch: pytes
     cloud.owners.register({FIELD: "dev-17"})
     cloud.ingest()
     cloud.owners.register({FIELD: "dev-00"}, instead_of="dev-17")
-
-    def power_cut(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    for name in ("accept", "note_batch", "settle_withdrawn"):
-        with monkeypatch.context() as patch:
-            patch.setattr(cloud.store, name, power_cut)
-            with pytest.raises(KeyboardInterrupt):
-                cloud.ingest()
+    ingest_cut_off_at(cloud, monkeypatch, "accept", "note_batch", "settle_withdrawn")
     cloud.ingest()
     assert cloud.account(SEASON).accepted == 12
     assert list(cloud.quarantine_dir.glob("withdrawn-*/*")) == []
@@ -341,7 +338,7 @@ def test_a_row_of_the_successor_withdraws_no_season_of_the_device_before(
     assert cloud.account(SEASON).accepted == 12
     (said,) = [record.getMessage() for record in caplog.records]
     assert f"rows of dev-17 about {FIELD} are in quarantine: it was accepted from dev-00" in said
-    assert f"fieldloop register-device DEVICE KEY --field {FIELD}" in said
+    assert f"fieldloop register-device DEVICE KEY --unit {FIELD}" in said
     cloud.owners.register({FIELD: "dev-00"})
     cloud.ingest()
     assert len(caplog.records) == 1
@@ -370,12 +367,12 @@ def test_a_person_says_at_the_command_line_whose_a_field_is(
     (tmp_path / "params.yaml").touch()
     cloud.sender()
     key = cloud.registry.public_keys()["dev-00"]
-    command = ["register-device", "dev-00", key, "--field", "champion-00", "--field", FIELD]
+    command = ["register-device", "dev-00", key, "--unit", "champion-00", "--unit", FIELD]
     said = CliRunner().invoke(app, command, catch_exceptions=False).output
     assert f"it speaks for champion-00, {FIELD}" in said
-    owners = FieldOwners(tmp_path / "home" / "gateway" / "owners.json")
+    owners = UnitOwners(tmp_path / "home" / "gateway" / "owners.json")
     assert owners.registered() == {"champion-00": "dev-00", FIELD: "dev-00"}
-    command = ["register-device", "dev-17", "11" * 32, "--field", FIELD, "--instead-of", "dev-00"]
+    command = ["register-device", "dev-17", "11" * 32, "--unit", FIELD, "--instead-of", "dev-00"]
     assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
     assert owners.registered()[FIELD] == "dev-17"
 
@@ -387,7 +384,7 @@ def test_a_field_is_taken_from_its_registered_device_by_name_only(cloud: Cloud) 
     assert cloud.owners.registered() == {FIELD: "dev-00"}
     cloud.owners.register({FIELD: "dev-17"}, instead_of="dev-00")
     assert cloud.owners.registered() == {FIELD: "dev-17"}
-    with pytest.raises(ConfigError, match="names no field"):
+    with pytest.raises(ConfigError, match="names no unit"):
         cloud.owners.register({"../x": "dev-17"})
 
 

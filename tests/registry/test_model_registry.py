@@ -10,16 +10,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 import torch
+from mlflow.utils import requirements_utils
 
 from fieldedge.system.errors import ReleaseError, StoreBusy
 from fieldloop.compression import Compressed
 from fieldloop.core.dataset import save_dataset
+from fieldloop.core.git import git_commit
 from fieldloop.core.settings import load_settings
 from fieldloop.evaluation.gate import Absent, Verdict
 from fieldloop.evaluation.terms import Terms
+from fieldloop.registry.card import model_card
 from fieldloop.registry.model_registry import (
     BUNDLE,
     LEARNABLE_HASH,
@@ -27,21 +31,20 @@ from fieldloop.registry.model_registry import (
     Champion,
     ModelRegistry,
     Registered,
-    git_commit,
-    model_card,
 )
 from fieldloop.release import ReleaseRepository
 from fieldloop.stages.context import Loop
 from fieldloop.stages.evaluate import _behind_what_came_after, _none_lost
-from fieldloop.training.networks import NETWORK, WHAT_IFS, save_network
-from fieldloop.training.trained import Trained
+from fieldloop.training.networks import save_network
+from fieldloop.training.trained import NETWORK, WHAT_IFS, Trained
 from fieldloop.training.trainer import train
 from fieldloop.workload import Scores
 from fieldloop.workloads import known_workload, load_params
+from fieldloop.workloads.agriculture.card import CARD
 from fieldloop.workloads.agriculture.metrics import PROFIT, YIELD_ERROR
-from fieldloop.workloads.agriculture.workload import CARD
 from tests.conftest import CONTRACT, BundleMaker, crop_model
 from tests.postgres import PostgresServer, postgres_server, why_no_postgres
+from tests.sample_season import WORDS
 from tests.training.small_training import DATA_HASH, PARAMS, small_examples
 
 COMMIT = "c" * 40
@@ -211,6 +214,21 @@ def test_a_version_carries_its_lineage_its_scores_its_signature_and_its_card(she
 
 
 @pytest.mark.slow
+def test_registering_looks_for_no_other_package_than_a_model_names(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr(requirements_utils, "_init_packages_to_modules_map", lambda: looked.append("everywhere"))
+    trained = shelf.trained("first")
+    registered = shelf.register(trained, PROMOTED)
+    version = shelf.registry.client.get_model_version(registered.name, registered.version)
+    files = Path(mlflow.artifacts.download_artifacts(version.source))
+    required = (files / "requirements.txt").read_text().split()
+    assert [name.partition("==")[0] for name in required] == ["mlflow", "onnxruntime", "numpy"]
+    assert looked == []
+    assert mlflow.utils.environment.warn_dependency_requirement_mismatches.__module__ == requirements_utils.__name__
+
+
 def test_champion_moves_only_when_the_gate_says_so_and_challenger_with_every_version(shelf: Shelf) -> None:
     first = shelf.register(shelf.trained("first"), PROMOTED)
     second = shelf.register(shelf.trained("second"), KEPT_BACK)
@@ -379,7 +397,7 @@ def test_a_model_that_may_have_learned_from_a_season_that_judges_now_is_no_rival
     terms = Terms(CONTRACT.hash, 2006, HELD_OUT)
     found = shelf.registry.champion(terms, "another")
     assert found == Absent("the champion, version 1, may have learned from 2004, which judges now", runnable="1")
-    assert shelf.registry.start_of_practice(terms, "b") is None
+    assert shelf.registry.start_of_pretraining(terms, "b") is None
     shelf.register(shelf.trained("second", "b"), replace(BETTER, champion_version=None), held_out=HELD_OUT)
     assert shelf.champion(2006) == "2"
     assert shelf.anchor("2") is None
@@ -392,7 +410,7 @@ def test_a_model_that_may_have_learned_from_a_season_that_judges_now_is_no_rival
 @pytest.mark.slow
 def test_practice_starts_from_the_champion_before_the_data_however_often_it_is_made(shelf: Shelf) -> None:
     def start(learnable_hash: str, season: int = 2006, contract_hash: str = CONTRACT.hash) -> str | None:
-        return shelf.registry.start_of_practice(Terms(contract_hash, season, HELD_OUT), learnable_hash)
+        return shelf.registry.start_of_pretraining(Terms(contract_hash, season, HELD_OUT), learnable_hash)
 
     assert start("a") is None
     shelf.register(shelf.trained("first", "a"), PROMOTED)
@@ -540,7 +558,7 @@ def test_a_registry_without_a_champion_beside_a_release_was_lost_or_is_another_o
     loop = Loop(load_settings(root=root, home=root / "home"), "agriculture", load_params(root, "agriculture"))
     none = shelf.why_none()
     assert _none_lost(loop, shelf.registry, none) == none
-    ReleaseRepository(loop.workspace.tuf).publish(make_bundle("3"), "agriculture", "3", CONTRACT.hash)
+    ReleaseRepository(loop.paths.tuf).publish(make_bundle("3"), "agriculture", "3", CONTRACT.hash)
     lost = _none_lost(loop, shelf.registry, none)
     assert isinstance(lost, Absent)
     assert lost.is_damage
@@ -659,7 +677,7 @@ def test_another_worker_goes_on_from_the_registry_alone(either_shelf: Shelf, mak
     params = PARAMS.model_copy(update={"epochs": 1})
     trained = train(
         *(shelf.registry.workload, small_examples(), params, folder, url, DATA_HASH, {}, lambda *_: None),
-        practise=lambda _network: small_examples(3, 4),
+        pretrain=lambda _network: small_examples(3, 4),
         artifact_location=artifacts,
     )
     weights = torch.load(folder / NETWORK, weights_only=True)
@@ -674,7 +692,7 @@ def test_another_worker_goes_on_from_the_registry_alone(either_shelf: Shelf, mak
     found = other.network("1").state_dict()
     assert found.keys() == weights.keys()
     assert all(torch.equal(found[name], weights[name]) for name in weights)
-    practised = other.practised_examples("1")
+    practised = other.pretraining_examples("1")
     assert practised is not None
     assert np.array_equal(practised.inputs, small_examples(3, 4).inputs)
     standing = other.standing_bundle("1", "key-1", shelf.folder / "elsewhere")
@@ -756,7 +774,7 @@ def test_what_ships_and_why_is_written_on_the_version_and_its_run(shelf: Shelf) 
 def test_the_model_card_says_what_it_learned_from_how_good_it_is_and_what_the_gate_said() -> None:
     trained = Trained("agriculture", "f", "f/last.ckpt", "run-7", "d" * 32, 9000, 80, 0.5)
     tags = {"data_hash": "d" * 32, "git_commit": COMMIT, "contract_hash": CONTRACT.hash}
-    card = model_card("agriculture", "2", trained, KEPT_BACK, tags, CARD)
+    card = model_card("agriculture", "2", trained, KEPT_BACK, tags, CARD, WORDS)
     assert card.startswith("# agriculture, version 2\n")
     assert "80 field-seasons (9000 days)" in card
     for lineage in (trained.data_hash, COMMIT, "run-7", CONTRACT.hash[:12]):
@@ -764,14 +782,14 @@ def test_the_model_card_says_what_it_learned_from_how_good_it_is_and_what_the_ga
     assert "| this version | 1.23 | -0.10 | 79 % | 60 |" in card
     assert "| champion before (version 1) | 1.10 |" in card
     assert f"Gate: {KEPT_BACK.reason}." in card
-    assert "champion before" not in model_card("agriculture", "1", trained, PROMOTED, tags, CARD)
+    assert "champion before" not in model_card("agriculture", "1", trained, PROMOTED, tags, CARD, WORDS)
 
 
 def test_the_model_card_names_what_nothing_was_learned_from_and_why() -> None:
     left_out = {f"2006/champion-0{number}": f"reason {number}" for number in range(7)}
     trained = Trained("agriculture", "f", "f/last.ckpt", "run-7", "d" * 32, 9000, 80, 0.5, left_out)
     tags = {"data_hash": "d" * 32, "git_commit": COMMIT, "contract_hash": CONTRACT.hash}
-    card = model_card("agriculture", "2", trained, PROMOTED, tags, CARD)
+    card = model_card("agriculture", "2", trained, PROMOTED, tags, CARD, WORDS)
     assert "(9000 days), without 7 that cannot be learned from: 2006/champion-00 (reason 0); " in card
     assert "2006/champion-04 (reason 4) and 2 more, data" in card
 

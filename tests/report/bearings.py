@@ -10,7 +10,8 @@ from typing import Any
 
 from fieldedge.contract import Record
 from fieldedge.system.errors import DataError
-from fieldloop.report import SeasonStory
+from fieldloop.core.words import Words
+from fieldloop.report import PeriodStory
 from fieldloop.report.html import row_of, section, split, table_of
 from fieldloop.report.pictures import COLOURS, settle
 from fieldloop.report.words import amount, counted
@@ -33,6 +34,7 @@ class BearingReport:
 
     primary = VIBRATION
     foreseen = "the wear"
+    words = Words("month", "bearing", "hall")
     examples = "windows"
     about = "Bearings on a test stand."
     drawings: Mapping[str, Drawing] = {"hours": Drawing("Hours run", _draw_hours)}
@@ -97,10 +99,10 @@ def registered(version: str) -> dict[str, Any]:
     }
 
 
-def story(season: int = 2006, version: str = "1") -> SeasonStory:
+def story(season: int = 2006, version: str = "1") -> PeriodStory:
     """A season of four devices that lost nothing."""
     sent = {"records_selected": 40, "records_acknowledged": 40, "bytes_sent": 4_000, "batches": 4}
-    return SeasonStory(
+    return PeriodStory(
         fleet={
             "season": season,
             **{"devices": 4, "recommendations": 200, "records_collected": 400, "bytes_collected": 90_000, **sent},
@@ -133,7 +135,7 @@ def story(season: int = 2006, version: str = "1") -> SeasonStory:
     )
 
 
-def losing(told: SeasonStory, unacknowledged: int, missing: tuple[str, ...]) -> SeasonStory:
+def losing(told: PeriodStory, unacknowledged: int, missing: tuple[str, ...]) -> PeriodStory:
     """The same season, with records that never got home."""
     acknowledged = int(told.fleet["records_selected"]) - unacknowledged
     return replace(

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldedge.system.errors import DataError
-from fieldloop.report import SeasonStory, build_report, season_figures
+from fieldloop.report import PeriodStory, build_report, period_figures
 from fieldloop.report.figures import as_json_value, records_lost
 from tests.report.bearings import SECTIONS, VIBRATION, losing, registered, story
 
 
 def test_a_report_without_seasons_is_refused() -> None:
-    with pytest.raises(DataError, match="at least one season"):
+    with pytest.raises(DataError, match="at least one month"):
         build_report([], SECTIONS, 1.0, {})
 
 
@@ -33,7 +33,7 @@ def test_a_record_acknowledged_in_an_earlier_attempt_hides_no_missing_one() -> N
 def test_numbers_that_are_none_become_null() -> None:
     told = story(2006, "1")
     scores = {**told.verdict["challenger"], VIBRATION.key: math.nan}
-    figures = season_figures(replace(told, verdict={**told.verdict, "challenger": scores}), SECTIONS)
+    figures = period_figures(replace(told, verdict={**told.verdict, "challenger": scores}), SECTIONS)
     assert figures["held_out"][VIBRATION.key] is None
     assert as_json_value({"a": (np.float32(1.5), math.inf, np.int64(2), None)}) == {"a": [1.5, None, 2, None]}
 
@@ -56,13 +56,13 @@ def test_lineage_leads_to_the_version_that_devices_ran_when_the_newest_was_kept_
 def test_lineage_of_a_version_from_an_earlier_run_is_what_the_story_says_was_deployed() -> None:
     told = story(2007, "2")
     earlier = replace(told, fleet={**told.fleet, "model_version": "7"})
-    assert season_figures(earlier, SECTIONS)["lineage"]["mlflow_run_id"] is None
+    assert period_figures(earlier, SECTIONS)["lineage"]["mlflow_run_id"] is None
     deployed = registered("7")
-    lineage = season_figures(replace(earlier, deployed=deployed), SECTIONS)["lineage"]
+    lineage = period_figures(replace(earlier, deployed=deployed), SECTIONS)["lineage"]
     assert lineage["mlflow_run_id"] == deployed["mlflow_run_id"]
 
 
 def test_a_story_survives_json() -> None:
     told = story(2006, "1")
-    again = SeasonStory(**json.loads(json.dumps(as_json_value(told.as_dict()))))
+    again = PeriodStory(**json.loads(json.dumps(as_json_value(told.as_dict()))))
     assert build_report([again], SECTIONS, 1.0, {}) == build_report([told], SECTIONS, 1.0, {})

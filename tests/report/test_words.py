@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from fieldloop.report import season_figures
+from fieldloop.core.words import Words
+from fieldloop.report import period_figures
 from fieldloop.report.words import (
     amount,
     counted,
@@ -20,20 +21,22 @@ from tests.report.bearings import SECTIONS, VIBRATION, losing, story
 
 
 def test_lost_records_are_told() -> None:
-    lossy = season_figures(losing(story(), 2, ("2006/gone",)), SECTIONS)
-    assert "none was lost" in transfer_sentence(season_figures(story(), SECTIONS), "windows")
+    lossy = period_figures(losing(story(), 2, ("2006/gone",)), SECTIONS)
+    assert "none was lost" in transfer_sentence(period_figures(story(), SECTIONS), "windows")
     assert "3 were lost" in transfer_sentence(lossy, "windows")
 
 
 def test_records_that_wait_are_told_and_are_not_lost() -> None:
     told = story()
     waits = replace(told, account={**told.account, "records_waiting": 12, "waiting": {"dev-00/ab": "its contract"}})
-    sentence = transfer_sentence(season_figures(waits, SECTIONS), "windows")
+    sentence = transfer_sentence(period_figures(waits, SECTIONS), "windows")
     assert "none was lost, and 12 wait for the version that knows their contract" in sentence
 
 
 def test_a_version_kept_back_is_told() -> None:
-    assert "kept back; devices ran version 1" in version_sentence({"model_version": "1", "trained_version": "2"})
+    assert "kept back; devices ran version 1" in version_sentence(
+        {"model_version": "1", "trained_version": "2"}, Words("month", "bearing", "hall")
+    )
 
 
 def test_shipping_float32_is_told_with_what_int8_would_have_cost() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from fieldloop.core.settings import Settings
-from fieldloop.stages.access import new_loop
 from fieldloop.stages.context import Loop
+from fieldloop.stages.opening import new_loop
 from fieldloop.workloads import load_params
 from tests.data.empty_clone import empty_clone
 

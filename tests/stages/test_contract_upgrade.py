@@ -14,13 +14,13 @@ from fieldedge.contract import Contract, Record
 from fieldedge.contract.batches import batch_id, pack
 from fieldedge.system.keys import sign
 from fieldedge.workloads.agriculture.upgrades import REVISION_2
-from fieldloop.core.paths import Workspace, workspace_of
+from fieldloop.core.paths import Paths, paths_of
 from fieldloop.core.settings import Settings
-from fieldloop.data import SeasonStore, restore
-from fieldloop.ingest.accept import account_for
-from fieldloop.stages.access import new_loop
+from fieldloop.data import AcceptedStore, restore
+from fieldloop.ingest.reconcile import reconcile
 from fieldloop.stages.context import Loop
 from fieldloop.stages.ingest import ingest_inbox
+from fieldloop.stages.opening import new_loop
 from fieldloop.workloads import load_params
 from tests.sample_season import CONTRACT, SEASON, Sender, field_row, frames, season_rows
 
@@ -52,7 +52,7 @@ class Deployment:
         self.git("config", "user.email", "deployment@example.org")
         self.git("add", "--all")
         self.git("commit", "--quiet", "--message", "The project")
-        self.space: Workspace = workspace_of(self.settings())
+        self.space: Paths = paths_of(self.settings())
         self.gateway = self.space.inbox.parent
         self.sender = Sender(self.gateway)
 
@@ -68,11 +68,11 @@ class Deployment:
 
     def accept_as_revision_2(self) -> None:
         """Two fields' seasons, in files that say of no contract."""
-        store = SeasonStore(self.space.seasons, of_revision_2(CONTRACT), self.space.quarantine)
+        store = AcceptedStore(self.space.accepted, of_revision_2(CONTRACT), self.space.quarantine)
         for table, rows in frames(field_row(1), field_row(2), days=9).items():
             store.accept(table, rows, "history")
-        (self.space.seasons / "contract.json").unlink()
-        for path in self.space.seasons.rglob("*.parquet"):
+        (self.space.accepted / "contract.json").unlink()
+        for path in self.space.accepted.rglob("*.parquet"):
             content = pq.read_table(path, partitioning=None).replace_schema_metadata(None)
             pq.write_table(content, path, compression="zstd")
 
@@ -88,7 +88,7 @@ class Deployment:
         return batch_id(data)
 
     def content(self) -> dict[str, bytes]:
-        return {str(path): path.read_bytes() for path in self.space.seasons.rglob("*.parquet")}
+        return {str(path): path.read_bytes() for path in self.space.accepted.rglob("*.parquet")}
 
 
 @pytest.fixture
@@ -110,22 +110,22 @@ def test_data_devices_and_batches_of_the_contract_before_live_on_under_todays(de
 
     assert (ingested.batches, ingested.accepted, ingested.quarantined, ingested.refused) == (1, 12, 0, 0)
     assert deployment.space.device_registry.read_bytes() == registered
-    store = SeasonStore(deployment.space.seasons, CONTRACT)
+    store = AcceptedStore(deployment.space.accepted, CONTRACT)
     assert store.contract_hash() == CONTRACT.hash != REVISION_2
     assert {store.contract_of(path) for _, path in store.partitions()} == {CONTRACT.hash}
     assert len(store.read("readings")) == 9 + 9 + 8
     assert set(store.read("operations")["basis"]) == {"confirmed"}
     assert store.noted_batches()[waiting]["contract_hash"] == REVISION_2
-    account = account_for(deployment.space.inbox, store, deployment.space.quarantine)
+    account = reconcile(deployment.space.inbox, store, deployment.space.quarantine)
     assert (account.accepted, account.missing, account.waiting) == (12, (), {})
 
     # Taken back: the version from before is committed, tagged and named.
-    (pointer,) = deployment.space.seasons.parent.glob("seasons-*.pointer")
+    (pointer,) = deployment.space.accepted.parent.glob("seasons-*.pointer")
     assert pointer.name == f"seasons-{REVISION_2[:12]}.pointer"
     assert deployment.git("show", f"season-{SEASON}:data/seasons.dvc") == pointer.read_text().strip()
-    shutil.copyfile(pointer, deployment.space.seasons.with_suffix(".dvc"))
-    shutil.rmtree(deployment.space.seasons)
-    assert restore(deployment.root, deployment.space.seasons)
+    shutil.copyfile(pointer, deployment.space.accepted.with_suffix(".dvc"))
+    shutil.rmtree(deployment.space.accepted)
+    assert restore(deployment.root, deployment.space.accepted)
     assert deployment.content() == before
 
     # And forward once more: what came in between is ingested again, from the inbox.

@@ -4,6 +4,7 @@ import pkgutil
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,15 +18,17 @@ from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 import tasks
 from fieldedge.system.errors import ReleaseError
 from fieldloop.core.code_version import reached
-from fieldloop.core.settings import LoopParams, Settings, WorkloadParams
+from fieldloop.core.params import STEPS, LoopParams, WorkloadParams
+from fieldloop.core.settings import Settings
+from fieldloop.core.words import Words
 from fieldloop.stages.context import Loop
 from fieldloop.stages.refs import AcceptedRef
 from fieldloop.workloads import load_params
 from fieldloop.workloads.agriculture.params import AgricultureParams
-from tasks import caching
+from tasks import artifacts, caching
 from tasks.caching import _forgotten_unless_intact
 from tasks.data import version_data
-from tasks.field import compare_practices, live_season, release_bundle
+from tasks.field import compare_baselines, release_bundle, run_period
 from tasks.learning import compress_champion, evaluate_and_register, train_model
 
 PROJECT = Path(__file__).parents[2]
@@ -72,7 +75,7 @@ def test_where_nothing_can_be_said_for_damage_the_step_runs_and_says_it(storage:
 def test_a_version_is_keyed_by_what_is_accepted_whoever_brought_it() -> None:
     loop = Loop(Settings(root=PROJECT), "agriculture", load_params(PROJECT, "agriculture"))
     accepted = AcceptedRef("h", 1, 0, "", "")
-    given = {"loop": loop, "accepted": accepted, "season": 2007}
+    given = {"loop": loop, "accepted": accepted, "period": 2007}
     key_of: Any = version_data.cache_key_fn  # type: ignore[attr-defined]
     first, same, other = (key_of(None, {**given, "content": content}) for content in ("a", "a", "b"))
     assert first == same != other
@@ -82,7 +85,7 @@ def test_a_version_is_keyed_by_what_is_accepted_whoever_brought_it() -> None:
     ("step", "program", "given"),
     [
         (compress_champion, "fieldedge.diagnostics.benchmark", {"data": "d", "registered": "r"}),
-        (live_season, "fieldedge.__main__", {"released": "r", "season": 2007}),
+        (run_period, "fieldedge.__main__", {"released": "r", "period": 2007}),
     ],
 )
 def test_what_devices_run_is_a_part_of_the_key(
@@ -120,20 +123,26 @@ def test_a_step_is_keyed_by_those_of_the_workloads_own_blocks_that_it_reads() ->
     assert train_key(params) == train_key(compared) != train_key(taught)
 
 
+def test_a_workload_may_name_every_task_and_no_other() -> None:
+    modules = [import_module(f"tasks.{module.name}") for module in pkgutil.iter_modules(tasks.__path__)]
+    named = {task.name for module in modules for task in vars(module).values() if isinstance(task, Task)}
+    assert named == set(STEPS)
+
+
 def test_a_workload_without_blocks_of_its_own_is_keyed_by_the_core_s() -> None:
     """Nothing of the core asks for a block that only another workload has."""
     whole = load_params(PROJECT, "agriculture").model_dump()
     bare = WorkloadParams.model_validate(
         {
             "history": None,
-            "loop": {name: whole["loop"][name] for name in LoopParams.model_fields},
+            "loop": {one.alias: whole["loop"][one.alias] for one in LoopParams.model_fields.values()},
             "model": whole["model"],
             "gates": {**whole["gates"], "floor": {}},
             "compression": whole["compression"],
         }
     )
     assert train_key(bare) == train_key(bare.model_copy())
-    for step in (live_season, compare_practices, evaluate_and_register, release_bundle, compress_champion):
+    for step in (run_period, compare_baselines, evaluate_and_register, release_bundle, compress_champion):
         given = {"loop": Loop(Settings(root=PROJECT), "agriculture", bare)}
         assert step.cache_key_fn(None, given)  # type: ignore[attr-defined]
 
@@ -145,3 +154,23 @@ def test_what_a_workload_says_of_steps_is_of_steps_that_there_are_and_of_values_
     assert set(params.reads) <= steps
     for names in params.reads.values():
         assert list(params.values_of(names)) == list(names)
+
+
+@pytest.mark.parametrize("word", ["season", "shift_day"])
+def test_a_period_that_devices_live_through_is_shown_by_the_workloads_own_word(
+    word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(caching, "words_of", lambda _loop: Words(word, "kiosk", "hall"))
+    monkeypatch.setattr(artifacts, "words_of", lambda _loop: Words(word, "kiosk", "hall"))
+    keys: list[str] = []
+    monkeypatch.setattr(artifacts, "create_markdown_artifact", lambda key, **_: keys.append(key))
+    loop = Loop(Settings(root=PROJECT), "agriculture", load_params(PROJECT, "agriculture"))
+    name_of: Any = run_period.task_run_name  # type: ignore[attr-defined]
+    name = name_of(parameters={"loop": loop, "released": "r", "period": 2007})
+    assert name == word
+    (hook,) = run_period.on_completion_hooks  # type: ignore[attr-defined]
+    lived = SimpleNamespace(period=2007, devices=2)
+    hook(run_period, SimpleNamespace(name=name), SimpleNamespace(name="Cached", result=lambda **_: lived))
+    assert capsys.readouterr().out.startswith(f"  {word:<10} 2007 lived offline by 2 devices")
+    artifacts.show_period(loop, 2007, "")
+    assert keys == [f"{word.replace('_', '-')}-2007"]

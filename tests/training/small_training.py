@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fieldloop.core.dataset import Array, Dataset
-from fieldloop.core.settings import ModelParams
+from fieldloop.core.params import ModelParams
 from fieldloop.training.trained import Trained
 from fieldloop.training.trainer import train
 from fieldloop.workloads import known_workload

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from fieldloop.gateway.server import GatewayServer
+from fieldloop.core.http_server import HttpServer
 from fieldloop.ui.pages import create_pages
 from tests.ui.browser import get
 
@@ -20,7 +20,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def test_the_report_and_every_data_docs_folder_are_listed_and_served(home: Path) -> None:
-    with GatewayServer(create_pages(home)) as server:
+    with HttpServer(create_pages(home)) as server:
         status, index = get(f"{server.url}/")
         assert status == 200
         for name in ("report.html", "report.json", "data_docs/history/index.html"):
@@ -30,7 +30,7 @@ def test_the_report_and_every_data_docs_folder_are_listed_and_served(home: Path)
 
 
 def test_pages_that_come_later_are_seen_without_a_restart(tmp_path: Path) -> None:
-    with GatewayServer(create_pages(tmp_path)) as server:
+    with HttpServer(create_pages(tmp_path)) as server:
         assert "make season" in get(f"{server.url}/")[1]
         assert get(f"{server.url}/report.html")[0] == 404
         assert get(f"{server.url}/data_docs/")[0] == 404
@@ -45,12 +45,12 @@ def test_pages_that_come_later_are_seen_without_a_restart(tmp_path: Path) -> Non
     "path", ["/tuf/keys/root.pem", "/data_docs/../tuf/keys/root.pem", "/data_docs/%2e%2e/tuf/keys/root.pem", "//tuf"]
 )
 def test_the_keys_beside_the_report_are_out_of_reach(home: Path, path: str) -> None:
-    with GatewayServer(create_pages(home)) as server:
+    with HttpServer(create_pages(home)) as server:
         assert get(f"{server.url}{path}")[0] == 404
 
 
 def test_a_website_with_a_name_that_points_here_reads_nothing(home: Path) -> None:
-    with GatewayServer(create_pages(home)) as server:
+    with HttpServer(create_pages(home)) as server:
         for host, status in (("localhost:8000", 200), ("rebound.example:8000", 400), ("10.9.8.7", 400)):
             answer = urllib3.request("GET", f"{server.url}/report.html", headers={"Host": host}, retries=False)
             assert answer.status == status, host

@@ -7,22 +7,26 @@ from typing import Any
 import pytest
 import yaml
 
+from fieldloop.closed_loop import live
 from fieldloop.core.settings import Settings
+from fieldloop.evaluation.predictor import predictor
 from fieldloop.stages import compress, deliver, evaluate, ingest, release, run, source, train, validate, version
-from fieldloop.stages.access import new_loop, open_accepted
+from fieldloop.stages.access import open_accepted
 from fieldloop.stages.context import Loop
-from fieldloop.workloads import load_params
+from fieldloop.stages.devices import source_of
+from fieldloop.stages.opening import new_loop
+from fieldloop.workloads import known_workload, load_params
 from tests.data.empty_clone import empty_clone
 
-SEASON = 2006
+MONTH = 200606
 PARAMS: dict[str, Any] = {
-    "history": {"seed": 3, "bearings": 16, "years": [2004, 2005]},
-    "loop": {"devices": 1, "seasons": [SEASON], "upload_budget_bytes": 20_000},
+    "history": {"seed": 3, "bearings": 16, "months": [200604, 200605]},
+    "loop": {"devices": 1, "seasons": [MONTH], "upload_budget_bytes": 20_000},
     "model": {
         **{"hidden": [32, 16], "dropout": 0.0, "epochs": 20, "batch_size": 128},
         **{"learning_rate": 0.01, "weight_decay": 0.0, "seed": 1},
     },
-    "gates": {"holdout_seasons": [2005], "bootstrap_draws": 100, "max_error_increase_pct": 5.0},
+    "gates": {"holdout_seasons": [200605], "bootstrap_draws": 100, "max_error_increase_pct": 5.0},
     "compression": {
         **{"calibration_rows": 64, "candidates_per_decision": 2, "max_error_increase_pct": 1.0},
         **{"max_latency_ratio": 1000.0, "max_p99_ratio": 1000.0, "closed_loop_fields": 4, "timed_calls": 50},
@@ -55,10 +59,10 @@ def nothing(*_said: object) -> None: ...
 def test_bearings_go_from_their_own_source_to_a_device_and_home_again(loop: Loop) -> None:
     history = source.simulate_history(loop, nothing)
     accepted = validate.validate_history(loop, history)
-    assert (history.field_seasons, accepted.quarantined) == (32, 0)
+    assert (history.episodes, accepted.quarantined) == (32, 0)
     assert accepted.rows > 32 * 15
 
-    data = version.version_data(loop, accepted, version.next_season(loop))
+    data = version.version_data(loop, accepted, version.next_period(loop))
     trained = train.train_model(loop, data, train.champion_before(loop, data), nothing)
     registered = evaluate.evaluate_and_register(loop, data, trained)
     assert registered.is_promoted, registered.reason
@@ -68,13 +72,17 @@ def test_bearings_go_from_their_own_source_to_a_device_and_home_again(loop: Loop
     assert (compressed.shipped, released.version) == ("float32", registered.champion_version)
     assert deliver.deliver(loop, released, nothing) == 1
 
-    lived = run.send_home(loop, run.live_season(loop, released, SEASON, nothing), nothing)
+    lived = run.upload(loop, run.run_period(loop, released, MONTH, nothing), nothing)
     told = json.loads(Path(lived.report).read_text())
     assert (told["model_version"], told["records_rejected"]) == (released.version, 0)
     assert told["records_acknowledged"] == told["records_selected"] > 0
+    assert told["cost_rmse_usd"] is None, "what a call foresees is no outcome"
+    workload, (place,) = known_workload("bearing"), source_of(loop).places(MONTH)
+    shipped = predictor(Path(compressed.path))
+    assert told["outcomes"] == [live(workload.device, place.begin(), shipped)], "here as on the device"
 
-    synced = ingest.sync_season(loop, lived)
+    synced = ingest.sync_period(loop, lived)
     assert (synced.accepted, synced.quarantined, synced.lost) == (told["records_acknowledged"], 0, 0)
-    calls = open_accepted(loop).read("calls", [SEASON])
+    calls = open_accepted(loop).read("calls", [MONTH])
     assert set(calls["bundle_sha256"]) == {released.sha256}
     assert "model" in set(calls["source"])

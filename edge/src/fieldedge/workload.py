@@ -1,4 +1,4 @@
-"""What the device asks of a workload: what a day of samples says, how an episode unfolds, and what to do next.
+"""What the device asks of a workload: what a window of samples says, how an episode unfolds, and what to do next.
 
 A workload is a guest: it says what its records mean, and the core does what is the same in each. It keeps the records,
 asks the model, doubts it where the data is old, far from what was learned or out of range (`ask`), and stores what was
@@ -6,18 +6,21 @@ decided (`decision_values`). Which workloads there are is `workloads/`'s matter;
 """
 
 import argparse
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldedge.contract import MAX_CANDIDATES, Contract, Record
+from fieldedge.contract import CHOSEN_ROLES, MAX_CANDIDATES, MODEL, Column, Contract, Feature, Record, Role
 from fieldedge.contract.samples import Channel, FlaggedSample
+from fieldedge.contract.windows import Window, Windowing
 from fieldedge.device.config import Site
 from fieldedge.presentation.facts import Presenter
+from fieldedge.presentation.plain import Plain
 from fieldedge.storage.schema import Merit
 from fieldedge.storage.store import Store
 
@@ -26,7 +29,22 @@ Predict = Callable[[Array], Array]
 Doubt = Callable[[Array], str | None]
 Noted = Callable[[str], Iterable[Record]]  # notes of a kind, newest first
 
-MODEL = "model"  # the source of a decision that a model made; every other is a rule of the workload
+
+class At(NamedTuple):
+    """A decision is due each day, once it is that time of day in UTC; `[decide].at_utc` of device.toml sets another."""
+
+    utc: str = "06:00"
+
+
+class EveryWindow(NamedTuple):
+    """A decision is due for each observation of the episode under way, at its moment; that of a day the day after."""
+
+
+class OnRequest(NamedTuple):
+    """Nothing is decided unless a message or a command asks."""
+
+
+Trigger = At | EveryWindow | OnRequest
 
 
 class Note(NamedTuple):
@@ -72,7 +90,7 @@ class Decision:
 
 
 class Episode(Protocol):
-    """A field's season, a bearing's life, a kiosk's shift: folded from the store's records, in any order of arrival."""
+    """A field's year, a bearing's life, a kiosk's shift: folded from the store's records, in any order of arrival."""
 
     def fold(self, table: str, record: Record) -> None:
         """Take in a record of the episode. One for a moment that was folded already counts in its place."""
@@ -94,7 +112,8 @@ class Episode(Protocol):
 class Workload(Protocol):
     """One workload on the device. It holds nothing.
 
-    `messages` names the table of each kind of message, and `notes` what is read of a kind that is no record.
+    `messages` names the table of each kind of message, and `notes` what is read of a kind that is no record. A class
+    that names this as its base has what is not abstract here as it is.
     """
 
     @property
@@ -104,30 +123,58 @@ class Workload(Protocol):
     @property
     def channels(self) -> tuple[Channel, ...]: ...
     @property
+    def windows(self) -> Windowing: ...
+    @property
+    def trigger(self) -> Trigger: ...
+    @property
     def messages(self) -> Mapping[str, str]: ...
-    @property
-    def notes(self) -> Mapping[str, Callable[[Record], Note]]: ...
-    @property
-    def presenter(self) -> Presenter: ...
-    @property
-    def commands(self) -> Sequence["Command"]: ...
-    @property
-    def answers(self) -> "Answers | None": ...
 
-    def observe(self, samples: Sequence[FlaggedSample], context: Record, day: str, site: Site) -> Observed:
-        """A finished day's samples as one record, or why there is none."""
+    @property
+    def needs_site(self) -> bool:
+        """Whether no window can be summed up unless the device's settings say where it is; `observe` has it then."""
+        return False
 
+    @property
+    def notes(self) -> Mapping[str, Callable[[Record], Note]]:
+        return {}
+
+    @property
+    def presenter(self) -> Presenter:
+        return Plain(self.contract, self.channels)
+
+    @property
+    def commands(self) -> Sequence["Command"]:
+        return ()
+
+    @property
+    def answers(self) -> "Answers | None":
+        return None
+
+    @abstractmethod
+    def observe(self, samples: Sequence[FlaggedSample], context: Record, window: Window, site: Site | None) -> Observed:
+        """The samples of a window that is over, as one record for its moment, or why there is none."""
+
+    @abstractmethod
     def begin(self, context: Record) -> Episode:
         """The episode that this row of the context opens."""
 
-    def assumed(self, decision: Record) -> Record | None:
+    def assumed(self, decision: Record) -> Record | None:  # noqa: ARG002 - a default
         """The columns of the action that counts as done where nobody says otherwise; None where nothing was to do."""
+        return None
 
-    def uncertainty(self, decision: Record) -> float | None:
+    def uncertainty(self, decision: Record) -> float | None:  # noqa: ARG002 - a default
         """How unsure the model was of a decision, in one unit for all of them; None where it abstained."""
+        return None
 
-    def summary(self, decisions: Sequence[Record], outcomes: Sequence[Record]) -> Record:
+    def summary(self, decisions: Sequence[Record], outcomes: Sequence[Record]) -> Record:  # noqa: ARG002 - a default
         """How good the decisions of an episode were, in figures that may go home with its records."""
+        return {}
+
+
+def opening_kind(workload: Workload) -> str:
+    """The kind of message that opens an episode, which is what people call its unit: "field"."""
+    opening = workload.contract.context_table.name
+    return next((kind for kind, table in workload.messages.items() if table == opening), opening)
 
 
 class Command(Protocol):
@@ -151,6 +198,28 @@ class Answers(Protocol):
             DataError: a value is none, outside of its range, or of another episode or day than it can be.
             StoreBusy, StoreFailed: it could not be kept.
         """
+
+
+def is_chosen_by_day(workload: Workload) -> bool:
+    """Whether whole days are chosen to be sent: no more than one window ends on each. Else it is moments."""
+    return workload.windows.hop >= timedelta(days=1)
+
+
+def chosen_roles(workload: Workload) -> tuple[Role, ...]:
+    """Whose rows are chosen from. Where it is moments, what was said of a decision is of no use without it."""
+    return CHOSEN_ROLES if is_chosen_by_day(workload) else (*CHOSEN_ROLES, "feedback")
+
+
+def chosen_with(store: Store, workload: Workload, table: str, record: Record) -> str:
+    """The day or the moment with which a record is chosen, and goes: one moment is an observation and what follows it
+    until the next one."""
+    contract = workload.contract
+    if is_chosen_by_day(workload) or table not in contract.tables_of(*chosen_roles(workload)):
+        return contract.day(table, record)
+    moment, observations = contract.moment(table, record), contract.tables_of("observation")
+    if table in observations:
+        return moment
+    return store.last_moment(contract.episode.kept_as(record), observations, moment) or moment
 
 
 def merit(workload: Workload | None) -> Merit | None:
@@ -187,6 +256,18 @@ def ask(
         return None, "the model's answer is not a number"
     fault = contract.output_fault(outputs.min(axis=0).tolist(), outputs.max(axis=0).tolist())
     return (outputs, None) if fault is None else (None, f"it says that {fault}")
+
+
+def decision_columns(features: Sequence[Feature], *rules: str) -> tuple[Column, ...]:
+    """The columns of a decisions' table that `decision_values` fills, for the model and these rules of a workload."""
+    return (
+        Column("source", "str", choices=(MODEL, *rules)),
+        Column("model_version", "str"),
+        Column("bundle_sha256", "str", is_nullable=True),
+        Column("contract_hash", "str"),
+        Column("data_age_days", "int", "d", 0, 400),
+        *(Column(f"x_{feature.name}", "float", feature.unit) for feature in features),
+    )
 
 
 def decision_values(

@@ -39,7 +39,7 @@ def check_calibration(rows: Array, features: Sequence[Feature], others: Array | 
     _check_finite(rows, features)
     if len(rows) < MIN_ROWS:
         raise CalibrationError(
-            f"calibration needs at least {MIN_ROWS} finite rows; found {len(rows)} rows. Accept more seasons, or raise "
+            f"calibration needs at least {MIN_ROWS} finite rows; found {len(rows)} rows. Accept more data, or raise "
             f"compression.calibration_rows in params.yaml; {INSTEAD}"
         )
     _check_within_contract(rows, features)
@@ -75,7 +75,7 @@ def _check_varied(rows: Array, features: Sequence[Feature], others: Array | None
     if is_stuck.all():
         raise CalibrationError(
             f"calibration has rows of one class only: all {len(rows)} rows are the same. Draw them from several "
-            f"fields and days; {INSTEAD}"
+            f"episodes and days; {INSTEAD}"
         )
     if others is None or not len(others):
         return
@@ -83,6 +83,6 @@ def _check_varied(rows: Array, features: Sequence[Feature], others: Array | None
     if missing:
         names = ", ".join(features[i].name for i in missing)
         raise CalibrationError(
-            f"calibration has rows of one class only: {names} never varies there, and does in the held-out seasons. "
-            f"Draw the rows from more fields and days; {INSTEAD}"
+            f"calibration has rows of one class only: {names} never varies there, and does in the held-out rows. "
+            f"Draw the rows from more episodes and days; {INSTEAD}"
         )

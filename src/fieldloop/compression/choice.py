@@ -18,19 +18,19 @@ import numpy.typing as npt
 import torch
 
 from fieldedge.system.durable import write_durably
-from fieldloop.compression.candidates import Made, make_candidates
+from fieldloop.compression.candidates import CandidateSet, make_candidates
 from fieldloop.compression.device_classes import PROGRAM, Bench, OnClass, measure_class
 from fieldloop.compression.gates import WHOLE, Candidate, failures, is_for, latency_ratio, stored_names
-from fieldloop.compression.material import Material
+from fieldloop.compression.inputs import CompressionInputs
 from fieldloop.compression.pictures import front_picture
 from fieldloop.compression.search import pareto_front, picked
 from fieldloop.core.code_version import code_hash
 from fieldloop.core.dataset import Dataset
-from fieldloop.core.settings import CompressionParams
+from fieldloop.core.params import CompressionParams
 from fieldloop.evaluation.predictor import predictor
 from fieldloop.workload import Metric
 
-GOLDEN_ROWS = 64
+PARITY_ROWS = 64
 _GATES = {name for name in CompressionParams.model_fields if name.startswith(("max_", "min_", "parity_"))}
 
 
@@ -54,24 +54,24 @@ class Compressed:
     float32_latency_us: float
     batch: int
     primary: Metric
-    value: Metric
+    value: Metric | None
     device_class: str = "any"
     neurons_pct: float = 100.0
-    agreement_pct: float = 100.0
-    value_change_pct: float = 0.0
+    agreement_pct: float | None = 100.0
+    value_change_pct: float | None = 0.0
     picture: str = ""
     by_class: dict[str, dict[str, Any]] = field(default_factory=dict)
     candidates: list[dict[str, Any]] = field(default_factory=list)
     compared: list[dict[str, Any]] = field(default_factory=list)
-    chosen_on: str = ""  # the seasons that chose between quantisers
-    judged_on: str = ""  # the seasons that judged the files
+    chosen_on: str = ""  # the periods that chose between quantisers
+    judged_on: str = ""  # the periods that judged the files
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: figures under the workload's own names."""
         names = {
             "int8_primary": f"int8_{self.primary.key}",
             "float32_primary": f"float32_{self.primary.key}",
-            "value_change_pct": stored_names(self.primary, self.value)["value_change_pct"],
+            "value_change_pct": stored_names(self.primary, self.value).get("value_change_pct", "value_change_pct"),
         }
         plain = {item.name: getattr(self, item.name) for item in fields(self)}
         del plain["primary"], plain["value"]
@@ -82,28 +82,28 @@ class Compressed:
 class Measured:
     """The files, and what each class of devices makes of them."""
 
-    made: Made
+    made: CandidateSet
     classes: dict[str, OnClass]
     batch: int
     chosen_on: str = ""
     judged_on: str = ""
 
 
-def compress(material: Material, params: CompressionParams, folder: Path, bench: Bench) -> Compressed:
+def compress(inputs: CompressionInputs, params: CompressionParams, folder: Path, bench: Bench) -> Compressed:
     """Make the small files, measure them beside float32, and choose what ships to each class of devices."""
-    return choose(measured(material, params, folder, bench), params, folder)
+    return choose(measured(inputs, params, folder, bench), params, folder)
 
 
-def measured(material: Material, params: CompressionParams, folder: Path, bench: Bench) -> Measured:
+def measured(inputs: CompressionInputs, params: CompressionParams, folder: Path, bench: Bench) -> Measured:
     """The candidates and their figures; what was measured before is read."""
-    kept = folder / f"measured-{_key(material, params, bench)}.json"
+    kept = folder / f"measured-{_key(inputs, params, bench)}.json"
     if kept.is_file():
         return _read(json.loads(kept.read_text()))
     folder.mkdir(parents=True, exist_ok=True)
     with _threads(0 if params.search.teacher_members else 1):
-        made = make_candidates(material, params, folder)
-    rows = material.scale(material.held_out.inputs)
-    golden = rows[np.linspace(0, len(rows) - 1, min(GOLDEN_ROWS, len(rows))).astype(int)]
+        made = make_candidates(inputs, params, folder)
+    rows = inputs.scale(inputs.held_out.inputs)
+    golden = rows[np.linspace(0, len(rows) - 1, min(PARITY_ROWS, len(rows))).astype(int)]
     decision = rows[: params.candidates_per_decision]
     classes = {
         name: _on_class(name, made.candidates, params, golden, decision, bench) for name in params.device_classes
@@ -112,10 +112,10 @@ def measured(material: Material, params: CompressionParams, folder: Path, bench:
         **made.as_dict(),
         "classes": {name: found.as_dict() for name, found in classes.items()},
         "batch": len(decision),
-        "chosen_on": _told(material.choosing, material.workload.card.groups),
-        "judged_on": _told(material.held_out, material.workload.card.groups),
+        "chosen_on": _told(inputs.choosing, inputs.workload.card.groups),
+        "judged_on": _told(inputs.held_out, inputs.workload.card.groups),
         "primary": asdict(made.candidates[0].primary_metric),
-        "value": asdict(made.candidates[0].value_metric),
+        "value": None if (value := made.candidates[0].value_metric) is None else asdict(value),
     }
     write_durably(kept, json.dumps(figures, indent=1).encode())
     return _read(figures)
@@ -132,7 +132,7 @@ def choose(found: Measured, params: CompressionParams, folder: Path) -> Compress
     front = pareto_front(theirs, on_class)
     picture = folder / "front.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
-    write_durably(picture, front_picture(theirs, on_class, front, ships.name, params.max_profit_loss_pct))
+    write_durably(picture, front_picture(theirs, on_class, front, ships.name, params))
     return Compressed(
         shipped=ships.precision,
         reason=own["reason"],
@@ -162,8 +162,8 @@ def choose(found: Measured, params: CompressionParams, folder: Path) -> Compress
 
 
 def _told(examples: Dataset, groups: str) -> str:
-    """Which seasons these are, for people."""
-    return f"{len(examples.groups)} {groups} of {', '.join(examples.seasons)}"
+    """Which periods these are, for people."""
+    return f"{len(examples.groups)} {groups} of {', '.join(examples.periods)}"
 
 
 @contextmanager
@@ -243,25 +243,28 @@ def _figures(one: Candidate, whole: Candidate, on_class: OnClass) -> str:
     ratio = latency_ratio(one.name, on_class)
     neurons = f", {100 * one.keep:.0f} % of the neurons" if one.keep < 1.0 and one.precision == "int8" else ""
     time = f", {ratio:.2f} of the time" if ratio is not None else ""
+    metric, change, agree = one.value_metric, one.value_change_pct, one.agreement_pct
+    value = "its value is not measured" if metric is None else f"{metric.name} {change:+.2f} %"
+    decisions = "how far its decisions agree is not measured" if agree is None else f"{agree:.1f} % of decisions"
     return (
         f"held-out error {one.error_increase_pct:+.2f} %, {100 * one.bytes / whole.bytes:.0f} % of the bytes{neurons}"
-        f"{time}, {one.value_metric.name} {one.value_change_pct:+.2f} %, {one.agreement_pct:.1f} % of decisions"
+        f"{time}, {value}, {decisions}"
     )
 
 
-def _key(material: Material, params: CompressionParams, bench: Bench) -> str:
-    """What the measuring depends on: the material, the code here and on devices, every parameter but the tolerances."""
+def _key(inputs: CompressionInputs, params: CompressionParams, bench: Bench) -> str:
+    """What the measuring depends on: the inputs, the code here and on devices, every parameter but the tolerances."""
     digest = hashlib.sha256(params.model_dump_json(exclude=_GATES).encode())
-    digest.update(material.model.model_dump_json().encode())
-    named = {**material.metadata, "workload": material.workload.name, "profits": material.value_of}
+    digest.update(inputs.model.model_dump_json().encode())
+    named = {**inputs.metadata, "workload": inputs.workload.name, "profits": inputs.value_of}
     code = [code_hash("fieldloop.compression"), code_hash(PROGRAM), str(bench.edge_python)]
     digest.update(json.dumps([named, *code], sort_keys=True).encode())
-    _add_array(digest, material.calibration)
-    for examples in (material.training, material.choosing, material.held_out):
+    _add_array(digest, inputs.calibration)
+    for examples in (inputs.training, inputs.choosing, inputs.held_out):
         for array in (examples.inputs, examples.targets, examples.group):
             _add_array(digest, array)
         digest.update(json.dumps(examples.groups).encode())
-    for name, tensor in sorted(material.network.state_dict().items()):
+    for name, tensor in sorted(inputs.network.state_dict().items()):
         digest.update(name.encode())
         _add_array(digest, tensor.numpy())
     return digest.hexdigest()[:10]
@@ -288,14 +291,14 @@ def _add_array(digest: "hashlib._Hash", array: npt.NDArray[Any]) -> None:
 
 
 def _read(figures: Mapping[str, Any]) -> Measured:
-    metrics = Metric(**figures["primary"]), Metric(**figures["value"])
+    metrics = Metric(**figures["primary"]), None if figures["value"] is None else Metric(**figures["value"])
     candidates = [Candidate.of(one, *metrics) for one in figures["candidates"]]
     classes = {
         name: OnClass(**{**one, "cpu_features": tuple(one["cpu_features"]), "failures": tuple(one["failures"])})
         for name, one in figures["classes"].items()
     }
     return Measured(
-        Made(candidates, figures["compared"], figures["refusals"]),
+        CandidateSet(candidates, figures["compared"], figures["refusals"]),
         classes,
         figures["batch"],
         figures["chosen_on"],

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from fieldedge.diagnostics.benchmark import cpu_features
 from fieldedge.inference.model import largest_error_sd
-from fieldloop.core.settings import DeviceClassParams
+from fieldloop.core.params import DeviceClassParams
 
 Array = npt.NDArray[np.float32]
 

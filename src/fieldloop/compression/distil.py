@@ -1,12 +1,11 @@
 """Fine-tuning: a small network learns on from the outcomes and, beside them, from a large teacher's answers.
 
 The teacher is as big as the cloud likes: the whole champion, or an ensemble of larger networks. The student is fitted
-by the same Lightning module and loss as every model (training.py); the teacher's quantiles are added to the loss, each
-in units of its own spread. It is asked about rows of which some features are another row's, so that the student learns
-the teacher and not the teacher's answers by heart (a patient teacher, Beyer et al. 2022,
-doi:10.48550/arXiv.2106.05237; features drawn from their own columns, Bahri et al. 2021,
-doi:10.48550/arXiv.2106.15147). Quantisation-aware fine-tuning is the same with the weights and activations rounded on
-the way forward.
+by the same Lightning module and loss as every model (`training/trainer.py`); the teacher's answers are added to the
+loss, each in units of its own spread. It is asked about rows of which some features are another row's, so that the
+student learns the teacher and not the teacher's answers by heart (a patient teacher, Beyer et al. 2022,
+doi:10.48550/arXiv.2106.05237; features drawn from their own columns, Bahri et al. 2021, doi:10.48550/arXiv.2106.15147).
+Quantisation-aware fine-tuning is the same with the weights and activations rounded on the way forward.
 """
 
 import copy
@@ -20,8 +19,8 @@ from torch import Tensor, nn
 
 from fieldloop.compression.prune import with_other_body
 from fieldloop.core.dataset import Dataset, chosen
-from fieldloop.core.environment import hush
-from fieldloop.core.settings import ModelParams
+from fieldloop.core.params import ModelParams
+from fieldloop.core.process_setup import hush
 from fieldloop.training.trainer import GroupedData, LearnerModule
 from fieldloop.workload import Workload
 
@@ -75,7 +74,7 @@ class Teachers(list[nn.Module]):
             workload.learner.forget_calibration(teacher)
 
     def answers(self, inputs: Tensor) -> Tensor:
-        """The mean of their answers, (N, 5)."""
+        """The mean of their answers, (N, O)."""
         if not self:
             raise ValueError("there is no teacher")
         with torch.no_grad():
@@ -159,7 +158,7 @@ def quantisation_aware(
     for name, module in list(rounded.body.named_children()):
         if isinstance(module, nn.Linear):
             setattr(rounded.body, name, _Rounded(module, steps))
-    # Rows that no field has would widen the ranges that are rounded.
+    # Rows that no unit has would widen the ranges that are rounded.
     tuned: Any = fine_tuned(workload, rounded, examples, params, teachers, swapped_share=0.0)
     for name, module in list(tuned.body.named_children()):
         if isinstance(module, _Rounded):

@@ -1,7 +1,8 @@
 """What a small file must show to ship: pure functions over what was measured.
 
 Every gate compares with the float32 file of the registered model, measured beside it. A figure that is missing or is
-no number fails its gate: what is not measured does not ship.
+no number fails its gate: what is not measured does not ship. Where a workload has no measure of its decisions or of
+their value, that figure is None for every file: its gate is skipped, and whatever speaks of the file says so.
 """
 
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
 from fieldloop.compression.device_classes import OnClass
-from fieldloop.core.settings import CompressionParams, DeviceClassParams
+from fieldloop.core.params import CompressionParams, DeviceClassParams
 from fieldloop.workload import Metric
 
 Precision = Literal["int8", "float32"]
@@ -30,15 +31,15 @@ class Candidate:
     bytes: int
     primary: float  # on held-out groups
     error_increase_pct: float
-    same_action_pct: float
-    agreement_pct: float  # the same action, or a regret within the tolerance
-    worst_regret_pct: float
-    value: float  # the mean of what following it is worth
-    value_change_pct: float
+    same_action_pct: float | None
+    agreement_pct: float | None  # the same action, or a regret within the tolerance
+    worst_regret_pct: float | None
+    value: float | None  # the mean of what following it is worth
+    value_change_pct: float | None
     is_sound: bool  # numbers on extreme inputs, quantiles in order, and no number where an input is none
     is_overflow_free: bool  # no input can make 8-bit products overflow where they are added in 16 bits
     primary_metric: Metric
-    value_metric: Metric
+    value_metric: Metric | None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: figures under the workload's own names."""
@@ -48,16 +49,17 @@ class Candidate:
         return {names.get(name, name): value for name, value in plain.items()}
 
     @classmethod
-    def of(cls, record: Mapping[str, Any], primary: Metric, value: Metric) -> Self:
+    def of(cls, record: Mapping[str, Any], primary: Metric, value: Metric | None) -> Self:
         """What `as_dict` made, of these metrics."""
         ours = {stored: name for name, stored in stored_names(primary, value).items()}
         plain = {ours.get(name, name): figure for name, figure in record.items()}
         return cls(**{**plain, "hidden": tuple(plain["hidden"])}, primary_metric=primary, value_metric=value)
 
 
-def stored_names(primary: Metric, value: Metric) -> dict[str, str]:
+def stored_names(primary: Metric, value: Metric | None) -> dict[str, str]:
     """What a file's figures are called where they are stored."""
-    return {"primary": primary.key, "value": value.key, "value_change_pct": f"{value.name}_change_pct"}
+    names = {} if value is None else {"value": value.key, "value_change_pct": f"{value.name}_change_pct"}
+    return {"primary": primary.key, **names}
 
 
 def is_for(candidate: Candidate, class_params: DeviceClassParams) -> bool:
@@ -90,13 +92,14 @@ def _accuracy_failures(candidate: Candidate, params: CompressionParams) -> list[
         )
     if not candidate.error_increase_pct <= params.max_error_increase_pct:
         found.append(f"the error may rise by {params.max_error_increase_pct:g} % at most")
-    if not candidate.agreement_pct >= params.min_agreement_pct:
+    if candidate.agreement_pct is not None and not candidate.agreement_pct >= params.min_agreement_pct:
         found.append(
             f"{candidate.agreement_pct:.1f} % of the decisions agree, {params.min_agreement_pct:g} % at least are asked"
         )
-    if not candidate.value_change_pct >= -params.max_profit_loss_pct:
+    metric, change_pct = candidate.value_metric, candidate.value_change_pct
+    if metric is not None and change_pct is not None and not change_pct >= -params.max_profit_loss_pct:
         found.append(
-            f"the closed-loop {candidate.value_metric.name} changes by {candidate.value_change_pct:+.2f} %, "
+            f"the closed-loop {metric.name} changes by {change_pct:+.2f} %, "
             f"{params.max_profit_loss_pct:g} % may be lost at most"
         )
     return found

@@ -6,16 +6,20 @@ machine that made it. What a body's numbers are is quantise.py's and its neighbo
 """
 
 import copy
+import io
 import logging
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import onnx
 import torch
 from onnx import helper
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from fieldedge.system.durable import write_durably
 
@@ -32,8 +36,16 @@ class Shell:
 
 
 def export_float32(network: torch.nn.Module, features: int, metadata: dict[str, str], path: Path) -> Path:
-    """Write the network as ONNX: input `features` (batch, F), output `outputs` (batch, 5)."""
-    return write_whole(export_shell(network, features), export_body(_body_of(network)), metadata, path)
+    """Write the network as ONNX: input `features` (batch, F), output `outputs` (batch, O)."""
+    return write_whole(*export_parts(network, features), metadata, path)
+
+
+def export_parts(network: torch.nn.Module, features: int) -> tuple[Shell, onnx.ModelProto]:
+    """`export_shell` and `export_body` of a network, to be read alone.
+
+    Those of the last network are kept: what was judged is made small next, and comes back from the registry as it was.
+    """
+    return _parts_of(_Whole(_content_of(network), network), features)
 
 
 def export_shell(network: torch.nn.Module, features: int, is_folded: bool = True) -> Shell:
@@ -47,7 +59,7 @@ def export_shell(network: torch.nn.Module, features: int, is_folded: bool = True
         example = whole.body_inputs(rows)
         raw = whole.body(example)
     whole.body = _Given(given)
-    with torch.no_grad(), silenced():
+    with exporting():
         program = torch.onnx.export(
             _Around(whole, given).eval(),
             (rows, raw),
@@ -68,7 +80,7 @@ def export_body(body: Callable[..., Any], example: torch.Tensor | None = None) -
         body.training = False  # its operations are settled; only the flag is left from before
     elif isinstance(body, torch.nn.Module):
         body = copy.deepcopy(body).eval()
-    with torch.no_grad(), silenced():
+    with exporting():
         program = torch.onnx.export(
             body,
             (example,),
@@ -130,6 +142,34 @@ def save_clean(model: onnx.ModelProto, metadata: dict[str, str], path: Path) -> 
 
 
 @contextmanager
+def exporting() -> Iterator[None]:
+    """The exporter without chatter and gradients, and with one table of ONNX's operators for all exports.
+
+    torch makes that table anew for each, from a thousand sources; that takes longer than the export of a small network.
+    """
+    made_anew = vars(ONNXRegistry)["from_torchlib"]
+    ONNXRegistry.from_torchlib = staticmethod(_operators)  # it is asked alike
+    try:
+        with torch.no_grad(), silenced():
+            yield
+    finally:
+        ONNXRegistry.from_torchlib = made_anew
+
+
+_made_by_torch = ONNXRegistry.from_torchlib
+
+
+def _operators(opset_version: int) -> ONNXRegistry:
+    # A library may have brought operators since, as the quantiser does, and torch leaves out what it does not know.
+    return _known_operators(opset_version, len(torch._C._dispatch_get_all_op_names()))
+
+
+@cache
+def _known_operators(opset_version: int, _known: int) -> ONNXRegistry:
+    return _made_by_torch(opset_version)
+
+
+@contextmanager
 def silenced() -> Iterator[None]:
     """The exporters' progress chatter, off for a while."""
     level = logging.root.manager.disable
@@ -138,6 +178,36 @@ def silenced() -> Iterator[None]:
         yield
     finally:
         logging.disable(level)
+
+
+class _Content(pickle.Pickler):
+    """Writes all that a network is, tensors by their numbers."""
+
+    def persistent_id(self, thing: Any) -> Any:
+        if isinstance(thing, torch.Tensor):
+            return str(thing.dtype), tuple(thing.shape), thing.detach().cpu().numpy().tobytes()
+        return None
+
+
+def _content_of(network: torch.nn.Module) -> bytes | object:
+    """The same for networks that answer alike in all; for one that cannot be written, its own."""
+    sink = io.BytesIO()
+    try:
+        _Content(sink).dump(network)
+    except (pickle.PicklingError, AttributeError, TypeError):  # a function of a guest's that has no name
+        return object()
+    return sink.getvalue()
+
+
+@dataclass(frozen=True)
+class _Whole:
+    content: bytes | object
+    network: torch.nn.Module = field(compare=False)
+
+
+@lru_cache(maxsize=1)
+def _parts_of(whole: _Whole, features: int) -> tuple[Shell, onnx.ModelProto]:
+    return export_shell(whole.network, features), export_body(_body_of(whole.network))
 
 
 class _Given(torch.nn.Module):

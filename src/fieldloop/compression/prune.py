@@ -1,9 +1,7 @@
-"""Fewer neurons, or fewer weights.
+"""Fewer neurons, so that the file and the time shrink on any processor.
 
-Structured pruning removes whole neurons, so the file and the time shrink on any processor; which ones is measured: how
-much the loss would change without each (first-order Taylor: |activation x gradient|; Molchanov et al. 2017,
-doi:10.48550/arXiv.1611.06440). Unstructured pruning zeroes single weights by magnitude: the file compresses better, no
-time is saved; it is here to be compared with.
+Which ones go is measured: how much the loss would change without each (first-order Taylor: |activation x gradient|;
+Molchanov et al. 2017, doi:10.48550/arXiv.1611.06440).
 """
 
 import copy
@@ -13,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import prune
 
 from fieldloop.compression.calibration import INSTEAD, OperatorError
 from fieldloop.workload import Learner
@@ -78,22 +75,6 @@ def structured(
             new.bias.copy_(old.bias if after is None else old.bias[after])
             before = before if after is None else after
     return smaller.eval()
-
-
-def unstructured(network: nn.Module, share: float) -> nn.Module:
-    """The network with that share of its body's weights, the smallest, at zero."""
-    sparse = copy.deepcopy(network).eval()
-    chosen = [(layer, "weight") for layer in _layers(sparse)]
-    prune.global_unstructured(chosen, pruning_method=prune.L1Unstructured, amount=share)
-    for layer, name in chosen:
-        prune.remove(layer, name)
-    return sparse
-
-
-def zero_share(network: nn.Module) -> float:
-    """The share of the body's weights that are zero."""
-    weights = torch.cat([layer.weight.flatten() for layer in _layers(network)])
-    return float((weights == 0.0).float().mean())
 
 
 def _layers(network: Any) -> list[Any]:

@@ -9,7 +9,6 @@ import copy
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,9 +18,8 @@ import torch
 from onnx import helper, numpy_helper
 from onnxscript import ir
 
-from fieldedge.contract import Feature
-from fieldloop.compression.calibration import INSTEAD, Array, OperatorError, check_calibration
-from fieldloop.compression.onnx_files import BATCH, Shell, export_body, export_shell, silenced, whole_model, write_whole
+from fieldloop.compression.calibration import INSTEAD, Array, OperatorError
+from fieldloop.compression.onnx_files import BATCH, Shell, export_body, silenced, whole_model
 
 Weights = Literal["reduced", "unsigned", "signed"]
 Judge = Callable[[onnx.ModelProto], float]
@@ -76,25 +74,6 @@ def recipes(body: torch.nn.Module, weights: Weights = "reduced") -> tuple[Recipe
         replace(plain, float_layers=tuple(layers[-1:])),
         replace(plain, float_layers=(*layers[:1], *layers[-1:])),
     )
-
-
-def quantize_int8(
-    network: torch.nn.Module,
-    calibration: Array,
-    features: Sequence[Feature],
-    metadata: dict[str, str],
-    path: Path,
-    recipe: Recipe = DEFAULT,
-) -> Path:
-    """Write the network as INT8 ONNX, calibrated on scaled rows (N, F).
-
-    Raises:
-        CalibrationError: the rows would make a wrong model.
-        OperatorError: the body has an operator that cannot be made 8-bit.
-    """
-    check_calibration(calibration, features)
-    shell = export_shell(network, len(features))
-    return write_whole(shell, quantized_body(network, calibration, shell, recipe), metadata, path)
 
 
 def quantized_body(network: torch.nn.Module, calibration: Array, shell: Shell, recipe: Recipe) -> onnx.ModelProto:

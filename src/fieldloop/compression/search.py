@@ -1,6 +1,7 @@
 """The front of what can be had, and the point that the tolerance picks on it.
 
-On the front are the files that no other beats in all of decision value, time and bytes. Of those that pass every gate
+On the front are the files that no other beats in all of decision value, time and bytes; where no value is measured, the
+held-out error stands in its place. Of those that pass every gate
 the smallest ships; equal bytes, the faster one.
 """
 
@@ -11,7 +12,7 @@ from fieldloop.compression.gates import WHOLE, Candidate
 
 
 def pareto_front(candidates: Sequence[Candidate], on_class: OnClass) -> list[str]:
-    """The names of the files that none beats in value, time and bytes at once; without times, in value and bytes."""
+    """The names of the files that none beats in value (or error), time and bytes at once; times where there are any."""
     figures = {one.name: _figures(one, on_class) for one in candidates}
     return [name for name, own in figures.items() if not any(_beats(other, own) for other in figures.values())]
 
@@ -23,7 +24,8 @@ def picked(candidates: Sequence[Candidate], refused: Mapping[str, Sequence[str]]
 
 
 def _figures(one: Candidate, on_class: OnClass) -> tuple[float, float, float]:
-    return -one.value, on_class.p50_us.get(one.name, 0.0), float(one.bytes)
+    loss = one.error_increase_pct if one.value is None else -one.value
+    return loss, on_class.p50_us.get(one.name, 0.0), float(one.bytes)
 
 
 def _beats(other: tuple[float, ...], own: tuple[float, ...]) -> bool:

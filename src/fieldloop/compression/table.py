@@ -6,6 +6,7 @@ from typing import Any
 
 from fieldloop.compression.gates import Candidate
 
+NOT_MEASURED = "not measured"
 # What is stored under other names is the workload's own figures.
 _CORES = {item.name for item in fields(Candidate)} | {"is_on_front"}
 
@@ -20,11 +21,11 @@ def compression_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
             "how": one["recipe"],
             "bytes": one["bytes"],
             **{
-                name: round(value, 4)
+                name: _rounded(value, 4)
                 for name, value in one.items()
                 if name not in _CORES and not name.endswith("_change_pct")
             },
-            "same decisions %": round(one["agreement_pct"], 2),
+            "same decisions %": NOT_MEASURED if one["agreement_pct"] is None else round(one["agreement_pct"], 2),
             f"median of a call on {report['batch']} candidates, us": _rounded(times.get(one["name"])),
             "on the front": one["is_on_front"],
         }
@@ -32,5 +33,5 @@ def compression_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 1)
+def _rounded(value: float | None, digits: int = 1) -> float | None:
+    return None if value is None else round(value, digits)

@@ -1,1 +1,2 @@
-"""What every room stands on: settings, paths, the console, the environment, which code runs. It knows no workload."""
+"""What every room stands on: settings, params, paths, the console, how a process is set up, an HTTP server, which code
+runs. It knows no workload."""

@@ -25,7 +25,7 @@ from fieldedge.system.errors import ConfigError
 PACKAGES = ("fieldedge", "fieldloop", "tasks")
 GATHERING = ("tasks",)
 REGISTRIES = ("fieldedge.workloads", "fieldloop.workloads")  # modules, and the groups of entry points that they look up
-SHOWING = ("tasks.artifacts", "tasks.caching", "fieldloop.core.console", "fieldloop.core.environment")
+SHOWING = ("tasks.artifacts", "tasks.caching", "fieldloop.core.console", "fieldloop.core.process_setup")
 _DIGITS = 12
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -203,6 +203,7 @@ def _read(name: str, roots: tuple[Path, ...]) -> _Source | None:
     return None
 
 
+@cache  # whatever other folders are reached besides
 def _parsed(name: str, path: Path) -> _Source:
     try:
         tree = ast.parse(path.read_bytes(), str(path))

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
 
-OnProgress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]  # done, of so many
 RELAY_VARIABLE = "FIELDLOOP_PROGRESS_RELAY"
 _RELAYED = re.compile(r"^@progress (\d+) (\d+)$")
 _WIDTH = 28

@@ -25,11 +25,11 @@ class Dataset:
     inputs: Array  # (N, F), in the units of the contract; what the model sees is the device's `scale` of it
     targets: Array  # (N, T), physical units
     group: npt.NDArray[np.int32]  # (N,), index into `groups`
-    groups: tuple[str, ...]  # "season/name"
+    groups: tuple[str, ...]  # "period/name"
     left_out: Mapping[str, str] = field(default_factory=dict)  # groups with an outcome that teach nothing, and why
 
     @property
-    def seasons(self) -> list[str]:
+    def periods(self) -> list[str]:
         """What the groups are of: the first part of their names, in order."""
         return sorted({name.partition("/")[0] for name in self.groups})
 

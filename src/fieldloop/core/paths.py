@@ -7,29 +7,22 @@ which a person may begin the next world.
 """
 
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from fieldedge.system.durable import fsync_directory, write_durably
-from fieldedge.system.errors import ConfigError, DataError, StoreBusy
+from fieldedge.system.errors import DataError
 from fieldloop.core.settings import Settings
+from fieldloop.core.stored_names import PERIODS
 
 _MADE_AGAIN = ("data_docs", "examples", "matplotlib", "ui", "validation", "prefect/storage")
-BRIEF_S = 60.0  # whoever holds a clone briefly has ended within it, and so has a process after its flow
-_HOLDER = "loop.holder.json"
 _MADE_AGAIN_FILES = ("report.html", "report.json", "loop.json")
 
 
 @dataclass(frozen=True)
-class SampleWorld:
+class SampleFolder:
     """The simulated devices' folder. Worlds lie side by side in it, by number; a reset counts on and moves nothing."""
 
     root: Path
@@ -53,7 +46,7 @@ class SampleWorld:
 
     @property
     def prefix(self) -> str:
-        """What the names of this world's devices and fields begin with, so that no two worlds share one."""
+        """What the names of this world's devices and units begin with, so that no two worlds share one."""
         return "" if self.number == 1 else f"w{self.number}-"
 
     @property
@@ -65,9 +58,9 @@ class SampleWorld:
         return self.folder / "devices"
 
     @property
-    def seasons(self) -> Path:
-        """What each season came to: `<season>/fleet.json`, `sync.json`, `practices.json`; `turn.json` at its end."""
-        return self.folder / "seasons"
+    def periods(self) -> Path:
+        """What each period came to: `<period>/fleet.json`, `sync.json`, `practices.json`; `turn.json` at its end."""
+        return self.folder / PERIODS
 
     def begin_anew(self) -> Path | None:
         """Begin the next world; the folder where this one stays, or None where it has not begun.
@@ -86,7 +79,7 @@ class SampleWorld:
 
 
 @dataclass(frozen=True)
-class Workspace:
+class Paths:
     """The folders of one clone."""
 
     root: Path
@@ -97,8 +90,8 @@ class Workspace:
         return self.root / "data" / "history"
 
     @property
-    def seasons(self) -> Path:
-        return self.root / "data" / "seasons"
+    def accepted(self) -> Path:
+        return self.root / "data" / PERIODS
 
     @property
     def quarantine(self) -> Path:
@@ -139,7 +132,7 @@ class Workspace:
     @property
     def pointer(self) -> Path:
         """What names the last version of the accepted data."""
-        return pointer_of(self.seasons)
+        return pointer_of(self.accepted)
 
     @property
     def kept_pointer(self) -> Path:
@@ -147,14 +140,14 @@ class Workspace:
         return self.home / self.pointer.name
 
     @property
-    def sample(self) -> SampleWorld:
-        return SampleWorld(self.home / "sample")
+    def sample(self) -> SampleFolder:
+        return SampleFolder(self.home / "sample")
 
     def prepare(self) -> None:
         """Make what every run needs, and move what an earlier layout kept elsewhere. Doing it again changes nothing."""
         self.home.mkdir(parents=True, exist_ok=True)
         self.mlflow.mkdir(exist_ok=True)
-        for former, now in (("devices", self.sample.devices), ("lived", self.sample.seasons)):
+        for former, now in (("devices", self.sample.devices), ("lived", self.sample.periods)):
             place = self.home / former
             if place.is_dir() and not now.exists():
                 now.parent.mkdir(parents=True, exist_ok=True)
@@ -174,9 +167,9 @@ class Workspace:
 
     def kept(self) -> dict[str, int]:
         """What cannot be made again, in words, and how much of it there is."""
-        accepted, waiting = self.seasons.glob("season=*/region=*/*.parquet"), self.inbox.rglob("*.batch")
+        accepted, waiting = self.accepted.glob("*=*/*=*/*.parquet"), self.inbox.rglob("*.batch")
         counts = {
-            "files of accepted data (data/seasons)": sum(1 for _ in accepted),
+            f"files of accepted data (data/{PERIODS})": sum(1 for _ in accepted),
             "files of quarantine (data/quarantine)": sum(1 for path in self.quarantine.rglob("*") if path.is_file()),
             "batches in the gateway's inbox": sum(1 for _ in waiting),
             "registered devices": _entries(self.device_registry),
@@ -194,7 +187,7 @@ class Workspace:
         """
         target = self.home.with_name(f"{self.home.name}.{name}")
         (target / "data").mkdir(parents=True, exist_ok=True)
-        for path in (self.seasons, self.quarantine, self.pointer):
+        for path in (self.accepted, self.quarantine, self.pointer):
             if path.exists():
                 shutil.move(path, target / "data" / path.name)  # home may be on another disk than data
         if self.home.exists():
@@ -203,120 +196,14 @@ class Workspace:
         return target
 
 
-@dataclass(frozen=True)
-class Holder:
-    """The process that holds a clone, as it noted itself; without `pid` where it left no note."""
-
-    doing: str = ""
-    pid: int | None = None
-    since_utc: str = ""
-    is_brief: bool = False
-
-    def __str__(self) -> str:
-        if self.pid is None:
-            return "another process"
-        return f"`{self.doing}`, process {self.pid}, since {self.since_utc}"
-
-    @property
-    def how_to_end_it(self) -> str:
-        return "end it with Ctrl-C" if self.pid is None else f"end it with Ctrl-C or `kill {self.pid}`"
-
-
-@contextmanager
-def held(
-    home: Path,
-    doing: str,
-    *,
-    is_brief: bool = False,
-    wait_s: float = 0.0,
-    on_wait: Callable[[str], None] = lambda _who: None,
-) -> Iterator[None]:
-    """No second process changes what this clone's loop reads meanwhile. The system frees the lock however this ends.
-
-    Args:
-        home: the clone's own folder.
-        doing: the name of the flow or command, for whoever finds the clone held.
-        is_brief: it ends by itself in seconds, so that whoever comes meanwhile waits for it.
-        wait_s: how long another holder is waited for. A flow that failed holds the clone until its process has ended,
-            which takes seconds.
-        on_wait: is told who is waited for, once.
-
-    Raises:
-        ConfigError: the folder cannot be made or written.
-        StoreBusy: another process holds it.
-    """
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(home / "loop.lock", timeout=0, is_singleton=True)
-        lock.acquire()
-    except Timeout:
-        _wait_for(lock, home, wait_s, on_wait)
-    except OSError as error:
-        raise ConfigError(
-            f"{home} cannot be used ({error.strerror}): set FIELDLOOP_HOME to a folder that this user can write"
-        ) from error
-    is_outermost = lock.lock_counter == 1
-    try:
-        if is_outermost:
-            note = {"doing": doing, "pid": os.getpid(), "since_utc": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
-            write_durably(home / _HOLDER, json.dumps({**note, "is_brief": is_brief}).encode())
-        yield
-    finally:
-        if is_outermost:
-            (home / _HOLDER).unlink(missing_ok=True)
-        lock.release()
-
-
-def _wait_for(lock: Any, home: Path, wait_s: float, on_wait: Callable[[str], None]) -> None:
-    """Acquire the lock from a holder that ends in time.
-
-    Raises:
-        StoreBusy: it does not.
-    """
-    holder = _holder(home)
-    within_s = max(wait_s, BRIEF_S) if holder.is_brief else wait_s
-    if within_s > 0:
-        on_wait(str(holder))
-    try:
-        lock.acquire(timeout=within_s)
-    except Timeout:
-        holder = _holder(home)
-        raise StoreBusy(
-            f"{home} is in use by {holder}: let it finish, or {holder.how_to_end_it}, then try again. A flow holds it "
-            "until its process ends, one that failed too; one in a notebook until its kernel is shut down"
-        ) from None
-
-
-def _holder(home: Path) -> Holder:
-    """Who noted itself last, if it still lives: a holder of this moment may not have come to its note yet."""
-    try:
-        note = json.loads((home / _HOLDER).read_bytes())
-        found = Holder(str(note["doing"]), int(note["pid"]), str(note["since_utc"]), bool(note["is_brief"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return Holder()
-    return found if _lives(found.pid) else Holder()
-
-
-def _lives(pid: int | None) -> bool:
-    if pid is None or pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (ProcessLookupError, OverflowError):
-        return False
-    return True
-
-
 def pointer_of(folder: Path) -> Path:
     """Where DVC keeps the pointer to a folder's last version."""
     return folder.with_name(f"{folder.name}.dvc")
 
 
-def workspace_of(settings: Settings) -> Workspace:
-    """The workspace of these settings."""
-    return Workspace(settings.root, settings.home_dir)
+def paths_of(settings: Settings) -> Paths:
+    """The paths of these settings."""
+    return Paths(settings.root, settings.home_dir)
 
 
 def _entries(registry: Path) -> int:

@@ -1,22 +1,20 @@
-"""Deployment facts (`FIELDLOOP_*`) and tunables (`params.yaml`): read once, frozen, passed down.
+"""Deployment facts (`FIELDLOOP_*`): where things are on this machine; read once, frozen, passed down.
 
-A missing or broken value is a ConfigError that names it and says what to set. Nothing reads the environment at import.
+A broken value is a ConfigError that names it and says what to set. Nothing reads the environment at import.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fieldedge.system.errors import ConfigError
+from fieldloop.core.broken_values import told
 
 USUAL_PAGES_PORT = 8000
-Block = TypeVar("Block", bound="WorkloadParams")
 
 
 class Settings(BaseSettings):
@@ -82,197 +80,6 @@ class Settings(BaseSettings):
         return None if is_server else (self.home_dir / "mlflow" / "artifacts").as_uri()
 
 
-class Params(BaseModel):
-    """A block of params.yaml: frozen, and nothing in it that is not declared."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def only(self, names: Sequence[str]) -> Self:
-        """These blocks and values (`model`, `gates.holdout_seasons`): reading any other is an AttributeError."""
-        inner: dict[str, list[str]] = {}
-        for name in names:
-            block, _, rest = name.partition(".")
-            inner.setdefault(block, []).extend([rest] if rest else [])
-        values = {block: getattr(self, block) for block in inner}
-        kept = {block: values[block].only(rest) if rest else values[block] for block, rest in inner.items()}
-        narrowed = self.model_construct(**kept)
-        for default in set(type(self).model_fields) - set(kept):
-            narrowed.__dict__.pop(default, None)
-        return narrowed
-
-    def values_of(self, names: Sequence[str]) -> dict[str, Any]:
-        """Each of these blocks and values as plain JSON, by name."""
-        found: dict[str, Any] = {}
-        for name in names:
-            value: Any = self
-            for part in name.split("."):
-                value = getattr(value, part)
-            found[name] = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-        return found
-
-
-class LoopParams(Params):
-    """The seasons that devices live through."""
-
-    devices: int = Field(ge=1, le=10_000)
-    seasons: tuple[int, ...] = Field(min_length=1)
-    upload_budget_bytes: int = Field(ge=1_000)
-
-    @field_validator("seasons")
-    @classmethod
-    def _run_forward(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        """A season is lived once, and what a later one taught cannot be unlearned for an earlier one."""
-        if list(value) != sorted(set(value)):
-            forward = ", ".join(map(str, sorted(set(value))))
-            raise ValueError(f"a season is lived once, and after those before it; write [{forward}]")
-        return value
-
-
-class ModelParams(Params):
-    """The student that ships, and how it is trained."""
-
-    hidden: tuple[int, ...] = Field(min_length=1)
-    dropout: float = Field(ge=0, lt=1)
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=16)
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    seed: int
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-
-
-class FloorParams(Params):
-    """What a model must show where there is no champion to compare it with; a workload adds what it measures it by."""
-
-    max_error_to_mean_pct: float = Field(
-        default=100.0,
-        gt=0,
-        description="what the held-out error may be, of the error that one has without a model",
-    )
-
-
-class GateParams(Params):
-    """What a challenger must show."""
-
-    holdout_seasons: tuple[int, ...] = Field(min_length=1, description="never trained on")
-    bootstrap_draws: int = Field(ge=100)
-    max_error_increase_pct: float = Field(
-        ge=0, description="what the upper end of the interval of challenger against champion, and anchor, may be"
-    )
-    floor: FloorParams = FloorParams()
-
-
-class DeviceClassParams(Params):
-    """Devices that compute alike: what their processor has, and how this machine can speak for it."""
-
-    machine: str = Field(default="any", description="as `uname -m` says it there; any: nothing is assumed")
-    weights: Literal["reduced", "unsigned", "signed"] | None = Field(
-        default=None, description="how 8-bit weights are stored for it; empty: it gets float32"
-    )
-    lacks: tuple[str, ...] = Field(default=(), description="CPU features that these devices do not have")
-    emulator: tuple[str, ...] = Field(default=(), description="runs the devices' Python as on such a processor")
-    python: str = Field(default="", description="a Python of that machine; empty: the devices' own; relative to root")
-
-
-class SearchParams(Params):
-    """Which small models are made to choose from."""
-
-    keep: tuple[float, ...] = Field(default=(0.375,), description="shares of the neurons; all of them are always tried")
-    epochs: int = Field(default=8, ge=1, description="of fine-tuning after neurons were removed")
-    learning_rate: float = Field(default=0.003, gt=0)
-    batch_size: int = Field(default=256, ge=1)
-    teacher_share: float = Field(
-        default=0.9, ge=0, le=1, description="of the loss: the teacher's answers; else outcomes"
-    )
-    teacher_hidden: tuple[int, ...] = Field(default=(), description="of an ensemble; empty: the champion teaches")
-    teacher_members: int = Field(default=0, ge=0)
-    rows: int = Field(default=100_000, ge=64, description="training examples that are fine-tuned on")
-    autotune_trials: int = Field(default=2, ge=1, description="recipes of neural-compressor that are tried at most")
-    rounding_epochs: int = Field(default=2, ge=0, description="quantisation-aware, where rounding costs too much")
-
-    @field_validator("keep")
-    @classmethod
-    def _are_shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if any(not 0.0 < share <= 1.0 for share in value):
-            raise ValueError("each is a share of the neurons, above 0 and at most 1")
-        return value
-
-
-class CompressionParams(Params):
-    """What the small model must show to ship, and what is tried."""
-
-    calibration_rows: int = Field(ge=64)
-    candidates_per_decision: int = Field(ge=1)
-    max_error_increase_pct: float = Field(ge=0, description="of the held-out error, against float32")
-    max_latency_ratio: float = Field(gt=0, description="median time of a decision, against float32's")
-    max_p99_ratio: float = Field(default=1.5, gt=0, description="the slowest of a hundred calls, against float32's")
-    min_agreement_pct: float = Field(
-        default=99.0, ge=0, le=100, description="mornings with the same action, or little regret"
-    )
-    max_regret_pct: float = Field(default=0.5, ge=0, description="of a season's profit: what another action may cost")
-    max_profit_loss_pct: float = Field(default=0.5, ge=0, description="of the closed-loop profit, against float32's")
-    parity_sd: float = Field(default=0.05, gt=0, description="on golden vectors, in standard deviations of an output")
-    decision_rows: int = Field(default=1_000, ge=1)
-    closed_loop_fields: int = Field(default=32, ge=1)
-    timed_calls: int = Field(default=1_000, ge=50)
-    search: SearchParams = SearchParams()
-    device_classes: dict[str, DeviceClassParams] = Field(default={"any": DeviceClassParams()}, min_length=1)
-    fleet_class: str = Field(default="any", description="the class whose file goes into the bundle")
-
-    @model_validator(mode="after")
-    def _fleet_is_of_a_class(self) -> "CompressionParams":
-        if self.fleet_class not in self.device_classes:
-            raise ValueError(f"fleet_class {self.fleet_class!r} is none of device_classes {list(self.device_classes)}")
-        return self
-
-
-class WorkloadParams(Params):
-    """One workload's block of params.yaml: the blocks of the core. A workload adds its own in a class of its own.
-
-    `reads` names what each step reads of the workload's own blocks and values, beside what it reads of the core's.
-    """
-
-    reads: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-
-    history: Params | None = Field(description="null where the past is a company's own records alone")
-    loop: LoopParams
-    model: ModelParams
-    gates: GateParams
-    compression: CompressionParams
-
-    @model_validator(mode="after")
-    def _seasons_are_apart(self) -> "WorkloadParams":
-        both = set(self.gates.holdout_seasons) & set(self.loop.seasons)
-        if both:
-            raise ValueError(f"seasons {sorted(both)} are both held out and lived through; choose other years")
-        return self
-
-    def require_history(self) -> Any:
-        """The block `history`, as the workload declares it.
-
-        Raises:
-            ConfigError: there is none.
-        """
-        if self.history is None:
-            raise ConfigError(
-                "params.yaml says `history: null`, so there is no sample world to live in. `retrain` learns from "
-                "what was imported and sent; for the sample world bring the block back: git show HEAD:params.yaml"
-            )
-        return self.history
-
-    def with_loop(self, **changes: Any) -> Self:
-        """The same with other values of the block `loop`, as strictly checked as those of params.yaml.
-
-        Raises:
-            ConfigError: a value is broken, or does not go with the other blocks.
-        """
-        document = self.model_dump()
-        try:
-            return self.model_validate({**document, "loop": {**document["loop"], **changes}})
-        except ValidationError as error:
-            raise ConfigError(_told(error, lambda place: f"the flow's parameters: {place}")) from None
-
-
 def load_settings(**overrides: Any) -> Settings:
     """The settings of this machine.
 
@@ -282,57 +89,4 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        raise ConfigError(_told(error, lambda place: f"FIELDLOOP_{place.upper()}")) from None
-
-
-def only_workload(root: Path) -> str:
-    """The workload that params.yaml is about, where it is about one.
-
-    Raises:
-        ConfigError: it cannot be read, or has several blocks; then one is to be named.
-    """
-    path = root / "params.yaml"
-    document = _document(path)
-    names = [str(name) for name in document] if isinstance(document, dict) else []
-    if len(names) != 1:
-        raise ConfigError(f"{path} has {', '.join(names) or 'no block'}; say which one is meant: --workload NAME")
-    return names[0]
-
-
-def load_block(root: Path, workload: str, block_of: Callable[[], type[Block]]) -> Block:
-    """One workload's block of params.yaml.
-
-    Args:
-        block_of: the class that it is read as; asked where there is such a block.
-
-    Raises:
-        ConfigError: the file or a value is missing or broken; the message names the place and what was expected.
-    """
-    path = root / "params.yaml"
-    document = _document(path)
-    if not isinstance(document, dict) or workload not in document:
-        known = ", ".join(map(str, document)) if isinstance(document, dict) else "nothing"
-        raise ConfigError(f"{path} has no block {workload!r}; it has {known}. Add one, see CONTRIBUTING.md")
-    declared = block_of()
-    try:
-        return declared.model_validate(document[workload])
-    except ValidationError as error:
-        raise ConfigError(_told(error, lambda place: f"{path}: {workload}.{place}")) from None
-
-
-def _document(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        why = " ".join(str(error).split())
-        raise ConfigError(f"{path} cannot be read: {why}. Restore it from git: git checkout params.yaml") from None
-
-
-def _told(error: ValidationError, name: Any) -> str:
-    lines = []
-    for item in error.errors():
-        place = ".".join(str(part) for part in item["loc"]) or "(the whole block)"
-        found = "" if item["type"] == "missing" else f"; found {item['input']!r}"
-        message = item["msg"].removeprefix("Value error, ")
-        lines.append(f"{name(place)}: {message[0].lower() + message[1:]}{found if len(found) < 120 else ''}")
-    return "; ".join(lines)
+        raise ConfigError(told(error, lambda place: f"FIELDLOOP_{place.upper()}")) from None

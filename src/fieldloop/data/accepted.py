@@ -1,8 +1,8 @@
-"""Accepted rows on disk: `season=YYYY/region=R/<table>.parquet`.
+"""Accepted rows on disk: `<period>=N/<place>=P/<table>.parquet`, by the names of the contract's columns.
 
 An accepted row is never changed and never lost. The same row again is nothing new; another row with the same
 identity is refused and goes to quarantine, and so does a second one where an episode has one; so does one whose
-identity, or whose episode's only row, another region of the season has. A file is replaced as a whole, sorted by
+identity, or whose episode's only row, another place of the period has. A file is replaced as a whole, sorted by
 record_id, so the same rows give the same bytes in whatever order they came. Every file says of which contract its
 rows are, and `contract.json` that of the whole; rows of a former contract are read as today's, and written only by a
 migration (`migration.py`).
@@ -24,20 +24,23 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from fieldedge.contract import Contract, EpisodeKey, Table
+from fieldedge.contract.reserved import EXPECTATION, ORIGIN
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import DataError, StoreBusy
+from fieldloop.core.parquet import arrow_schema
+from fieldloop.core.words import Words
 from fieldloop.data.withdrawn import Withdrawal, begin_withdrawal, end_withdrawals, withdrawals
 from fieldloop.validation import Ownership, quarantine_rows
 from fieldloop.validation.expectations import NAME_PATTERN
 from fieldloop.validation.ownership import HISTORY
 from fieldloop.validation.quarantine import keep_quarantined
-from fieldloop.validation.typed import arrow_schema, empty_frame, finished, to_arrow
+from fieldloop.validation.typed import empty_frame, finished, to_arrow
 
 CONTRACT_NAME = "contract.json"
 CONFLICT = "conflicts with an accepted row of the same record_id"
-ELSEWHERE = "a row of the same record_id is accepted in another region, and a record has one"
+ELSEWHERE = "a row of the same record_id is accepted in another {place}, and a record has one"
 SECOND = "another row of this {episode} is accepted, and there is one for each"
-RETURNED = "the field and season were returned to what was imported"
+RETURNED = "the {unit} and {period} were returned to what was imported"
 LOCK_TIMEOUT_S = 60.0
 _FILE_CONTRACT = b"fieldloop.contract_hash"
 _PLAIN_NAME = re.compile(NAME_PATTERN)
@@ -81,7 +84,7 @@ def merge(
 
     Of incoming rows that contradict each other the first is taken; in a table that has one row an episode, two of an
     episode contradict each other too. Both frames hold the table's columns and types. `elsewhere` names what the
-    season's other regions have, by record_id and the episode's columns: a new row that is there is refused here.
+    period's other places have, by record_id and the episode's columns: a new row that is there is refused here.
     """
     columns = list(table.column_names)
     if elsewhere is None:
@@ -105,9 +108,9 @@ def merge(
         known=int(same.sum()) - added,
         conflicts=pd.concat(
             [
-                others[~same].assign(expectation=CONFLICT),
-                seconds.assign(expectation=words),
-                moved.assign(expectation=ELSEWHERE),
+                others[~same].assign(**{EXPECTATION: CONFLICT}),
+                seconds.assign(**{EXPECTATION: words}),
+                moved.assign(**{EXPECTATION: Words.of(episode).say(ELSEWHERE)}),
             ]
         ),
     )
@@ -152,17 +155,18 @@ def contract_mark(schema: pa.Schema) -> bytes | None:
     return metadata.get(_FILE_CONTRACT)
 
 
-class SeasonStore:
+class AcceptedStore:
     """The partitions under one directory."""
 
     def __init__(self, root: Path, contract: Contract, quarantine_dir: Path | None = None) -> None:
         """Open the store at `root`; quarantine stands beside it unless said otherwise."""
         self.root = root
         self.contract = contract
+        self.words = Words.of(contract.episode)
         self.quarantine_dir = quarantine_dir if quarantine_dir is not None else root.parent / "quarantine"
 
     def accept(self, table_name: str, frame: pd.DataFrame, came_with: str) -> Accepted:
-        """Add validated rows, each to its season and region. Doing it again changes nothing.
+        """Add validated rows, each to its period and place. Doing it again changes nothing.
 
         Args:
             table_name: a table of the contract.
@@ -170,19 +174,19 @@ class SeasonStore:
             came_with: the run or batch that brought the rows; names the folder of refused ones in quarantine.
 
         Raises:
-            DataError: a region is not a plain name, a stored file is damaged, or the store is of another contract.
+            DataError: a place is not a plain name, a stored file is damaged, or the store is of another contract.
             StoreBusy: another process holds the store.
         """
-        table = self.contract.table(table_name)
+        table, episode = self.contract.table(table_name), self.contract.episode
         rows = finished(table, frame).set_axis(frame.index)
         added = known = 0
         conflicts = [empty_frame(table)]
         with self.alone():
             self._begin_writing()
-            for _, part in rows.groupby(["season", "region"], sort=True):
-                path = self._path(table, int(part["season"].iloc[0]), str(part["region"].iloc[0]))
+            for _, part in rows.groupby(list(episode.partition), sort=True):
+                path = self._path(table, int(part[episode.period].iloc[0]), str(part[episode.place].iloc[0]))
                 elsewhere = self._named_beside(path)
-                merged = merge(table, self._load(table, path), part, self.contract.episode, elsewhere)
+                merged = merge(table, self._load(table, path), part, episode, elsewhere)
                 if merged.added:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     write_durably(path, self._parquet_bytes(table, merged.rows))
@@ -190,45 +194,45 @@ class SeasonStore:
                 known += merged.known
                 conflicts.append(merged.conflicts)
         refused = pd.concat(conflicts)
-        origin = frame["origin"].reindex(refused.index) if "origin" in frame else came_with
-        refused = refused.assign(origin=origin)
+        origin = frame[ORIGIN].reindex(refused.index) if ORIGIN in frame else came_with
+        refused = refused.assign(**{ORIGIN: origin})
         file = quarantine_rows(self.quarantine_dir, came_with, table, refused)
-        return Accepted(added, known, len(refused), Counter(refused.get("expectation", ())), file)
+        return Accepted(added, known, len(refused), Counter(refused.get(EXPECTATION, ())), file)
 
-    def read(self, table_name: str, seasons: Collection[int] | None = None) -> pd.DataFrame:
-        """All rows of a table, or those of some seasons, sorted by season, region and record_id.
+    def read(self, table_name: str, periods: Collection[int] | None = None) -> pd.DataFrame:
+        """All rows of a table, or those of some periods, sorted by period, place and record_id.
 
         Raises:
             DataError: a stored file is damaged, or of a contract that is not known here.
         """
         table = self.contract.table(table_name)
-        parts = [self._load(table, path) for season, path in self._files(table) if seasons is None or season in seasons]
+        parts = [self._load(table, path) for period, path in self._files(table) if periods is None or period in periods]
         return pd.concat([empty_frame(table), *parts], ignore_index=True) if parts else empty_frame(table)
 
-    def record_ids(self, seasons: Collection[int] | None = None) -> frozenset[str]:
-        """The ids of all rows, or of those of some seasons.
+    def record_ids(self, periods: Collection[int] | None = None) -> frozenset[str]:
+        """The ids of all rows, or of those of some periods.
 
         Raises:
             DataError: as `read` says.
         """
-        return frozenset(name for table in self.contract.tables for name in self.read(table.name, seasons)["record_id"])
+        return frozenset(name for table in self.contract.tables for name in self.read(table.name, periods)["record_id"])
 
-    def seasons(self) -> list[int]:
-        """The seasons that have at least one accepted row."""
-        return sorted({season for table in self.contract.tables for season, path in self._files(table) if _rows(path)})
+    def periods(self) -> list[int]:
+        """The periods that have at least one accepted row."""
+        return sorted({period for table in self.contract.tables for period, path in self._files(table) if _rows(path)})
 
     def return_to_histories(self, ownership: Ownership) -> None:
         """Take back from devices what a person named for no device, as `withdraw` does; they hold it no more."""
-        for season, field_id in ownership.returned():
-            self.withdraw(season, field_id, RETURNED)
-            del ownership.holders[season, field_id]
+        for period, unit in ownership.returned():
+            self.withdraw(period, unit, self.words.say(RETURNED))
+            del ownership.holders[period, unit]
 
-    def withdraw(self, season: int, field_id: str, reason: str) -> int:
-        """Take what was accepted of a field in a season back into quarantine; how many rows. Repeatable.
+    def withdraw(self, period: int, unit: str, reason: str) -> int:
+        """Take what was accepted of a unit in a period back into quarantine; how many rows. Repeatable.
 
         They lie in a folder of their own there, which is where they come from too, until they are accepted again. All
-        are in it before the first goes, and the field's own row is in it first and goes last: a crash in between leaves
-        nothing that looks lost, and an episode that can still be found.
+        are in it before the first goes, and the row that opens the episode is in it first and goes last: a crash in
+        between leaves nothing that looks lost, and an episode that can still be found.
 
         Raises:
             DataError: a stored file is damaged, or the store is of another contract.
@@ -237,16 +241,16 @@ class SeasonStore:
         withdrawn = 0
         with self.alone():
             self._begin_writing()
-            holder = self._holders().get((season, field_id), HISTORY)
-            came_with = begin_withdrawal(self.quarantine_dir, season, field_id, holder).name
+            holder = self._holders().get((period, unit), HISTORY)
+            came_with = begin_withdrawal(self.quarantine_dir, period, unit, holder).name
             remaining: list[tuple[Table, Path, pd.DataFrame]] = []
             for table in sorted(self.contract.tables, key=lambda table: table.role != "context"):
-                for path in [path for year, path in self._files(table) if year == season]:
+                for path in [path for year, path in self._files(table) if year == period]:
                     rows = self._load(table, path)
-                    is_theirs = rows["field_id"] == field_id
+                    is_theirs = rows[self.contract.episode.unit] == unit
                     if not is_theirs.any():
                         continue
-                    refused = rows[is_theirs].assign(expectation=reason, origin=came_with)
+                    refused = rows[is_theirs].assign(**{EXPECTATION: reason, ORIGIN: came_with})
                     quarantine_rows(self.quarantine_dir, came_with, table, refused)
                     withdrawn += len(refused)
                     remaining.append((table, path, rows[~is_theirs].reset_index(drop=True)))
@@ -267,7 +271,7 @@ class SeasonStore:
         with self.alone():
             holders = self._holders()
             for one in withdrawals(self.quarantine_dir):
-                if one.devices == {holders.get((one.season, one.field_id))}:
+                if one.devices == {holders.get((one.period, one.unit))}:
                     self._settle(one)
             end_withdrawals(self.quarantine_dir)
 
@@ -397,7 +401,7 @@ class SeasonStore:
         for file in sorted(one.folder.glob("*.parquet")):
             name = file.name.rpartition("-")[0]
             rows = pq.ParquetFile(file).read()
-            stands = self.read(name, [one.season]).drop_duplicates("record_id").set_index("record_id", drop=False)
+            stands = self.read(name, [one.period]).drop_duplicates("record_id").set_index("record_id", drop=False)
             was = rows.to_pandas()
             # Rows of a former contract have others.
             columns = [column for column in stands if column in was]
@@ -432,12 +436,21 @@ class SeasonStore:
         Raises:
             DataError: it is not known; the message names `where` and says what to do.
         """
-        if not self.contract.reads(contract_hash):
+        if self.contract.reads(contract_hash):
+            return
+        ours, said = self.contract.workload, self.root / CONTRACT_NAME
+        theirs = self._object(said).get("workload", ours) if said.exists() else ours
+        if theirs != ours:
             raise DataError(
-                f"{where} is of the contract {contract_hash[:12]}…, which this version of Fieldloop does not know: it "
-                "was written by a later one. Nothing was changed. Install that version again, or bring back a version "
-                f"of the data from before it: git log -- {self.root.name}.dvc in {self.root.parent}, then dvc checkout"
+                f"{self.root} holds the accepted data of the workload {theirs}, and this is {ours}. Nothing was "
+                f"changed. Work on {ours} in a clone of its own"
             )
+        raise DataError(
+            f"{where} is of the contract {contract_hash}, which the {ours} of this version does not read: its "
+            "`upgrades` do not name it. Either a table was changed here without an upgrade: add one for that; or "
+            "it was written by a later one. Nothing was changed. Install that version again, or bring back a version "
+            f"of the data from before it: git log -- {self.root.name}.dvc in {self.root.parent}, then dvc checkout"
+        )
 
     def _bring_back(self) -> str:
         return f"Bring back the last version: dvc checkout {self.root.name}.dvc in {self.root.parent}"
@@ -462,20 +475,24 @@ class SeasonStore:
     def _write_note(self, path: Path, note: Mapping[str, Any]) -> None:
         write_durably(path, json.dumps(note, indent=1, sort_keys=True).encode() + b"\n")
 
-    def _path(self, table: Table, season: int, region: str) -> Path:
-        if not _PLAIN_NAME.fullmatch(region):
-            raise DataError(f"{table.name}: the region {region!r} cannot name a folder; expected a plain name")
-        return self.root / f"season={season}" / f"region={region}" / f"{table.name}.parquet"
+    def _path(self, table: Table, period: int, place: str) -> Path:
+        if not _PLAIN_NAME.fullmatch(place):
+            raise DataError(
+                f"{table.name}: the {self.words.place} {place!r} cannot name a folder; expected a plain name"
+            )
+        episode = self.contract.episode
+        return self.root / f"{episode.period}={period}" / f"{episode.place}={place}" / f"{table.name}.parquet"
 
     def _files(self, table: Table) -> list[tuple[int, Path]]:
-        paths = sorted(self.root.glob(f"season=*/region=*/{table.name}.parquet"))
-        return [(int(path.parts[-3].removeprefix("season=")), path) for path in paths]
+        episode = self.contract.episode
+        paths = sorted(self.root.glob(f"{episode.period}=*/{episode.place}=*/{table.name}.parquet"))
+        return [(int(path.parts[-3].removeprefix(f"{episode.period}=")), path) for path in paths]
 
     def _named_beside(self, path: Path) -> pd.DataFrame | None:
-        """Identities and episodes of the rows of the season's other regions, whose files are of today's contract."""
+        """Identities and episodes of the rows of the period's other places, whose files are of today's contract."""
         names = ["record_id", *self.contract.episode.columns]
         parts = []
-        for other in sorted(path.parent.parent.glob(f"region=*/{path.name}")):
+        for other in sorted(path.parent.parent.glob(f"*=*/{path.name}")):
             if other != path:
                 with self._damage_is_told(other):
                     parts.append(pq.ParquetFile(other).read(columns=names).to_pandas())

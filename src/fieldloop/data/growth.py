@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fieldloop.data.accepted import CONTRACT_NAME, contract_mark
+from fieldloop.validation.typed import unreadable
 
 
 def lost_from(path: Path, former: Path, excused: Collection[str]) -> str:
@@ -34,7 +35,7 @@ def _lost_rows(path: Path, former: Path, excused: Collection[str]) -> str:
     try:
         now, before = pq.ParquetFile(path).read(), pq.ParquetFile(former).read()
     except (pa.ArrowException, OSError) as error:
-        return f"cannot be read as Parquet ({str(error).partition(chr(10))[0]})"
+        return unreadable(error)
     if "record_id" not in before.schema.names:
         return _fewer(len(before), len(now))
     rows = before.to_pandas().drop_duplicates("record_id").set_index("record_id", drop=False)

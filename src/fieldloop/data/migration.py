@@ -13,7 +13,7 @@ from fieldedge.contract import Contract
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import DataError
 from fieldloop.core.paths import pointer_of
-from fieldloop.data.accepted import SeasonStore
+from fieldloop.data.accepted import AcceptedStore
 from fieldloop.data.versions import snapshot
 
 _log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Migrated:
 
 def open_store(
     repo_root: Path, path: Path, contract: Contract, quarantine_dir: Path, is_deployment: bool
-) -> SeasonStore:
+) -> AcceptedStore:
     """The accepted data under today's contract, migrated first where it is of a former one.
 
     Args:
@@ -45,12 +45,12 @@ def open_store(
         ConfigError: the clone has no DVC to keep the former state in.
         StoreBusy: another process works on the data.
     """
-    store = SeasonStore(path, contract, quarantine_dir)
+    store = AcceptedStore(path, contract, quarantine_dir)
     migrate(repo_root, store, is_deployment)
     return store
 
 
-def migrate(repo_root: Path, store: SeasonStore, is_deployment: bool) -> Migrated | None:
+def migrate(repo_root: Path, store: AcceptedStore, is_deployment: bool) -> Migrated | None:
     """Rewrite accepted data of a former contract as today's; None where there is nothing to do. Repeatable.
 
     Raises:
@@ -92,9 +92,9 @@ def migrate(repo_root: Path, store: SeasonStore, is_deployment: bool) -> Migrate
     return Migrated(former, files, pointer)
 
 
-def _keep_version(repo_root: Path, store: SeasonStore, pointer: Path, is_deployment: bool) -> None:
+def _keep_version(repo_root: Path, store: AcceptedStore, pointer: Path, is_deployment: bool) -> None:
     """A version of the data as it is, with its pointer under a name that no later version takes."""
     path = store.root.resolve().relative_to(repo_root.resolve())
     message = "Data: as it was before its contract changed"
-    snapshot(repo_root, path, message, is_deployment, max(store.seasons()))
+    snapshot(repo_root, path, message, is_deployment, max(store.periods()))
     write_durably(pointer, pointer_of(store.root).read_bytes())

@@ -20,10 +20,11 @@ import yaml
 
 from fieldedge.system.errors import ConfigError, DataError
 from fieldloop.core.paths import pointer_of
+from fieldloop.core.stored_names import PERIOD
 from fieldloop.data.growth import lost_from
-from fieldloop.data.locks import dvc_repository
 from fieldloop.data.withdrawn import excused_records
 from fieldloop.validation import Ownership
+from fieldloop.versioning.locks import dvc_repository
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,15 @@ class Snapshot:
     note: str
 
 
-def snapshot(repo_root: Path, path: Path, message: str, is_deployment: bool, season: int) -> Snapshot:
+def snapshot(repo_root: Path, path: Path, message: str, is_deployment: bool, period: int) -> Snapshot:
     """Make the content of `path` a version; the same content again gives the same one.
 
     Args:
         repo_root: the project's clone.
         path: the folder of accepted data, inside the clone.
         message: the commit's message, where one is made.
-        is_deployment: commit the pointer and tag it `season-<year>`; else leave it to a person.
-        season: the one that the version completes.
+        is_deployment: commit the pointer and tag it with the period; else leave it to a person.
+        period: the one that the version completes.
 
     Raises:
         DataError: there is no data, something of the last version is gone or changed, or DVC or git failed.
@@ -58,7 +59,7 @@ def snapshot(repo_root: Path, path: Path, message: str, is_deployment: bool, sea
     pointer = pointer_of(target)
     _check_pointer(repo_root, pointer)
     if is_deployment:
-        _check_tags(repo_root, pointer, season)
+        _check_tags(repo_root, pointer, period)
     with dvc_repository(repo_root) as repository:
         _check_growth(repository, repo_root, target)
         (stage,) = repository.add(str(repo_root.resolve() / target))
@@ -66,7 +67,7 @@ def snapshot(repo_root: Path, path: Path, message: str, is_deployment: bool, sea
     if not is_deployment:
         note = f"{pointer} is left uncommitted; to keep this version: git add {pointer} && git commit"
         return Snapshot(data_hash, target, False, None, note)
-    tag = _commit_and_tag(repo_root, pointer, message, season)
+    tag = _commit_and_tag(repo_root, pointer, message, period)
     return Snapshot(data_hash, target, True, tag, f"{pointer} is committed and tagged {tag}")
 
 
@@ -174,7 +175,7 @@ def _check_growth(repository: Any, repo_root: Path, target: Path) -> None:
 
 
 def _holders(repository: Any, listing: Mapping[str, str]) -> dict[tuple[int, str], str]:
-    """Whose each season of a field was in a version, as far as DVC's cache has it."""
+    """Whose each episode was in a version, as far as DVC's cache has it."""
     files = [md5 for name, md5 in listing.items() if name.endswith(".parquet")]
     cached = (Path(repository.cache.local.oid_to_path(md5)) for md5 in files)
     held: dict[tuple[int, str], str] = {}
@@ -221,23 +222,23 @@ def _check_pointer(root: Path, pointer: Path) -> None:
         )
 
 
-def _tags(root: Path, season: int) -> Iterator[str]:
-    """A season's tags in their order; the last is not there yet."""
-    names = set(_git(root, "tag", "--list", f"season-{season}*").split())
+def _tags(root: Path, period: int) -> Iterator[str]:
+    """A period's tags in their order; the last is not there yet."""
+    names = set(_git(root, "tag", "--list", f"{PERIOD}-{period}*").split())
     number = 1
-    while (tag := f"season-{season}" if number == 1 else f"season-{season}.{number}") in names:
+    while (tag := f"{PERIOD}-{period}" if number == 1 else f"{PERIOD}-{period}.{number}") in names:
         yield tag
         number += 1
     yield tag
 
 
-def _check_tags(root: Path, pointer: Path, season: int) -> None:
-    """See that a season's tags hold the pointer, before a version is committed that could not be tagged.
+def _check_tags(root: Path, pointer: Path, period: int) -> None:
+    """See that a period's tags hold the pointer, before a version is committed that could not be tagged.
 
     Raises:
         DataError: one does not; it is a person's, of something else.
     """
-    *tags, _ = _tags(root, season)
+    *tags, _ = _tags(root, period)
     for tag in tags:
         try:
             _git(root, "rev-parse", "--verify", f"{tag}:./{pointer}")
@@ -248,7 +249,7 @@ def _check_tags(root: Path, pointer: Path, season: int) -> None:
             ) from error
 
 
-def _commit_and_tag(root: Path, pointer: Path, message: str, season: int) -> str:
+def _commit_and_tag(root: Path, pointer: Path, message: str, period: int) -> str:
     files = [str(pointer)]
     ignore = pointer.with_name(".gitignore")
     if (root / ignore).exists():
@@ -256,13 +257,13 @@ def _commit_and_tag(root: Path, pointer: Path, message: str, season: int) -> str
     _git(root, "add", "--", *files)
     if _git(root, "status", "--porcelain", "--", *files):
         _git(root, "commit", "--quiet", "--message", message, "--only", "--", *files)
-    return _tag(root, pointer, season)
+    return _tag(root, pointer, period)
 
 
-def _tag(root: Path, pointer: Path, season: int) -> str:
-    """The tag that holds this pointer. A tag never moves: late data of a season gets `season-<year>.2`, and so on."""
+def _tag(root: Path, pointer: Path, period: int) -> str:
+    """The tag that holds this pointer. A tag never moves: late data of a period gets one with `.2` behind it."""
     content = _git(root, "rev-parse", f"HEAD:./{pointer}")
-    *tags, tag = _tags(root, season)
+    *tags, tag = _tags(root, period)
     for known in tags:
         if _git(root, "rev-parse", f"{known}:./{pointer}") == content:
             return known

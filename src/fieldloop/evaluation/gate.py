@@ -1,9 +1,9 @@
-"""Challenger against champion on frozen, held-out seasons, with a bootstrap interval over groups.
+"""Challenger against champion on frozen, held-out periods, with a bootstrap interval over groups.
 
 The gate is a pure function of scores and of values. A group (an episode) counts once, however many examples it has,
 because they share one outcome. A challenger is compared with the champion and with the anchor, the best champion of
 this contract, so that many small losses do not add up. Where there is no champion to compare it with, it must pass the
-absolute floor; there being nothing else is never a reason. Moving the aliases is registry.py's.
+absolute floor; there being nothing else is never a reason. Moving the aliases is the registry's.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fieldloop.core.settings import GateParams
+from fieldloop.core.params import GateParams
+from fieldloop.core.words import decimals
 from fieldloop.workload import Floats, FloorValues, Metric, Scores
 
 
@@ -134,7 +135,7 @@ def change_interval(
 
 
 def mean_difference(ours: Floats, theirs: Floats, draws: int, seed: int = 0) -> Difference:
-    """The mean of `ours` less `theirs` on the same fields (N,), with a paired 90 % bootstrap interval."""
+    """The mean of `ours` less `theirs` on the same units (N,), with a paired 90 % bootstrap interval."""
     apart = ours - theirs
     picks = np.random.default_rng(seed).integers(0, len(apart), (draws, len(apart)))
     low, high = np.quantile(apart[picks].mean(axis=1), [0.05, 0.95])
@@ -165,10 +166,12 @@ def floor_of(values: FloorValues, scores: Scores, gates: GateParams) -> Floor:
         f"{_told(found.difference, unit)} against {other.words}"
         for found, other in zip(others, values.others, strict=True)
     ]
+    places = max(2, decimals(error, values.naive_value))
     lowest = [f"{-other.max_loss + 0.0:+g}" for other in values.others]
     reason = (
         f"on {len(values.model)} simulated {values.units} it earned {' and '.join(earned)}; its held-out "
-        f"{primary.name} is {error:.2f} {primary.unit}, {values.naive}'s {values.naive_value:.2f} {primary.unit}; "
+        f"{primary.name} is {error:.{places}f} {primary.unit}, "
+        f"{values.naive}'s {values.naive_value:.{places}f} {primary.unit}; "
         f"passed when the lower ends are at least {' and '.join(lowest)} {unit} and the error is at most "
         f"{allowed_pct:g} % of {values.naive}'s"
     )
@@ -178,7 +181,9 @@ def floor_of(values: FloorValues, scores: Scores, gates: GateParams) -> Floor:
 
 
 def _told(difference: Difference, unit: str) -> str:
-    return f"{difference.mean:+.0f} {unit} (90 % interval {difference.low:+.0f} to {difference.high:+.0f})"
+    mean, low, high = difference.mean, difference.low, difference.high
+    places = decimals(mean, low, high)
+    return f"{mean:+.{places}f} {unit} (90 % interval {low:+.{places}f} to {high:+.{places}f})"
 
 
 def judge(
@@ -189,7 +194,7 @@ def judge(
     *,
     anchor: Rival | None = None,
     absent: Absent = NO_CHAMPION_YET,
-    floor: Callable[[], FloorValues] | None = None,
+    floor: Callable[[], FloorValues | None] | None = None,
     is_deployment: bool = False,
 ) -> Verdict:
     """Whether the challenger becomes champion: measured on the same held-out groups, and the reason in words.
@@ -248,7 +253,7 @@ def _judged_alone(
     champion_version: str | None,
     gates: GateParams,
     absent: Absent,
-    floor: Callable[[], FloorValues] | None,
+    floor: Callable[[], FloorValues | None] | None,
     is_deployment: bool,
 ) -> Verdict:
     """The verdict on a challenger that nothing can be compared with."""
@@ -258,6 +263,9 @@ def _judged_alone(
     if floor is None:
         return replace(alone, reason=f"kept back: {absent.reason}, and the absolute floor was not measured")
     values = floor()
+    if values is None:
+        said = f"waiting for a person: {absent.reason}, and the absolute floor was skipped: the workload measures none"
+        return replace(alone, waits_for_person=True, reason=said)
     if not all(np.isfinite(part).all() for part in (values.model, *(other.values for other in values.others))):
         return replace(
             alone, reason=f"kept back: {absent.reason}, and {values.metric.name}s in closed loop are not numbers"

@@ -1,6 +1,5 @@
 """Answers of a model file exactly as the device gets them: the fused ONNX Runtime session, on one thread."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ def open_session(model: Path | bytes) -> ort.InferenceSession:
 
 
 def predictor(model: Path | bytes) -> Predict:
-    """Scaled features (N, F) to outputs (N, 5), in blocks."""
+    """Scaled features (N, F) to outputs (N, O), in blocks."""
     session = open_session(model)
 
     def predict(features: Array) -> Array:
@@ -36,18 +35,3 @@ def predictor(model: Path | bytes) -> Predict:
         return np.concatenate(parts)
 
     return predict
-
-
-def latencies_us(paths: dict[str, Path], rows: Array, rounds: int = 30, repeats: int = 50) -> dict[str, float]:
-    """Median time of one call on `rows` (K, F) per file, in microseconds; the files take turns, so noise hits all."""
-    sessions = {name: open_session(path) for name, path in paths.items()}
-    feed = {"features": np.ascontiguousarray(rows, np.float32)}
-    times: dict[str, list[float]] = {name: [] for name in paths}
-    for _ in range(rounds):
-        for name, session in sessions.items():
-            session.run(["outputs"], feed)
-            started = time.perf_counter()
-            for _ in range(repeats):
-                session.run(["outputs"], feed)
-            times[name].append((time.perf_counter() - started) / repeats * 1e6)
-    return {name: float(np.median(values)) for name, values in times.items()}

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 class Terms:
     """What two models must have in common to be compared.
 
-    Both are of this contract, learned from seasons before `season`, and from none of `judging_seasons`.
+    Both are of this contract, learned from periods before `period`, and from none of `judging_periods`.
     """
 
     contract_hash: str
-    season: int
-    judging_seasons: tuple[int, ...]
+    period: int
+    judging_periods: tuple[int, ...]

@@ -1,16 +1,16 @@
-"""The fleet: two dozen field computers, each its own operating-system process, and the fields they stand in."""
+"""The fleet: two dozen field computers, each its own operating-system process, and the units they stand at."""
 
 from fieldloop.fleet.fleet import DeviceUpdate, Fleet, FleetError
 from fieldloop.fleet.process import DeviceError, EdgeCommand
-from fieldloop.fleet.season import DeviceSeason, FleetSeason, FleetSync
+from fieldloop.fleet.run import DeviceRun, FleetRun, FleetSync
 
 __all__ = [
     "DeviceError",
-    "DeviceSeason",
+    "DeviceRun",
     "DeviceUpdate",
     "EdgeCommand",
     "Fleet",
     "FleetError",
-    "FleetSeason",
+    "FleetRun",
     "FleetSync",
 ]

@@ -16,15 +16,17 @@ from fieldedge.contract import Record
 from fieldedge.device.config import read_config
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import DataError, FieldloopError, TransientError
+from fieldedge.workloads import known_workload
+from fieldloop.core.console import OnProgress
+from fieldloop.core.words import Words
 from fieldloop.fleet.process import EdgeCommand
-from fieldloop.fleet.season import DeviceSeason, FleetSeason, FleetSync, live_season
+from fieldloop.fleet.run import DeviceRun, FleetRun, FleetSync, run_period
 from fieldloop.gateway.devices import DeviceRegistry
-from fieldloop.gateway.owners import FieldOwners
-from fieldloop.workload import Place
+from fieldloop.gateway.owners import UnitOwners
+from fieldloop.source import Place
 
 DEFAULT_UPLOAD_BUDGET_BYTES = 10_000
 MAX_FAILURES_TOLD = 5
-OnProgress = Callable[[int, int], None]
 _Result = TypeVar("_Result")
 _BUDGET = re.compile(r"^(upload_budget_bytes *= *)\d+", re.MULTILINE)
 
@@ -88,6 +90,7 @@ class Fleet:
         self._trusted_root = trusted_root.absolute()
         self._registry = registry
         self._workload = workload
+        self._words = Words.of(known_workload(workload).contract.episode)
         self._upload_budget_bytes = upload_budget_bytes
 
     def provision(self, device_ids: Sequence[str], workers: int = 2) -> dict[str, str]:
@@ -110,11 +113,13 @@ class Fleet:
         return sorted(self._set_up() if self._at_work is None else self._at_work)
 
     def is_provisioned(self) -> bool:
-        """Whether every device that is at work is set up, and may upload as much as it should."""
+        """Whether every device that is at work is set up for the workload, and may upload as much as it should."""
         paths = [self._settings(device_id) for device_id in self.device_ids()]
-        return all(
-            path.exists() and read_config(path).upload_budget_bytes == self._upload_budget_bytes for path in paths
-        )
+        if not all(path.exists() for path in paths):
+            return False
+        wanted = (self._workload, self._upload_budget_bytes)
+        configs = map(read_config, paths)
+        return all((config.workload, config.upload_budget_bytes) == wanted for config in configs)
 
     def _settings(self, device_id: str) -> Path:
         return self._devices_dir / device_id / "device.toml"
@@ -146,31 +151,29 @@ class Fleet:
             for device_id, answer in answers.items()
         ]
 
-    def live_season(
-        self, places: Sequence[Place], workers: int = 2, on_progress: OnProgress | None = None
-    ) -> FleetSeason:
-        """Let every device live through a season offline in its own place; `on_progress(done, total)` in devices.
+    def run_period(self, places: Sequence[Place], workers: int = 2, on_progress: OnProgress | None = None) -> FleetRun:
+        """Let every device live through a period offline in its own place; `on_progress(done, total)` in devices.
 
-        Each is registered as its place's owner for the season, as a person would do who sets it up there.
+        Each is registered as its place's owner for the period, as a person would do who sets it up there.
 
         Raises:
             FleetError: a device failed. Called again, it continues from what it stored.
-            DataError: a place has no device, two have the same, or they are of different seasons.
-            ConfigError: a place is registered for another device in this season.
+            DataError: a place has no device, two have the same, or they are of different periods.
+            ConfigError: a place is registered for another device in this period.
         """
-        own = _place_of_each_device(places)
-        owners = {f"{place.season}/{place.name}": device_id for device_id, place in own.items()}
-        FieldOwners.beside(self._registry.path).register(owners)
+        own = _place_of_each_device(places, self._words.period)
+        owners = {f"{place.period}/{place.name}": device_id for device_id, place in own.items()}
+        UnitOwners.beside(self._registry.path).register(owners)
         for place in places:
             place.load()
-        seasons = self._at_each(
-            f"season {places[0].season}",
+        periods = self._at_each(
+            f"{self._words.period} {places[0].period}",
             list(own),
             lambda device_id: self._live(device_id, own[device_id]),
             workers,
             on_progress,
         )
-        return FleetSeason.of(list(seasons.values()))
+        return FleetRun.of(list(periods.values()))
 
     def sync_all(self, url: str, workers: int = 2, on_progress: OnProgress | None = None) -> FleetSync:
         """Let every device send home what it selects.
@@ -200,9 +203,9 @@ class Fleet:
     def _command(self, device_id: str, command: str, *arguments: str) -> Record:
         return self._edge.run(device_id, command, "--dir", str(self._devices_dir / device_id), *arguments)
 
-    def _live(self, device_id: str, place: Place) -> DeviceSeason:
+    def _live(self, device_id: str, place: Place) -> DeviceRun:
         with self._edge.agent(device_id, "run", "--dir", str(self._devices_dir / device_id)) as agent:
-            return live_season(agent, place, device_id)
+            return run_period(agent, place, device_id)
 
     def _at_each(
         self,
@@ -244,9 +247,9 @@ def _set_budget(settings: Path, budget_bytes: int) -> None:
         write_durably(settings, text.encode())
 
 
-def _place_of_each_device(places: Sequence[Place]) -> dict[str, Place]:
-    if not places or len({place.season for place in places}) != 1:
-        raise DataError("a fleet's season needs places, and all of the same season")
+def _place_of_each_device(places: Sequence[Place], called: str) -> dict[str, Place]:
+    if not places or len({place.period for place in places}) != 1:
+        raise DataError(f"a fleet's {called} needs places, and all of the same {called}")
     own: dict[str, Place] = {}
     for place in places:
         if place.device_id is None:

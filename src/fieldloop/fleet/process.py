@@ -2,7 +2,7 @@
 
 The device is the separately installed `fieldedge` package, run with its own Python: it inherits nothing of this
 process but the path, the home and the language. It is spoken to in JSON, and whatever ends it early becomes one
-error that names the device, the exit code and the last lines that it wrote. What is said is `season.py`'s.
+error that names the device, the exit code and the last lines that it wrote. What is said is `run.py`'s.
 """
 
 import json
@@ -21,7 +21,7 @@ from fieldedge.contract import Record
 from fieldedge.system.errors import ConfigError, TransientError
 
 COMMAND_TIMEOUT_S = 120.0
-SEASON_TIMEOUT_S = 900.0
+RUN_TIMEOUT_S = 900.0
 END_TIMEOUT_S = 5.0
 STDERR_TAIL_CHARACTERS = 600
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH")
@@ -55,7 +55,7 @@ class EdgeCommand:
             return agent.finish()
 
     @contextmanager
-    def agent(self, device_id: str, *arguments: str, timeout_s: float = SEASON_TIMEOUT_S) -> Iterator["AgentProcess"]:
+    def agent(self, device_id: str, *arguments: str, timeout_s: float = RUN_TIMEOUT_S) -> Iterator["AgentProcess"]:
         """A process that can be talked to; it is dead when the block ends, however it ends."""
         command = [str(self._python), "-I", "-m", "fieldedge", *arguments]
         with self._lock:  # started and noted in one step: `kill_all` in between would miss it

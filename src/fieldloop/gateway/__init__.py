@@ -1,0 +1,1 @@
+"""What devices reach: releases down, batches up; and which keys speak for which units, as persons registered them."""

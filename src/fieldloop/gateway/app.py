@@ -6,7 +6,7 @@ batch of this device alone, with the key that the releases' metadata names for i
 A device is known before a byte of its batch is read, and proves by a signed opening that the batch is its own; who
 proves nothing waits behind who does. Releases are plain files that carry their own signatures; the
 signing keys beside them are out of reach. What a batch holds is the ingest's business; how many are read at once,
-`admission.py`'s; how the application is run, `server.py`'s.
+`admission.py`'s; how the application is run, `core/http_server.py`'s.
 """
 
 import base64

@@ -18,13 +18,11 @@ from fieldedge.presentation.text import printable
 from fieldedge.system import strict_json
 from fieldedge.system.errors import DataError, LinkError, StoreBusy
 from fieldedge.system.plain_files import not_plain, read_plain
-from fieldedge.transfer.usb import MANIFEST, Stick, check_folder
+from fieldedge.transfer.usb import MANIFEST, UsbStick, check_folder
 from fieldloop.gateway.app import MAX_UPLOAD_BYTES
 from fieldloop.gateway.devices import DeviceRegistry
-from fieldloop.gateway.inbox import Inbox
+from fieldloop.gateway.inbox import MAX_ENVELOPE_BYTES, Inbox
 from fieldloop.release import ReleaseRepository
-
-MAX_ENVELOPE_BYTES = 100_000
 
 
 @dataclass
@@ -41,8 +39,8 @@ class TakenIn:
     missing: list[str] = field(default_factory=list)
 
 
-def ingest_stick(
-    stick: Stick, inbox: Inbox, registry: DeviceRegistry, repository: ReleaseRepository, now: datetime
+def ingest_usb(
+    stick: UsbStick, inbox: Inbox, registry: DeviceRegistry, repository: ReleaseRepository, now: datetime
 ) -> TakenIn:
     """Take a stick's batches in, acknowledge them in signed metadata, and write the release onto it. Repeatable.
 
@@ -65,7 +63,7 @@ def ingest_stick(
     return taken
 
 
-def take_in(stick: Stick, inbox: Inbox, registry: DeviceRegistry, now: datetime) -> TakenIn:
+def take_in(stick: UsbStick, inbox: Inbox, registry: DeviceRegistry, now: datetime) -> TakenIn:
     """Keep every batch of the stick that a registered device signed; the others are named with the reason.
 
     Raises:

@@ -1,1 +1,1 @@
-"""What devices sent: opened, judged, accepted exactly once, and accounted for record by record."""
+"""What devices sent and companies import: opened, judged, accepted exactly once, and accounted for record by record."""

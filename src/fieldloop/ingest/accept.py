@@ -1,6 +1,6 @@
 """Batches from devices, from the gateway's inbox into the accepted data: each record exactly once.
 
-A batch is verified again here (`received.py`). Whose the field is, is judged first. Its good rows are stored durably,
+A batch is verified again here (`received.py`). Whose the unit is, is judged first. Its good rows are stored durably,
 its bad rows are in quarantine with the reason, and only then does it leave the inbox; a batch of a contract that is not
 known here waits in it. Batches are opened one at a time and judged in groups of bounded size. Whatever a device sent,
 the others' batches get in. Every step can be repeated, so a crash anywhere is mended by running again. Receiving is the
@@ -19,26 +19,25 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from fieldedge.contract import Contract, Table
+from fieldedge.contract.reserved import EXPECTATION, ORIGIN
 from fieldedge.system.errors import ConfigError, DataError, StoreBusy
 from fieldloop.core.begun import mark_made
-from fieldloop.data.accepted import Accepted, SeasonStore
+from fieldloop.core.stored_names import PERIOD, PERIODS
+from fieldloop.data.accepted import Accepted, AcceptedStore
 from fieldloop.data.withdrawn import withdrawals
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Held, Inbox, read_envelope
-from fieldloop.gateway.owners import FieldOwners
+from fieldloop.gateway.owners import UnitOwners
 from fieldloop.ingest.received import Received, UnknownContractError, open_received
-from fieldloop.ingest.reconcile import Account, account_for
 from fieldloop.ingest.refusals import Refusals
 from fieldloop.validation import Checked, Ownership, check_frames, quarantine_rows
 from fieldloop.validation.expectations import BELONGS_TO_SENDER, IS_WITHIN_CLAIMS
 from fieldloop.validation.typed import conform
 
-__all__ = ["Account", "IngestReport", "TableCounts", "account_for", "ingest_batches"]
-
 MAX_ROWS_AT_ONCE = 100_000
 LOCK_TIMEOUT_S = 60.0
 BEYOND = "unregistered"  # in a note: the episodes that the device might not claim
-WITHDRAWN = "the field and season are registered for another device"
+WITHDRAWN = "the {unit} and {period} are registered for another device"
 _log = logging.getLogger(__name__)
 
 
@@ -63,7 +62,7 @@ class IngestReport:
     batches: tuple[str, ...]
     refused: Mapping[str, str]
     tables: Mapping[str, TableCounts]
-    seasons: tuple[int, ...]
+    periods: tuple[int, ...]
     quarantine_files: tuple[Path, ...]
     docs_index: Path | None
     waiting: Mapping[str, str] = field(default_factory=dict)
@@ -91,7 +90,7 @@ class IngestReport:
             "refused": dict(self.refused),
             "waiting": dict(self.waiting),
             "tables": {name: asdict(counts) for name, counts in self.tables.items()},
-            "seasons": list(self.seasons),
+            PERIODS: list(self.periods),
             "records_received": self.records_received,
             "records_accepted": self.records_accepted,
             "records_duplicate": self.records_duplicate,
@@ -107,7 +106,7 @@ class _Ingestion:
 
     inbox: Inbox
     registry: DeviceRegistry
-    store: SeasonStore
+    store: AcceptedStore
     quarantine_dir: Path
     contract: Contract
     today: date
@@ -123,7 +122,7 @@ class _Tally:
     refused: dict[str, str] = field(default_factory=dict)
     waiting: dict[str, str] = field(default_factory=dict)
     tables: dict[str, TableCounts] = field(default_factory=dict)
-    seasons: set[int] = field(default_factory=set)
+    periods: set[int] = field(default_factory=set)
     files: list[Path] = field(default_factory=list)
     docs: list[Path] = field(default_factory=list)
 
@@ -135,7 +134,7 @@ class _Tally:
 def ingest_batches(
     inbox_dir: Path,
     registry_path: Path,
-    store: SeasonStore,
+    store: AcceptedStore,
     quarantine_dir: Path,
     contract: Contract,
     today: date,
@@ -145,11 +144,11 @@ def ingest_batches(
 
     Args:
         inbox_dir: the gateway's inbox; ingested batches go to its `<device_id>/ingested/`.
-        registry_path: the devices' public keys; the registered owners of fields stand beside it.
+        registry_path: the devices' public keys; the registered owners of units stand beside it.
         store: gets the good rows.
         quarantine_dir: gets bad rows, and whole batches that cannot be trusted in `batches/`.
         contract: what the rows must be; rows of a former one are read as it says.
-        today: the day that no date may be after.
+        today: the day in UTC, after which nothing may have been seen yet.
         docs_dir: is replaced by this run's Data Docs; none are built without it.
 
     Raises:
@@ -163,12 +162,12 @@ def ingest_batches(
         inbox.finish_moves()
         if (count := len(inbox.waiting())) and not registry_path.exists():
             raise ConfigError(f"{count} batches wait, but the device registry {registry_path} is missing")
-        owners = FieldOwners.beside(registry_path)
+        owners = UnitOwners.beside(registry_path)
         registered = owners.registered()
         for made in (registry.path, owners.path):
             mark_made(made)
-        fields = store.read(contract.context_table.name)
-        ownership = Ownership.of(registered, fields, registry.public_keys(), owners.former())
+        opened = store.read(contract.context_table.name)
+        ownership = Ownership.of(registered, opened, registry.public_keys(), owners.former())
         again = _give_back(work, ownership)
         tally = _Tally()
         for group in _groups(work, tally, again):
@@ -179,7 +178,7 @@ def ingest_batches(
         batches=tuple(tally.batches),
         refused=tally.refused,
         tables=tally.tables,
-        seasons=tuple(sorted(tally.seasons)),
+        periods=tuple(sorted(tally.periods)),
         quarantine_files=tuple(tally.files),
         docs_index=tally.docs[0] if tally.docs else None,
         waiting=tally.waiting,
@@ -221,7 +220,7 @@ def _give_back(work: _Ingestion, ownership: Ownership) -> frozenset[str]:
     again: set[str] = set()
     for held in work.inbox.ingested():
         note = notes.get(held.sha256)
-        of = tuple(f"{season}/{field_id}/" for (season, field_id), owner in taken.items() if owner == held.device_id)
+        of = tuple(f"{period}/{unit}/" for (period, unit), owner in taken.items() if owner == held.device_id)
         if (
             note is None
             or _has_more_to_say(held.device_id, note, ownership, taken)
@@ -229,9 +228,9 @@ def _give_back(work: _Ingestion, ownership: Ownership) -> frozenset[str]:
         ):
             work.inbox.move_to_waiting(held)
             again.add(held.name)
-    for season, field_id in taken:
-        _withdraw(work, season, field_id)
-        del holders[season, field_id]
+    for period, unit in taken:
+        _withdraw(work, period, unit)
+        del holders[period, unit]
     return frozenset(again)
 
 
@@ -239,15 +238,15 @@ def _lacking(work: _Ingestion, ownership: Ownership) -> dict[str, frozenset[str]
     """By device, the records that were withdrawn and are its to say again, and that the store does not have."""
     lacking: dict[str, frozenset[str]] = {}
     for one in withdrawals(work.quarantine_dir):
-        heard = [device_id for device_id in one.devices if ownership.may_speak(device_id, one.season, one.field_id)]
-        gone = one.record_ids - work.store.record_ids([one.season]) if heard else frozenset()
+        heard = [device_id for device_id in one.devices if ownership.may_speak(device_id, one.period, one.unit)]
+        gone = one.record_ids - work.store.record_ids([one.period]) if heard else frozenset()
         for device_id in heard:
             lacking[device_id] = lacking.get(device_id, frozenset()) | gone
     return lacking
 
 
 def _brought(work: _Ingestion, held: Held, of: tuple[str, ...], ids: frozenset[str]) -> bool:
-    """Whether a batch brought records of seasons of fields, or some of these; one that does not say it may have."""
+    """Whether a batch brought records of episodes, or some of these; one that does not say it may have."""
     if not of and not ids:
         return False
     records = work.store.noted_records(held.sha256)
@@ -260,37 +259,39 @@ def _has_more_to_say(
     device_id: str, note: Mapping[str, Any], ownership: Ownership, taken: Mapping[tuple[int, str], str | None]
 ) -> bool:
     """Whether rows of an ingested batch that were a stranger's then are the owner's now, or may be claimed by now."""
-    for season, _, field_id in (name.partition("/") for name in note.get(BEYOND) or ()):
-        if ownership.is_registered(int(season), field_id, device_id):
+    for period, _, unit in (name.partition("/") for name in note.get(BEYOND) or ()):
+        if ownership.is_registered(int(period), unit, device_id):
             return True
     if "foreign" not in note:  # from before ownership was judged
-        return any(owner == device_id and season == note["season"] for (season, _), owner in taken.items())
+        return any(owner == device_id and period == note[PERIOD] for (period, _), owner in taken.items())
     named = (name.partition("/") for name in note["foreign"])
-    return any(ownership.may_speak(device_id, int(season), field_id) for season, _, field_id in named)
+    return any(ownership.may_speak(device_id, int(period), unit) for period, _, unit in named)
 
 
-def _withdraw(work: _Ingestion, season: int, field_id: str) -> None:
-    count = work.store.withdraw(season, field_id, WITHDRAWN)
-    _log.warning("%d rows of %s/%s are in quarantine: %s", count, season, field_id, WITHDRAWN)
+def _withdraw(work: _Ingestion, period: int, unit: str) -> None:
+    reason = work.store.words.say(WITHDRAWN)
+    count = work.store.withdraw(period, unit, reason)
+    _log.warning("%d rows of %s/%s are in quarantine: %s", count, period, unit, reason)
 
 
 def _tell_held_back(work: _Ingestion, ownership: Ownership) -> None:
-    """Say of which episodes the field's registered device is not heard, because another was accepted for them."""
+    """Say of which episodes the unit's registered device is not heard, because another was accepted for them."""
     held_back = {
         (name, str(note["device_id"]))
         for note in work.store.noted_batches().values()
         for name in note.get("foreign", ())
     }
     for name, device_id in sorted(held_back):
-        season, _, field_id = name.partition("/")
-        is_held = not ownership.may_speak(device_id, int(season), field_id)
-        if is_held and ownership.is_registered(int(season), field_id, device_id):
+        period, _, unit = name.partition("/")
+        is_held = not ownership.may_speak(device_id, int(period), unit)
+        if is_held and ownership.is_registered(int(period), unit, device_id):
             _log.warning(
-                "rows of %s about %s are in quarantine: it was accepted from %s. Say whose that season is: "
-                "fieldloop register-device DEVICE KEY --field %s",
+                "rows of %s about %s are in quarantine: it was accepted from %s. Say whose that %s is: "
+                "fieldloop register-device DEVICE KEY --unit %s",
                 device_id,
                 name,
-                ownership.holders.get((int(season), field_id)) or "a history",
+                ownership.holders.get((int(period), unit)) or "a history",
+                work.store.words.period,
                 name,
             )
 
@@ -346,17 +347,17 @@ def _refuse(work: _Ingestion, held: Held, reason: str, tally: _Tally) -> None:
 
 def _ingest(work: _Ingestion, group: list[Received], ownership: Ownership, tally: _Tally) -> None:
     for batches, checked, received, judged in _judged(work, group, ownership, tally):
-        for (season, field_id), holder in judged.holders.items():
-            if (before := ownership.holders.get((season, field_id))) not in (None, holder):
-                _log.info("%d/%s was accepted from %s, and is that of %s", season, field_id, before, holder)
-                _withdraw(work, season, field_id)
+        for (period, unit), holder in judged.holders.items():
+            if (before := ownership.holders.get((period, unit))) not in (None, holder):
+                _log.info("%d/%s was accepted from %s, and is that of %s", period, unit, before, holder)
+                _withdraw(work, period, unit)
         ownership.holders.update(judged.holders)
         stored = _store(work, checked, batches, tally)
         for name, counts in stored.items():
             quarantined = checked.tables[name].quarantined + counts.conflicts
             duplicates = received[name] - counts.added - quarantined
             tally.add(name, TableCounts(received[name], counts.added, duplicates, quarantined))
-        foreign, beyond = _seasons_that(checked, BELONGS_TO_SENDER), _seasons_that(checked, IS_WITHIN_CLAIMS)
+        foreign, beyond = (_episodes_that(work, checked, broke) for broke in (BELONGS_TO_SENDER, IS_WITHIN_CLAIMS))
         for batch in batches:
             work.store.note_batch(batch.held.sha256, dict(batch.note), batch.records)
             unnamed = batch.note["unnamed"]
@@ -366,7 +367,7 @@ def _ingest(work: _Ingestion, group: list[Received], ownership: Ownership, tally
             work.store.amend_note(batch.held.sha256, said)
             work.inbox.move_to_ingested(batch.held)
             tally.batches.append(batch.held.sha256)
-            tally.seasons |= batch.seasons
+            tally.periods |= batch.periods
 
 
 _Judged = tuple[list[Received], Checked, dict[str, int], Ownership]
@@ -414,9 +415,9 @@ def _check(work: _Ingestion, batches: list[Received], ownership: Ownership, tall
             rows = pd.concat(parts, ignore_index=True)
             received[table.name] = len(rows)
             frames[table.name] = _once(table, rows, senders)
-    seasons = {season for batch in batches for season in batch.seasons}
+    periods = {period for batch in batches for period in batch.periods}
     judged = replace(ownership, holders=dict(ownership.holders))
-    known = work.store.read(work.contract.context_table.name, seasons)
+    known = work.store.read(work.contract.context_table.name, periods)
     docs_dir = work.docs_dir
     if docs_dir is not None and tally.docs:
         docs_dir = docs_dir.with_name(f"{docs_dir.name}-{len(tally.docs) + 1}")
@@ -426,7 +427,7 @@ def _check(work: _Ingestion, batches: list[Received], ownership: Ownership, tall
 
 def _once(table: Table, rows: pd.DataFrame, senders: Mapping[str, str]) -> pd.DataFrame:
     """The same row twice from one device is one row that came twice; nothing is wrong with it."""
-    content = rows[list(table.column_names)].map(ascii).assign(sender=rows["origin"].map(senders))
+    content = rows[list(table.column_names)].map(ascii).assign(**{ORIGIN: rows[ORIGIN].map(senders)})
     return rows[~content.duplicated()]
 
 
@@ -438,7 +439,7 @@ def _store(work: _Ingestion, checked: Checked, batches: Sequence[Received], tall
         for name, rows in batch.unreadable.items():
             table = work.contract.table(name)
             typed = conform(table, rows)[0]
-            _quarantine(work, table, typed.assign(origin=rows["origin"], expectation=rows["expectation"]), tally)
+            _quarantine(work, table, typed.assign(**{name: rows[name] for name in (ORIGIN, EXPECTATION)}), tally)
             tally.add(name, TableCounts(received=len(rows), quarantined=len(rows)))
     stored = {name: work.store.accept(name, rows, "sync") for name, rows in checked.accepted.items()}
     tally.files += [outcome.quarantine_file for outcome in stored.values() if outcome.quarantine_file is not None]
@@ -448,17 +449,18 @@ def _store(work: _Ingestion, checked: Checked, batches: Sequence[Received], tall
 
 
 def _quarantine(work: _Ingestion, table: Table, rows: pd.DataFrame, tally: _Tally) -> None:
-    for batch_id, part in rows.groupby("origin"):
+    for batch_id, part in rows.groupby(ORIGIN):
         path = quarantine_rows(work.quarantine_dir, f"batch-{str(batch_id)[:16]}", table, part)
         if path is not None:
             tally.files.append(path)
 
 
-def _seasons_that(checked: Checked, broke: str) -> dict[str, list[str]]:
+def _episodes_that(work: _Ingestion, checked: Checked, broke: str) -> dict[str, list[str]]:
     """By batch, the episodes of which it has rows that broke this: another's, or more than it may claim."""
+    episode = work.contract.episode
     found: dict[str, set[str]] = {}
     for rows in checked.rejected.values():
-        theirs = rows[rows["expectation"].str.contains(broke, regex=False)]
-        for origin, season, field_id in zip(theirs["origin"], theirs["season"], theirs["field_id"], strict=True):
-            found.setdefault(str(origin), set()).add(f"{int(season)}/{field_id}")
+        theirs = rows[rows[EXPECTATION].str.contains(work.store.words.say(broke), regex=False)]
+        for origin, period, unit in theirs[[ORIGIN, episode.period, episode.unit]].itertuples(index=False):
+            found.setdefault(str(origin), set()).add(f"{int(period)}/{unit}")
     return {origin: sorted(names) for origin, names in found.items()}

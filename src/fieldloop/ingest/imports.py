@@ -8,7 +8,6 @@ reason at once. A cell that is no number of the plain kind (`1,000`, `1_0`) is n
 
 import csv
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -20,12 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fieldedge.contract import Contract, Table
+from fieldedge.contract.reserved import ORIGIN
 from fieldedge.system.errors import DataError
-from fieldloop.data.accepted import SeasonStore
-from fieldloop.validation import Ownership, check_frames, quarantine_rows
-from fieldloop.validation.ownership import HISTORY
-from fieldloop.validation.tables import breach_words, refuse
-from fieldloop.validation.typed import is_storable
+from fieldloop.data.accepted import AcceptedStore
+from fieldloop.ingest.intake import take_in
+from fieldloop.validation import Ownership
+from fieldloop.validation.tables import refuse
+from fieldloop.validation.typed import kind_fault, unreadable
 
 AMENDED = (
     "what was accepted stays; what is said again takes the same record_id with /2 at its end (to /9): the last counts"
@@ -35,7 +35,6 @@ KEPT = (
     "{name}.dvc in {where}, after a git checkout of that pointer where a run has kept it since), then import the "
     "corrected files"
 )
-ANOTHERS = "the season of the field was accepted from, or is registered for, {other}: what is said of it is theirs"
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _NAMELESS_INDEX = re.compile(r"__index_level_\d+__")  # pandas' name for row numbers that nobody named
 _TWICE = "has a column twice"
@@ -64,7 +63,7 @@ class ImportReport:
 
 
 def import_folder(
-    folder: Path, store: SeasonStore, ownership: Ownership, today: date, docs_dir: Path | None = None
+    folder: Path, store: AcceptedStore, ownership: Ownership, today: date, docs_dir: Path | None = None
 ) -> ImportReport:
     """Judge every row of the folder's files and accept the good ones. Doing it again accepts nothing twice.
 
@@ -73,56 +72,17 @@ def import_folder(
             of range that the file is wrong rather than its rows. Nothing is accepted then.
         StoreBusy: another process holds the store.
     """
-    contract = store.contract
-    frames, fields = _read(folder, contract), store.read(contract.context_table.name)
-    checked = check_frames(
-        frames, contract, today, known_fields=fields, docs_dir=docs_dir, known_devices=ownership.known_devices
-    )
-    refuse(folder, [breach_words(breach) for breach in checked.breaches])
-    store.return_to_histories(ownership)
     came_with = f"import-{folder.name}" if _PLAIN.fullmatch(folder.name) else "import"
-    said = Ownership.of({}, checked.accepted.get(contract.context_table.name, fields.iloc[:0]), ()).holders
+    frames = _read(folder, store.contract)
+    taken = take_in(frames, store, ownership, today, source=folder, came_with=came_with, docs_dir=docs_dir)
     tables = {}
-    for name, good in checked.accepted.items():
-        others = pd.Series(
-            [
-                _another(ownership, int(season), str(field_id), said)
-                for season, field_id in good[["season", "field_id"]].itertuples(index=False)
-            ],
-            good.index,
-            dtype=object,
-        )
-        is_theirs = others.notna()
-        words = others[is_theirs].map(lambda other: ANOTHERS.format(other=other or "a history"))
-        table = contract.table(name)
-        rejected = pd.concat([checked.rejected[name], good[is_theirs].assign(expectation=words)])
-        quarantine_rows(store.quarantine_dir, came_with, table, rejected)
-        outcome = store.accept(name, good[~is_theirs], came_with)
-        found = checked.tables[name]
-        correction = AMENDED if table.is_amendable else KEPT.format(name=store.root.name, where=store.root.parent)
-        tables[name] = ImportedTable(
-            rows=found.rows,
-            accepted=outcome.added,
-            known=outcome.known,
-            quarantined=len(rejected) + outcome.conflicts,
-            broken={
-                **found.broken,
-                **Counter(words),
-                **{f"{conflict}: {correction}": count for conflict, count in outcome.broken.items()},
-            },
-        )
-    return ImportReport(tables, store.quarantine_dir / came_with, checked.docs_index)
-
-
-def _another(ownership: Ownership, season: int, field_id: str, said: Mapping[tuple[int, str], str]) -> str | None:
-    """Who else has this season of the field; None where it is nobody's yet, or of whom the import says it is."""
-    name = (season, field_id)
-    holder = ownership.holders.get(name)
-    ours = said.get(name, HISTORY)
-    for other in (ownership.registered.get(f"{season}/{field_id}"), holder):
-        if other is not None and other != ours:
-            return other
-    return None
+    for name, table in taken.tables.items():
+        is_amendable = store.contract.table(name).is_amendable
+        correction = AMENDED if is_amendable else KEPT.format(name=store.root.name, where=store.root.parent)
+        conflicts = {f"{conflict}: {correction}": count for conflict, count in table.conflicts.items()}
+        broken = {**table.broken, **conflicts}
+        tables[name] = ImportedTable(table.rows, table.accepted, table.known, table.quarantined, broken)
+    return ImportReport(tables, store.quarantine_dir / came_with, taken.docs_index)
 
 
 def _read(folder: Path, contract: Contract) -> dict[str, pd.DataFrame]:
@@ -150,7 +110,7 @@ def _read(folder: Path, contract: Contract) -> dict[str, pd.DataFrame]:
         except (pa.ArrowException, OSError, ValueError) as error:
             problems.append(f"{where} {str(error).splitlines()[0].rstrip('. ')}")
             continue
-        parts.setdefault(table_name, []).append(frame.assign(origin=where))
+        parts.setdefault(table_name, []).append(frame.assign(**{ORIGIN: where}))
     if not parts and not problems:
         problems.append(f"no file of a table is in it; expected files like {opening}.csv or {opening}.parquet")
     refuse(folder, problems)
@@ -167,19 +127,18 @@ def _read_file(path: Path, table: Table) -> pd.DataFrame:
     if path.suffix.lower() == ".csv":
         frame = _read_csv(path, table)
     else:
-        content = pq.ParquetFile(path).read()
+        try:
+            content = pq.ParquetFile(path).read()
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(unreadable(error)) from error
         nameless = [name for name in content.schema.names if _NAMELESS_INDEX.fullmatch(name)]
         content = content.drop_columns(nameless)
         found = {field.name: field.type for field in content.schema}
         if len(found) < len(content.schema):
             raise ValueError(_TWICE)
-        faults = [
-            f"has {column.name} as {found[column.name]}; expected {column.kind} {column.unit}".rstrip()
-            for column in table.columns
-            if column.name in found and not is_storable(column, found[column.name])
-        ]
-        if faults:
-            raise ValueError("; ".join(faults))
+        faults = [kind_fault(column, found[column.name]) for column in table.columns if column.name in found]
+        if any(faults):
+            raise ValueError("; ".join(filter(None, faults)))
         # What pandas noted beside the columns would make one that the file has a frame's index.
         frame = content.to_pandas(ignore_metadata=True)
     columns = {column.name: column for column in table.columns}

@@ -8,7 +8,7 @@ is not known here is neither believed nor refused: it waits for the version that
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +16,18 @@ import pandas as pd
 
 from fieldedge.contract import Contract, Record, Table
 from fieldedge.contract.batches import Rows, open_batch
+from fieldedge.contract.reserved import EXPECTATION, ORIGIN
 from fieldedge.system.errors import DataError
 from fieldedge.transfer.summary import MEASURED
+from fieldloop.core.parquet import arrow_schema
+from fieldloop.core.stored_names import PERIOD
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import UNKNOWN_SENDER, Held, read_envelope
-from fieldloop.validation.typed import MAX_ID_CHARS, arrow_schema, is_text
+from fieldloop.validation.typed import MAX_ID_CHARS, is_text
 
 UNREADABLE = "unreadable"
 MAX_SUMMARY_CHARS = 20_000
-_SEASONS = range(1000, 10_000)
+_PERIODS = range(1, 1_000_000_000)
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -44,16 +47,8 @@ class Received:
     """Rows of a former contract that cannot be read as today's, with `expectation`: why."""
     records: Mapping[str, list[str]]
     """The record ids, by table, of rows that have one."""
-
-    @property
-    def seasons(self) -> set[int]:
-        """The seasons that its rows say they are of; the header's word decides nothing."""
-        return {
-            int(value)
-            for frame in self.frames.values()
-            for value in frame["season"]
-            if isinstance(value, int | float) and not isinstance(value, bool) and _SEASONS[0] <= value <= _SEASONS[-1]
-        }
+    periods: frozenset[int]
+    """The periods that its rows say they are of; the header's word decides nothing."""
 
     @property
     def rows(self) -> int:
@@ -91,31 +86,41 @@ def open_received(held: Held, registry: DeviceRegistry, contract: Contract) -> R
         {name: frame for name, frame in frames.items() if len(frame)},
         {name: frame for name, frame in unreadable.items() if len(frame)},
         {name: _ids(frames[name], unreadable.get(name)) for name in tables},
+        _periods(frames.values(), contract.episode.period),
+    )
+
+
+def _periods(frames: Iterable[pd.DataFrame], column: str) -> frozenset[int]:
+    return frozenset(
+        int(value)
+        for frame in frames
+        for value in frame[column]
+        if isinstance(value, int | float) and not isinstance(value, bool) and _PERIODS[0] <= value <= _PERIODS[-1]
     )
 
 
 def named_records(data: bytes) -> tuple[int | None, dict[str, list[str]], int]:
-    """What a batch says of itself, believed or not: its season, its record ids by table, and the number of its rows.
+    """What a batch says of itself, believed or not: its period, its record ids by table, and the number of its rows.
 
     Raises:
         DataError: it cannot be opened.
     """
     header, tables = open_batch(data)
-    season = header.get("season")
+    period = header.get(PERIOD)
     ids = {
         name: [value for value in rows.column("record_id") if is_text(value, MAX_ID_CHARS)]
         for name, rows in tables.items()
         if "record_id" in rows.columns
     }
-    return (season if _is_season(season) else None), ids, sum(len(rows.rows) for rows in tables.values())
+    return (period if _is_period(period) else None), ids, sum(len(rows.rows) for rows in tables.values())
 
 
 def _check_header(header: Record, device_id: str, contract: Contract, tables: Mapping[str, Rows]) -> None:
     for name, value in {"device_id": device_id, "workload": contract.workload}.items():
         if header.get(name) != value:
             raise DataError(f"the batch's {name} is {_shown(header.get(name))}; expected {value!r}")
-    if not _is_season(header.get("season")):
-        raise DataError(f"the batch's season is {_shown(header.get('season'))}; expected a year")
+    if not _is_period(header.get(PERIOD)):
+        raise DataError(f"the batch's {PERIOD} is {_shown(header.get(PERIOD))}; expected a whole number above 0")
     contract_hash = header.get("contract_hash")
     if not isinstance(contract_hash, str) or not _HASH.fullmatch(contract_hash):
         raise DataError(f"the batch's contract_hash is {_shown(contract_hash)}; expected 64 hex digits")
@@ -127,8 +132,8 @@ def _check_header(header: Record, device_id: str, contract: Contract, tables: Ma
         )
 
 
-def _is_season(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value in _SEASONS
+def _is_period(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value in _PERIODS
 
 
 def _shown(value: Any) -> str:
@@ -148,7 +153,7 @@ def _frame(table: Table, rows: Rows, origin: str) -> pd.DataFrame:
 def _as_frame(table: Table, columns: Mapping[str, list[Any]], origin: str) -> pd.DataFrame:
     names = arrow_schema(table).names
     series = {name: pd.Series([_flat(value) for value in columns[name]], dtype=object) for name in names}
-    return pd.DataFrame(series).assign(origin=origin)
+    return pd.DataFrame(series).assign(**{ORIGIN: origin})
 
 
 def _flat(value: Any) -> Any:
@@ -173,7 +178,7 @@ def _upgraded(
         _as_frame(table, {name: [record.get(name) for record in records] for name in table.column_names}, origin)
         for records in (good, bad)
     ]
-    return frames[0], frames[1].assign(expectation=[reason[:300] for reason in reasons])
+    return frames[0], frames[1].assign(**{EXPECTATION: [reason[:300] for reason in reasons]})
 
 
 def _ids(*frames: pd.DataFrame | None) -> list[str]:
@@ -192,7 +197,7 @@ def _note(
     version = header.get("bundle_version")
     return {
         "device_id": device_id,
-        "season": header["season"],
+        PERIOD: header[PERIOD],
         "bundle_version": version if is_text(version, MAX_ID_CHARS) else None,
         "contract_hash": header["contract_hash"],
         "summary": _summary(header.get("summary")),

@@ -19,15 +19,17 @@ import pyarrow as pa
 
 from fieldedge.contract import Contract, EpisodeKey
 from fieldedge.contract.batches import open_batch
+from fieldedge.contract.reserved import ORIGIN
 from fieldedge.system.errors import DataError
-from fieldloop.data.accepted import SeasonStore
+from fieldloop.core.stored_names import PERIOD
+from fieldloop.data.accepted import AcceptedStore
 from fieldloop.data.withdrawn import WITHDRAWN_PREFIX, withdrawals
 from fieldloop.gateway.inbox import Held, Inbox
 from fieldloop.ingest.received import named_records
 from fieldloop.ingest.refusals import Refusals
 from fieldloop.release import AcknowledgedBatches
 
-_SEASON = re.compile(r"[1-9][0-9]{3}")
+_PERIOD = re.compile(r"[1-9][0-9]{0,8}")
 _CAME_LATER = "it came after the last ingestion"
 _OPENED = "opened"  # in a note that is not kept: the record ids of a batch that the store does not know
 _Said = frozenset[tuple[str, Any]]
@@ -76,46 +78,46 @@ class _Quarantined:
         return count
 
 
-def account_for(
+def reconcile(
     inbox_dir: Path,
-    store: SeasonStore,
+    store: AcceptedStore,
     quarantine_dir: Path,
-    season: int | None = None,
+    period: int | None = None,
     acknowledged: AcknowledgedBatches | None = None,
 ) -> Account:
-    """Look for every record of every batch, of one season or of all, in the store and in quarantine.
+    """Look for every record of every batch, of one period or of all, in the store and in quarantine.
 
-    A refused batch that does not say of which season it is counts in every one, and so does one that is lost, which
+    A refused batch that does not say of which period it is counts in every one, and so does one that is lost, which
     is looked for where it is given what was `acknowledged`.
 
     Raises:
         DataError: a stored file or a note is damaged.
     """
     inbox = Inbox(inbox_dir)
-    counts = _Counts(store.contract.episode, season)
+    counts = _Counts(store.contract.episode, period)
     senders: dict[str, set[str]] = {}
     nameless: list[str] = []
     notes = _complete_notes(inbox, store)
     for batch_id, note in notes.items():
         records = note.get(_OPENED) or store.noted_records(batch_id) or {}
-        for record_id in counts.of(note["season"], (name for of_table in records.values() for name in of_table)):
+        for record_id in counts.of(note[PERIOD], (name for of_table in records.values() for name in of_table)):
             senders.setdefault(record_id, set()).add(note["device_id"])
     refused: list[str] = []
     refusals = Refusals(quarantine_dir)
     for batch in refusals.undecided():
-        concerned = counts.of(batch.season, batch.record_ids)
-        is_of_season = counts.has(batch.season)
+        concerned = counts.of(batch.period, batch.record_ids)
+        is_of_period = counts.has(batch.period)
         if batch.sha256 not in notes:
             for record_id in concerned:
                 senders.setdefault(record_id, set()).add(batch.name.partition("/")[0])
-            nameless += _without_id(f"refused {batch.name}", batch.unnamed if is_of_season else 0)
-        if is_of_season or concerned:
+            nameless += _without_id(f"refused {batch.name}", batch.unnamed if is_of_period else 0)
+        if is_of_period or concerned:
             refused.append(batch.name)
     ids = senders.keys()
     quarantined = _in_quarantine(quarantine_dir, store.contract, ids)
     unnamed_quarantined = 0
     for batch_id, note in notes.items():
-        if counts.has(note["season"]):
+        if counts.has(note[PERIOD]):
             found = min(int(note["unnamed"]), quarantined.unnamed.get(batch_id, 0))
             unnamed_quarantined += found
             nameless += _without_id(batch_id, int(note["unnamed"]) - found)
@@ -126,7 +128,7 @@ def account_for(
     accepted: set[str] = set()
     stands: dict[str, _Said] = {}
     for table in store.contract.tables:
-        rows = store.read(table.name, None if season is None else [season])
+        rows = store.read(table.name, None if period is None else [period])
         accepted.update(rows["record_id"])
         stands.update(_said(rows[rows["record_id"].isin(quarantined.said)]))
     taken_back = {one.folder.name: one for one in withdrawals(quarantine_dir)}
@@ -158,27 +160,24 @@ def account_for(
 
 @dataclass(frozen=True)
 class _Counts:
-    """Which records an account is about: those of one season, or all.
+    """Which records an account is about: those of one period, or all.
 
-    A record is of the season that its id says, whatever the header of its batch says; that is taken at its word only
-    for what has no id, or one that says no season. A season that is None is every one.
+    A record is of the period that its id says, whatever the header of its batch says; that is taken at its word only
+    for what has no id, or one that says no period. A period that is None is every one.
     """
 
     episode: EpisodeKey
-    season: int | None
+    period: int | None
 
-    def has(self, season: int | None) -> bool:
-        return self.season is None or season in (None, self.season)
+    def has(self, period: int | None) -> bool:
+        return self.period is None or period in (None, self.period)
 
-    def of(self, batch_season: int | None, record_ids: Iterable[str]) -> list[str]:
-        return [record_id for record_id in record_ids if self.has(self._said(record_id) or batch_season)]
+    def of(self, batch_period: int | None, record_ids: Iterable[str]) -> list[str]:
+        return [record_id for record_id in record_ids if self.has(self._said(record_id) or batch_period)]
 
     def _said(self, record_id: str) -> int | None:
-        if "season" not in self.episode.columns:
-            return None
-        parts = record_id.split("/")[: len(self.episode.columns)]
-        said = dict(zip(self.episode.columns, parts, strict=False)).get("season", "")
-        return int(said) if _SEASON.fullmatch(said) else None
+        said = record_id.partition("/")[0]
+        return int(said) if _PERIOD.fullmatch(said) else None
 
 
 def _without_id(batch: str, count: int) -> list[str]:
@@ -193,7 +192,7 @@ def _in_quarantine(quarantine_dir: Path, contract: Contract, ids: Collection[str
         try:
             rows = pd.read_parquet(path)
             named = rows["record_id"].notna()
-            unnamed.update(rows.loc[~named, "origin"])
+            unnamed.update(rows.loc[~named, ORIGIN])
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             reason = str(error).split("\n", 1)[0]
             raise DataError(
@@ -202,7 +201,7 @@ def _in_quarantine(quarantine_dir: Path, contract: Contract, ids: Collection[str
             ) from error
         concerned = rows[named & rows["record_id"].isin(ids)]
         content = _said(concerned[[name for name in concerned if name in columns]])
-        for (record_id, words), origin in zip(content, concerned["origin"], strict=True):
+        for (record_id, words), origin in zip(content, concerned[ORIGIN], strict=True):
             said.setdefault(record_id, {}).setdefault(words, set()).add(str(origin))
     return _Quarantined(said, unnamed)
 
@@ -214,7 +213,7 @@ def _said(rows: pd.DataFrame) -> list[tuple[str, _Said]]:
     return [(str(record["record_id"]), frozenset(record.items())) for record in records]
 
 
-def _complete_notes(inbox: Inbox, store: SeasonStore) -> dict[str, dict[str, Any]]:
+def _complete_notes(inbox: Inbox, store: AcceptedStore) -> dict[str, dict[str, Any]]:
     """The notes of all ingested batches; those from before notes named the records are completed once.
 
     A batch that the store does not know is noted by its next ingestion alone: the data may be of a version before it.
@@ -227,14 +226,14 @@ def _complete_notes(inbox: Inbox, store: SeasonStore) -> dict[str, dict[str, Any
     return {batch_id: note for batch_id, note in notes.items() if "unnamed" in note}
 
 
-def _completed(held: Held, store: SeasonStore, note: dict[str, Any] | None) -> dict[str, Any]:
+def _completed(held: Held, store: AcceptedStore, note: dict[str, Any] | None) -> dict[str, Any]:
     try:
-        season, records, rows = named_records(held.read())
+        period, records, rows = named_records(held.read())
     except DataError:
-        season, records, rows = None, {}, 0
+        period, records, rows = None, {}, 0
     unnamed = rows - sum(len(of_table) for of_table in records.values())
     if note is None:
-        return {"device_id": held.device_id, "season": season, "unnamed": unnamed, _OPENED: records}
+        return {"device_id": held.device_id, PERIOD: period, "unnamed": unnamed, _OPENED: records}
     store.note_batch(held.sha256, note, {name: list(set(ids)) for name, ids in records.items()})
     store.amend_note(held.sha256, {"unnamed": unnamed})
     return {**note, "unnamed": unnamed}
@@ -264,18 +263,18 @@ def _fault(inbox: Inbox, held: Held) -> str | None:
     return None if found == held.sha256 else f"its content has the hash {found[:12]}…"
 
 
-def _waiting(batches: Iterable[Held], store: SeasonStore, counts: _Counts) -> Iterator[tuple[str, tuple[str, int]]]:
+def _waiting(batches: Iterable[Held], store: AcceptedStore, counts: _Counts) -> Iterator[tuple[str, tuple[str, int]]]:
     for held in batches:
         try:
             data = held.read()
-            season, ids, rows = named_records(data)
+            period, ids, rows = named_records(data)
             contract_hash = open_batch(data)[0].get("contract_hash")
         except (DataError, OSError):
             yield held.name, (_CAME_LATER, 0)
             continue
         named = [record_id for of_table in ids.values() for record_id in of_table]
-        concerned = len(counts.of(season, named)) + (rows - len(named) if counts.has(season) else 0)
-        if not concerned and not counts.has(season):
+        concerned = len(counts.of(period, named)) + (rows - len(named) if counts.has(period) else 0)
+        if not concerned and not counts.has(period):
             continue
         is_known = isinstance(contract_hash, str) and store.contract.reads(contract_hash)
         reason = _CAME_LATER if is_known else f"its contract {contract_hash!r:.14}… is not known here"

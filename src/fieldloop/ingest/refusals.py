@@ -23,12 +23,12 @@ MAX_NOTE_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class RefusedBatch:
-    """A refused batch. `name` is `<device_id>/<sha256>`; season and record ids are what it says of itself."""
+    """A refused batch. `name` is `<device_id>/<sha256>`; period and record ids are what it says of itself."""
 
     name: str
     path: Path
     reason: str
-    season: int | None
+    period: int | None
     record_ids: tuple[str, ...]
     unnamed: int
     """Its records that cannot be looked for by an id; a batch that cannot be opened counts as one."""
@@ -121,11 +121,11 @@ class Refusals:
 def _refused(path: Path) -> RefusedBatch:
     name, reason = f"{_device_of(path)}/{path.stem}", str(_note(path).get("reason", "its reason was lost"))
     try:
-        season, ids, rows = named_records(read_own(path, MAX_BATCH_BYTES))
+        period, ids, rows = named_records(read_own(path, MAX_BATCH_BYTES))
     except DataError:
         return RefusedBatch(name, path, reason, None, (), 1)
     named = [record_id for of_table in ids.values() for record_id in of_table]
-    return RefusedBatch(name, path, reason, season, tuple(sorted(set(named))), rows - len(named))
+    return RefusedBatch(name, path, reason, period, tuple(sorted(set(named))), rows - len(named))
 
 
 def _envelope(held: Held) -> str:

@@ -1,7 +1,7 @@
 """The model registry: one MLflow registered model per workload, every version with its lineage.
 
 The registry is the source of truth: what a version is (its float32 file, its weights and what they belong to, the
-seasons it practised on, the bundles that were released of it) are artifacts of its run, and no file outside MLflow is
+periods it practised on, the bundles that were released of it) are artifacts of its run, and no file outside MLflow is
 needed to go on from it. The alias `champion` moves only when the gate or a person says so, and the verdict stands on
 the version either way; `anchor` is the champion with the lowest held-out error of its contract; `challenger` is the
 newest version. Stages are never used. Registering the same training run again changes nothing.
@@ -13,36 +13,39 @@ import hashlib
 import json
 import os
 import socket
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
-import mlflow.onnx
 import numpy as np
-import onnx
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from sqlalchemy.exc import SQLAlchemyError
-from torch import nn
 
 from fieldedge.system.errors import ConfigError, ReleaseError, StoreBusy
-from fieldloop.compression import Compressed
 from fieldloop.core.dataset import Dataset, load_dataset
-from fieldloop.core.environment import hush
+from fieldloop.core.process_setup import hush
+from fieldloop.core.stored_names import LEARNED_BEFORE, LEARNED_NOT
+from fieldloop.core.words import Words
 from fieldloop.evaluation.gate import Absent, Verdict
 from fieldloop.evaluation.predictor import Array, predictor
 from fieldloop.evaluation.terms import Terms
+from fieldloop.registry.card import IN_REGISTRY, SHIPPING, model_card, shipping_card
+from fieldloop.registry.new_store import begin_store
 from fieldloop.registry.promotion import check_champion_is, succeed
-from fieldloop.training.networks import CONFIG, NETWORK, WHAT_IFS, load_network
-from fieldloop.training.trained import Trained
-from fieldloop.workload import CardWords, Predict, Scores, Workload
+from fieldloop.training.trained import CONFIG, NETWORK, WHAT_IFS, Trained
+from fieldloop.workload import Predict, Workload
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from fieldloop.compression import Compressed
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -53,16 +56,12 @@ BY_A_PERSON = "promoted by a person"
 _GATE_SAID = "; the gate had said: "
 OVERTAKEN = "kept back"
 LEARNABLE_HASH = "learnable_hash"  # of a training run: the content that it learned from
-MAX_NAMED = 5  # groups that a model card names, of those that nothing was learned from
 _NETWORK_ARTIFACTS = "network"
 _BUNDLE_ARTIFACTS = "bundles"
 BUNDLE, REPORT, PICTURE = "bundle.zip", "report.json", "front.png"
 _TAG = "fieldloop."
 _PROMOTION = f"{_TAG}promotion"  # of the registered model: the note of `promotion.py`
 _NEWEST_THEN = "newest_then"  # of a version that a person promoted: the newest that there was to choose
-_HELD_OUT = "held_out_seasons"  # of a version: those that it did not learn from
-_IN_REGISTRY = "## In the registry"
-_SHIPPING = "## What ships"
 
 
 @dataclass(frozen=True)
@@ -130,8 +129,10 @@ class ModelRegistry:
 
     def __init__(self, tracking_uri: str, workload: Workload, name: str = "") -> None:
         hush()  # MLflow set its own level when it was imported
+        begin_store(tracking_uri)
         mlflow.set_tracking_uri(tracking_uri)
         self.workload, self.name = workload, name or workload.name
+        self._words = Words.of(workload.device.contract.episode)
         self.client = mlflow.MlflowClient(tracking_uri)
         self._alias = _ChampionAlias(self)
 
@@ -160,24 +161,24 @@ class ModelRegistry:
             if not before:
                 return Absent(f"the champion, version {version.version}, is the challenger itself")
             version = self.client.get_model_version(self.name, before)
-        absent = _why_not_comparable(version, terms)
+        absent = _why_not_comparable(version, terms, self._words)
         return absent or Champion(str(version.version), terms.contract_hash, self.predict(str(version.version)))
 
-    def start_of_practice(self, terms: Terms, learnable_hash: str) -> str | None:
+    def start_of_pretraining(self, terms: Terms, learnable_hash: str) -> str | None:
         """The version from whose weights a network starts that learns from these records; None where it starts fresh.
 
-        A champion that learned from the same records, or for a later season, is passed over for the one that it was
+        A champion that learned from the same records, or for a later period, is passed over for the one that it was
         compared with: otherwise a run that is made again would start elsewhere once it was promoted, and learn the
         same twice.
         """
         version = self.champion_version()
         while version is not None and (
-            self._learned_from(version) == learnable_hash or _season_of(version) > terms.season
+            self._learned_from(version) == learnable_hash or _period_of(version) > terms.period
         ):
             before = version.tags.get(f"{_TAG}champion_before") or "0"
             is_older = before.isdigit() and 0 < int(before) < int(version.version)
             version = self.client.get_model_version(self.name, before) if is_older else None
-        if version is None or _why_not_comparable(version, terms) is not None:
+        if version is None or _why_not_comparable(version, terms, self._words) is not None:
             return None
         return str(version.version)
 
@@ -199,7 +200,9 @@ class ModelRegistry:
         able = {
             str(one.version): one
             for one in self._versions()
-            if _was_promoted(one) and _why_not_comparable(one, terms) is None and one.run_id != challenger_run_id
+            if _was_promoted(one)
+            and _why_not_comparable(one, terms, self._words) is None
+            and one.run_id != challenger_run_id
         }
         if named is not None and str(named.version) in able:
             version = str(named.version)
@@ -221,17 +224,19 @@ class ModelRegistry:
         except Exception as error:  # each artifact store and onnxruntime have their own
             raise self._gone(version, "its float32 file", error) from error
 
-    def network(self, version: str) -> nn.Module:
+    def network(self, version: str) -> "nn.Module":
         """The trained network of a version, from the registry alone.
 
         Raises:
             ReleaseError: it is not there, or holds more than tensors.
         """
+        from fieldloop.training.networks import load_network  # torch: most runs ask only which version is the champion
+
         with TemporaryDirectory() as scratch:
             folder = self._artifacts(version, _NETWORK_ARTIFACTS, Path(scratch))
             return load_network(self._former_checkpoint(version) if folder is None else folder, self.workload)
 
-    def practised_examples(self, version: str) -> Dataset | None:
+    def pretraining_examples(self, version: str) -> Dataset | None:
         """The examples of a version's practice; None where it had none."""
         with TemporaryDirectory() as scratch:
             folder = self._artifacts(version, _NETWORK_ARTIFACTS, Path(scratch))
@@ -312,8 +317,8 @@ class ModelRegistry:
             "contract_hash": terms.contract_hash,
             "data_hash": trained.data_hash,
             "git_commit": git_commit,
-            "for_season": str(terms.season),
-            _HELD_OUT: json.dumps(terms.judging_seasons),
+            LEARNED_BEFORE: str(terms.period),
+            LEARNED_NOT: json.dumps(terms.judging_periods),
             f"held_out_{verdict.challenger.primary.key}": repr(verdict.challenger.value),
             **({} if is_decided else said),
             **({"gate": PROMOTED} if was_promoted else {}),
@@ -322,7 +327,7 @@ class ModelRegistry:
             self._tag(version, key, value)
         self._log_scores(trained.mlflow_run_id, verdict)
         self.client.update_model_version(
-            self.name, version, model_card(self.name, version, trained, verdict, tags, self.workload.card)
+            self.name, version, model_card(self.name, version, trained, verdict, tags, self.workload.card, self._words)
         )
         self.client.set_registered_model_alias(self.name, CHALLENGER, version)
         if verdict.is_promoted and not is_by_person:
@@ -466,7 +471,7 @@ class ModelRegistry:
         self._tag(version, "compression_data_hash", noted["compression_data_hash"])
         return StandingBundle(sha256, bundle, report, picture if picture.is_file() else None)
 
-    def note_compression(self, version: str, compressed: Compressed, report: Path | None = None) -> None:
+    def note_compression(self, version: str, compressed: "Compressed", report: Path | None = None) -> None:
         """Write on the version, in its card and in its run what ships to each class of devices, and why.
 
         Args:
@@ -493,8 +498,8 @@ class ModelRegistry:
                 self._retag(version, key, None)
         for key, value in tags.items():
             self._tag(version, key, value)
-        card = self.card(version).partition(_SHIPPING)[0].rstrip()
-        self.client.update_model_version(self.name, version, f"{card}\n\n{_SHIPPING}\n\n{shipping_card(report)}")
+        card = self.card(version).partition(SHIPPING)[0].rstrip()
+        self.client.update_model_version(self.name, version, f"{card}\n\n{SHIPPING}\n\n{shipping_card(report)}")
 
     def card(self, version: str) -> str:
         """The model card, Markdown."""
@@ -502,7 +507,7 @@ class ModelRegistry:
 
     def bundle_card(self, version: str) -> str:
         """The card as it goes into a bundle: without the run and without what was timed, which no two makings share."""
-        return self.card(version).partition(_IN_REGISTRY)[0].partition(_SHIPPING)[0].rstrip() + "\n"
+        return self.card(version).partition(IN_REGISTRY)[0].partition(SHIPPING)[0].rstrip() + "\n"
 
     def _version_by_alias(self, alias: str) -> ModelVersion | None:
         try:
@@ -585,12 +590,14 @@ class ModelRegistry:
         return next((str(v.version) for v in self._versions() if v.run_id == run_id), None)
 
     def _log_version(self, trained: Trained, onnx_path: Path, example: Array) -> str:
+        import onnx  # as torch above
+
         outputs = predictor(onnx_path)(example)
         folder = Path(trained.folder)
         missing = [name for name in (NETWORK, CONFIG) if not (folder / name).is_file()]
         if missing:
             raise ReleaseError(f"{folder} has no {' and no '.join(missing)}: train the model again to register it")
-        with mlflow.start_run(run_id=trained.mlflow_run_id):
+        with mlflow.start_run(run_id=trained.mlflow_run_id), _requirements_unchecked():
             for name in (NETWORK, CONFIG, WHAT_IFS):
                 if (folder / name).is_file():
                     mlflow.log_artifact(str(folder / name), _NETWORK_ARTIFACTS)
@@ -620,23 +627,39 @@ class ModelRegistry:
                 self.client.log_metric(run_id, f"held_out_{name}", float(value))
 
 
-def _why_not_comparable(version: ModelVersion, terms: Terms) -> Absent | None:
+@contextmanager
+def _requirements_unchecked() -> Iterator[None]:
+    """MLflow writes down what a model requires, and does not look whether it is installed here.
+
+    It would read the files of every installed package to say so, for seconds; what is installed is the lock's.
+    """
+    checked = mlflow.utils.environment.warn_dependency_requirement_mismatches
+    mlflow.utils.environment.warn_dependency_requirement_mismatches = lambda _requirements: None
+    try:
+        yield
+    finally:
+        mlflow.utils.environment.warn_dependency_requirement_mismatches = checked
+
+
+def _why_not_comparable(version: ModelVersion, terms: Terms, words: Words) -> Absent | None:
     """Why a champion cannot be compared with a challenger on these terms, if so."""
     which = f"the champion, version {version.version},"
-    lost = [name for name in ("contract_hash", "for_season") if f"{_TAG}{name}" not in version.tags]
+    lost = [name for name in ("contract_hash", LEARNED_BEFORE) if f"{_TAG}{name}" not in version.tags]
     if lost:
         return Absent(f"{which} has lost its tags {' and '.join(lost)}", is_damage=True)
     contract = version.tags[f"{_TAG}contract_hash"]
     if contract != terms.contract_hash:
         return Absent(f"{which} is of contract {contract[:12]}, and the challenger of {terms.contract_hash[:12]}")
-    learned_before = version.tags[f"{_TAG}for_season"]
+    learned_before = version.tags[f"{_TAG}{LEARNED_BEFORE}"]
     if not learned_before.isdigit():
-        return Absent(f"{which} has a tag for_season that is no season: {learned_before!r}", is_damage=True)
-    if int(learned_before) > terms.season:
-        then, now = f"seasons before {learned_before}", f"those before {terms.season}"
+        return Absent(
+            f"{which} has a tag {LEARNED_BEFORE} that is no {words.period}: {learned_before!r}", is_damage=True
+        )
+    if int(learned_before) > terms.period:
+        then, now = f"{words.periods} before {learned_before}", f"those before {terms.period}"
         return Absent(f"{which} learned from {then}, and the challenger from {now}", runnable=str(version.version))
     held_out = _held_out(version)
-    seen = [] if held_out is None else sorted(set(terms.judging_seasons) - set(held_out))
+    seen = [] if held_out is None else sorted(set(terms.judging_periods) - set(held_out))
     if any(one < int(learned_before) for one in seen):
         judge = f"{', '.join(map(str, seen))}, which judge{'s' if len(seen) == 1 else ''} now"
         return Absent(f"{which} may have learned from {judge}", runnable=str(version.version))
@@ -644,9 +667,9 @@ def _why_not_comparable(version: ModelVersion, terms: Terms) -> Absent | None:
 
 
 def _held_out(version: ModelVersion) -> list[int] | None:
-    """The seasons that a version did not learn from; None for one from before that was noted."""
+    """The periods that a version did not learn from; None for one from before that was noted."""
     try:
-        found = json.loads(version.tags.get(f"{_TAG}{_HELD_OUT}", "null"))
+        found = json.loads(version.tags.get(f"{_TAG}{LEARNED_NOT}", "null"))
     except ValueError:
         return None
     return found if isinstance(found, list) else None
@@ -687,76 +710,11 @@ def _noted_bundle(tag: str) -> dict[str, str] | None:
     return {name: str(noted[name]) for name in names}
 
 
-def _season_of(version: ModelVersion) -> int:
-    """The season that a version was made for; 0 where that is not said."""
-    said = version.tags.get(f"{_TAG}for_season", "")
+def _period_of(version: ModelVersion) -> int:
+    """The period that a version was made for; 0 where that is not said."""
+    said = version.tags.get(f"{_TAG}{LEARNED_BEFORE}", "")
     return int(said) if said.isdigit() else 0
 
 
 def _was_promoted(version: ModelVersion) -> bool:
     return version.tags.get(f"{_TAG}gate") in (PROMOTED, BY_A_PERSON)
-
-
-def model_card(
-    name: str, version: str, trained: Trained, verdict: Verdict, tags: dict[str, Any], words: CardWords
-) -> str:
-    """The model card of a version, Markdown: what it is for, what it learned from, how good it is, what it is not."""
-    learned = f"{trained.field_seasons} {words.groups} ({trained.examples} {words.examples})"
-    rows = [_score_row("this version", verdict.challenger, words)]
-    if verdict.champion is not None:
-        rows.append(_score_row(f"champion before (version {verdict.champion_version})", verdict.champion, words))
-    return "\n".join(
-        [
-            f"# {name}, version {version}",
-            "",
-            words.purpose,
-            "",
-            f"Learned from {learned}{_left_out(trained)}, "
-            f"data `{tags['data_hash']}`, code `{tags['git_commit']}`, contract `{tags['contract_hash'][:12]}`.",
-            "",
-            f"| held-out seasons | {' | '.join(column.heading for column in words.columns)} |",
-            f"{'| --- ' * (1 + len(words.columns))}|",
-            *rows,
-            "",
-            f"Gate: {verdict.reason}.",
-            "",
-            f"Limits: {words.limits}",
-            "",
-            _IN_REGISTRY,
-            "",
-            f"MLflow run `{trained.mlflow_run_id}`.",
-        ]
-    )
-
-
-def _left_out(trained: Trained) -> str:
-    if not trained.left_out:
-        return ""
-    named = [f"{name} ({reason})" for name, reason in list(trained.left_out.items())[:MAX_NAMED]]
-    more = f" and {len(trained.left_out) - MAX_NAMED} more" if len(trained.left_out) > MAX_NAMED else ""
-    return f", without {len(trained.left_out)} that cannot be learned from: {'; '.join(named)}{more}"
-
-
-def shipping_card(report: Mapping[str, Any]) -> str:
-    """What ships to each class of devices and why, as a report of compression says, Markdown."""
-    if not report["by_class"]:
-        return str(report["reason"])
-    rows = [
-        f"| {name} | {choice['ships']} | {choice['bytes'] / 1000:.0f} kB | {choice['reason']} "
-        f"| {choice['parity_on']} | {choice['timed_on']} |"
-        for name, choice in report["by_class"].items()
-    ]
-    head = "| devices | file | size | why | numbers compared on | timed on |"
-    on = f"Quantiser and rounding were chosen on {report['chosen_on']}; files were judged on {report['judged_on']}."
-    return "\n".join([f"In this bundle: {report['reason']}.", "", head, "| --- " * 6 + "|", *rows, "", on])
-
-
-def _score_row(label: str, scores: Scores, words: CardWords) -> str:
-    return f"| {label} | {' | '.join(one.written.format(scores.figures[one.key]) for one in words.columns)} |"
-
-
-def git_commit(root: Path) -> str:
-    """The commit of the code that runs, with `-dirty` where files differ from it; `unknown` outside git."""
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    return done.stdout.strip() if done.returncode == 0 else "unknown"

@@ -69,7 +69,7 @@ def succeed(
     if found not in (former, version) and not _is_left_to_us(alias, ours, version, pause):
         found = alias.champion()
         if alias.noted() == ours:
-            alias.note(json.dumps({**json.loads(ours), "version": found, "withdrawn": version}))
+            alias.note(json.dumps({**json.loads(ours), "version": found}))
         raise _overtaken(alias, former, found, "")
     alias.move(version)
     last = json.loads(alias.noted() or ours)

@@ -1,4 +1,4 @@
-"""The figures of `report.json`, from the stories of the seasons.
+"""The figures of `report.json`, from the stories of the periods.
 
 Pure functions of plain data. What came of the decisions stands there as the workload figures it; the rest is the
 loop's own. Numbers that are none become null, so the file is JSON for every reader.
@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from fieldedge.system.errors import DataError
-from fieldloop.report.story import SeasonStory
+from fieldloop.core.stored_names import FIRST_RUN, PERIOD, PERIODS
+from fieldloop.report.story import PeriodStory
 from fieldloop.workload import ReportSections
 
 FORMAT = 1
@@ -19,24 +20,26 @@ DIGITS = 4
 
 
 def build_report(
-    stories: Sequence[SeasonStory], sections: ReportSections, wall_s: float, environment: Mapping[str, Any]
+    stories: Sequence[PeriodStory], sections: ReportSections, wall_s: float, environment: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """All figures of the seasons, in their order, and of the bundle that the last one shipped.
+    """All figures of the periods, in their order, and of the bundle that the last one shipped.
 
     Args:
-        stories: one per season, oldest first.
+        stories: one per period, oldest first.
         wall_s: how long the whole run took.
         environment: facts about the machine and the code, for the reader.
 
     Raises:
-        DataError: there is no season, or one whose outcomes cannot be compared.
+        DataError: there is no period, or one whose outcomes cannot be compared.
     """
     if not stories:
-        raise DataError("a report needs at least one season; found none. Run the loop first: make season")
+        raise DataError(
+            f"a report needs at least one {sections.words.period}; found none. Run the loop first: {FIRST_RUN}"
+        )
     report = {
         "format": FORMAT,
         "wall_s": wall_s,
-        "seasons": [season_figures(story, sections, stories) for story in stories],
+        PERIODS: [period_figures(story, sections, stories) for story in stories],
         "bundle": _bundle(stories[-1]),
         "environment": dict(environment),
     }
@@ -44,8 +47,8 @@ def build_report(
     return plain
 
 
-def season_figures(story: SeasonStory, sections: ReportSections, stories: Sequence[SeasonStory] = ()) -> dict[str, Any]:
-    """The figures of one season; `stories` tell of versions that were trained before earlier ones.
+def period_figures(story: PeriodStory, sections: ReportSections, stories: Sequence[PeriodStory] = ()) -> dict[str, Any]:
+    """The figures of one period; `stories` tell of versions that were trained before earlier ones.
 
     Raises:
         DataError: its outcomes cannot be compared.
@@ -54,7 +57,7 @@ def season_figures(story: SeasonStory, sections: ReportSections, stories: Sequen
     lineage = _lineage(story, stories or [story])
     counts = ("devices", "recommendations", "records_collected", "records_selected", "records_acknowledged")
     figures = {
-        "season": story.season,
+        PERIOD: story.period,
         **{name: int(fleet[name]) for name in counts},
         "records_rejected": int(fleet.get("records_rejected", 0)),
         "records_lost": records_lost(story),
@@ -63,14 +66,14 @@ def season_figures(story: SeasonStory, sections: ReportSections, stories: Sequen
         "bytes_sent": int(fleet["bytes_sent"]),
         "batches": int(fleet.get("batches", 0)),
         "model_version": str(fleet["model_version"]),
-        # What the model that decided was trained on; newer data may stand before a season whose model was kept back.
+        # What the model that decided was trained on; newer data may stand before a period whose model was kept back.
         "data_hash": lineage["data_hash"] or story.data_hash,
         "data_hash_before": story.data_hash,
         "data_hash_after": story.data_hash_after,
         error: fleet[error],
         "latency_p50_ms": fleet["latency_p50_ms"],
         "latency_p99_ms": fleet["latency_p99_ms"],
-        **sections.figures(story.season, fleet["outcomes"], story.baselines),
+        **sections.figures(story.period, fleet["outcomes"], story.baselines),
         "held_out": dict(story.verdict["challenger"]),
         "held_out_champion": story.verdict["champion"],
         "gate": {name: value for name, value in story.verdict.items() if name not in ("challenger", "champion")},
@@ -83,7 +86,7 @@ def season_figures(story: SeasonStory, sections: ReportSections, stories: Sequen
     return plain
 
 
-def records_lost(story: SeasonStory) -> int:
+def records_lost(story: PeriodStory) -> int:
     """Records that a device selected and got no acknowledgement for, and acknowledged ones that are not home.
 
     Those of a refused batch are not home until a person decides; those that wait for their contract are not lost.
@@ -105,7 +108,7 @@ def as_json_value(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | bool) else str(value)
 
 
-def _sync(story: SeasonStory) -> dict[str, Any]:
+def _sync(story: PeriodStory) -> dict[str, Any]:
     counts = ("records_received", "records_accepted", "records_duplicate", "records_quarantined")
     names = (*counts, "refused", "waiting", "tables")
     return {
@@ -115,7 +118,7 @@ def _sync(story: SeasonStory) -> dict[str, Any]:
     }
 
 
-def _validation(story: SeasonStory) -> dict[str, Any]:
+def _validation(story: PeriodStory) -> dict[str, Any]:
     tables = story.validation.get("tables", {})
     return {
         "rows": sum(int(table["rows"]) for table in tables.values()),
@@ -125,8 +128,8 @@ def _validation(story: SeasonStory) -> dict[str, Any]:
     }
 
 
-def _lineage(story: SeasonStory, stories: Sequence[SeasonStory]) -> dict[str, Any]:
-    """The chain behind the season's recommendations. Devices run the champion, which may be an older version."""
+def _lineage(story: PeriodStory, stories: Sequence[PeriodStory]) -> dict[str, Any]:
+    """The chain behind the period's recommendations. Devices run the champion, which may be an older version."""
     version = str(story.fleet["model_version"])
     told = [one for story_told in stories for one in (story_told.registered, story_told.deployed) if one]
     registered = next((known for known in told if str(known["version"]) == version), {})
@@ -145,7 +148,7 @@ def _lineage(story: SeasonStory, stories: Sequence[SeasonStory]) -> dict[str, An
     }
 
 
-def _bundle(story: SeasonStory) -> dict[str, Any]:
+def _bundle(story: PeriodStory) -> dict[str, Any]:
     """The model file that ships and what was measured on it; `p50_ms` and `p99_ms` are whole decisions on devices."""
     compressed = story.compressed
     names = ("reason", "int8_bytes", "float32_bytes", "error_increase_pct", "int8_latency_us", "float32_latency_us")

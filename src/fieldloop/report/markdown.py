@@ -1,46 +1,47 @@
-"""A season as Markdown, for an artifact beside its run."""
+"""A period as Markdown, for an artifact beside its run."""
 
 from collections.abc import Sequence
 
-from fieldloop.report.figures import season_figures
-from fieldloop.report.story import SeasonStory
+from fieldloop.core.stored_names import PERIOD
+from fieldloop.report.figures import period_figures
+from fieldloop.report.story import PeriodStory
 from fieldloop.report.words import latency_sentence, transfer_sentence, version_sentence
 from fieldloop.workload import ReportSections
 
 EARLIER = "of an earlier run"
 
 
-def season_markdown(story: SeasonStory, sections: ReportSections, stories: Sequence[SeasonStory] = ()) -> str:
-    """What the season brought, then what came of it for the loop, then where it comes from.
+def period_markdown(story: PeriodStory, sections: ReportSections, stories: Sequence[PeriodStory] = ()) -> str:
+    """What the period brought, then what came of it for the loop, then where it comes from.
 
     Args:
-        story: the season.
+        story: the period.
         sections: the workload's.
-        stories: all of the run, which know the versions that were trained before earlier seasons.
+        stories: all of the run, which know the versions that were trained before earlier periods.
 
     Raises:
         DataError: its outcomes cannot be compared.
     """
-    season = season_figures(story, sections, stories)
-    lineage = season["lineage"]
+    period = period_figures(story, sections, stories)
+    lineage, called = period["lineage"], sections.words.period
     return "\n".join(
         [
-            f"## Season {season['season']}",
+            f"## {called.capitalize()} {period[PERIOD]}",
             "",
-            *sections.markdown(season),
+            *sections.markdown(period),
             *(
                 f"- {sentence}"
                 for sentence in (
-                    transfer_sentence(season, sections.examples),
-                    sections.foresight([season]),
-                    latency_sentence(season),
-                    version_sentence(lineage),
-                    f"Gate: {season['gate']['reason']}.",
-                    f"Shipping: {season['shipping']['reason']}.",
+                    transfer_sentence(period, sections.examples),
+                    sections.foresight([period]),
+                    latency_sentence(period),
+                    version_sentence(lineage, sections.words),
+                    f"Gate: {period['gate']['reason']}.",
+                    f"Shipping: {period['shipping']['reason']}.",
                 )
             ),
             "",
             f"Bundle `{lineage['bundle_sha256'][:12]}`, MLflow run `{lineage['mlflow_run_id'] or EARLIER}`, "
-            f"data `{season['data_hash_before']}` before and `{season['data_hash_after']}` after the season.",
+            f"data `{period['data_hash_before']}` before and `{period['data_hash_after']}` after the {called}.",
         ]
     )

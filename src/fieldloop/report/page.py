@@ -12,7 +12,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
+from fieldedge.presentation.text import plural
 from fieldedge.system.durable import write_durably
+from fieldloop.core.stored_names import PERIOD, PERIODS
 from fieldloop.report.figures import as_json_value
 from fieldloop.report.html import (
     code,
@@ -26,14 +28,13 @@ from fieldloop.report.html import (
     table_of,
 )
 from fieldloop.report.pictures import draw_pictures
-from fieldloop.report.story import SeasonStory
+from fieldloop.report.story import PeriodStory
 from fieldloop.report.words import (
     amount,
     counted,
     duration,
     latency_sentence,
     listed,
-    plural,
     share_pct,
     shipping_sentence,
     signed,
@@ -62,7 +63,7 @@ class WrittenReport(NamedTuple):
 
 def write_report(
     report: Figures,
-    stories: Sequence[SeasonStory],
+    stories: Sequence[PeriodStory],
     sections: ReportSections,
     home_dir: Path,
     links: Mapping[str, str],
@@ -71,7 +72,7 @@ def write_report(
 
     Args:
         report: what `build_report` made.
-        stories: the seasons it was made of. They go into the JSON too, so that every figure can be made again.
+        stories: the periods it was made of. They go into the JSON too, so that every figure can be made again.
         home_dir: gets `report.html` and `report.json`.
         links: label: path or address to show on the page; a path becomes relative to the page.
     """
@@ -85,19 +86,19 @@ def write_report(
 
 def page(report: Figures, sections: ReportSections, home_dir: Path, links: Mapping[str, str]) -> str:
     """The report as HTML, to stand in `home_dir`."""
-    seasons: list[Figures] = list(report["seasons"])
+    periods: list[Figures] = list(report[PERIODS])
     pictures = {name: figure_of(picture) for name, picture in draw_pictures(report, sections).items()}
-    years = listed([str(season["season"]) for season in seasons])
+    years = listed([str(period[PERIOD]) for period in periods])
     style = files("fieldloop.report").joinpath("page.css").read_text(encoding="utf-8")
     brought, *further = sections.sections(report, pictures)
     parts = (
         brought,
-        _foresight(seasons, sections, pictures),
+        _foresight(periods, sections, pictures),
         *further,
-        _transfer(seasons, sections, pictures),
-        _device(report["bundle"], seasons, sections, pictures),
-        _refused(seasons, home_dir),
-        _lineages(seasons, sections),
+        _transfer(periods, sections, pictures),
+        _device(report["bundle"], periods, sections, pictures),
+        _refused(periods, home_dir),
+        _lineages(periods, sections),
     )
     return "\n".join(
         [
@@ -105,7 +106,7 @@ def page(report: Figures, sections: ReportSections, home_dir: Path, links: Mappi
             '<html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-            f"<title>Fieldloop: {plural('season', len(seasons))} {escape(years)}</title>",
+            f"<title>Fieldloop: {plural(sections.words.period, len(periods))} {escape(years)}</title>",
             f"<style>\n{style}</style></head><body>",
             _header(report, sections, years, links, home_dir),
             "<main>",
@@ -119,14 +120,14 @@ def page(report: Figures, sections: ReportSections, home_dir: Path, links: Mappi
 
 
 def _header(report: Figures, sections: ReportSections, years: str, links: Mapping[str, str], home_dir: Path) -> str:
-    seasons = report["seasons"]
-    cards = [*sections.cards(seasons[-1]), *_cards(report, sections.primary)]
+    periods = report[PERIODS]
+    cards = [*sections.cards(periods[-1]), *_cards(report, sections.primary)]
     places = [link_to(label, place, home_dir) for label, place in links.items()]
     return "\n".join(
         [
             f'<header><div class="brand">{MARK} Fieldloop</div>',
-            f"<h1>{plural('Season', len(seasons))} {escape(years)}</h1>",
-            f'<p class="lead">{escape(sections.lead(seasons))}</p>',
+            f"<h1>{plural(sections.words.period.capitalize(), len(periods))} {escape(years)}</h1>",
+            f'<p class="lead">{escape(sections.lead(periods))}</p>',
             f"<nav>{''.join(places)}</nav>" if places else "",
             f'<div class="cards">{"".join(map(_card_html, cards))}</div></header>',
         ]
@@ -134,10 +135,11 @@ def _header(report: Figures, sections: ReportSections, years: str, links: Mappin
 
 
 def _cards(report: Figures, primary: Metric) -> Iterator[Card]:
-    last = report["seasons"][-1]
-    year = last["season"]
-    yield Card(amount(last[primary.key], 2), primary.unit, f"{primary.name} on devices in {year}")
-    lost = sum(season["records_lost"] for season in report["seasons"])
+    last = report[PERIODS][-1]
+    year = last[PERIOD]
+    if last[primary.key] is not None:
+        yield Card(amount(last[primary.key], 2), primary.unit, f"{primary.name} on devices in {year}")
+    lost = sum(period["records_lost"] for period in report[PERIODS])
     yield Card(amount(lost), plural("record", lost), "lost on the way home", is_behind=lost > 0)
     sent = share_pct(last["bytes_sent"], last["bytes_collected"])
     yield Card(f"{sent:.1f}", "%", f"of the collected bytes were sent in {year}")
@@ -155,54 +157,54 @@ def _card_html(card: Card) -> str:
     )
 
 
-def _foresight(seasons: Sequence[Figures], sections: ReportSections, pictures: Mapping[str, str]) -> str:
-    verdicts = [sections.verdict(season["held_out"]) for season in seasons]
+def _foresight(periods: Sequence[Figures], sections: ReportSections, pictures: Mapping[str, str]) -> str:
+    verdicts = [sections.verdict(period["held_out"]) for period in periods]
     rows = [
-        row_of((f"{season['season']}, version {escape(season['lineage']['trained_version'])}", *verdict.values()))
-        for season, verdict in zip(seasons, verdicts, strict=True)
+        row_of((f"{period[PERIOD]}, version {escape(period['lineage']['trained_version'])}", *verdict.values()))
+        for period, verdict in zip(periods, verdicts, strict=True)
     ]
     said = "".join(
-        f"<dt>{season['season']}</dt><dd>{escape(sentence(season['gate']['reason']))}</dd>" for season in seasons
+        f"<dt>{period[PERIOD]}</dt><dd>{escape(sentence(period['gate']['reason']))}</dd>" for period in periods
     )
     return section(
         f"How well the model foresees {escape(sections.foreseen)}",
-        f"<p>{escape(sections.foresight(seasons))}</p>",
+        f"<p>{escape(sections.foresight(periods))}</p>",
         split(
             pictures["error"],
-            "The gate, on seasons that are never trained on",
+            f"The gate, on {sections.words.periods} that are never trained on",
             f'{table_of(("trained before", *verdicts[0]), rows)}<dl class="note">{said}</dl>',
         ),
     )
 
 
-def _transfer(seasons: Sequence[Figures], sections: ReportSections, pictures: Mapping[str, str]) -> str:
-    heads = ("season", "selected", "acknow-<br>ledged", "in the<br>store", "quaran-<br>tined", "waiting", "lost")
+def _transfer(periods: Sequence[Figures], sections: ReportSections, pictures: Mapping[str, str]) -> str:
+    counts = ("selected", "acknow-<br>ledged", "in the<br>store", "quaran-<br>tined", "waiting", "lost")
     rows = [
         row_of(
             (
-                str(season["season"]),
-                *(amount(season[f"records_{name}"]) for name in ("selected", "acknowledged")),
-                *(amount(season["sync"]["account"][name]) for name in ("accepted", "quarantined")),
-                amount(season.get("records_waiting", 0)),
-                amount(season["records_lost"]),
+                str(period[PERIOD]),
+                *(amount(period[f"records_{name}"]) for name in ("selected", "acknowledged")),
+                *(amount(period["sync"]["account"][name]) for name in ("accepted", "quarantined")),
+                amount(period.get("records_waiting", 0)),
+                amount(period["records_lost"]),
             )
         )
-        for season in seasons
+        for period in periods
     ]
     return section(
         "What came home",
-        "".join(f"<p>{escape(transfer_sentence(season, sections.examples))}</p>" for season in seasons),
+        "".join(f"<p>{escape(transfer_sentence(period, sections.examples))}</p>" for period in periods),
         split(
             pictures["bytes"],
             "Every record accounted for",
-            f'{table_of(heads, rows)}<p class="note">Lost: selected and never acknowledged, or acknowledged and '
-            "neither in the store nor in quarantine, or in a batch that was refused and that nobody has decided about. "
-            "Waiting: of a contract that this version does not know.</p>",
+            f'{table_of((sections.words.period, *counts), rows)}<p class="note">Lost: selected and never acknowledged, '
+            "or acknowledged and neither in the store nor in quarantine, or in a batch that was refused and that "
+            "nobody has decided about. Waiting: of a contract that this version does not know.</p>",
         ),
     )
 
 
-def _device(bundle: Figures, seasons: Sequence[Figures], sections: ReportSections, pictures: Mapping[str, str]) -> str:
+def _device(bundle: Figures, periods: Sequence[Figures], sections: ReportSections, pictures: Mapping[str, str]) -> str:
     rows = [
         row_of(
             (
@@ -226,7 +228,7 @@ def _device(bundle: Figures, seasons: Sequence[Figures], sections: ReportSection
     reason = bundle["reason"].replace("int8", "INT8", 1)
     return section(
         "On the device",
-        f"<p>{escape(latency_sentence(seasons[-1]))} {escape(shipping_sentence(bundle, sections.primary))}</p>",
+        f"<p>{escape(latency_sentence(periods[-1]))} {escape(shipping_sentence(bundle, sections.primary))}</p>",
         split(
             pictures["latency"],
             "Which file ships",
@@ -236,13 +238,13 @@ def _device(bundle: Figures, seasons: Sequence[Figures], sections: ReportSection
     )
 
 
-def _refused(seasons: Sequence[Figures], home_dir: Path) -> str:
+def _refused(periods: Sequence[Figures], home_dir: Path) -> str:
     rows: list[str] = []
-    for season in seasons:
-        validated = _validated_row(season, home_dir)
-        # The same validation stands before every season that brought no new history.
-        rows += [] if season["validation"] == seasons[0]["validation"] and rows else [validated]
-        rows.append(_synced_row(season, home_dir))
+    for period in periods:
+        validated = _validated_row(period, home_dir)
+        # The same validation stands before every period that brought no new history.
+        rows += [] if period["validation"] == periods[0]["validation"] and rows else [validated]
+        rows.append(_synced_row(period, home_dir))
     return section(
         "What was refused",
         "<p>A row that breaks an expectation goes to <code>data/quarantine/</code> with the expectation that it broke. "
@@ -251,19 +253,19 @@ def _refused(seasons: Sequence[Figures], home_dir: Path) -> str:
     )
 
 
-def _validated_row(season: Figures, home_dir: Path) -> str:
-    validation = season["validation"]
+def _validated_row(period: Figures, home_dir: Path) -> str:
+    validation = period["validation"]
     broken = [
         f"{escape(table)}: {escape(rule)} ({amount(count)})"
         for table, figures in validation["tables"].items()
         for rule, count in figures["broken"].items()
     ]
-    cells = (f"history before {season['season']}", amount(validation["rows"]), amount(validation["quarantined"]))
+    cells = (f"history before {period[PERIOD]}", amount(validation["rows"]), amount(validation["quarantined"]))
     return row_of((*cells, docs_link(validation["docs_index"], home_dir), _broken(broken)), words=4)
 
 
-def _synced_row(season: Figures, home_dir: Path) -> str:
-    sync = season["sync"]
+def _synced_row(period: Figures, home_dir: Path) -> str:
+    sync = period["sync"]
     refused = [f"batch {escape(batch[:12])}: {escape(reason)}" for batch, reason in sync.get("refused", {}).items()]
     told = [
         f"{escape(table)}: {amount(counts['quarantined'])} quarantined"
@@ -271,7 +273,7 @@ def _synced_row(season: Figures, home_dir: Path) -> str:
         if counts["quarantined"]
     ]
     counts = (amount(sync.get("records_received")), amount(sync.get("records_quarantined")))
-    cells = (f"sent home, {season['season']}", *counts, docs_link(sync["docs_index"], home_dir))
+    cells = (f"sent home, {period[PERIOD]}", *counts, docs_link(sync["docs_index"], home_dir))
     return row_of((*cells, _broken([*refused, *told])), words=4)
 
 
@@ -279,29 +281,31 @@ def _broken(reasons: Sequence[str]) -> str:
     return "<br>".join(reasons) or "nothing"
 
 
-def _lineages(seasons: Sequence[Figures], sections: ReportSections) -> str:
+def _lineages(periods: Sequence[Figures], sections: ReportSections) -> str:
+    called = sections.words.period
     chains = "".join(
-        f'<div class="panel"><h3>Season {season["season"]}</h3>{_chain(season, sections)}</div>' for season in seasons
+        f'<div class="panel"><h3>{called.capitalize()} {period[PERIOD]}</h3>{_chain(period, sections)}</div>'
+        for period in periods
     )
     return section(
         "Where each number comes from",
         "<p>Followed back from one recommendation to the data its model was trained on, and on to the batches and "
-        "devices that brought the season home.</p>",
+        f"devices that brought the {called} home.</p>",
         f'<div class="pictures">{chains}</div>',
     )
 
 
-def _chain(season: Figures, sections: ReportSections) -> str:
-    lineage = season["lineage"]
+def _chain(period: Figures, sections: ReportSections) -> str:
+    lineage = period["lineage"]
     example = lineage["recommendation"]
     if example is None:
         recommendation = "no model recommended anything that came home"
     else:
         recommendation = f"{code(example['record_id'])}<br>{escape(sections.decision(example))}"
     name = f"{escape(lineage['model'])}, version {escape(lineage['model_version'])}"
-    verdict = f"{escape(version_sentence(lineage))} {escape(sentence(season['gate']['reason']))}"
+    verdict = f"{escape(version_sentence(lineage, sections.words))} {escape(sentence(period['gate']['reason']))}"
     bundle = f"{code(lineage['bundle_sha256'])}<br>version {escape(lineage['bundle_version'])}, signed with TUF"
-    before = f"{code(season['data_hash_before'])}<br>{escape(sentence(lineage['snapshot_note']))}"
+    before = f"{code(period['data_hash_before'])}<br>{escape(sentence(lineage['snapshot_note']))}"
     steps = (
         ("Recommendation", recommendation),
         ("Bundle", bundle),
@@ -310,8 +314,8 @@ def _chain(season: Figures, sections: ReportSections) -> str:
         ("Code", code(lineage["git_commit"], EARLIER)),
         ("Contract", code(lineage["contract_hash"], EARLIER)),
         ("Training data (DVC)", code(lineage["data_hash"], EARLIER)),
-        ("Data before the season (DVC)", before),
-        ("Data after the season (DVC)", code(season["data_hash_after"])),
+        (f"Data before the {sections.words.period} (DVC)", before),
+        (f"Data after the {sections.words.period} (DVC)", code(period["data_hash_after"])),
         ("Batches and their devices", _batches(lineage)),
     )
     return '<ol class="chain">' + "".join(f"<li><b>{label}</b>{text}</li>" for label, text in steps) + "</ol>"

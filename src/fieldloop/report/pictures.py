@@ -14,7 +14,9 @@ from html import escape
 from io import BytesIO, StringIO
 from typing import Any
 
-from fieldloop.report.story import SeasonStory
+from fieldloop.core.stored_names import PERIOD, PERIODS
+from fieldloop.core.words import Words
+from fieldloop.report.story import PeriodStory
 from fieldloop.report.words import amount, share_pct, size
 from fieldloop.workload import Drawing, Figures, Metric, ReportSections
 
@@ -66,21 +68,24 @@ class Picture:
 def draw_pictures(report: Figures, sections: ReportSections) -> dict[str, Picture]:
     """Every picture of a report as SVG for the page, by name."""
     drawings = _drawings(sections)
-    return {name: drawn(name, one.title, one.draw, report["seasons"]) for name, one in drawings.items()}
+    return {name: drawn(name, one.title, one.draw, report[PERIODS]) for name, one in drawings.items()}
 
 
-def season_pictures(report: Figures, sections: ReportSections, stories: Sequence[SeasonStory] = ()) -> dict[str, bytes]:
-    """Every picture as PNG, with its title, by name; of the stories' seasons only, where stories are given."""
-    told = {story.season for story in stories}
-    seasons = [season for season in report["seasons"] if not told or season["season"] in told]
-    return {name: _as_png(name, one, seasons) for name, one in _drawings(sections).items()}
+def period_pictures(report: Figures, sections: ReportSections, stories: Sequence[PeriodStory] = ()) -> dict[str, bytes]:
+    """Every picture as PNG, with its title, by name; of the stories' periods only, where stories are given."""
+    told = {story.period for story in stories}
+    periods = [period for period in report[PERIODS] if not told or period[PERIOD] in told]
+    return {name: _as_png(name, one, periods) for name, one in _drawings(sections).items()}
 
 
 def _drawings(sections: ReportSections) -> dict[str, Drawing]:
     """What is drawn of a report: the workload's own first, then what every loop has."""
     return {
         **sections.drawings,
-        "error": Drawing("Prediction error per season", partial(_draw_error, primary=sections.primary)),
+        "error": Drawing(
+            f"Prediction error per {sections.words.period}",
+            partial(_draw_error, primary=sections.primary, words=sections.words),
+        ),
         "bytes": Drawing("Bytes collected and bytes sent", _draw_bytes),
         "latency": Drawing("Time of a decision on the device", _draw_latency),
     }
@@ -96,9 +101,9 @@ def drawn(name: str, title: str, draw: Callable[[Any, Any], str], figures: Any) 
     return Picture(name, title, told, for_page(svg.getvalue(), name, told))
 
 
-def _as_png(name: str, one: Drawing, seasons: Sequence[Figures]) -> bytes:
+def _as_png(name: str, one: Drawing, periods: Sequence[Figures]) -> bytes:
     with drawing(name) as figure:
-        one.draw(figure, seasons)
+        one.draw(figure, periods)
         figure.suptitle(one.title, x=0.01, ha="left", fontsize=10, fontweight="bold")
         figure.set_figheight(figure.get_figheight() + 0.3)
         png = BytesIO()
@@ -157,23 +162,23 @@ def mean(axes: Any, value: float, row: int, colour: str, text: str, area: float 
     axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center", fontweight="bold")
 
 
-def _draw_error(figure: Any, seasons: Sequence[Figures], primary: Metric) -> str:
+def _draw_error(figure: Any, periods: Sequence[Figures], primary: Metric, words: Words) -> str:
     figure.set_size_inches(WIDTH_IN, 2.5)
     axes = figure.subplots()
-    places = range(len(seasons))
-    in_field = [season[primary.key] for season in seasons]
-    held_out = [season["held_out"][primary.key] for season in seasons]
+    places = range(len(periods))
+    in_field = [period[primary.key] for period in periods]
+    held_out = [period["held_out"][primary.key] for period in periods]
     series = (
-        ("on devices, over the season", in_field, "fieldloop", "o"),
-        ("on held-out seasons, before", held_out, "muted", "D"),
+        (f"on devices, over the {words.period}", in_field, "fieldloop", "o"),
+        (f"on held-out {words.periods}, before", held_out, "muted", "D"),
     )
     for label, values, colour, marker in series:
         shown = [float("nan") if value is None else value for value in values]
         axes.plot(places, shown, color=COLOURS[colour], marker=marker, markersize=6, linewidth=1.6, label=label)
     for place, pair in enumerate(zip(in_field, held_out, strict=True)):
         _label_apart(axes, place, pair)
-    axes.set_xticks(places, [f"{season['season']}\nversion {season['model_version']}" for season in seasons])
-    axes.set_xlim(-0.5, len(seasons) - 0.5)
+    axes.set_xticks(places, [f"{period[PERIOD]}\nversion {period['model_version']}" for period in periods])
+    axes.set_xlim(-0.5, len(periods) - 0.5)
     axes.set_ylim(0, 1.3 * max([1e-9, *(value for value in (*in_field, *held_out) if value is not None)]))
     axes.set_ylabel(f"{primary.name}{' (RMSE)' if primary.is_root else ''}, {primary.unit}")
     axes.grid(axis="y")
@@ -181,12 +186,12 @@ def _draw_error(figure: Any, seasons: Sequence[Figures], primary: Metric) -> str
     axes.tick_params(axis="y", labelcolor=COLOURS["muted"])
     axes.legend(loc="lower left", frameon=False, fontsize=8, labelcolor=COLOURS["muted"])
     return f"{primary.name[:1].upper()}{primary.name[1:]} on devices: " + ", ".join(
-        f"{season['season']} {amount(value, 2)} {primary.unit}" for season, value in zip(seasons, in_field, strict=True)
+        f"{period[PERIOD]} {amount(value, 2)} {primary.unit}" for period, value in zip(periods, in_field, strict=True)
     )
 
 
 def _label_apart(axes: Any, place: int, pair: tuple[float | None, float | None]) -> None:
-    """Both values of a season, the higher one above its mark and the lower one below."""
+    """Both values of a period, the higher one above its mark and the lower one below."""
     highest = max((value for value in pair if value is not None), default=None)
     for value, colour in zip(pair, ("fieldloop", "muted"), strict=True):
         if value is not None:
@@ -202,45 +207,46 @@ def _label_apart(axes: Any, place: int, pair: tuple[float | None, float | None])
             )
 
 
-def _draw_bytes(figure: Any, seasons: Sequence[Figures]) -> str:
-    figure.set_size_inches(WIDTH_IN, 0.62 * len(seasons) + 0.25)
+def _draw_bytes(figure: Any, periods: Sequence[Figures]) -> str:
+    figure.set_size_inches(WIDTH_IN, 0.62 * len(periods) + 0.25)
     axes = figure.subplots()
-    settle(axes, "", [str(season["season"]) for season in seasons])
-    axes.set_yticks([row - 0.12 for row in range(len(seasons))], [str(season["season"]) for season in seasons])
+    settle(axes, "", [str(period[PERIOD]) for period in periods])
+    axes.set_yticks([row - 0.12 for row in range(len(periods))], [str(period[PERIOD]) for period in periods])
     axes.grid(visible=False)
     axes.set_xticks([])
     told = []
-    for row, season in enumerate(seasons):
-        collected, sent = season["bytes_collected"], season["bytes_sent"]
+    for row, period in enumerate(periods):
+        collected, sent = period["bytes_collected"], period["bytes_sent"]
         axes.barh(row - 0.12, collected, height=0.22, color=COLOURS["rule"])
         axes.barh(row - 0.12, sent, height=0.22, color=COLOURS["fieldloop"])
         axes.text(0, row + 0.2, f"{size(sent)} sent", va="center", color=COLOURS["fieldloop"], fontweight="bold")
         axes.text(
-            max(one["bytes_collected"] for one in seasons),
+            max(one["bytes_collected"] for one in periods),
             row + 0.2,
             f"{size(collected)} collected",
             va="center",
             ha="right",
             color=COLOURS["muted"],
         )
-        told.append(f"{season['season']} {size(sent)} of {size(collected)}, {share_pct(sent, collected):.1f} %")
+        told.append(f"{period[PERIOD]} {size(sent)} of {size(collected)}, {share_pct(sent, collected):.1f} %")
     return "Bytes sent home: " + ", ".join(told)
 
 
-def _draw_latency(figure: Any, seasons: Sequence[Figures]) -> str:
-    figure.set_size_inches(WIDTH_IN, 0.42 * len(seasons) + 0.75)
+def _draw_latency(figure: Any, periods: Sequence[Figures]) -> str:
+    periods = [period for period in periods if period["latency_p50_ms"] is not None]  # one may bring no decision home
+    figure.set_size_inches(WIDTH_IN, 0.42 * len(periods) + 0.75)
     axes = figure.subplots()
-    settle(axes, "", [str(season["season"]) for season in seasons])
+    settle(axes, "", [str(period[PERIOD]) for period in periods])
     told = []
-    for row, season in enumerate(seasons):
-        half, most = season["latency_p50_ms"], season["latency_p99_ms"]
+    for row, period in enumerate(periods):
+        half, most = period["latency_p50_ms"], period["latency_p99_ms"]
         axes.plot([half, most], [row, row], color=COLOURS["fieldloop"], linewidth=2.5, alpha=0.35)
         axes.scatter([half, most], [row, row], s=44, color=[COLOURS["fieldloop"], COLOURS["paper"]], zorder=3)
         axes.scatter([most], [row], s=44, color="none", edgecolors=COLOURS["fieldloop"], linewidths=1.6, zorder=4)
         axes.annotate(f"{half:.1f}", (half, row), xytext=(0, 10), textcoords="offset points", ha="center")
         axes.annotate(f"{most:.1f}", (most, row), xytext=(0, 10), textcoords="offset points", ha="center")
-        told.append(f"{season['season']} half within {half:.1f} ms, 99 of 100 within {most:.1f} ms")
-    axes.set_xlim(0, 1.12 * max(season["latency_p99_ms"] for season in seasons) or 1.0)
-    axes.set_ylim(len(seasons) - 0.5, -0.75)
+        told.append(f"{period[PERIOD]} half within {half:.1f} ms, 99 of 100 within {most:.1f} ms")
+    axes.set_xlim(0, 1.12 * max((period["latency_p99_ms"] for period in periods), default=0.0) or 1.0)
+    axes.set_ylim(max(len(periods), 1) - 0.5, -0.75)
     axes.set_xlabel("ms per decision; filled: half are faster, open: 99 of 100 are")
-    return "Time of a decision: " + ", ".join(told)
+    return "Time of a decision: " + (", ".join(told) or "no decision came home")

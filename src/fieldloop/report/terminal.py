@@ -1,4 +1,4 @@
-"""The last lines on the terminal: a small table of the seasons, and where to look next. Plain text, no colours."""
+"""The last lines on the terminal: a small table of the periods, and where to look next. Plain text, no colours."""
 
 from collections.abc import Mapping, Sequence
 from io import StringIO
@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from fieldloop.core.stored_names import PERIOD, PERIODS
 from fieldloop.report.words import (
     amount,
     duration,
@@ -22,25 +23,25 @@ WIDTH = 100
 
 
 def terminal_summary(report: Figures, sections: ReportSections, links: Mapping[str, str]) -> str:
-    """The seasons in a table of at most 100 columns, the bundle in a line, and the links.
+    """The periods in a table of at most 100 columns, the bundle in a line, and the links.
 
     Args:
         report: what `build_report` made.
         sections: the workload's.
         links: label: path or address, told in their order.
     """
-    seasons = report["seasons"]
+    periods = report[PERIODS]
     said = [
-        sections.summary(seasons),
+        sections.summary(periods),
         shipping_sentence(report["bundle"], sections.primary),
-        latency_sentence(seasons[-1]),
+        latency_sentence(periods[-1]),
     ]
-    said += [transfer_sentence(season, sections.examples) for season in seasons if season.get("records_waiting")]
+    said += [transfer_sentence(period, sections.examples) for period in periods if period.get("records_waiting")]
     places = {**links, "Look closer": "make ui   (Prefect, MLflow, Data Docs)"}
     label_width = max(len(label) for label in places)
     return "\n".join(
         [
-            _rendered(_table(seasons, sections)),
+            _rendered(_table(periods, sections)),
             *(_wrapped(sentence) for sentence in said),
             f"  The whole loop took {duration(report['wall_s'])}.",
             "",
@@ -49,21 +50,21 @@ def terminal_summary(report: Figures, sections: ReportSections, links: Mapping[s
     )
 
 
-def _table(seasons: Sequence[Figures], sections: ReportSections) -> Table:
+def _table(periods: Sequence[Figures], sections: ReportSections) -> Table:
     table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
-    brought = [sections.terminal(season) for season in seasons]
+    brought = [sections.terminal(period) for period in periods]
     headings = (f"error\n{sections.primary.unit}", "records\nsent home", "\nlost", "\nsize")
-    for label in ("\nseason", "\nmodel", *brought[0], *headings):
+    for label in (f"\n{sections.words.period}", "\nmodel", *brought[0], *headings):
         table.add_column(label, justify="right", no_wrap=True)
-    for season, cells in zip(seasons, brought, strict=True):
+    for period, cells in zip(periods, brought, strict=True):
         table.add_row(
-            str(season["season"]),
-            f"v{season['model_version']}",
+            str(period[PERIOD]),
+            f"v{period['model_version']}",
             *cells.values(),
-            amount(season[sections.primary.key], 2),
-            amount(season["records_acknowledged"]),
-            amount(season["records_lost"]),
-            size(season["bytes_sent"]),
+            amount(period[sections.primary.key], 2),
+            amount(period["records_acknowledged"]),
+            amount(period["records_lost"]),
+            size(period["bytes_sent"]),
         )
     return table
 

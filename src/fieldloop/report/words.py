@@ -6,6 +6,9 @@ on where it is shown.
 
 from collections.abc import Sequence
 
+from fieldedge.presentation.text import plural
+from fieldloop.core.stored_names import PERIOD
+from fieldloop.core.words import Words
 from fieldloop.workload import Figures, Metric
 
 
@@ -47,26 +50,28 @@ def share_pct(part: float, whole: float) -> float:
     return 100.0 * part / whole if whole else 0.0
 
 
-def transfer_sentence(season: Figures, examples: str) -> str:
+def transfer_sentence(period: Figures, examples: str) -> str:
     """What came home, at which cost, and whether anything was lost; `examples` is what they are called, of many."""
-    part = share_pct(season["bytes_sent"], season["bytes_collected"])
-    lost = season["records_lost"]
+    part = share_pct(period["bytes_sent"], period["bytes_collected"])
+    lost = period["records_lost"]
     kept = "none was lost" if lost == 0 else f"{amount(lost)} were lost"
-    if season.get("records_waiting"):
-        kept += f", and {amount(season['records_waiting'])} wait for the version that knows their contract"
+    if period.get("records_waiting"):
+        kept += f", and {amount(period['records_waiting'])} wait for the version that knows their contract"
     return (
-        f"In {season['season']}, {season['devices']} devices collected {size(season['bytes_collected'])} in "
-        f"{amount(season['records_collected'])} records and sent home "
-        f"{amount(season['records_acknowledged'])} of them, the "
-        f"outcomes and the most telling {examples}, in {size(season['bytes_sent'])} ({part:.1f} %); {kept}."
+        f"In {period[PERIOD]}, {period['devices']} devices collected {size(period['bytes_collected'])} in "
+        f"{amount(period['records_collected'])} records and sent home "
+        f"{amount(period['records_acknowledged'])} of them, the "
+        f"outcomes and the most telling {examples}, in {size(period['bytes_sent'])} ({part:.1f} %); {kept}."
     )
 
 
-def latency_sentence(season: Figures) -> str:
+def latency_sentence(period: Figures) -> str:
     """How long a device takes to decide."""
-    half, most = (amount(season[f"latency_{name}_ms"], 1) for name in ("p50", "p99"))
+    if period["latency_p50_ms"] is None:
+        return f"In {period[PERIOD]}, no decision was asked for."
+    half, most = (amount(period[f"latency_{name}_ms"], 1) for name in ("p50", "p99"))
     return (
-        f"In {season['season']}, half of the {amount(season['recommendations'])} decisions took at most {half} ms and "
+        f"In {period[PERIOD]}, half of the {amount(period['recommendations'])} decisions took at most {half} ms and "
         f"99 of 100 at most {most} ms, offline."
     )
 
@@ -81,24 +86,19 @@ def shipping_sentence(bundle: Figures, primary: Metric) -> str:
     )
 
 
-def version_sentence(lineage: Figures) -> str:
+def version_sentence(lineage: Figures, words: Words) -> str:
     """Which version decided, where the newest was kept back."""
     if lineage["model_version"] == lineage["trained_version"]:
-        return f"Devices ran version {lineage['model_version']}, trained before the season."
+        return f"Devices ran version {lineage['model_version']}, trained before the {words.period}."
     return (
-        f"Version {lineage['trained_version']} was trained before the season and kept back; devices ran version "
-        f"{lineage['model_version']}."
+        f"Version {lineage['trained_version']} was trained before the {words.period} and kept back; devices ran "
+        f"version {lineage['model_version']}."
     )
-
-
-def plural(noun: str, count: int) -> str:
-    """The noun, of one or of many."""
-    return noun if count == 1 else f"{noun}s"
 
 
 def counted(count: int, noun: str, many: str = "") -> str:
     """`1 day`, `2 days`; `many` is the noun of many where it is no regular one."""
-    return f"{amount(count)} {noun if count == 1 else many or plural(noun, count)}"
+    return f"{amount(count)} {plural(noun, count, many)}"
 
 
 def listed(words: Sequence[str]) -> str:

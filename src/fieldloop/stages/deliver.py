@@ -1,7 +1,8 @@
 """Deliver: the release over the air to every device."""
 
 from fieldedge.system.errors import DataError
-from fieldloop.stages.context import Loop, OnProgress
+from fieldloop.core.console import OnProgress
+from fieldloop.stages.context import Loop
 from fieldloop.stages.devices import fleet_of, gateway_of
 from fieldloop.stages.refs import ReleasedRef
 

@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from fieldloop.core.http_server import HttpServer
 from fieldloop.fleet import Fleet
 from fieldloop.fleet.process import EdgeCommand
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry
-from fieldloop.gateway.server import GatewayServer
 from fieldloop.release import ReleaseRepository
+from fieldloop.source import Source
 from fieldloop.stages.context import Loop, device_ids
 from fieldloop.stages.workload import workload_of
-from fieldloop.workload import Source
 
 
 def require_devices(loop: Loop) -> None:
@@ -27,10 +27,10 @@ def require_devices(loop: Loop) -> None:
 def fleet_of(loop: Loop) -> Fleet:
     ids = device_ids(loop)
     fleet = Fleet(
-        loop.workspace.sample.devices,
+        loop.paths.sample.devices,
         loop.settings.edge_python_path,
-        ReleaseRepository(loop.workspace.tuf).trusted_root(),
-        DeviceRegistry(loop.workspace.device_registry),
+        ReleaseRepository(loop.paths.tuf).trusted_root(),
+        DeviceRegistry(loop.paths.device_registry),
         loop.workload,
         loop.params.loop.upload_budget_bytes,
         ids,
@@ -43,11 +43,11 @@ def fleet_of(loop: Loop) -> Fleet:
 @contextmanager
 def gateway_of(loop: Loop) -> Iterator[str]:
     """The gateway, up only as long as the devices have a link."""
-    space = loop.workspace
-    with GatewayServer(create_app(space.tuf, space.inbox, space.device_registry)) as server:
+    paths = loop.paths
+    with HttpServer(create_app(paths.tuf, paths.inbox, paths.device_registry)) as server:
         yield server.url
 
 
 def source_of(loop: Loop) -> Source:
     """The sample world, with a place for each of its devices."""
-    return workload_of(loop).source(loop.params, device_ids(loop), loop.workspace.sample.prefix)
+    return workload_of(loop).source(loop.params, device_ids(loop), loop.paths.sample.prefix)

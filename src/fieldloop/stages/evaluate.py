@@ -3,28 +3,29 @@
 from dataclasses import asdict, replace
 
 from fieldedge.system.errors import ReleaseError
-from fieldloop.compression import export_float32
+from fieldloop.core.git import git_commit
 from fieldloop.evaluation.gate import NO_CHAMPION_YET, Absent, Rival, Verdict, judge
 from fieldloop.evaluation.predictor import predictor
-from fieldloop.registry.model_registry import Champion, ModelRegistry, git_commit
+from fieldloop.registry.model_registry import Champion, ModelRegistry
 from fieldloop.release import ReleaseRepository
-from fieldloop.stages.access import read_judging_tables, terms_of, training_seasons, unjudging
+from fieldloop.stages.access import read_judging_tables, terms_of, training_periods, unjudging
 from fieldloop.stages.context import Loop, contract_of, metadata_of
 from fieldloop.stages.examples import held_out_examples
 from fieldloop.stages.refs import RegisteredRef, SnapshotRef, write_json
 from fieldloop.stages.workload import workload_of
-from fieldloop.training.networks import load_network, network_folder
 from fieldloop.training.trained import Trained
 from fieldloop.workload import FloorValues, Predict, Scores
 
 
 def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> RegisteredRef:
-    """Challenger against champion and anchor on the held-out seasons; `champion` moves only if the gate says so.
+    """Challenger against champion and anchor on the held-out periods; `champion` moves only if the gate says so.
 
     Raises:
         ReleaseError: there is no version that devices may run; the message says why and what to do.
         StoreBusy: another was promoted while this one was judged: nothing was promoted, and the next run judges anew.
     """
+    from fieldloop.compression import export_float32  # torch: a cached result is asked only whether it stands
+    from fieldloop.training.networks import load_network, network_folder
 
     workload, contract, terms = workload_of(loop), contract_of(loop), terms_of(loop, data)
     folder = network_folder(trained, workload)
@@ -44,8 +45,8 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> Re
     def scores(predict: Predict) -> Scores:
         return workload.score(predict, held_out)
 
-    def floor() -> FloorValues:
-        seen, unseen = training_seasons(loop, data), loop.params.gates.holdout_seasons
+    def floor() -> FloorValues | None:
+        seen, unseen = training_periods(loop, data), loop.params.gates.held_out_periods
         tables = read_judging_tables(loop, seen), read_judging_tables(loop, unseen)
         return workload.floor(*tables, held_out, predict, loop.params)
 
@@ -109,9 +110,9 @@ def _behind_what_came_after(verdict: Verdict, version: str, champion: str | None
 
 def _none_lost(loop: Loop, registry: ModelRegistry, found: Champion | Absent) -> Champion | Absent:
     """The same, unless devices have a release and the registry no champion: then its store was lost or exchanged."""
-    if not isinstance(found, Absent) or registry.champion_version() is not None or not loop.workspace.tuf.is_dir():
+    if not isinstance(found, Absent) or registry.champion_version() is not None or not loop.paths.tuf.is_dir():
         return found
-    released = ReleaseRepository(loop.workspace.tuf).current(loop.workload)
+    released = ReleaseRepository(loop.paths.tuf).current(loop.workload)
     if found.is_damage or released is None:
         return found
     return Absent(
@@ -122,6 +123,6 @@ def _none_lost(loop: Loop, registry: ModelRegistry, found: Champion | Absent) ->
 
 
 def last_word(loop: Loop) -> str:
-    """What persons said last, by a promotion or of whose a field is: with another word challengers are judged anew."""
+    """What persons said last, by a promotion or of whose a unit is: with another word challengers are judged anew."""
     word = ModelRegistry(loop.settings.tracking_uri, workload_of(loop)).last_word()
-    return f"{word}{unjudging(loop, loop.params.gates.holdout_seasons)}"
+    return f"{word}{unjudging(loop, loop.params.gates.held_out_periods)}"

@@ -1,7 +1,7 @@
 """What later work refers to and no step can make again: where it is gone the run stops, and says how it comes back.
 
-A cached result and a season that was lived refer to it by name alone, so it is looked for when a run begins. Accepted
-data is `access.py`'s. To begin anew on purpose a person removes a mark, which each message names.
+A cached result and a period that was lived refer to it by name alone, so it is looked for when a run begins. Accepted
+data is `opening.py`'s. To begin anew on purpose a person removes a mark, which each message names.
 """
 
 from pathlib import Path
@@ -9,11 +9,10 @@ from pathlib import Path
 from fieldedge.system.errors import ReleaseError
 from fieldloop.core.begun import Mark
 from fieldloop.registry.model_registry import ModelRegistry, store_failures_told
+from fieldloop.registry.new_store import SQLITE
 from fieldloop.release import ReleaseRepository, is_begun
 from fieldloop.stages.context import Loop
 from fieldloop.stages.workload import workload_of
-
-_SQLITE = "sqlite:///"
 
 
 def require_kept(loop: Loop) -> None:
@@ -22,20 +21,20 @@ def require_kept(loop: Loop) -> None:
     Raises:
         ReleaseError: one is gone or damaged; the message names it, and how to bring it back or to begin anew.
     """
-    space = loop.workspace
-    if not is_begun(space.tuf):
-        mark = Mark.beside(space.tuf)
-        if any(space.sample.root.glob("world-*/devices/*/device.toml")):
+    paths = loop.paths
+    if not is_begun(paths.tuf):
+        mark = Mark.beside(paths.tuf)
+        if any(paths.sample.root.glob("world-*/devices/*/device.toml")):
             mark.set("Devices were provisioned from the release repository tuf/.\n")
         if mark.is_set:
-            ReleaseRepository(space.tuf)
+            ReleaseRepository(paths.tuf)
         return
-    offered = ReleaseRepository(space.tuf).current(loop.workload)
+    offered = ReleaseRepository(paths.tuf).current(loop.workload)
     if offered is None:
         return
     if _has(loop, offered.version):
         note_registry(loop)
-    elif (mark := Mark.beside(space.mlflow)).is_set:
+    elif (mark := Mark.beside(paths.mlflow)).is_set:
         raise ReleaseError(
             f"version {offered.version} of {loop.workload}, which devices are offered, is not in the registry "
             f"{loop.settings.tracking_uri}: its store was lost, or is another one. Restore it from a backup, the "
@@ -46,12 +45,12 @@ def require_kept(loop: Loop) -> None:
 
 def note_registry(loop: Loop) -> None:
     """Note that devices are offered a version that stands in the registry."""
-    Mark.beside(loop.workspace.mlflow).set("Devices are offered versions of the model registry.\n")
+    Mark.beside(loop.paths.mlflow).set("Devices are offered versions of the model registry.\n")
 
 
 def _has(loop: Loop, version: str) -> bool:
     uri = loop.settings.tracking_uri
-    if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).is_file():
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
         return False  # asking would make an empty one, in the place where a backup belongs
     with store_failures_told(uri):
         return ModelRegistry(uri, workload_of(loop)).has(version)

@@ -6,17 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from fieldedge.system.durable import write_durably
+from fieldloop.core.stored_names import stored, unstored
 
 NOT_IN_KEY = {"in_key": False}  # a value of a reference that no later stage depends on
 
 
 @dataclass(frozen=True)
 class HistoryRef:
-    """The past seasons on disk."""
+    """The past periods on disk."""
 
     path: str
     content_hash: str
-    field_seasons: int
+    episodes: int
+    called: str  # the episodes, of many
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,13 @@ class AcceptedRef:
 
 @dataclass(frozen=True)
 class SnapshotRef:
-    """A version of the accepted data, from which a model for `season` may learn what lies before it.
+    """A version of the accepted data, from which a model for `period` may learn what lies before it.
 
-    `learnable_hash` is the content of that alone: two versions that differ in later seasons teach the same.
+    `learnable_hash` is the content of that alone: two versions that differ in later periods teach the same.
     """
 
     data_hash: str = field(metadata=NOT_IN_KEY)
-    season: int
+    period: int
     learnable_hash: str
     note: str = field(metadata=NOT_IN_KEY)
     is_committed: bool = field(metadata=NOT_IN_KEY)
@@ -98,19 +100,19 @@ class IngestedRef:
 
 
 @dataclass(frozen=True)
-class LivedRef:
-    """A season that the fleet has lived, as JSON."""
+class RunRef:
+    """A period that the fleet has lived, as JSON."""
 
-    season: int
+    period: int
     devices: int
     report: str
 
 
 @dataclass(frozen=True)
 class SyncedRef:
-    """What came home of a season and where each record is now, as JSON."""
+    """What came home of a period and where each record is now, as JSON."""
 
-    season: int
+    period: int
     accepted: int
     quarantined: int
     lost: int
@@ -119,29 +121,33 @@ class SyncedRef:
 
 
 @dataclass(frozen=True)
-class SeasonRefs:
-    """Everything that one season's turn of the loop referred to. `compared` is the path of the other practices."""
+class PeriodRefs:
+    """Everything that one period's turn of the loop referred to. `compared` is the path of the other practices."""
 
     data: SnapshotRef
     registered: RegisteredRef
     compressed: CompressedRef
     released: ReleasedRef
-    lived: LivedRef
+    lived: RunRef
     compared: str
     synced: SyncedRef
 
     @classmethod
-    def of(cls, record: dict[str, Any]) -> "SeasonRefs":
-        """The references that `asdict` wrote down."""
+    def of(cls, record: dict[str, Any]) -> "PeriodRefs":
+        """The references that `as_record` wrote down."""
         return cls(
-            SnapshotRef(**record["data"]),
+            SnapshotRef(**unstored(record["data"])),
             RegisteredRef(**record["registered"]),
             CompressedRef(**record["compressed"]),
             ReleasedRef(**record["released"]),
-            LivedRef(**record["lived"]),
+            RunRef(**unstored(record["lived"])),
             str(record["compared"]),
-            SyncedRef(**record["synced"]),
+            SyncedRef(**unstored(record["synced"])),
         )
+
+    def as_record(self) -> dict[str, Any]:
+        """The references as they are written down."""
+        return {name: stored(part) if isinstance(part, dict) else part for name, part in asdict(self).items()}
 
     def files(self) -> list[Path]:
         """The files that it refers to."""
@@ -167,7 +173,7 @@ class ReportShown:
     json: Path
     summary: str
     pictures: dict[str, bytes]
-    season_markdown: dict[int, str]
+    period_markdown: dict[int, str]
 
 
 def write_json(path: Path, value: Any) -> Path:

@@ -28,7 +28,7 @@ def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> 
     registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
     standing = standing_bundle(loop, registry, compressed.version, compressed.key)
     if standing is not None:
-        bundle = loop.workspace.bundles / f"{loop.workload}-{compressed.version}.zip"
+        bundle = loop.paths.bundles / f"{loop.workload}-{compressed.version}.zip"
         bundle.parent.mkdir(parents=True, exist_ok=True)
         write_durably(bundle, standing.bundle.read_bytes())
     else:
@@ -38,7 +38,7 @@ def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> 
         registry.note_release(compressed.version, compressed.key, bundle, measured, data.data_hash)
     contract = contract_of(loop)
     run_id = registry.describe(compressed.version).mlflow_run_id
-    released = ReleaseRepository(loop.workspace.tuf).publish(
+    released = ReleaseRepository(loop.paths.tuf).publish(
         bundle, loop.workload, compressed.version, contract.hash, run_id
     )
     note_registry(loop)
@@ -47,9 +47,9 @@ def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> 
 
 def stands(loop: Loop, released: ReleasedRef) -> bool:
     """Whether these bytes are what devices are offered, and the registry has the version."""
-    if not is_begun(loop.workspace.tuf):
+    if not is_begun(loop.paths.tuf):
         return False
-    offered = ReleaseRepository(loop.workspace.tuf).current(loop.workload)
+    offered = ReleaseRepository(loop.paths.tuf).current(loop.workload)
     is_offered = offered is not None and offered.sha256 == released.sha256
     return is_offered and ModelRegistry(loop.settings.tracking_uri, workload_of(loop)).has(released.version)
 
@@ -59,7 +59,7 @@ def _built_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef, regi
     rows = _golden_rows(loop, held_out_examples(loop))
     model = Path(compressed.path)
     return build_bundle(
-        loop.workspace.bundles / f"{loop.workload}-{champion.version}.zip",
+        loop.paths.bundles / f"{loop.workload}-{champion.version}.zip",
         model,
         contract=contract_of(loop),
         lineage=Lineage(

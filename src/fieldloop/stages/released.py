@@ -6,4 +6,4 @@ from fieldloop.stages.context import Loop
 
 def standing_bundle(loop: Loop, registry: ModelRegistry, version: str, key: str) -> StandingBundle | None:
     """What was released of a version under this key, fetched from the registry."""
-    return registry.standing_bundle(version, key, loop.workspace.runs / f"released-{version}-{key}")
+    return registry.standing_bundle(version, key, loop.paths.runs / f"released-{version}-{key}")

@@ -6,39 +6,42 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch import nn
-
 from fieldloop.core.code_version import code_hash
+from fieldloop.core.console import OnProgress
 from fieldloop.core.dataset import Dataset
-from fieldloop.registry.model_registry import LEARNABLE_HASH, ModelRegistry, git_commit
-from fieldloop.stages.access import read_tables, terms_of, training_seasons
-from fieldloop.stages.context import Loop, OnProgress, contract_of
+from fieldloop.core.git import git_commit
+from fieldloop.core.stored_names import LEARNED_BEFORE
+from fieldloop.registry.model_registry import LEARNABLE_HASH, ModelRegistry
+from fieldloop.stages.access import read_tables, terms_of, training_periods
+from fieldloop.stages.context import Loop, contract_of
 from fieldloop.stages.examples import training_examples
 from fieldloop.stages.refs import SnapshotRef
 from fieldloop.stages.workload import workload_of
-from fieldloop.training.networks import OtherNetworkError, is_whole
-from fieldloop.training.trained import Trained
+from fieldloop.training.standing import is_whole
+from fieldloop.training.trained import OtherNetworkError, Trained
 
 if TYPE_CHECKING:
-    from fieldloop.training.trainer import Practise
+    from torch import nn
+
+    from fieldloop.training.trainer import Pretrain
 
 STEP = "train"  # by which a workload says what of its parameters is read here
 
 
 def train_model(loop: Loop, data: SnapshotRef, champion: str, on_progress: OnProgress) -> Trained:
-    """Fit the workload's model on every accepted season before `data.season` that is not held out.
+    """Fit the workload's model on every accepted period before `data.period` that is not held out.
 
     Args:
         champion: the version that practice starts from, by `champion_before`; empty where it starts fresh.
     """
-    from fieldloop.training.trainer import train
+    from fieldloop.training.trainer import train  # torch: a cached result is asked only whether it stands
 
     folder = _run_folder(loop, data, champion)
     examples = training_examples(loop, data)
     tags = {
         "git_commit": git_commit(loop.settings.root),
         "code_hash": code_hash("fieldloop.stages.train:train_model"),
-        "for_season": str(data.season),
+        LEARNED_BEFORE: str(data.period),
         "contract_hash": contract_of(loop).hash,
         LEARNABLE_HASH: data.learnable_hash,
         "started_from_version": champion,
@@ -52,7 +55,7 @@ def train_model(loop: Loop, data: SnapshotRef, champion: str, on_progress: OnPro
         data.data_hash,
         tags,
         on_progress,
-        _practise(loop, data, champion, on_progress),
+        _pretrain(loop, data, champion, on_progress),
         loop.settings.artifact_location,
     )
 
@@ -65,26 +68,26 @@ def stands(loop: Loop, trained: Trained) -> bool:
 def champion_before(loop: Loop, data: SnapshotRef) -> str:
     """The champion before this data, from whose weights practice starts; empty where there is none that fits."""
     registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
-    return registry.start_of_practice(terms_of(loop, data), data.learnable_hash) or ""
+    return registry.start_of_pretraining(terms_of(loop, data), data.learnable_hash) or ""
 
 
-def _practise(loop: Loop, data: SnapshotRef, champion: str, on_progress: OnProgress) -> "Practise":
-    """Practice on what-if seasons made of what is accepted, from a champion's weights."""
+def _pretrain(loop: Loop, data: SnapshotRef, champion: str, on_progress: OnProgress) -> "Pretrain":
+    """Practice on what-if periods made of what is accepted, from a champion's weights."""
 
-    def practise(network: nn.Module) -> Dataset:
+    def pretrain(network: "nn.Module") -> Dataset | None:
         start = None
         if champion:
             with suppress(OtherNetworkError):  # from before an upgrade: practice starts anew
                 start = ModelRegistry(loop.settings.tracking_uri, workload_of(loop)).network(champion)
-        tables = read_tables(loop, training_seasons(loop, data))
+        tables = read_tables(loop, training_periods(loop, data))
         return workload_of(loop).learner.pretrain(network, tables, loop.params, start, on_progress)
 
-    return practise
+    return pretrain
 
 
 def _run_folder(loop: Loop, data: SnapshotRef, champion: str) -> Path:
     own = loop.params.values_of(loop.params.reads.get(STEP, ()))
     params = [loop.params.model.model_dump(mode="json"), *own.values()]
     ran = code_hash("fieldloop.stages.train:train_model")
-    key = json.dumps([ran, data.learnable_hash, training_seasons(loop, data), data.season, params, champion])
-    return loop.workspace.runs / f"{data.season}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
+    key = json.dumps([ran, data.learnable_hash, training_periods(loop, data), data.period, params, champion])
+    return loop.paths.runs / f"{data.period}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"

@@ -1,39 +1,38 @@
 """Turns of the loop that were gone through to the end, and what they referred to."""
 
 import json
-from dataclasses import asdict
 
 from fieldedge.system.errors import DataError
-from fieldloop.stages.context import Loop, season_folder
-from fieldloop.stages.refs import SeasonRefs, SnapshotRef, write_json
+from fieldloop.stages.context import Loop, period_folder, words_of
+from fieldloop.stages.refs import PeriodRefs, SnapshotRef, write_json
 
 TURN = "turn.json"
 
 
-def finished_turn(loop: Loop, season: int) -> SeasonRefs | None:
-    """What a season that the sample world's devices lived through to the end referred to; None where it is to be lived.
+def finished_turn(loop: Loop, period: int) -> PeriodRefs | None:
+    """What a period that the sample world's devices lived through to the end referred to; None where it is to be lived.
 
-    A season is lived once: other code or parameters later do not change what happened in it. Where a file of it is
+    A period is lived once: other code or parameters later do not change what happened in it. Where a file of it is
     gone, its steps are gone through again, and what is cached of them is found.
     """
-    refs = _refs(loop, season)
+    refs = _refs(loop, period)
     return refs if refs and all(file.exists() for file in refs.files()) else None
 
 
-def data_of_turn(loop: Loop, season: int) -> SnapshotRef | None:
-    """The data from before a season that was lived to the end, also where a file of it is gone; None for another."""
-    refs = _refs(loop, season)
+def data_of_turn(loop: Loop, period: int) -> SnapshotRef | None:
+    """The data from before a period that was lived to the end, also where a file of it is gone; None for another."""
+    refs = _refs(loop, period)
     return refs.data if refs else None
 
 
-def _refs(loop: Loop, season: int) -> SeasonRefs | None:
+def _refs(loop: Loop, period: int) -> PeriodRefs | None:
     try:
-        return SeasonRefs.of(json.loads((season_folder(loop, season) / TURN).read_bytes())["refs"])
+        return PeriodRefs.of(json.loads((period_folder(loop, period) / TURN).read_bytes())["refs"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None  # not lived to the end, or by code that referred to other things
 
 
-def still_home(loop: Loop, turn: SeasonRefs) -> SeasonRefs:
+def still_home(loop: Loop, turn: PeriodRefs) -> PeriodRefs:
     """The same, when what came home of it is still there, or is again: what the inbox has is ingested once more.
 
     Raises:
@@ -43,20 +42,20 @@ def still_home(loop: Loop, turn: SeasonRefs) -> SeasonRefs:
 
     if ingest.stands(loop, turn.synced):
         return turn
-    again = ingest.sync_season(loop, turn.lived)
+    again = ingest.sync_period(loop, turn.lived)
     if not ingest.stands(loop, turn.synced):
         known, found = turn.synced.accepted + turn.synced.quarantined, again.accepted + again.quarantined
-        space = loop.workspace
+        paths = loop.paths
         raise DataError(
-            f"{known} records of season {again.season} came home and were acknowledged to devices, and {found} of them "
-            f"are in {space.seasons}, {space.quarantine} or {space.inbox}. Bring the data back: dvc checkout --force "
-            f"{space.pointer.name} for the last version, or these folders from a backup. To begin the sample world "
-            "anew on purpose: fieldloop reset-sample"
+            f"{known} records of {words_of(loop).period} {again.period} came home and were acknowledged to devices, "
+            f"and {found} of them are in {paths.accepted}, {paths.quarantine} or {paths.inbox}. Bring the data back: "
+            f"dvc checkout --force {paths.pointer.name} for the last version, or these folders from a backup. To "
+            "begin the sample world anew on purpose: fieldloop reset-sample"
         )
     return turn
 
 
-def finish_turn(loop: Loop, season: int, refs: SeasonRefs) -> SeasonRefs:
-    """Note that a season was lived to the end."""
-    write_json(season_folder(loop, season) / TURN, {"refs": asdict(refs)})
+def finish_turn(loop: Loop, period: int, refs: PeriodRefs) -> PeriodRefs:
+    """Note that a period was lived to the end."""
+    write_json(period_folder(loop, period) / TURN, {"refs": refs.as_record()})
     return refs

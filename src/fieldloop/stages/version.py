@@ -4,65 +4,68 @@ import logging
 
 from fieldedge.system.errors import DataError
 from fieldloop.data import is_kept, snapshot
-from fieldloop.stages.access import keep_pointer, learnable_hash, open_accepted, ownership_of
-from fieldloop.stages.context import Loop, contract_of
+from fieldloop.stages.access import learnable_hash, open_accepted, ownership_of
+from fieldloop.stages.context import Loop, contract_of, words_of
+from fieldloop.stages.opening import keep_pointer
 from fieldloop.stages.refs import AcceptedRef, SnapshotRef, SyncedRef
 
 _log = logging.getLogger(__name__)
 
 
-def version_data(loop: Loop, accepted: AcceptedRef | SyncedRef | None, season: int) -> SnapshotRef:
-    """A DVC version of all that is accepted, for the model of `season`; `accepted` is what came last, where known."""
+def version_data(loop: Loop, accepted: AcceptedRef | SyncedRef | None, period: int) -> SnapshotRef:
+    """A DVC version of all that is accepted, for the model of `period`; `accepted` is what came last, where known."""
     root = loop.settings.root
-    came = f"season {accepted.season}" if isinstance(accepted, SyncedRef) else "the history"
+    came = f"{words_of(loop).period} {accepted.period}" if isinstance(accepted, SyncedRef) else "the history"
     what = "what was imported and sent" if accepted is None else came
     made = snapshot(
         root,
-        loop.workspace.seasons.relative_to(root),
+        loop.paths.accepted.relative_to(root),
         f"Data: {what} accepted",
         loop.settings.is_deployment,
-        accepted.season if isinstance(accepted, SyncedRef) else season - 1,
+        accepted.period if isinstance(accepted, SyncedRef) else period - 1,
     )
     keep_pointer(loop)
-    return SnapshotRef(made.data_hash, season, learnable_hash(loop, season), made.note, made.committed)
+    return SnapshotRef(made.data_hash, period, learnable_hash(loop, period), made.note, made.committed)
 
 
 def stands(loop: Loop, data: SnapshotRef) -> bool:
     """Whether the pointer on disk names this version, and DVC has all of it."""
-    return is_kept(loop.settings.root, loop.workspace.seasons, data.data_hash, data.is_committed)
+    return is_kept(loop.settings.root, loop.paths.accepted, data.data_hash, data.is_committed)
 
 
-def next_season(loop: Loop) -> int:
-    """The season after the last one that was lived: a model for it may learn from everything up to there.
+def next_period(loop: Loop) -> int:
+    """The period after the last one that was lived: a model for it may learn from everything up to there.
 
-    A season was lived where an episode of it ended: its outcome is accepted, of a history, or of the device that a
-    person registered for it. What a device says of fields that nobody registered makes no season past.
+    A period was lived where an episode of it ended: its outcome is accepted, of a history, or of the device that a
+    person registered for it. What a device says of units that nobody registered makes no period past.
 
     Raises:
         DataError: no episode ended yet.
     """
-    store, ownership = open_accepted(loop), ownership_of(loop)
+    store, ownership, words = open_accepted(loop), ownership_of(loop), words_of(loop)
     lived: set[int] = set()
     claimed: dict[int, str] = {}
     for table in contract_of(loop).tables_of("outcome"):
-        ended = store.read(table)[["season", "field_id"]].drop_duplicates()
-        for season, field_id in ended.itertuples(index=False, name=None):
-            if ownership.is_vouched_for(int(season), str(field_id)):
-                lived.add(int(season))
+        ended = store.read(table)[list(store.contract.episode.columns)].drop_duplicates()
+        for period, unit in ended.itertuples(index=False, name=None):
+            if ownership.is_vouched_for(int(period), str(unit)):
+                lived.add(int(period))
             else:
-                claimed[int(season)] = f"{field_id} of {ownership.holders[int(season), str(field_id)]}"
+                claimed[int(period)] = f"{unit} of {ownership.holders[int(period), str(unit)]}"
     last = max(lived, default=0)
-    for season in sorted(season for season in claimed if season > last):
+    for period in sorted(period for period in claimed if period > last):
         _log.warning(
-            "season %d is not learned from yet: its outcomes are of fields that nobody registered (%s): "
-            "fieldloop register-device DEVICE KEY --field FIELD",
-            season,
-            claimed[season],
+            "%s %d is not learned from yet: its outcomes are of %s that nobody registered (%s): "
+            "fieldloop register-device DEVICE KEY --unit UNIT",
+            words.period,
+            period,
+            words.units,
+            claimed[period],
         )
     if not lived:
         raise DataError(
-            f"no season has ended in what is accepted in {loop.workspace.seasons}: there is nothing to learn from. "
-            "Outcomes are needed, of a history or of a device whose field is registered: fieldloop register-device "
-            "DEVICE KEY --field FIELD"
+            f"no {words.period} has ended in what is accepted in {loop.paths.accepted}: there is nothing to learn "
+            f"from. Outcomes are needed, of a history or of a device whose {words.unit} is registered: fieldloop "
+            "register-device DEVICE KEY --unit UNIT"
         )
     return last + 1

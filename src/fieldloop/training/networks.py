@@ -10,24 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 from pydantic import ValidationError
 from torch import nn
 
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ReleaseError
-from fieldloop.core.settings import ModelParams
-from fieldloop.training.trained import Trained
+from fieldloop.core.params import ModelParams
+from fieldloop.training.trained import CONFIG, NETWORK, OtherNetworkError, Trained
 from fieldloop.workload import Workload
 
-NETWORK, CONFIG = "network.pt", "network.json"
 CONFIG_FORMAT = 1
-WHAT_IFS = "what_ifs.npz"  # the examples of a run's practice
-
-
-class OtherNetworkError(ReleaseError):
-    """The weights are sound, and of a network that this version of the workload does not have."""
 
 
 def save_network(network: nn.Module, workload: str, params: ModelParams, folder: Path) -> None:
@@ -118,26 +110,3 @@ def _config(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or found.get("format") != CONFIG_FORMAT:
         raise ReleaseError(f"{path} is not of format {CONFIG_FORMAT}; update Fieldloop, or train anew")
     return found
-
-
-def is_whole(trained: Trained, tracking_uri: str) -> bool:
-    """Whether all that a finished training leaves behind is there: the network, and its run in MLflow."""
-    folder = Path(trained.folder)
-    has_network = all((folder / name).is_file() for name in (NETWORK, CONFIG)) or _is_former(folder, trained)
-    return has_network and is_logged(trained.mlflow_run_id, tracking_uri)
-
-
-def is_logged(run_id: str, tracking_uri: str) -> bool:
-    """Whether MLflow has the run, and nobody deleted it."""
-    try:
-        run = MlflowClient(tracking_uri).get_run(run_id)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        return False
-    return str(run.info.lifecycle_stage) == "active"
-
-
-def _is_former(folder: Path, trained: Trained) -> bool:
-    """Whether the run is from before networks were files of their own."""
-    return not (folder / CONFIG).is_file() and Path(trained.checkpoint).is_file()

@@ -25,20 +25,22 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sequential
 
 from fieldedge.system.durable import write_durably
 from fieldloop.core.dataset import Array, Dataset, joined, load_dataset, save_dataset
-from fieldloop.core.environment import hush
-from fieldloop.core.settings import ModelParams
-from fieldloop.training.networks import WHAT_IFS, is_logged, is_whole, save_network
-from fieldloop.training.trained import Trained
+from fieldloop.core.params import ModelParams
+from fieldloop.core.process_setup import hush
+from fieldloop.core.stored_names import EPISODES, stored, unstored
+from fieldloop.training.networks import save_network
+from fieldloop.training.standing import is_logged, is_whole
+from fieldloop.training.trained import WHAT_IFS, Trained
 from fieldloop.workload import Workload
 
-Practise = Callable[[nn.Module], Dataset]
+Pretrain = Callable[[nn.Module], Dataset | None]
 Scale = Callable[[Array], Array]  # the contract's units to what the model sees
 
 EXPERIMENT = "fieldloop"
 LEFT_OUT = "left_out.json"  # in the MLflow run: groups that nothing was learned from, and why
 LAST = "last"  # the checkpoint of the last whole epoch
 _RUN_ID = "mlflow_run_id"
-VALIDATION_SHARE = 0.1  # of groups, to see overfitting; the gate uses whole held-out seasons instead
+VALIDATION_SHARE = 0.1  # of groups, to see overfitting; the gate uses whole held-out periods instead
 
 
 class GroupedData(lightning.LightningDataModule):
@@ -77,7 +79,9 @@ class LearnerModule(lightning.LightningModule):
 
     def on_train_batch_start(self, _batch: tuple[Tensor, Tensor], _index: int) -> None:
         """Dropout draws by step, so that a resumed run draws what an undisturbed one would have."""
-        torch.manual_seed(self.params.seed * 1_000_000 + self.global_step)
+        # Where no accelerator is, torch.manual_seed notes the whole stack for each that might come: a millisecond.
+        seed = torch.default_generator.manual_seed if self.device.type == "cpu" else torch.manual_seed
+        seed(self.params.seed * 1_000_000 + self.global_step)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
         loss = self.learner.loss(self.network(batch[0]), batch[1])
@@ -85,9 +89,9 @@ class LearnerModule(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
-        loss = self.learner.loss(self.network(batch[0]), batch[1])
-        self.log("validation_loss", loss, batch_size=len(batch[0]))
-        self._seen.append((self.network(batch[0]).detach(), batch[1]))
+        outputs = self.network(batch[0])
+        self.log("validation_loss", self.learner.loss(outputs, batch[1]), batch_size=len(batch[0]))
+        self._seen.append((outputs.detach(), batch[1]))
 
     def on_validation_start(self) -> None:
         """What is validated, and calibrated by, are the bare answers: the same however often it is done."""
@@ -126,7 +130,7 @@ def train(
     data_hash: str,
     tags: dict[str, str],
     on_progress: Callable[[int, int], None],
-    practise: Practise | None = None,
+    pretrain: Pretrain | None = None,
     artifact_location: str | None = None,
 ) -> Trained:
     """Fit the workload's model; a finished run is returned as it is, a killed one goes on from its last epoch.
@@ -134,12 +138,12 @@ def train(
     Args:
         folder: the run's own folder, named by its inputs.
         tags: lineage to write on the MLflow run.
-        practise: teaches the fresh network what no log can show, and returns more examples; done once for a folder.
+        pretrain: teaches the fresh network what no log can show, and returns more examples; done once for a folder.
         artifact_location: where a new experiment's files go, a URI; None: beside an SQLite store, else as MLflow says.
     """
     finished = folder / "trained.json"
     if finished.is_file():
-        trained = Trained(**json.loads(finished.read_text()))
+        trained = Trained(**unstored(json.loads(finished.read_text())))
         if is_whole(trained, tracking_uri):
             return trained
         for path in (finished, folder / f"{LAST}.ckpt", folder / _RUN_ID):  # all but the practice, and logged anew
@@ -148,8 +152,9 @@ def train(
     hush()
     lightning.seed_everything(params.seed, verbose=False)
     learner = LearnerModule(workload, params.model_dump(mode="json"))
-    if practise is not None:
-        examples = joined(examples, _practised(learner.network, practise, folder))
+    if pretrain is not None:
+        practised = _pretrained(learner.network, pretrain, folder)
+        examples = examples if practised is None else joined(examples, practised)
     data = GroupedData(examples, workload.device.contract.scale, params.batch_size, params.seed)
     logger = _logger(folder, tracking_uri, {**tags, "data_hash": data_hash}, artifact_location)
     last = folder / f"{LAST}.ckpt"
@@ -167,34 +172,36 @@ def train(
         mlflow_run_id=str(logger.run_id),
         data_hash=data_hash,
         examples=len(examples),
-        field_seasons=len(examples.groups),
+        episodes=len(examples.groups),
         validation_loss=float(trainer.callback_metrics.get("validation_loss", float("nan"))),
         left_out=dict(examples.left_out),
     )
     _tell_left_out(logger, trained)
-    write_durably(finished, json.dumps(asdict(trained), indent=1).encode())
+    write_durably(finished, json.dumps(stored(asdict(trained)), indent=1).encode())
     return trained
 
 
 def _tell_left_out(logger: MLFlowLogger, trained: Trained) -> None:
     """What nothing was learned from, beside the run's other figures."""
     run_id = trained.mlflow_run_id
-    logger.experiment.log_metric(run_id, "field_seasons", float(trained.field_seasons))
-    logger.experiment.log_metric(run_id, "field_seasons_left_out", float(len(trained.left_out)))
+    logger.experiment.log_metric(run_id, EPISODES, float(trained.episodes))
+    logger.experiment.log_metric(run_id, f"{EPISODES}_left_out", float(len(trained.left_out)))
     if trained.left_out:
         logger.experiment.log_dict(run_id, dict(trained.left_out), LEFT_OUT)
 
 
-def _practised(network: nn.Module, practise: Practise, folder: Path) -> Dataset:
-    """The examples of the practice, and what it taught the network; both kept, so that a killed run has them."""
-    taught, seasons = folder / "practised.pt", folder / WHAT_IFS
+def _pretrained(network: nn.Module, pretrain: Pretrain, folder: Path) -> Dataset | None:
+    """The practice's examples, if any, and what it taught the network; both kept, so that a killed run has them."""
+    taught, lived = folder / "practised.pt", folder / WHAT_IFS
     if not taught.is_file():
-        save_dataset(practise(network), seasons)
+        made = pretrain(network)
+        if made is not None:
+            save_dataset(made, lived)
         sink = io.BytesIO()
         torch.save(network.state_dict(), sink)
         write_durably(taught, sink.getvalue())
     network.load_state_dict(torch.load(taught, weights_only=True))
-    return load_dataset(seasons)
+    return load_dataset(lived) if lived.is_file() else None
 
 
 class _CtrlC(Callback):

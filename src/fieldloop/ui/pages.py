@@ -15,6 +15,8 @@ from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from fieldloop.core.stored_names import FIRST_RUN
+
 DATA_DOCS = "data_docs"
 REPORTS = {"report.html": "The report", "report.json": "Its figures as JSON"}
 
@@ -46,7 +48,7 @@ def create_pages(home_dir: Path) -> Starlette:
     def report(request: Request) -> Response:
         path = home_dir / request.url.path.removeprefix("/")
         if not path.is_file():
-            return PlainTextResponse("There is no report yet: run `make season`.\n", status_code=404)
+            return PlainTextResponse(f"There is no report yet: run `{FIRST_RUN}`.\n", status_code=404)
         return FileResponse(path)
 
     return Starlette(
@@ -66,7 +68,7 @@ def _index(home_dir: Path) -> str:
         folder = page.parent.relative_to(home_dir / DATA_DOCS).as_posix()
         links.append((page.relative_to(home_dir).as_posix(), "Data Docs" if folder == "." else f"Data Docs: {folder}"))
     lead = (
-        "What the loop did, and what it learned from." if links else "Nothing here yet: run <code>make season</code>."
+        "What the loop did, and what it learned from." if links else f"Nothing here yet: run <code>{FIRST_RUN}</code>."
     )
     items = "".join(f'<li><a href="{html.escape(name)}">{html.escape(label)}</a></li>' for name, label in links)
     return _PAGE.replace("{lead}", lead).replace("{links}", items)

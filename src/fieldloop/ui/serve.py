@@ -17,9 +17,10 @@ from types import FrameType
 from filelock import FileLock, Timeout
 
 from fieldedge.system.errors import LinkError, StoreBusy
-from fieldloop.core.environment import QUIET_ENVIRONMENT
+from fieldloop.core.http_server import HttpServer
+from fieldloop.core.process_setup import QUIET_ENVIRONMENT
 from fieldloop.core.settings import USUAL_PAGES_PORT, Settings
-from fieldloop.gateway.server import GatewayServer
+from fieldloop.core.stored_names import FIRST_RUN
 from fieldloop.ui.mlflow_server import read_config, tracking_server_command
 from fieldloop.ui.pages import create_pages
 from fieldloop.ui.ports import LOOPBACK, PortWish, reserved_ports
@@ -52,7 +53,7 @@ def serve_ui(settings: Settings) -> None:
     with _alone(folder / "lock"), _stop_asked_for() as stop, reserved_ports(wishes) as ports:
         prefect_port, mlflow_port, pages_port = ports
         specs = [prefect_server(settings, folder, prefect_port), mlflow_server(settings, folder, mlflow_port)]
-        with GatewayServer(create_pages(settings.home_dir), port=pages_port) as pages, _running(specs) as servers:
+        with HttpServer(create_pages(settings.home_dir), port=pages_port) as pages, _running(specs) as servers:
             _say("Starting Prefect and MLflow (10 to 30 seconds) ...")
             if _wait_until_up(servers, stop):
                 _say(_links(settings, pages.url, servers))
@@ -124,7 +125,7 @@ def _wait_until_up(servers: Sequence[ServerProcess], stop: Event) -> bool:
 def _links(settings: Settings, pages_url: str, servers: Sequence[ServerProcess]) -> str:
     has_report = (settings.home_dir / "report.html").is_file()
     rows = [
-        ("Report", f"{pages_url}/report.html" if has_report else "none yet: run `make season`"),
+        ("Report", f"{pages_url}/report.html" if has_report else f"none yet: run `{FIRST_RUN}`"),
         ("Data Docs", f"{pages_url}/"),
         *((server.spec.name, server.spec.url) for server in servers),
     ]

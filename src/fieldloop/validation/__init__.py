@@ -9,7 +9,6 @@ from fieldloop.validation.checks import Checked, check_frames
 from fieldloop.validation.ownership import Ownership
 from fieldloop.validation.quarantine import quarantine_rows
 from fieldloop.validation.report import TableReport, ValidationReport
-from fieldloop.validation.tables import validate_tables
 
 __all__ = [
     "Checked",
@@ -18,5 +17,4 @@ __all__ = [
     "ValidationReport",
     "check_frames",
     "quarantine_rows",
-    "validate_tables",
 ]

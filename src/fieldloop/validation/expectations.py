@@ -1,8 +1,8 @@
 """The contract as Great Expectations suites: one rule per thing that must hold, each with its plain words.
 
 Rules speak of the contract's columns, and of a few derived ones (`derive`) where an expectation needs the clock,
-the field's own row, or the identity that a record should have. Words never hold today's date, so that the same bad
-row is quarantined under the same reason on any day.
+the row that opens the episode, or the identity that a record should have. Words never hold today's date, so that the
+same bad row is quarantined under the same reason on any day.
 """
 
 import sys
@@ -13,25 +13,32 @@ from typing import Any
 
 import pandas as pd
 
-from fieldedge.contract import Column, Contract, EpisodeKey, Table
+from fieldedge.contract import MOMENTS, Column, Contract, EpisodeKey, Table
+from fieldedge.contract.reserved import (
+    DAYS_AGO,
+    DAYS_INTO_EPISODE,
+    EXPECTED_ID,
+    HAS_CONTEXT_ROW,
+    IS_CALENDAR_DATE,
+    IS_KNOWN_DEVICE,
+    IS_SAME_PLACE,
+    IS_SENDERS_OWN,
+    KEY_OF_SENDER,
+    YEARS_BEFORE,
+)
+from fieldloop.core.words import Words
 from fieldloop.validation.ownership import MAX_UNREGISTERED
 
 # These name folders and files, and stand in every record's identity.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"
-_NAME_COLUMNS = ("region", "field_id")
 # What R, Excel, pandas and databases write where there is no value.
 _MISSING_MARKS = ("NA", "N/A", "#N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "-")
 
-EXPECTED_ID = "expected_record_id"
-HAS_FIELD_ROW = "has_field_row"
-IS_SENDERS_FIELD = "is_senders_field"
-IS_KNOWN_DEVICE = "is_known_device"
-IS_SAME_REGION = "is_same_region"
-KEY_OF_SENDER = "key_of_sender"
-BELONGS_TO_SENDER = "the field and season are those of the device that sent the row"
+BELONGS_TO_SENDER = "the {unit} and {period} are those of the device that sent the row"
 IS_WITHIN_CLAIMS = (
-    f"the field is registered for the device, which has no more than {MAX_UNREGISTERED} seasons of fields without that "
-    "(fieldloop register-device DEVICE KEY --field FIELD)"
+    "the {unit} is registered for the device, which has no more than "
+    f"{MAX_UNREGISTERED} {{periods}} of {{units}} without that "
+    "(fieldloop register-device DEVICE KEY --unit UNIT)"
 )
 
 
@@ -48,6 +55,7 @@ def rules_for(table: Table, is_sent: bool, contract: Contract, is_imported: bool
     """Every rule of the table; `is_sent` adds those for rows that a device sent, `is_imported` for a person's files."""
     import great_expectations.expectations as gxe
 
+    words = Words.of(contract.episode)
     rules = [
         Rule("the table has rows", gxe.ExpectTableRowCountToBeBetween(min_value=1)),
         Rule(
@@ -56,18 +64,20 @@ def rules_for(table: Table, is_sent: bool, contract: Contract, is_imported: bool
         ),
     ]
     for column in table.columns:
-        rules.extend(_column_rules(column))
+        rules.extend(_column_rules(column, contract.episode))
+        if column.kind == "date" and _names_years(table, contract.episode):
+            rules.append(_year_rule(column.name, contract.episode.period))
     rules.append(_unique_rule(table, is_sent))
     rules.append(
         Rule(
-            "record_id says the row's season, field, table and date",
+            words.say("record_id says the row's {period}, {unit}, table and date"),
             gxe.ExpectColumnPairValuesToBeEqual(
                 column_A="record_id", column_B=EXPECTED_ID, ignore_row_if="either_value_is_missing"
             ),
         )
     )
     rules.extend(_ordered_rules(table))
-    rules.extend(_belonging_rules(table, is_sent, contract.context_table))
+    rules.extend(_belonging_rules(table, is_sent, contract.context_table, words))
     rules.extend(_window_rules(table, contract.episode))
     if is_imported:
         rules.extend(_imported_rules(table))
@@ -78,12 +88,12 @@ def derive(frame: pd.DataFrame, table: Table, contract: Contract, today: date) -
     """The frame with the derived columns that its rules speak of; what depends on senders is added by the caller."""
     derived: dict[str, pd.Series] = {EXPECTED_ID: _expected_record_id(frame, table, contract)}
     for column in table.columns:
-        if column.kind == "date":
-            derived.update(_date_columns(frame, column.name, today))
+        if column.is_moment:
+            derived.update(_date_columns(frame, column, contract.episode.period, today))
     return frame.assign(**derived)
 
 
-def _column_rules(column: Column) -> Iterator[Rule]:
+def _column_rules(column: Column, episode: EpisodeKey) -> Iterator[Rule]:
     import great_expectations.expectations as gxe
 
     name = column.name
@@ -96,10 +106,10 @@ def _column_rules(column: Column) -> Iterator[Rule]:
             f"{name} is one of {', '.join(column.choices)}",
             gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(column.choices)),
         )
-    if name in _NAME_COLUMNS:
+    if name in (episode.place, episode.unit):
         yield Rule(f"{name} is a plain name", gxe.ExpectColumnValuesToMatchRegex(column=name, regex=NAME_PATTERN))
-    if column.kind == "date":
-        yield from _date_rules(name)
+    if column.is_moment:
+        yield from _date_rules(column)
 
 
 def _range_rule(column: Column) -> Rule:
@@ -123,36 +133,50 @@ def _range_rule(column: Column) -> Rule:
     return Rule(words, between, column)
 
 
-def _date_rules(name: str) -> Iterator[Rule]:
+def _date_rules(column: Column) -> Iterator[Rule]:
+    """A time is UTC's. A plain date may be its place's own, which east of Greenwich is ahead of UTC's for hours."""
     import great_expectations.expectations as gxe
 
+    name = column.name
     yield Rule(
-        f"{name} is a calendar date like 2006-05-01",
-        gxe.ExpectColumnValuesToBeInSet(column=f"{name}_is_calendar_date", value_set=[True]),
+        f"{name} is a {'calendar date' if column.kind == 'date' else 'time'} like {MOMENTS[column.kind]}",
+        gxe.ExpectColumnValuesToBeInSet(column=f"{name}{IS_CALENDAR_DATE}", value_set=[True]),
     )
     yield Rule(
         f"{name} is not in the future",
-        gxe.ExpectColumnValuesToBeBetween(column=f"{name}_days_ago", min_value=0),
-    )
-    yield Rule(
-        f"{name} lies in its season (the year that names it, or the year before)",
-        gxe.ExpectColumnValuesToBeBetween(column=f"{name}_years_before_season", min_value=0, max_value=1),
+        gxe.ExpectColumnValuesToBeBetween(column=f"{name}{DAYS_AGO}", min_value=-1 if column.kind == "date" else 0),
     )
 
 
-def _date_columns(frame: pd.DataFrame, name: str, today: date) -> dict[str, pd.Series]:
-    days = _days(frame[name])
+def _names_years(table: Table, episode: EpisodeKey) -> bool:
+    return any(column.name == episode.period and column.unit.endswith("year") for column in table.columns)
+
+
+def _year_rule(name: str, period: str) -> Rule:
+    import great_expectations.expectations as gxe
+
+    return Rule(
+        f"{name} lies in its {period} (the year that names it, or the year before)",
+        gxe.ExpectColumnValuesToBeBetween(column=f"{name}{YEARS_BEFORE}{period}", min_value=0, max_value=1),
+    )
+
+
+def _date_columns(frame: pd.DataFrame, column: Column, period: str, today: date) -> dict[str, pd.Series]:
+    name, text = column.name, frame[column.name]
+    days = _days(text)
+    is_whole = text.str.len() == len(MOMENTS[column.kind])
     return {
-        f"{name}_is_calendar_date": days.notna() | frame[name].isna(),
-        f"{name}_days_ago": (pd.Timestamp(today) - days).dt.days,
-        f"{name}_years_before_season": frame["season"] - days.dt.year,
+        f"{name}{IS_CALENDAR_DATE}": (days.notna() & is_whole) | text.isna(),
+        f"{name}{DAYS_AGO}": (pd.Timestamp(today) - days).dt.days,
+        f"{name}{YEARS_BEFORE}{period}": frame[period] - days.dt.year,
     }
 
 
 def _days(text: pd.Series) -> pd.Series:
-    """Dates; missing where a text is none."""
-    shaped = text.where(text.str.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", na=False))
-    return pd.to_datetime(shaped, format="%Y-%m-%d", errors="coerce")
+    """The days of dates and of times; missing where a text is neither."""
+    times = r"(?:T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)?"
+    shaped = text.where(text.str.fullmatch(rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}{times}", na=False))
+    return pd.to_datetime(shaped.str[:10], format="%Y-%m-%d", errors="coerce")
 
 
 def days_into_episode(frame: pd.DataFrame, table: Table, episode: EpisodeKey, context: pd.DataFrame) -> pd.DataFrame:
@@ -161,27 +185,27 @@ def days_into_episode(frame: pd.DataFrame, table: Table, episode: EpisodeKey, co
     `context` holds the accepted rows that open episodes; of two for one episode the first counts.
     """
     names = [column.name for column in table.date_columns]
-    if episode.opens_with is None or episode.opens_with in table.column_names or not names:
+    if episode.opens_with is None or table.role == "context" or not names:
         return pd.DataFrame(index=frame.index)
     keys = list(episode.columns)
     opening = context.drop_duplicates(keys)
     first_days = {tuple(row[:-1]): row[-1] for row in opening[[*keys, episode.opens_with]].itertuples(index=False)}
     began = [first_days.get(tuple(row)) for row in frame[keys].itertuples(index=False)]
     first = _days(pd.Series(began, frame.index, dtype="str"))
-    return pd.DataFrame({f"{name}_days_into_episode": (_days(frame[name]) - first).dt.days for name in names})
+    return pd.DataFrame({f"{name}{DAYS_INTO_EPISODE}": (_days(frame[name]) - first).dt.days for name in names})
 
 
 def _window_rules(table: Table, episode: EpisodeKey) -> Iterator[Rule]:
     import great_expectations.expectations as gxe
 
-    if episode.opens_with is None or episode.opens_with in table.column_names:
+    if episode.opens_with is None or table.role == "context":
         return
     latest = "" if episode.max_days is None else f", and at most {episode.max_days} days after it"
     for column in table.date_columns:
         yield Rule(
             f"{column.name} is not before {episode.opens_with} of the row's {' and '.join(episode.columns)}{latest}",
             gxe.ExpectColumnValuesToBeBetween(
-                column=f"{column.name}_days_into_episode", min_value=0, max_value=episode.max_days
+                column=f"{column.name}{DAYS_INTO_EPISODE}", min_value=0, max_value=episode.max_days
             ),
         )
 
@@ -254,23 +278,23 @@ def _imported_rules(table: Table) -> Iterator[Rule]:
             )
 
 
-def _belonging_rules(table: Table, is_sent: bool, context: Table) -> Iterator[Rule]:
+def _belonging_rules(table: Table, is_sent: bool, context: Table, words: Words) -> Iterator[Rule]:
     import great_expectations.expectations as gxe
 
     if table.role != "context":
         whose = ", of the device that sent it and" if is_sent else ""
         yield Rule(
-            f"the row's field has an accepted row in {context.name}{whose} in the same region",
-            gxe.ExpectColumnValuesToBeInSet(column=HAS_FIELD_ROW, value_set=[True]),
+            f"the row's {words.unit} has an accepted row in {context.name}{whose} in the same {words.place}",
+            gxe.ExpectColumnValuesToBeInSet(column=HAS_CONTEXT_ROW, value_set=[True]),
         )
         return
     if is_sent:
         yield Rule(
             "device_id is the device that sent the row",
-            gxe.ExpectColumnValuesToBeInSet(column=IS_SENDERS_FIELD, value_set=[True]),
+            gxe.ExpectColumnValuesToBeInSet(column=IS_SENDERS_OWN, value_set=[True]),
         )
     whose = "the device's accepted row" if is_sent else "the accepted row"
     yield Rule(
-        f"region is that of {whose} of this field and season, where there is one",
-        gxe.ExpectColumnValuesToBeInSet(column=IS_SAME_REGION, value_set=[True]),
+        f"{words.place} is that of {whose} of this {words.unit} and {words.period}, where there is one",
+        gxe.ExpectColumnValuesToBeInSet(column=IS_SAME_PLACE, value_set=[True]),
     )

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fieldedge.contract import Table
+from fieldedge.contract.reserved import EXPECTATION, ORIGIN
 from fieldedge.system.durable import write_durably
-from fieldloop.validation.typed import arrow_schema
+from fieldloop.core.parquet import arrow_schema
 
 _NAME_DIGITS = 16
 
@@ -30,8 +31,8 @@ def quarantine_rows(quarantine_dir: Path, came_with: str, table: Table, rows: pd
         return None
     # Whole numbers as float64: a quarantined row may lack them.
     columns = [field if field.type != pa.int64() else field.with_type(pa.float64()) for field in arrow_schema(table)]
-    schema = pa.schema([*columns, pa.field("expectation", pa.string()), pa.field("origin", pa.string())])
-    ordered = rows.sort_values(["origin", "record_id", "expectation"], kind="stable")
+    schema = pa.schema([*columns, pa.field(EXPECTATION, pa.string()), pa.field(ORIGIN, pa.string())])
+    ordered = rows.sort_values([ORIGIN, "record_id", EXPECTATION], kind="stable")
     plain = pa.Table.from_pandas(ordered[schema.names], schema=schema, preserve_index=False)
     return keep_quarantined(quarantine_dir / came_with, table.name, plain)
 

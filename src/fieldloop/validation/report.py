@@ -1,11 +1,9 @@
 """What a validation found, as plain data that a run can show, link and store."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -20,12 +18,11 @@ class TableReport:
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """The outcome of one validation. `accepted` holds the good rows in the contract's types, and their `origin`."""
+    """The outcome of one validation."""
 
     tables: Mapping[str, TableReport]
     docs_index: Path | None
     quarantine_files: tuple[Path, ...]
-    accepted: Mapping[str, pd.DataFrame] = field(repr=False, compare=False)
 
     @property
     def rows(self) -> int:
@@ -36,7 +33,7 @@ class ValidationReport:
         return sum(table.quarantined for table in self.tables.values())
 
     def as_dict(self) -> dict[str, Any]:
-        """The report without the rows, for JSON."""
+        """The report for JSON."""
         return {
             "tables": {
                 name: {

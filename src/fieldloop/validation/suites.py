@@ -59,7 +59,7 @@ class SuiteRun:
         return {result.expectation_config.meta["rule"]: _broken_rows(table, result) for result in outcome.results}
 
     def build_docs(self, directory: Path) -> None:
-        """Write Great Expectations' own pages to `directory`."""
+        """Write Great Expectations' own pages to `directory`, without an index: `data_docs.py` writes its own."""
         self._context.add_data_docs_site(
             _DOCS_SITE,
             {
@@ -72,7 +72,7 @@ class SuiteRun:
                 },
             },
         )
-        self._context.build_data_docs(site_names=[_DOCS_SITE])
+        self._context.build_data_docs(site_names=[_DOCS_SITE], build_index=False)
 
 
 @contextmanager

@@ -1,11 +1,9 @@
-"""Partitioned Parquet on disk, read and judged as a whole.
+"""Partitioned Parquet on disk, read as a whole.
 
-Layout: `season=YYYY/region=R/<table>.parquet`. Either the source as a whole is fit to be judged row by row, or it
+Layout: `<period>=N/<place>=P/<table>.parquet`. Either the source as a whole is fit to be judged row by row, or it
 is refused with every reason at once, and then nothing is accepted and nothing quarantined.
 """
 
-from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
 
 import pandas as pd
@@ -13,53 +11,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fieldedge.contract import Contract, Role, Table
+from fieldedge.contract.reserved import ORIGIN
 from fieldedge.system.errors import DataError
-from fieldloop.validation.checks import Breach, Checked, check_frames
-from fieldloop.validation.quarantine import quarantine_rows
-from fieldloop.validation.report import ValidationReport
-from fieldloop.validation.typed import is_storable
+from fieldloop.validation.checks import Breach, Checked
+from fieldloop.validation.typed import expected_kind, kind_fault, unreadable
 
-# Only devices, and who answers them, write these; seasons without devices have none.
+# Only devices, and who answers them, write these; periods without devices have none.
 OPTIONAL_ROLES: tuple[Role, ...] = ("decision", "feedback")
 _MOST_PROBLEMS_SHOWN = 12
 
 
-def validate_tables(
-    source_dir: Path, quarantine_dir: Path, docs_dir: Path | None, contract: Contract, today: date
-) -> ValidationReport:
-    """Judge every table under `source_dir`; bad rows go to quarantine, good ones come back in the report.
-
-    Args:
-        source_dir: holds `season=YYYY/region=R/<table>.parquet`.
-        quarantine_dir: gets `<source name>/<table>-<hash>.parquet`.
-        docs_dir: is replaced by the run's Data Docs; none are built without it.
-        contract: what the rows must be.
-        today: the day that no date may be after.
+def read_tables(source_dir: Path, contract: Contract) -> dict[str, pd.DataFrame]:
+    """The rows of every table, each with the file that it came from as `origin`.
 
     Raises:
-        DataError: a file cannot be read, a column is missing or of another type, a table is empty, or so much of a
-            file is out of range that the file is wrong rather than its rows.
+        DataError: a file is missing or cannot be read, a column is missing or of another type, or a table is empty.
     """
-    frames = _read_tables(source_dir, contract)
-    checked = check_frames(frames, contract, today, docs_dir=docs_dir)
-    refuse(source_dir, [breach_words(b) for b in checked.breaches] or _all_lost(checked))
-    files = [
-        quarantine_rows(quarantine_dir, source_dir.name, contract.table(name), rows)
-        for name, rows in checked.rejected.items()
-    ]
-    return ValidationReport(
-        tables=checked.tables,
-        docs_index=checked.docs_index,
-        quarantine_files=tuple(path for path in files if path is not None),
-        accepted=checked.accepted,
-    )
-
-
-def _read_tables(source_dir: Path, contract: Contract) -> Mapping[str, pd.DataFrame]:
-    partitions = sorted(path for path in source_dir.glob("season=*/region=*") if path.is_dir())
+    period, place = contract.episode.period, contract.episode.place
+    partitions = sorted(path for path in source_dir.glob(f"{period}=*/{place}=*") if path.is_dir())
     if not partitions:
         raise DataError(
-            f"{source_dir} has no partitions; expected folders like season=2006/region=champion. "
+            f"{source_dir} has no partitions; expected folders like {period}=2006/{place}=north. "
             "Make the data first: fieldloop history"
         )
     problems: list[str] = []
@@ -86,14 +58,13 @@ def _read_partitions(source_dir: Path, partitions: list[Path], table: Table, pro
         try:
             content = pq.ParquetFile(path).read()
         except (pa.ArrowException, OSError) as error:
-            reason = str(error).split("\n", 1)[0].rstrip(". ")
-            problems.append(f"{where} cannot be read as Parquet ({reason}); write the file again")
+            problems.append(f"{where} {unreadable(error)}; write the file again")
             continue
         if faults := _schema_faults(table, content.schema):
             problems.extend(f"{where} {fault}" for fault in faults)
             continue
         frame = content.select(list(table.column_names)).to_pandas()
-        parts.append(frame.assign(origin=str(path.relative_to(source_dir))))
+        parts.append(frame.assign(**{ORIGIN: str(path.relative_to(source_dir))}))
     return parts
 
 
@@ -101,9 +72,9 @@ def _schema_faults(table: Table, schema: pa.Schema) -> list[str]:
     faults = []
     for column in table.columns:
         if column.name not in schema.names:
-            faults.append(f"has no column {column.name}; expected {column.kind} {column.unit}".rstrip())
-        elif not is_storable(column, found := schema.field(column.name).type):
-            faults.append(f"has {column.name} as {found}; expected {column.kind} {column.unit}".rstrip())
+            faults.append(f"has no column {column.name}; {expected_kind(column)}")
+        elif fault := kind_fault(column, schema.field(column.name).type):
+            faults.append(fault)
     return faults
 
 
@@ -116,7 +87,8 @@ def breach_words(breach: Breach) -> str:
     )
 
 
-def _all_lost(checked: Checked) -> list[str]:
+def lost_tables(checked: Checked) -> list[str]:
+    """Each table of which not one row is good, as a sentence that says what most of them break."""
     lost = []
     for name, report in checked.tables.items():
         if report.rows and not report.accepted:

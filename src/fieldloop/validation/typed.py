@@ -10,23 +10,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fieldedge.contract import Column, Kind, Table
+from fieldedge.contract import MOMENTS, Column, Table
+from fieldloop.core.parquet import arrow_schema
 
 MAX_ID_CHARS = 200
 MAX_TEXT_CHARS = 1_000
 _MOST_PROBLEMS_OF_A_ROW = 5
 _LARGEST_WHOLE = 2.0**53  # beyond it a float64 does not hold every whole number
-_ARROW_TYPES: dict[Kind, pa.DataType] = {
-    "float": pa.float64(),
-    "int": pa.int64(),
-    "str": pa.string(),
-    "date": pa.string(),
-}
-
-
-def arrow_schema(table: Table) -> pa.Schema:
-    """The table's columns as they stand on disk."""
-    return pa.schema([pa.field(column.name, _ARROW_TYPES[column.kind]) for column in table.columns])
 
 
 def empty_frame(table: Table) -> pd.DataFrame:
@@ -43,6 +33,21 @@ def is_storable(column: Column, found: pa.DataType) -> bool:
     if column.kind in ("float", "int"):
         return bool(pa.types.is_integer(found) or pa.types.is_floating(found))
     return bool(pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found))
+
+
+def kind_fault(column: Column, found: pa.DataType) -> str | None:
+    """Why a Parquet column of type `found` cannot hold this column's values, after the file's name; None if it can."""
+    return None if is_storable(column, found) else f"has {column.name} as {found}; {expected_kind(column)}"
+
+
+def expected_kind(column: Column) -> str:
+    """What a file's column should be, for people: `expected float degC`."""
+    return f"expected {column.kind} {column.unit}".rstrip()
+
+
+def unreadable(error: Exception) -> str:
+    """That a file is no Parquet, after its name."""
+    return f"cannot be read as Parquet ({str(error).partition(chr(10))[0].rstrip('. ')})"
 
 
 def conform(table: Table, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
@@ -143,4 +148,5 @@ def _shown(value: Any) -> str:
 def _kind_words(column: Column, found: Any) -> str:
     if isinstance(found, str) and len(found) > max_chars(column.name):
         return f"text of at most {max_chars(column.name)} characters"
-    return {"float": "number", "int": "whole number", "str": "text", "date": "date like 2006-05-01"}[column.kind]
+    words = {"float": "number", "int": "whole number", "str": "text"}
+    return words.get(column.kind) or f"{column.kind} like {MOMENTS[column.kind]}"

@@ -15,7 +15,7 @@ from fieldedge.acquisition import pipeline as door_module
 from fieldedge.acquisition.formats import FORMATS
 from fieldedge.acquisition.logger_format import LoggerFormat
 from fieldedge.acquisition.mapping import Mapper
-from fieldedge.acquisition.pipeline import Door, Gate, Taken
+from fieldedge.acquisition.pipeline import Feed, Pipeline, Taken
 from fieldedge.acquisition.quality import judge
 from fieldedge.acquisition.raw import Parsed
 from fieldedge.acquisition.source import Delivery
@@ -73,11 +73,11 @@ class ScriptedSource:
 
 @dataclass
 class Device:
-    """A door with scripted sources, a real store and a clock that the test moves."""
+    """A pipeline with scripted sources, a real store and a clock that the test moves."""
 
     root: Path
     sources: dict[str, ScriptedSource]
-    door: Door
+    pipeline: Pipeline
     store: Store
     clock: Clock
     now: datetime
@@ -87,7 +87,7 @@ class Device:
         self.sources[name].payloads += payloads
 
     def take(self, name: str = "station", **options: Any) -> Taken:
-        return self.door.take(name, self.clock.now(), **options)
+        return self.pipeline.take(name, self.clock.now(), **options)
 
     def errors(self) -> list[str]:
         return [reject["error"] for reject in self.store.rejects()]
@@ -126,13 +126,13 @@ def open_device(
     store = store or Store(root / "store.db", clock.stamp)
     sources = {"station": ScriptedSource("station"), "other": ScriptedSource("other")}
     mapper = Mapper.from_config({"air_temperature_c": "AirTC", "rain_mm": "Rain"}, CHANNELS)
-    gates = [
-        Gate(sources["station"], FORMATS[formats[0]], Mapper.from_config({}, CHANNELS)),
-        Gate(sources["other"], FORMATS[formats[1]], mapper),
+    feeds = [
+        Feed(sources["station"], FORMATS[formats[0]], Mapper.from_config({}, CHANNELS)),
+        Feed(sources["other"], FORMATS[formats[1]], mapper),
     ]
     lines: list[tuple[str, str]] = []
-    door = Door(gates, store, CHANNELS, lambda line, where: lines.append((line, where)), clock)
-    return Device(root, sources, door, store, clock, NOW, lines)
+    pipeline = Pipeline(feeds, store, CHANNELS, lambda line, where: lines.append((line, where)), clock)
+    return Device(root, sources, pipeline, store, clock, NOW, lines)
 
 
 def line(minutes: float = 0.0, air_temperature_c: float | None = 20.0, start: datetime = NOW, **more: Any) -> bytes:
@@ -141,11 +141,16 @@ def line(minutes: float = 0.0, air_temperature_c: float | None = 20.0, start: da
     return json.dumps({"time": time, "air_temperature_c": air_temperature_c, **more}).encode() + b"\n"
 
 
+def times(*minutes: float) -> frozenset[str]:
+    """The times of samples so many minutes after `NOW`."""
+    return frozenset(format_utc(NOW + timedelta(minutes=one)) for one in minutes)
+
+
 def test_samples_are_stored_with_their_flags_and_then_done(device: Device) -> None:
     payload = line(-30, 20.0) + line(-15, 99.0) + line(0, None, rain_mm=1.5)
     device.put("station", payload)
     taken = device.take()
-    assert taken == Taken(samples=3, days=frozenset({"2026-05-02"}))
+    assert taken == Taken(samples=3, times=times(-30, -15, 0))
     assert device.sources["station"].done == [payload]
     stored = device.store.last_samples("station", 10)
     assert [sample.flags.get("air_temperature_c") for sample in stored] == ["good", "range", "missing"]
@@ -165,7 +170,7 @@ def test_repeats_are_counted_and_change_nothing(device: Device) -> None:
     device.take()
     before = device.store.last_samples("station", 10)
     device.put("station", line(-15) + line(0) + line(0))
-    assert device.take() == Taken(repeated=3, days=frozenset({"2026-05-02"}))
+    assert device.take() == Taken(repeated=3, times=times(-15, 0))
     assert device.store.last_samples("station", 10) == before
 
 
@@ -182,7 +187,7 @@ def test_what_cannot_be_taken_is_kept_with_its_reason_and_place(device: Device) 
     device.put(
         "station", line(-15) + b"\xff\n{\n" + b'{"time": "yesterday", "air_temperature_c": 1}\n{"time": 1}\n' + line(0)
     )
-    assert device.take() == Taken(samples=2, rejected=4, days=frozenset({"2026-05-02"}))
+    assert device.take() == Taken(samples=2, rejected=4, times=times(-15, 0))
     kept = device.store.rejects()
     assert [reject["where"] for reject in kept] == [f"station/in, line {number}" for number in (2, 3, 4, 5)]
     assert "not UTF-8" in kept[0]["error"]
@@ -211,9 +216,9 @@ def test_messages_are_handed_on_after_the_samples_and_before_done(device: Device
         seen.append((len(device.store.last_samples("station", 10)), len(device.sources["station"].done)))
         device.lines.append((line, where))
 
-    device.door.use(device.store, handle)
+    device.pipeline.use(device.store, handle)
     device.put("station", b'{"kind": "decide", "date": "2026-05-02"}\n' + line(0) + b'{"kind": "field"}\n')
-    assert device.take() == Taken(samples=1, messages=2, days=frozenset({"2026-05-02"}))
+    assert device.take() == Taken(samples=1, messages=2, times=times(0))
     assert device.lines == [
         ('{"kind": "decide", "date": "2026-05-02"}', "station/in, line 1"),
         ('{"kind": "field"}', "station/in, line 3"),
@@ -235,7 +240,7 @@ def test_nothing_is_done_while_the_store_cannot_be_written(device: Device) -> No
 def test_another_store_can_be_gone_on_with(device: Device, tmp_path: Path) -> None:
     device.put("station", line(0))
     with Store(tmp_path / "mended.db", device.clock.stamp) as mended:
-        device.door.use(mended, lambda _line, _where: None)
+        device.pipeline.use(mended, lambda _line, _where: None)
         assert device.take().samples == 1
         assert len(mended.last_samples("station", 2)) == 1
     assert device.store.last_samples("station", 2) == []
@@ -246,13 +251,13 @@ def test_what_was_stored_before_a_failure_is_told_with_the_next_call(device: Dev
         raise StoreFailed("the disk is full")
 
     monkeypatch.setattr(door_module, "BATCH_BYTES", 1)
-    device.door.use(device.store, fail)
+    device.pipeline.use(device.store, fail)
     device.put("station", line(-2000), line(-15) + b'{"kind": "decide"}\n')
     with pytest.raises(StoreFailed):
         device.take()
-    device.door.use(device.store, lambda _line, _where: None)
+    device.pipeline.use(device.store, lambda _line, _where: None)
     taken = device.take()
-    assert taken == Taken(samples=1, repeated=1, messages=1, days=frozenset({"2026-05-01", "2026-05-02"}))
+    assert taken == Taken(samples=1, repeated=1, messages=1, times=times(-2000, -15))
 
 
 def test_a_batch_is_stored_whole_or_not_at_all(device: Device, monkeypatch: Any) -> None:
@@ -284,9 +289,9 @@ def test_a_payload_that_a_format_cannot_handle_is_rejected_and_the_source_goes_o
         return FORMATS["jsonlines"].parse(payload, where, first_line)
 
     source = ScriptedSource("odd", [b"bad", line(0)])
-    gate = Gate(source, LoggerFormat(parse, lambda payload: payload[:0]), Mapper.from_config({}, CHANNELS))
-    door = Door([gate], device.store, CHANNELS, lambda _line, _where: None, device.clock)
-    taken = door.take("odd", NOW)
+    feed = Feed(source, LoggerFormat(parse, lambda payload: payload[:0]), Mapper.from_config({}, CHANNELS))
+    pipeline = Pipeline([feed], device.store, CHANNELS, lambda _line, _where: None, device.clock)
+    taken = pipeline.take("odd", NOW)
     assert (taken.samples, taken.rejected) == (1, 1)
     assert device.errors() == ["this fieldedge cannot handle it (ZeroDivisionError()); report it with the device's log"]
 
@@ -307,7 +312,7 @@ def test_a_sample_that_is_stored_is_no_reject_when_it_comes_again_after_years(de
     assert device.take().samples == 2
     later = device.clock.now() + timedelta(days=500)
     device.put("station", line(0) + line(15) + line(30))
-    taken = device.door.take("station", later)
+    taken = device.pipeline.take("station", later)
     assert (taken.samples, taken.repeated, taken.rejected) == (0, 2, 1)
     assert len(device.errors()) == 1
 
@@ -348,7 +353,7 @@ def off_and_on(device: Device, hands: Moving, off: timedelta, boot_id: str = "la
         is_synchronised=lambda: hands.is_synchronised,
     )
     hands.true_ahead = off
-    device.clock = device.door._clock = clock
+    device.clock = device.pipeline._clock = clock
     return device
 
 
@@ -586,7 +591,7 @@ def test_every_format_tells_its_fractions(tmp_path: Path, hands: Moving, format_
     device = open_device(tmp_path, hands, formats=("jsonlines", format_))
     name = "Port 1 / AirTC" if format_ == "zentra" else "RECORD" if format_ == "toa5" else "AirTC"
     mapper = Mapper.from_config({"air_temperature_c": {"field": name, "unit": "degC"}}, CHANNELS)
-    device.door._gates["other"] = Gate(device.sources["other"], FORMATS[format_], mapper)
+    device.pipeline._feeds["other"] = Feed(device.sources["other"], FORMATS[format_], mapper)
     device.put("other", FRACTIONS[format_].encode())
     taken = device.take("other")
     assert (taken.samples, taken.conflicting, taken.rejected) == (2, 0, 0), device.errors()
@@ -633,18 +638,18 @@ def test_settings_open_the_sources_and_their_events_are_kept(tmp_path: Path, han
     fields = {"air_temperature_c": {"field": "AirTC"}}
     source = SourceConfig("logger", "folder", "toa5", {"path": "in", "look_every_s": 0}, fields)
     config = DeviceConfig("dev-00", "agriculture", site=Site(41.4, 540.0, -6.0), sources=(source,))
-    door = Door.open(
+    pipeline = Pipeline.open(
         config, DeviceDirectory(tmp_path), device.store, CHANNELS, lambda _line, _where: None, device.clock
     )
-    assert door.take("logger", NOW) == Taken()
+    assert pipeline.take("logger", NOW) == Taken()
     assert "cannot be read: No such file or directory" in device.store.events(kind="source")[0]["text"]
-    assert door.sources["logger"].note is not None
+    assert pipeline.sources["logger"].note is not None
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "met.dat").write_text(HEADER + '"2026-05-02 05:45:00",1,21.3,0.2\n')
-    assert door.take("logger", NOW).samples == 1
+    assert pipeline.take("logger", NOW).samples == 1
     assert device.store.last_samples("Station/Met15", 1)[0].sample.time_utc == "2026-05-02T11:45:00Z"
-    door.close()
-    again = Door.open(
+    pipeline.close()
+    again = Pipeline.open(
         config, DeviceDirectory(tmp_path), device.store, CHANNELS, lambda _line, _where: None, device.clock
     )
     assert again.take("logger", NOW) == Taken()
@@ -664,7 +669,9 @@ def test_a_broken_source_is_named(tmp_path: Path, hands: Moving, source: SourceC
     device = open_device(tmp_path, hands)
     config = DeviceConfig("dev-00", "agriculture", sources=(source,))
     with pytest.raises(ConfigError) as raised:
-        Door.open(config, DeviceDirectory(tmp_path), device.store, CHANNELS, lambda _line, _where: None, device.clock)
+        Pipeline.open(
+            config, DeviceDirectory(tmp_path), device.store, CHANNELS, lambda _line, _where: None, device.clock
+        )
     assert said in str(raised.value)
     device.store.close()
 

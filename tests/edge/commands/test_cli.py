@@ -182,6 +182,26 @@ def test_a_device_that_was_never_set_up_says_so(tmp_path: Path, capsys: Any, arg
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_link_that_is_set_is_asked_where_no_gateway_is_named(
+    device: DeviceDirectory, repository: Repository, gateway: GatewaySimulator, capsys: Any
+) -> None:
+    repository.release(zipped(bundle_files(onnx_model(AGRICULTURE.contract), "7")))
+    settings = device.settings.read_text()
+    device.settings.write_text(f"{settings}\n[link]\ngateway = {json.dumps(gateway.url)}\n")
+    code, out, _ = call(capsys, "update", "--dir", str(device.root))
+    assert (code, json.loads(out)["version"]) == (0, "7")
+    assert call(capsys, "sync", "--dir", str(device.root))[0] == 0
+
+
+@pytest.mark.parametrize("command", ["update", "sync"])
+def test_without_a_link_and_without_a_gateway_the_command_says_what_to_name(
+    device: DeviceDirectory, capsys: Any, command: str
+) -> None:
+    code, _, err = call(capsys, command, "--dir", str(device.root))
+    assert code == 1
+    assert "name one with --gateway, or set gateway under [link] in device.toml" in err
+
+
 @pytest.mark.parametrize("command", ["update", "sync"])
 @pytest.mark.parametrize("address", ["gateway.example.org", "http://gateway.example.org:99999"])
 def test_a_gateway_that_is_no_address_is_named(
@@ -212,7 +232,7 @@ def test_a_day_that_is_none_is_named(device: DeviceDirectory, capsys: Any) -> No
     with Store(device.store) as store:
         store.add("fields", field_record())
     code, _, err = call(capsys, "recommend", "--dir", str(device.root), "--date", "soon")
-    assert (code, "--date is 'soon'; expected a day like 2026-07-01" in err) == (1, True)
+    assert (code, "--date: date is 'soon'; expected a date like 2006-05-01" in err) == (1, True)
 
 
 def test_no_link_is_one_line_and_exit_code_1(device: DeviceDirectory, capsys: Any) -> None:

@@ -175,10 +175,10 @@ def test_the_service_may_note_the_recommendation_as_done_in_the_same_moment(
 ) -> None:
     real_add = Store.add
 
-    def add_after_the_service(self: Store, table: str, record: Record, *rest: Any) -> bool:
+    def add_after_the_service(self: Store, table: str, record: Record, **rest: Any) -> bool:
         if record.get("source") == "override":
             real_add(self, table, {**record, "source": "recommendation", "irrigation_mm": 30.0})
-        return real_add(self, table, record, *rest)
+        return real_add(self, table, record, **rest)
 
     monkeypatch.setattr(Store, "add", add_after_the_service)
     code, said, _ = call(capsys, lived, *OVERRIDE)
@@ -219,7 +219,11 @@ def test_a_running_agent_sees_a_correction_by_another_process(lived: DeviceDirec
         (["--date", day_of(2), "--irrigation-mm", "nan", "--why", WHY], "irrigation_mm is missing"),
         (["--date", day_of(2), "--irrigation-mm", "inf", "--why", WHY], "irrigation_mm is inf"),
         (["--date", day_of(2), "--nitrogen-kg-ha", "301", "--why", WHY], "nitrogen_kg_ha is 301.0"),
-        (["--date", "2 May", "--irrigation-mm", "3", "--why", WHY], "expected a date like"),
+        (["--date", "2 May", "--irrigation-mm", "3", "--why", WHY], "--date: date is '2 May'; expected a date like"),
+        (
+            ["--date", "20060502", "--irrigation-mm", "3", "--why", WHY],
+            "date is '20060502'; expected a date like",
+        ),
         (["--date", day_of(-1), "--irrigation-mm", "3", "--why", WHY], "which was planted on 2006-05-01"),
         (["--date", day_of(401), "--irrigation-mm", "3", "--why", WHY], "is not in season 2006"),
         (["--date", "2099-01-01", "--irrigation-mm", "3", "--why", WHY], "is still to come"),

@@ -1,6 +1,7 @@
 """A contract reads its predecessors: by name, one after the other, and says when it does not know one."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -204,6 +205,17 @@ def test_an_episode_without_a_first_day_has_every_day_and_one_without_a_length_e
     assert endless.window_words(PLANE) == "a day from built on 2006-02-27 on"
 
 
+@pytest.mark.parametrize(
+    "column", [Column("built", "date", is_nullable=True), Column("built", "str"), Column("made", "date")]
+)
+def test_a_contract_whose_episodes_open_with_what_may_be_empty_or_is_no_moment_is_refused(column: Column) -> None:
+    planes, checks = FLIGHTS.tables
+    opening = replace(planes, columns=(Column("plane", "str"), column), role="context")
+    with pytest.raises(DataError, match="open with built; expected a column of that name in the table planes, of"):
+        replace(FLIGHTS, tables=(opening, checks))
+    replace(FLIGHTS, tables=(replace(planes, role="context"), checks))
+
+
 def test_what_the_loop_makes_of_a_table_is_no_part_of_the_hash() -> None:
     plain = replace(
         MACHINES,
@@ -222,3 +234,78 @@ def test_decisions_that_no_single_column_tells_apart_are_named_with_the_table(id
     contract = Contract("kiosk", 1, (Table("offers", columns, (), role="decision", identity=identity),), (), ())
     with pytest.raises(DataError, match=r"the table offers of kiosk tells its rows apart by .*; expected one column"):
         contract.decided_at  # noqa: B018  (it is the error that is asked for)
+
+
+def _timed(*columns: Column, identity: tuple[str, ...] = ()) -> Contract:
+    return Contract("kiosk", 1, (Table("offers", columns, (), role="decision", identity=identity),), (), ())
+
+
+AT, SINCE = Column("at_utc", "time"), Column("since", "date")
+
+
+@pytest.mark.parametrize("value", ["2006-05-01T12:00:00Z", "2006-12-31T23:59:59Z", "0099-01-01T00:00:00Z"])
+def test_a_time_has_one_form(value: str) -> None:
+    assert AT.check(value, "here") == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "2006-05-01",
+            "2006-05-01T12:00:00",
+            "2006-05-01T12:00:00+00:00",
+            "2006-05-01 12:00:00Z",
+            "2006-05-01T12:00Z",
+        ),
+        *(
+            "2006-05-01T12:00:00.5Z",
+            "2006-05-01T24:00:00Z",
+            "2006-02-30T12:00:00Z",
+            "20060501T120000Z",
+            "noon",
+            5,
+            None,
+        ),
+    ],
+)
+def test_any_other_form_of_a_time_is_refused(value: Any) -> None:
+    with pytest.raises(DataError, match="at_utc"):
+        AT.check(value, "here")
+
+
+def test_a_moment_is_written_as_its_column_writes_it_and_cut_to_seconds() -> None:
+    time = datetime(2006, 5, 2, 1, 30, 15, 500_000, tzinfo=timezone(timedelta(hours=2)))
+    assert (AT.at(time), SINCE.at(time)) == ("2006-05-01T23:30:15Z", "2006-05-01")
+
+
+def test_a_row_is_for_what_tells_it_apart_else_for_the_first_day_that_it_names() -> None:
+    row = {"since": "2006-04-01", "at_utc": "2006-05-01T12:00:00Z"}
+    apart, first = _timed(SINCE, AT, identity=("at_utc",)), _timed(SINCE, AT)
+    assert (apart.moment("offers", row), apart.day("offers", row)) == ("2006-05-01T12:00:00Z", "2006-05-01")
+    assert (first.moment("offers", row), first.day("offers", row)) == ("2006-04-01", "2006-04-01")
+    assert apart.decided_at == AT
+    with pytest.raises(DataError, match="offers has no column of kind date or time"):
+        _timed(Column("hour", "int")).day("offers", {"hour": 5})
+
+
+def test_a_time_lies_in_an_episode_as_its_day_does() -> None:
+    opening = Table("kiosks", (Column("opened", "date"),), (), role="context")
+    episode = EpisodeKey(opens_with="opened", max_days=1)
+    contract = replace(_timed(AT), tables=(*_timed(AT).tables, opening), episode=episode)
+    contract.check_days("offers", {"at_utc": "2006-05-02T23:59:59Z"}, {"opened": "2006-05-01"}, "here")
+    with pytest.raises(DataError, match="at_utc is 2006-05-03T00:00:00Z, which is not in"):
+        contract.check_days("offers", {"at_utc": "2006-05-03T00:00:00Z"}, {"opened": "2006-05-01"}, "here")
+
+
+def test_an_episode_that_opens_with_a_time_begins_on_its_day() -> None:
+    opening = Table("kiosks", (AT,), (), role="context")
+    episode = EpisodeKey(opens_with="at_utc", max_days=1)
+    contract = replace(_timed(AT), tables=(*_timed(AT).tables, opening), episode=episode)
+    context = {"at_utc": "2006-05-01T22:00:00Z"}
+    contract.check_days("offers", {"at_utc": "2006-05-01T08:00:00Z"}, context, "here")
+    for outside in ("2006-04-30T23:59:59Z", "2006-05-03T00:00:00Z"):
+        with pytest.raises(
+            DataError, match=rf"at_utc is {outside}, .* expected a day from at_utc on 2006-05-01 on, at"
+        ):
+            contract.check_days("offers", {"at_utc": outside}, context, "here")

@@ -68,6 +68,7 @@ def test_a_new_device_lacks_a_model_and_a_service_and_fails_in_nothing(device: D
     found = found_in(device, is_synchronised=lambda: True)
     assert {check for check, finding in found.items() if finding.state == "fail"} == set()
     assert {check for check, finding in found.items() if finding.state == "warn"} == {"model", "service"}
+    assert found["model"].found == "none is installed: the FAO-56 balance decides"
     assert all(finding.todo for finding in found.values() if finding.state != "ok")
 
 

@@ -53,11 +53,11 @@ from fieldedge.transfer.outbox import Outbox
 from fieldedge.transfer.updates import update
 from fieldedge.transfer.uploads import Gateway
 from fieldedge.transfer.usb import (
-    Stick,
+    UsbStick,
     acknowledgement,
     read_acknowledgement,
     take_acknowledgements,
-    update_from_stick,
+    update_from_usb,
 )
 from tests.edge.raw_server import RawServer
 from tests.edge.sample import (
@@ -173,7 +173,7 @@ def _bundle_part(name: str) -> Callable[[Path], Take]:
 def _signed_custom(scratch: Path) -> Take:
     """What the signed metadata says of the bundle beside its hashes: any JSON, and what is none."""
     directory, repository = _provisioned(scratch), Repository(scratch / "tuf")
-    stick = Stick(scratch / "stick")
+    stick = UsbStick(scratch / "stick")
     files = zipped(good_files())
 
     def take(data: bytes) -> None:
@@ -191,7 +191,7 @@ def _signed_custom(scratch: Path) -> Take:
             repository.publish()
         shutil.copytree(repository.metadata.parent, stick.release)
         with refused(ReleaseError, LinkError):
-            update_from_stick(stick, directory, CONTRACT, _now)
+            update_from_usb(stick, directory, CONTRACT, _now)
         target.unlink(missing_ok=True)
 
     return take
@@ -235,7 +235,7 @@ _TUF_FILES = ("timestamp.json", "1.snapshot.json", "1.targets.json", "2.root.jso
 
 def _stick(scratch: Path) -> Take:
     """Which file of the stick is another, and what it holds: its first byte, and the rest."""
-    directory, stick, repository = _provisioned(scratch), Stick(scratch / "stick"), Repository(scratch / "tuf")
+    directory, stick, repository = _provisioned(scratch), UsbStick(scratch / "stick"), Repository(scratch / "tuf")
     directory.trust.mkdir(exist_ok=True)
     shutil.copy(repository.trusted_root, directory.bootstrap_root)
     target = repository.release(zipped(good_files()))
@@ -258,8 +258,8 @@ def _stick(scratch: Path) -> Take:
         with refused(ReleaseError, LinkError):
             take_acknowledgements(stick, directory, outbox, DEVICE_ID, _now)
         with refused(ReleaseError, LinkError):
-            update_from_stick(stick, directory, CONTRACT, _now)
-        Slots(directory.root).bootable()
+            update_from_usb(stick, directory, CONTRACT, _now)
+        Slots(directory.root).first_sound()
 
     return take
 
@@ -272,7 +272,7 @@ def _pointer(scratch: Path) -> Take:
 
     def take(data: bytes) -> None:
         (scratch / "active.json").write_bytes(data)
-        assert slots.bootable() is None
+        assert slots.first_sound() is None
         with refused(ReleaseError):
             slots.active()
         assert slots.free_slot() in ("a", "b")
@@ -357,7 +357,7 @@ def _update_answer(scratch: Path) -> Take:
         answers.next = data
         with refused(ReleaseError, LinkError):
             update(directory, CONTRACT, answers.url, _now)
-        assert Slots(directory.root).bootable() is None
+        assert Slots(directory.root).first_sound() is None
 
     return take
 

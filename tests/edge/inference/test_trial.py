@@ -15,7 +15,7 @@ import fieldedge.inference.trial
 from fieldedge.contract import MAX_CANDIDATES, SCALED_LIMIT
 from fieldedge.device.config import DeviceDirectory
 from fieldedge.inference.bundles import GOLDEN, MODEL
-from fieldedge.inference.loading import boot, boot_model, usable
+from fieldedge.inference.loading import load, load_model, usable
 from fieldedge.inference.model import Model
 from fieldedge.inference.model_file import check_model_file
 from fieldedge.inference.trial import Trials, _judge, try_model
@@ -50,8 +50,8 @@ def released(repository: Repository, files: Files | bytes) -> str:
 
 
 def version_that_runs(device: DeviceDirectory) -> str | None:
-    booted = boot_model(device, AGRICULTURE)
-    return None if booted is None else booted.installed.version
+    loaded = load_model(device, AGRICULTURE)
+    return None if loaded is None else loaded.installed.version
 
 
 def test_a_model_is_tried_with_as_many_rows_and_as_far_out_as_a_decision_can_ask_for() -> None:
@@ -254,8 +254,8 @@ def test_a_hostile_model_that_a_former_version_installed_is_not_loaded_and_the_f
 ) -> None:
     tried = trials_at_start(monkeypatch)
     for _ in range(2):
-        booted, problem = boot(hostile_slot, AGRICULTURE)
-        assert booted is not None and booted.installed.version == "1"
+        loaded, problem = load(hostile_slot, AGRICULTURE)
+        assert loaded is not None and loaded.installed.version == "1"
         assert problem is not None and "model 2 in slot b is not used" in problem and "Loop" in problem
     assert tried == ["b"], "what failed is not tried at every start"
     installed, problem = usable(hostile_slot, AGRICULTURE)
@@ -266,7 +266,7 @@ def test_a_hostile_model_that_a_former_version_installed_is_not_loaded_and_the_f
 def test_a_loaded_model_repeats_its_golden_vectors_at_each_start(updated: DeviceDirectory) -> None:
     others = bundle_files(onnx_model(CONTRACT, bias=5.0), "1")[GOLDEN]
     (updated.root / "slots" / "a" / GOLDEN).write_bytes(others)
-    assert boot(updated, AGRICULTURE)[0] is None
+    assert load(updated, AGRICULTURE)[0] is None
     (updated.root / "slots" / "a" / GOLDEN).write_bytes(b"rotten")
     assert version_that_runs(updated) == "1", "that the vectors are damaged says nothing of the model"
 

@@ -18,7 +18,7 @@ from fieldedge.contract import Contract, Record
 from fieldedge.contract.samples import Flag, FlaggedSample, Sample
 from fieldedge.device.config import DeviceConfig, DeviceDirectory, LinkConfig, PageConfig
 from fieldedge.inference.bundles import MANIFEST, MODEL
-from fieldedge.inference.loading import boot_model
+from fieldedge.inference.loading import load_model
 from fieldedge.inference.slots import Installed, Slots
 from fieldedge.presentation.facts import ServiceState
 from fieldedge.runtime.agent import Agent
@@ -81,7 +81,7 @@ def seasoned_device(root: Path, days: int, samples_per_day: int = 96, sampled_da
 
 def live(device: SeasonedDevice, store: Store, days: int) -> None:
     """Every day a decision, what was done, and the day's reading."""
-    agent = Agent(device.config, AGRICULTURE, store, boot_model(device.directory, AGRICULTURE))
+    agent = Agent(device.config, AGRICULTURE, store, load_model(device.directory, AGRICULTURE))
     agent._handle({"kind": "field", "record": field_record()})
     for day in range(days):
         answer = agent._handle({"kind": "decide", "date": day_of(day)})
@@ -215,7 +215,7 @@ def season_model(contract: Contract) -> bytes:
 
 def service_state(now: datetime) -> ServiceState:
     """What a service at work says of itself."""
-    steps = ("time", "source loggers", "days", "decision", "model", "checkpoint", "room", "update", "sync")
+    steps = ("time", "source loggers", "windows", "decision", "model", "checkpoint", "room", "update", "sync")
     return {
         "is_time_trusted": True,
         "clock_note": None,

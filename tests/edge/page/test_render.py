@@ -23,8 +23,8 @@ from fieldedge.presentation.facts import (
     View,
 )
 from tests.edge.page.season import seasoned_device, service_state
-from tests.edge.page.test_presenter import JUNK, RECORD, TODAY
 from tests.edge.sample import AGRICULTURE, field_record
+from tests.edge.workloads.agriculture.test_presenter import JUNK, RECORD, TODAY
 
 KNOWN_TAGS = {
     *("html", "head", "meta", "link", "title", "style", "body", "header", "main", "footer", "section"),
@@ -90,7 +90,7 @@ def view_of(season: EpisodeRecords | None, said: str, flagged: list[FlaggedSampl
         model=ModelFacts(said, said, said, said, said),
         store=StoreFacts(1, 5, {said: 3}),
         link=LinkFacts(said, 2, 9, said, said),
-        season=2006,
+        period=2006,
         place=AGRICULTURE.presenter.place(season, TODAY),
         notices=(Notice("bad", said),),
         next_steps=(said,),
@@ -147,6 +147,12 @@ def test_markup_in_every_text_stays_text() -> None:
 def test_a_page_that_could_not_be_made_is_whole_too() -> None:
     page = Page(render_failure(PIERCING, PIERCING))
     assert page.foreign == [] and page.open == []
+
+
+def test_the_mark_of_a_page_and_of_its_tab_is_a_ring_whatever_the_workload() -> None:
+    text = render_failure("dev-00", "x")
+    ring, leaf = "M19 12a7 7 0 1 1-3.5-6.06M12 12h.01", "M4 20c0-9"
+    assert (text.count(ring), text.count(leaf)) == (2, 0)
 
 
 def test_the_style_is_the_one_that_the_policy_lets_in(tmp_path: Path) -> None:

@@ -44,9 +44,9 @@ def test_next_years_field_that_is_told_ahead_changes_nothing_on_the_page(tmp_pat
     with device.open() as store:
         store.add("fields", field_record(2007))
     after = view_of(device)
-    assert after.season == 2006
+    assert after.period == 2006
     assert replace(after, store=before.store) == before
-    assert view_of(device, later=timedelta(days=365)).season == 2007
+    assert view_of(device, later=timedelta(days=365)).period == 2007
 
 
 def test_the_facts_are_plain_json(device: SeasonedDevice) -> None:
@@ -82,7 +82,9 @@ def test_an_empty_device_says_what_to_do_next(tmp_path: Path) -> None:
     view = read_view(device.directory, device.config, AGRICULTURE, NOW, None)
     assert view.advice is None and view.chart is None and view.loggers == ()
     steps = " ".join(view.next_steps)
-    for word in ("field", "[[source]]", "fieldedge update", "fieldedge import", "06:00 UTC"):
+    assert steps.startswith('Describe the field: send its record, a line of JSON with "kind": "field"')
+    assert "the FAO-56 balance decides" in steps and "once the field is known" in steps
+    for word in ("[[source]]", "fieldedge update", "fieldedge import", "06:00 UTC"):
         assert word in steps
     assert not device.directory.store.exists(), "looking at a device does not make a store"
 
@@ -93,7 +95,9 @@ def test_a_device_without_a_model_decides_by_the_balance_and_says_so(tmp_path: P
         live(device, store, 5)
     view = view_of(device)
     assert view.advice is not None and view.advice.is_fallback
-    assert [notice.level for notice in view.notices] == ["note"]
+    assert [(notice.level, notice.text) for notice in view.notices] == [
+        ("note", "No model is installed: the FAO-56 balance decides. Run fieldedge update.")
+    ]
 
 
 def test_a_silent_logger_is_noticed_and_a_late_one_is_not(device: SeasonedDevice) -> None:
@@ -107,12 +111,12 @@ def test_yesterdays_advice_is_not_called_todays(device: SeasonedDevice) -> None:
     assert advice is not None and not advice.is_today and "today" not in advice.headline
 
 
-def test_daily_readings_stand_for_loggers_where_there_are_none(tmp_path: Path) -> None:
+def test_readings_stand_for_loggers_where_there_are_none(tmp_path: Path) -> None:
     device = empty_device(tmp_path, datetime(2006, 5, 12, 7, tzinfo=UTC))
     with device.open() as store:
         live(device, store, 12)
     (logger,) = view_of(device).loggers
-    assert logger.name == "Daily readings" and not logger.is_silent
+    assert logger.name == "Readings" and not logger.is_silent
     rain = next(channel for channel in logger.channels if channel.name == "rain_mm")
     assert (rain.samples, rain.good) == (11, 11)
 

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from fieldedge.contract import Record
+from fieldedge.contract.reserved import BESIDE_DECISIONS
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
 from fieldedge.inference.bundles import Reference
-from fieldedge.inference.loading import Booted
+from fieldedge.inference.loading import LoadedModel
 from fieldedge.inference.model import Model
 from fieldedge.inference.slots import Installed
 from fieldedge.runtime.agent import MAX_LINE_CHARACTERS, Agent, bounded_lines
@@ -53,12 +54,12 @@ OPS = "operations"
 TIMES = ("latency_ms", "latency_p50_ms", "latency_p99_ms", "bytes_collected")
 
 
-def booted(version: str = "1") -> Booted:
+def loaded(version: str = "1") -> LoadedModel:
     model = Model(onnx_model(AGRICULTURE.contract), AGRICULTURE.contract)
-    return Booted(Installed("a", version, "float32", "", ""), model, None)
+    return LoadedModel(Installed("a", version, "float32", "", ""), model, None)
 
 
-def agent_on(path: Path, model: Booted | None = None) -> Agent:
+def agent_on(path: Path, model: LoadedModel | None = None) -> Agent:
     return Agent(CONFIG, AGRICULTURE, Store(path), model)
 
 
@@ -76,7 +77,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_season_gets_a_recommendation_a_day_and_a_summary(path: Path) -> None:
-    answers = tell(agent_on(path, booted()), season_messages(30))
+    answers = tell(agent_on(path, loaded()), season_messages(30))
     kinds = [answer["kind"] for answer in answers]
     assert kinds == ["stored", *["recommendation"] * 30, "stored", "summary"]
     for answer in answers[1:31]:
@@ -90,7 +91,7 @@ def test_a_season_gets_a_recommendation_a_day_and_a_summary(path: Path) -> None:
 
 
 def test_the_summarys_yield_error_is_that_of_the_models_medians(path: Path) -> None:
-    answers = tell(agent_on(path, booted()), season_messages(10, harvest_t_ha=11.5))
+    answers = tell(agent_on(path, loaded()), season_messages(10, harvest_t_ha=11.5))
     medians = np.array([answer["yield_p50_t_ha"] for answer in answers if answer["kind"] == "recommendation"])
     assert answers[-1]["yield_rmse_t_ha"] == pytest.approx(np.sqrt(np.mean((medians - 11.5) ** 2)), abs=1e-4)
 
@@ -108,16 +109,24 @@ def test_a_model_that_fails_in_the_field_hands_over_to_the_balance(path: Path) -
         def predict(self, _features: object) -> Any:
             raise ReleaseError("the model gave outputs that are not finite")
 
-    failing = Booted(booted().installed, FailingModel(), None)  # type: ignore[arg-type]  # it fails as a model fails
+    failing = LoadedModel(loaded().installed, FailingModel(), None)  # type: ignore[arg-type]  # it fails as a model fails
     answers = tell(agent_on(path, failing), season_messages(3))
     given = [answer for answer in answers if answer["kind"] == "recommendation"]
     assert [answer["source"] for answer in given] == ["fao56"] * 3
     assert given[0]["reasons"][0].startswith("The model abstains: the model gave outputs that are not finite.")
 
 
-def with_bias(bias: float) -> Booted:
+def test_what_the_device_writes_beside_a_decision_itself_is_no_name_for_a_column(path: Path) -> None:
+    answers = tell(agent_on(path), season_messages(1))
+    (given,) = (answer for answer in answers if answer["kind"] == "recommendation")
+    of_the_workload = {"reasons", "reason_codes", "guardrails", "expected_gain_usd_ha"}
+    own = {*AGRICULTURE.contract.decision_table.column_names, *of_the_workload}
+    assert set(given) - own == set(BESIDE_DECISIONS)
+
+
+def with_bias(bias: float) -> LoadedModel:
     model = Model(onnx_model(AGRICULTURE.contract, bias=bias), AGRICULTURE.contract)
-    return replace(booted(), model=model)
+    return replace(loaded(), model=model)
 
 
 @pytest.mark.parametrize("bias", [1000.0, 1e30, -500.0])
@@ -144,7 +153,7 @@ def test_a_decision_that_the_contract_refuses_is_made_anew_without_the_model(pat
             made = super().answer(*given)
             return replace(made, values=made.values | {"yield_p90_t_ha": 99.0}) if made.source == "model" else made
 
-    agent = Agent(CONFIG, Careless(), Store(path), booted())
+    agent = Agent(CONFIG, Careless(), Store(path), loaded())
     given = [answer for answer in tell(agent, season_messages(3)) if answer["kind"] == "recommendation"]
     assert [answer["source"] for answer in given] == ["fao56"] * 3
     assert "yield_p90_t_ha is 99.0" in given[0]["reasons"][0]
@@ -154,7 +163,7 @@ def test_a_model_that_answers_for_fewer_actions_than_it_was_asked_hands_over_to_
     model = onnx.load_from_string(onnx_model(AGRICULTURE.contract))
     model.graph.node[0].output[0] = "all"
     model.graph.node.append(helper.make_node("ReduceMean", ["all"], ["outputs"], axes=[0], keepdims=1))
-    one = replace(booted(), model=Model(model.SerializeToString(), AGRICULTURE.contract))
+    one = replace(loaded(), model=Model(model.SerializeToString(), AGRICULTURE.contract))
     given = [answer for answer in tell(agent_on(path, one), season_messages(3)) if answer["kind"] == "recommendation"]
     assert "fao56" in {answer["source"] for answer in given} and len(given) == 3
     assert any("the model answered (1, 5)" in answer["reasons"][0] for answer in given)
@@ -162,7 +171,7 @@ def test_a_model_that_answers_for_fewer_actions_than_it_was_asked_hands_over_to_
 
 def test_what_the_agent_folds_day_by_day_is_what_featurize_says_of_the_whole_season(path: Path) -> None:
     """One feature builder: training calls `featurize`, and must see what the device saw."""
-    answers = tell(agent_on(path, booted()), season_messages(40))
+    answers = tell(agent_on(path, loaded()), season_messages(40))
     history = [Day(day_of(day), reading_record(day), 20.0 if day % 7 == 3 else 0.0, 0.0) for day in range(40)]
     rows = AGRICULTURE.featurize(history, field_record())
     names = AGRICULTURE.contract.feature_names
@@ -171,14 +180,14 @@ def test_what_the_agent_folds_day_by_day_is_what_featurize_says_of_the_whole_sea
 
 
 def test_the_whole_season_again_gets_the_same_answers_and_adds_nothing(path: Path) -> None:
-    first = tell(agent_on(path, booted()), season_messages(20))
-    again = tell(agent_on(path, booted()), season_messages(20))
+    first = tell(agent_on(path, loaded()), season_messages(20))
+    again = tell(agent_on(path, loaded()), season_messages(20))
     assert again == first
 
 
 def test_a_decided_day_keeps_its_recommendation_even_under_a_new_model(path: Path) -> None:
-    first = tell(agent_on(path, booted("1")), season_messages(5, harvest_t_ha=None))
-    again = tell(agent_on(path, booted("2")), season_messages(5, harvest_t_ha=None))
+    first = tell(agent_on(path, loaded("1")), season_messages(5, harvest_t_ha=None))
+    again = tell(agent_on(path, loaded("2")), season_messages(5, harvest_t_ha=None))
     assert again[:-1] == first[:-1]
     assert again[-1]["model_version"] == "2"
 
@@ -186,27 +195,27 @@ def test_a_decided_day_keeps_its_recommendation_even_under_a_new_model(path: Pat
 @pytest.mark.parametrize("until", [1, 8, 17, 33])
 def test_a_field_that_replays_after_a_crash_ends_as_if_there_had_been_none(path: Path, until: int) -> None:
     messages = season_messages(20)
-    unbroken = tell(agent_on(path.with_name("unbroken.db"), booted()), messages)
-    interrupted = agent_on(path, booted())
+    unbroken = tell(agent_on(path.with_name("unbroken.db"), loaded()), messages)
+    interrupted = agent_on(path, loaded())
     for number, message in enumerate(messages[:until]):
         interrupted.answer_line(json.dumps(message), f"line {number}")
-    assert untimed(tell(agent_on(path, booted()), messages)) == untimed(unbroken)
+    assert untimed(tell(agent_on(path, loaded()), messages)) == untimed(unbroken)
 
 
 def test_a_reading_that_comes_late_is_used_from_then_on(path: Path) -> None:
-    late = agent_on(path, booted())
+    late = agent_on(path, loaded())
     messages = [
         m for m in season_messages(10, harvest_t_ha=None) if m != {"kind": "reading", "record": reading_record(4)}
     ]
     tell(late, messages)
     tell(late, [{"kind": "reading", "record": reading_record(4)}])
-    in_time = agent_on(path.with_name("in_time.db"), booted())
+    in_time = agent_on(path.with_name("in_time.db"), loaded())
     tell(in_time, season_messages(10, harvest_t_ha=None))
     assert untimed([late.decide(day_of(10))]) == untimed([in_time.decide(day_of(10))])
 
 
 def test_days_without_readings_are_told_by_the_age_of_the_data(path: Path) -> None:
-    agent = agent_on(path, booted())
+    agent = agent_on(path, loaded())
     tell(agent, season_messages(10, harvest_t_ha=None))
     assert agent.decide(day_of(10))["data_age_days"] == 0
     stale = agent.decide(day_of(16))
@@ -218,10 +227,10 @@ def forecast_message(day: int, rain_mm: list[float]) -> Record:
 
 
 def test_a_forecast_is_kept_shortened_day_by_day_and_forgotten_when_too_little_is_left(path: Path) -> None:
-    agent = agent_on(path, booted())
+    agent = agent_on(path, loaded())
     told = tell(agent, [*season_messages(5)[:-1], forecast_message(4, [0.0, 1.0, 2.0, 4.0, 8.0])])
     assert told[-2] == {"kind": "stored"}
-    again = agent_on(path, booted())  # it survives a restart
+    again = agent_on(path, loaded())  # it survives a restart
     seen = [again.decide(day_of(day)) for day in (5, 6, 7)]
     assert [advice["x_has_forecast"] for advice in seen] == [1.0, 1.0, 0.0]
     assert [advice["x_forecast_rain_2d_mm"] for advice in seen] == [3.0, 6.0, 0.0]
@@ -237,14 +246,14 @@ def test_a_forecast_is_kept_shortened_day_by_day_and_forgotten_when_too_little_i
     ],
 )
 def test_a_broken_forecast_is_rejected_by_what_is_broken(path: Path, changes: Record, said: str) -> None:
-    agent = agent_on(path, booted())
+    agent = agent_on(path, loaded())
     (answer, _) = tell(agent, [{**forecast_message(0, [1.0, 2.0, 3.0]), **changes}])
     assert answer["kind"] == "rejected"
     assert said in answer["error"]
 
 
 def test_the_model_abstains_where_most_of_the_last_week_is_missing(path: Path) -> None:
-    agent = agent_on(path, booted())
+    agent = agent_on(path, loaded())
     tell(agent, [message for message in season_messages(20) if message["kind"] in ("field",)])
     for day in range(20):
         if day < 12 or day in (14, 17, 19):
@@ -258,7 +267,7 @@ def test_the_model_abstains_far_from_its_training_data_and_names_the_feature(pat
     contract = AGRICULTURE.contract
     low, high = (np.array([getattr(f, end) for f in contract.features]) for end in ("minimum", "maximum"))
     reference = Reference((low + high) / 2, (high - low) / 4, low, high)
-    familiar = replace(booted(), reference=reference)
+    familiar = replace(loaded(), reference=reference)
     assert agent_with_a_week(path, familiar).decide(day_of(8))["source"] == "model"
     column = contract.feature_names.index("tmax_7d_c")
     reference.p01[column], reference.p99[column] = 5.0, 10.0
@@ -268,14 +277,14 @@ def test_the_model_abstains_far_from_its_training_data_and_names_the_feature(pat
     assert advice["reason_codes"][0] == {"code": "model_abstains"}
 
 
-def agent_with_a_week(path: Path, model: Booted) -> Agent:
+def agent_with_a_week(path: Path, model: LoadedModel) -> Agent:
     agent = agent_on(path, model)
     tell(agent, season_messages(8)[:-1])
     return agent
 
 
 def test_reason_codes_carry_the_numbers_behind_the_sentences(path: Path) -> None:
-    advice = tell(agent_on(path, booted()), season_messages(40))[-3]
+    advice = tell(agent_on(path, loaded()), season_messages(40))[-3]
     by_code = {reason["code"]: reason for reason in advice["reason_codes"]}
     assert len(advice["reason_codes"]) == len(advice["reasons"])
     assert by_code["root_zone_depletion"]["depletion_mm"] == pytest.approx(advice["x_depletion_mm"], abs=0.05)
@@ -283,7 +292,7 @@ def test_reason_codes_carry_the_numbers_behind_the_sentences(path: Path) -> None
 
 
 def test_what_another_process_stores_is_seen_by_the_next_decision(path: Path) -> None:
-    agent = agent_with_a_week(path, booted())
+    agent = agent_with_a_week(path, loaded())
     agent.decide(day_of(8))
     with Store(path) as other:
         other.add("operations", dated("operations", 8, irrigation_mm=20.0, nitrogen_kg_ha=0.0, source="override"))
@@ -291,7 +300,7 @@ def test_what_another_process_stores_is_seen_by_the_next_decision(path: Path) ->
 
 
 def test_the_next_season_starts_anew_beside_the_former(path: Path) -> None:
-    agent = agent_on(path, booted())
+    agent = agent_on(path, loaded())
     tell(agent, season_messages(10, SEASON))
     answers = tell(agent, season_messages(5, SEASON + 1))
     assert (answers[-1]["season"], answers[-1]["recommendations"]) == (SEASON + 1, 5)
@@ -304,8 +313,8 @@ def test_the_next_season_starts_anew_beside_the_former(path: Path) -> None:
 def test_what_a_source_tells_again_of_a_former_season_is_known_and_not_rejected(path: Path, begins_at: int) -> None:
     """Killed before it could note how far it had come, a source begins again somewhere in the season before."""
     former = season_messages(24, SEASON)
-    first = tell(agent_on(path, booted()), [*former, {"kind": "field", "record": field_record(SEASON + 1)}])
-    agent = agent_on(path, booted())
+    first = tell(agent_on(path, loaded()), [*former, {"kind": "field", "record": field_record(SEASON + 1)}])
+    agent = agent_on(path, loaded())
     again = [agent.answer_line(json.dumps(message), "again") for message in former[begins_at:]]
     with Store(path) as store:
         assert store.rejects() == []
@@ -320,13 +329,13 @@ def test_what_is_told_late_of_a_former_season_is_stored_with_it_and_changes_noth
     path: Path, is_restarted: bool
 ) -> None:
     former, running = season_messages(5, harvest_t_ha=None), season_messages(5, SEASON + 1, harvest_t_ha=None)
-    agent = agent_on(path, booted())
+    agent = agent_on(path, loaded())
     tell(agent, [*former, *running])
-    agent = agent_on(path, booted()) if is_restarted else agent
+    agent = agent_on(path, loaded()) if is_restarted else agent
     late = [reading(77), operation(), dated_message("harvests", 100)]
     assert "rejected" not in {answer["kind"] for answer in tell(agent, late)}
     assert agent.context == field_record(SEASON + 1)
-    undisturbed = agent_on(path.with_name("undisturbed.db"), booted())
+    undisturbed = agent_on(path.with_name("undisturbed.db"), loaded())
     tell(undisturbed, running)
     assert untimed([agent.decide("2007-05-06")]) == untimed([undisturbed.decide("2007-05-06")])
     with Store(path) as store:
@@ -349,10 +358,10 @@ def test_what_cannot_be_of_a_former_season_is_rejected_as_of_the_running_one(pat
 @pytest.mark.parametrize("is_restarted", [False, True])
 def test_a_season_goes_on_as_it_would_where_next_years_field_is_told_ahead(path: Path, is_restarted: bool) -> None:
     messages = season_messages(12)
-    plain = tell(agent_on(path.with_name("plain.db"), booted()), messages)
-    agent = agent_on(path, booted())
+    plain = tell(agent_on(path.with_name("plain.db"), loaded()), messages)
+    agent = agent_on(path, loaded())
     begun = tell(agent, [*messages[:8], {"kind": "field", "record": field_record(SEASON + 1)}])[:-2]
-    agent = agent_on(path, booted()) if is_restarted else agent
+    agent = agent_on(path, loaded()) if is_restarted else agent
     assert agent.context is not None and agent.context["season"] == (SEASON if is_restarted else SEASON + 1)
     rest = tell(agent, messages[8:])
     assert untimed([*begun, *rest[:-1]]) == untimed(plain[:-1])
@@ -512,19 +521,19 @@ def reading(day: int = 1, **changes: Any) -> Record:
         (reading(0, rain_mm=3.21), "reading 2006-05-01", "stored with other content"),
         ({"kind": "reading"}, "reading", "record is NoneType"),
         ({"kind": "decide", "date": "May"}, "decide May", "expected a date like"),
-        ({"kind": "decide"}, "decide", "date is None"),
+        ({"kind": "decide"}, "decide", "date is missing; expected date"),
         ({"kind": "decide", "date": "2006-04-30"}, "decide 2006-04-30", "not in the season"),
         ({"kind": "decide", "date": "2036-05-01"}, "decide 2036-05-01", "not in the season"),
         ({"kind": "dance"}, "dance", "kind is 'dance'"),
-        (a_field(device_id="dev-09"), "field", "the record is of device dev-09"),
-        (a_field(wilting_point_m3_m3=0.3), "field", "field_capacity_m3_m3 is above wilting_point_m3_m3"),
+        (a_field(device_id="dev-09"), "field 2006-05-01", "the record is of device dev-09"),
+        (a_field(wilting_point_m3_m3=0.3), "field 2006-05-01", "field_capacity_m3_m3 is above wilting_point_m3_m3"),
         (operation(irrigation_mm=2000.0), "operation 2006-05-02", "irrigation_mm is 2000.0"),
     ],
 )
 def test_a_message_that_breaks_the_contract_is_kept_with_the_reason_and_life_goes_on(
     path: Path, message: Record, where: str, error: str
 ) -> None:
-    agent = agent_on(path, booted())
+    agent = agent_on(path, loaded())
     tell(agent, season_messages(1, harvest_t_ha=None))
     rejected = agent.answer_line(json.dumps(message), "line 9")
     assert rejected is not None
@@ -570,7 +579,7 @@ def test_no_line_from_the_field_ends_the_season(hardened: Agent, line: str) -> N
 
 @pytest.fixture
 def hardened(path: Path) -> Agent:
-    agent = agent_on(path, booted())
+    agent = agent_on(path, loaded())
     tell(agent, season_messages(1, harvest_t_ha=None))
     return agent
 

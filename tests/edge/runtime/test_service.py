@@ -11,11 +11,11 @@ import pytest
 from fieldedge.cli import main
 from fieldedge.device.config import DeviceDirectory
 from fieldedge.inference.bundles import MODEL
-from fieldedge.inference.loading import read_device
 from fieldedge.page.view import read_view
 from fieldedge.runtime.service import serve
 from fieldedge.system.errors import ConfigError
 from fieldedge.system.watchdog import Watchdog
+from fieldedge.workloads import read_device
 from tests.edge.farm import Farm
 from tests.edge.patience import PATIENCE_S
 from tests.edge.sample import AGRICULTURE, GatewaySimulator, Repository, bundle_files, field_record, onnx_model, zipped
@@ -244,7 +244,7 @@ def test_the_events_and_the_page_say_which_model_truly_decides(
     release(repository, "3", seed=3)
     farm.reboot()
     farm.live(0.1)
-    assert any("no model is in use: the agronomic rule decides" in text for text in farm.events("model"))
+    assert any("no model is in use: the workload's rule decides" in text for text in farm.events("model"))
 
 
 def test_an_update_that_hangs_stops_neither_the_sending_nor_the_field_and_is_shown(
@@ -264,16 +264,22 @@ def test_an_update_that_hangs_stops_neither_the_sending_nor_the_field_and_is_sho
     gateway.drips = drips
     farm = Farm(device)
     farm.plant()
-    stop, shown = threading.Event(), list[dict[str, Any]]()
+    stop, seen, shown = threading.Event(), threading.Event(), list[dict[str, Any]]()
+
+    def answer(body: bytes) -> tuple[int, Any]:
+        seen.wait(PATIENCE_S)  # whoever verifies the answer may need the update's place, which then gives way
+        return gateway.store(body)
 
     def watch() -> None:
         hangs.wait(PATIENCE_S)
-        while not gateway.received and not stop.wait(0.05):
-            pass
         shown.extend(farm.service.state()["steps"])
         main(["status", "--dir", str(device.root), "--json"])
+        seen.set()
+        while not gateway.received and not stop.wait(0.05):
+            pass
         stop.set()
 
+    gateway.behave = answer
     watcher = threading.Thread(target=watch)
     watcher.start()
     serve(farm.service, stop, Watchdog())

@@ -111,4 +111,4 @@ def test_a_pointer_that_cannot_be_read_is_not_taken_for_no_model_at_all(
     with pytest.raises(OSError, match="Input/output"):
         slots.write("a", {"model.onnx": b"y"})
     assert (tmp_path / "slots" / "a" / "model.onnx").read_bytes() == b"x"
-    assert slots.bootable() is None
+    assert slots.first_sound() is None

@@ -16,7 +16,8 @@ from fieldedge.runtime.agent import Agent
 from fieldedge.storage.store import Store
 from fieldedge.system.keys import load_key
 from fieldedge.transfer.acknowledgements import Acknowledger
-from fieldedge.transfer.outbox import Outbox, Packer
+from fieldedge.transfer.outbox import Outbox
+from fieldedge.transfer.packing import Packer
 from fieldedge.transfer.uploads import Gateway, sync
 from fieldedge.workloads.agriculture.operations import confirm_day, field_of
 from fieldedge.workloads.agriculture.upgrades import REVISION_2

@@ -121,9 +121,9 @@ def truth_of(store: Store) -> Truth:
     for episode in store.episodes():
         for table in ("fields", "readings", "recommendations", "operations"):
             for state in ("stored", "selected", "acknowledged"):
-                for _, record, merit_ in store.entries(episode, table, state):
-                    truth.records[record["record_id"]] = record, state
-                    truth.merits[record["record_id"]] = merit_
+                for entry in store.entries(episode, table, state):
+                    truth.records[entry.record["record_id"]] = entry.record, state
+                    truth.merits[entry.record["record_id"]] = entry.merit
     for flagged in store.samples("", "9"):
         truth.samples[flagged.sample.origin, flagged.sample.time_utc] = flagged
     truth.rejects, truth.events = store.rejects(), store.events(1000)

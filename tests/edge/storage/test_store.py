@@ -75,7 +75,7 @@ def test_records_come_by_date_whatever_the_order_they_arrived_in(store: Store) -
 def test_what_quality_control_said_of_a_record_is_kept_beside_it(store: Store) -> None:
     store.add("readings", reading_record(1), {"vwc_15cm_m3_m3": "flat"})
     store.add("readings", reading_record(2))
-    assert store.flags(EPISODE, "readings") == {reading_record(1)["date"]: {"vwc_15cm_m3_m3": "flat"}}
+    assert store.flags(EPISODE, "readings") == {reading_record(1)["record_id"]: {"vwc_15cm_m3_m3": "flat"}}
     assert store.get(reading_record(1)["record_id"]) == reading_record(1)
 
 
@@ -106,7 +106,9 @@ def test_a_corrected_record_takes_the_place_of_the_former_one_and_arrives_anew(s
     assert [record for _, _, record in store.records_after(last, TABLES)] == [corrected]
     (event,) = store.events(kind="replaced")
     assert event["former"] == reading_record(2) and "a sample came late" in event["text"]
-    assert list(store.flags(EPISODE, "readings")) == [reading_record(1)["date"]]
+    assert list(store.flags(EPISODE, "readings")) == [reading_record(1)["record_id"]]
+    store.replace("readings", reading_record(2), "it was right", {"rain_mm": "spike"})
+    assert store.flags(EPISODE, "readings")[reading_record(2)["record_id"]] == {"rain_mm": "spike"}
 
 
 def test_what_is_not_there_or_on_its_way_cannot_be_corrected(store: Store) -> None:
@@ -167,7 +169,8 @@ def test_samples_come_by_time_with_what_was_said_of_them(store: Store) -> None:
     assert second.sample == sample(30).sample
     assert store.last_samples("station", 1) == [second]
     assert store.samples("2006-05-01T00:00:00Z", "2006-05-02T00:00:00Z", limit=-1) == [second]
-    assert (store.origins(), store.sample_days()) == (["station"], ["2006-05-01"])
+    assert store.origins() == ["station"]
+    assert store.sample_times() == [sample(15).sample.time_utc, sample(30).sample.time_utc]
 
 
 def test_the_same_sample_again_is_counted_and_another_one_of_its_moment_is_kept_aside(store: Store) -> None:
@@ -202,8 +205,8 @@ def test_samples_within_a_second_are_many_and_ordered_by_their_instants(store: S
     assert store.samples(INSTANTS[1], INSTANTS[4], limit=-2) == sent[2:4]
     assert store.sample("station", INSTANTS[3]) == sent[3]
     assert store.sample("station", "2006-05-01T00:00:00.6Z") is None
-    assert (store.sample_days(), store.newest_day()) == (["2006-04-30", "2006-05-01"], "2006-05-01")
-    assert store.sample_days("2006-05-01") == ["2006-05-01"]
+    assert (store.sample_times(), store.newest_day()) == (list(INSTANTS), "2006-05-01")
+    assert store.sample_times(INSTANTS[3]) == list(INSTANTS[3:])
     amended = replace(sent[3], flags={"air_temperature_c": "spike"})
     store.add_samples([], [amended])
     assert store.sample("station", INSTANTS[3]) == amended

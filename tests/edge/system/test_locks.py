@@ -2,11 +2,12 @@
 
 import os
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
 from fieldedge.system.clock import seconds_since_boot
-from fieldedge.system.locks import exclusive, holder, tell
+from fieldedge.system.locks import exclusive, holder, is_held, tell
 
 _NOTED_TO_S = 0.001  # since when a lock is held stands in its file to a millisecond
 
@@ -31,3 +32,23 @@ def test_of_a_holder_that_does_not_say_since_when_no_age_is_told(tmp_path: Path,
         path.write_bytes(noted)  # a former version's process, or one that is just writing
         found = holder(path)
         assert found is not None and found[1] is None
+
+
+def test_who_only_asks_whether_it_is_held_keeps_nobody_out(tmp_path: Path) -> None:
+    path, stop = tmp_path / "update.lock", Event()
+    with exclusive(path):
+        pass
+
+    def ask() -> None:
+        while not stop.wait(0.001):
+            is_held(path)
+
+    asking = Thread(target=ask)
+    asking.start()
+    try:
+        for _ in range(500):
+            with exclusive(path):
+                pass
+    finally:
+        stop.set()
+        asking.join()

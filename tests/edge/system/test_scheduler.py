@@ -3,7 +3,7 @@
 import pytest
 
 from fieldedge.system.errors import LinkError
-from fieldedge.system.scheduler import JITTER, Step, Supervisor, back_off_s
+from fieldedge.system.scheduler import JITTER, Scheduler, Step, back_off_s
 
 
 class Hand:
@@ -18,12 +18,12 @@ class Hand:
 
 def test_a_step_runs_when_it_is_due_and_not_before() -> None:
     clock, runs = Hand(), []
-    supervisor = Supervisor([Step("look", 10.0, lambda: runs.append(clock.now_s))])
+    scheduler = Scheduler([Step("look", 10.0, lambda: runs.append(clock.now_s))])
     for now_s in (0.0, 4.0, 9.9, 10.0, 15.0, 20.5):
         clock.now_s = now_s
-        supervisor.run_due(clock)
+        scheduler.run_due(clock)
     assert runs == [0.0, 10.0, 20.5]
-    assert supervisor.wait_s(21.0) == pytest.approx(9.5)
+    assert scheduler.wait_s(21.0) == pytest.approx(9.5)
 
 
 @pytest.mark.parametrize("failure", [LinkError("the gateway is away"), ValueError("a defect"), RecursionError()])
@@ -34,8 +34,8 @@ def test_a_failing_step_stops_no_other_and_is_told_with_its_reason(failure: Exce
         raise failure
 
     steps = [Step("first", 1.0, fail), Step("second", 1.0, lambda: runs.append(1))]
-    supervisor = Supervisor(steps, lambda step, error: told.append((step.name, step.failures, error)))
-    supervisor.run_due(clock)
+    scheduler = Scheduler(steps, lambda step, error: told.append((step.name, step.failures, error)))
+    scheduler.run_due(clock)
     assert runs == [1]
     assert told[0][:2] == ("first", 1)
     assert str(failure) in (told[0][2] or "")
@@ -50,17 +50,17 @@ def test_each_failure_in_a_row_waits_longer_up_to_a_bound_and_a_success_ends_it(
             raise LinkError("away")
 
     step = Step("sync", 5.0, run, last_back_off_s=300.0)
-    supervisor = Supervisor([step], lambda _step, error: told.append(error), chance=lambda: 0.5)
+    scheduler = Scheduler([step], lambda _step, error: told.append(error), chance=lambda: 0.5)
     waits = []
     for _ in range(12):
         clock.now_s = step.due_s
-        supervisor.run_due(clock)
+        scheduler.run_due(clock)
         waits.append(step.due_s - clock.now_s)
     assert waits == sorted(waits)
     assert (waits[0], waits[-1]) == (5.0, 300.0)
     is_broken = False
     clock.now_s = step.due_s
-    supervisor.run_due(clock)
+    scheduler.run_due(clock)
     assert told[-1] is None
     assert (step.failures, step.error, step.due_s - clock.now_s) == (0, None, 5.0)
 
@@ -81,5 +81,5 @@ def test_a_listener_that_fails_itself_ends_nothing() -> None:
         raise OSError("the disk is full")
 
     step = Step("first", 1.0, fail)
-    Supervisor([step], deaf).run_due(clock)
+    Scheduler([step], deaf).run_due(clock)
     assert step.failures == 1

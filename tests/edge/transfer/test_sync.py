@@ -12,12 +12,13 @@ import pytest
 
 import fieldedge.contract.batches
 import fieldedge.transfer.outbox
+import fieldedge.transfer.packing
 from fieldedge.cli import main
 from fieldedge.contract import ALWAYS_SENT_ROLES, CHOSEN_ROLES, Record
 from fieldedge.contract.batches import batch_id, check_batch, pack, unpack
 from fieldedge.device.config import DeviceConfig, DeviceDirectory, read_config, write_config
 from fieldedge.diagnostics.doctor import examine
-from fieldedge.inference.loading import Booted, read_reference
+from fieldedge.inference.loading import LoadedModel, read_reference
 from fieldedge.inference.model import Model
 from fieldedge.inference.slots import Installed
 from fieldedge.runtime.agent import Agent
@@ -26,7 +27,8 @@ from fieldedge.system.clock import Clock
 from fieldedge.system.errors import ConfigError, DataError, LinkError, ReleaseError
 from fieldedge.system.keys import load_key, load_or_create_key, sign
 from fieldedge.transfer.acknowledgements import Acknowledger, statement, trusted_keys
-from fieldedge.transfer.outbox import Outbox, Packer
+from fieldedge.transfer.outbox import Outbox
+from fieldedge.transfer.packing import Packer
 from fieldedge.transfer.uploads import Gateway, sync
 from tests.edge.sample import (
     AGRICULTURE,
@@ -51,8 +53,8 @@ def live(device: DeviceDirectory, days: int = 60, **season: Any) -> None:
     """A season on the device, with a model."""
     model = Model(onnx_model(AGRICULTURE.contract), AGRICULTURE.contract)
     with Store(device.store) as store:
-        booted = Booted(Installed("a", "1", "float32", "", ""), model, None)
-        agent = Agent(read_config(device.settings), AGRICULTURE, store, booted)
+        loaded = LoadedModel(Installed("a", "1", "float32", "", ""), model, None)
+        agent = Agent(read_config(device.settings), AGRICULTURE, store, loaded)
         list(agent.answers(json.dumps(message) for message in season_messages(days, **season)))
 
 
@@ -374,7 +376,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, device: DeviceDirectory, act: Cal
             act(store)
         return pack(*values)
 
-    monkeypatch.setattr(fieldedge.transfer.outbox, "pack", pack_slowly)
+    monkeypatch.setattr(fieldedge.transfer.packing, "pack", pack_slowly)
 
 
 @pytest.mark.parametrize("times", [1, 10_000])

@@ -17,7 +17,7 @@ import pytest
 import fieldedge.inference.slots
 from fieldedge.device.config import DeviceDirectory
 from fieldedge.inference.bundles import CARD, GOLDEN, MANIFEST, MODEL, REFERENCE
-from fieldedge.inference.loading import boot_model, read_reference
+from fieldedge.inference.loading import load_model, read_reference
 from fieldedge.inference.model import Model
 from fieldedge.inference.slots import Slots
 from fieldedge.system.clock import Clock, Reading, format_utc
@@ -26,7 +26,7 @@ from fieldedge.system.http import Patience
 from fieldedge.system.locks import exclusive
 from fieldedge.transfer.trust import max_metadata_bytes
 from fieldedge.transfer.updates import UpdateResult, update
-from fieldedge.transfer.usb import Stick, update_from_stick
+from fieldedge.transfer.usb import UsbStick, update_from_usb
 from tests.edge.patience import PATIENCE_S
 from tests.edge.sample import (
     AGRICULTURE,
@@ -56,9 +56,9 @@ def updated(device: DeviceDirectory, repository: Repository, gateway: GatewaySim
 
 
 def assert_version_1_still_runs(device: DeviceDirectory) -> None:
-    booted = boot_model(device, AGRICULTURE)
-    assert booted is not None
-    assert booted.installed.version == "1"
+    loaded = load_model(device, AGRICULTURE)
+    assert loaded is not None
+    assert loaded.installed.version == "1"
     assert not device.staging.exists()
 
 
@@ -80,18 +80,18 @@ def test_releases_alternate_between_the_slots(
         repository.release(zipped(good_files(version, bias=int(version))))
         slots.append(update(updated, CONTRACT, gateway.url).slot)
     assert slots == ["b", "a", "b"]
-    booted = boot_model(updated, AGRICULTURE)
-    assert booted is not None and booted.installed.version == "4"
+    loaded = load_model(updated, AGRICULTURE)
+    assert loaded is not None and loaded.installed.version == "4"
 
 
 def test_what_runs_after_an_update_is_the_new_model(
     updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator
 ) -> None:
     features = np.zeros((1, len(CONTRACT.features)), np.float32)
-    before = boot_model(updated, AGRICULTURE)
+    before = load_model(updated, AGRICULTURE)
     repository.release(zipped(good_files("2", bias=2.0)))
     update(updated, CONTRACT, gateway.url)
-    after = boot_model(updated, AGRICULTURE)
+    after = load_model(updated, AGRICULTURE)
     assert before is not None and after is not None
     np.testing.assert_allclose(after.model.predict(features) - before.model.predict(features), 2.0, atol=1e-5)
 
@@ -257,8 +257,8 @@ def test_a_rolled_back_repository_is_refused(
     shutil.copytree(former, repository.metadata, dirs_exist_ok=True)
     with pytest.raises(ReleaseError, match="cannot be trusted"):
         update(updated, CONTRACT, gateway.url)
-    booted = boot_model(updated, AGRICULTURE)
-    assert booted is not None and booted.installed.version == "2"
+    loaded = load_model(updated, AGRICULTURE)
+    assert loaded is not None and loaded.installed.version == "2"
 
 
 def test_expired_metadata_is_refused(
@@ -441,7 +441,7 @@ def test_an_update_that_hangs_gives_way_to_a_stick(
     updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator, tmp_path: Path
 ) -> None:
     repository.release(zipped(good_files("2")))
-    stick = Stick(tmp_path / "stick")
+    stick = UsbStick(tmp_path / "stick")
     shutil.copytree(repository.metadata.parent, stick.release)
     hangs = threading.Event()
 
@@ -461,7 +461,7 @@ def test_an_update_that_hangs_gives_way_to_a_stick(
     thread = threading.Thread(target=hang)
     thread.start()
     assert hangs.wait(PATIENCE_S)
-    assert update_from_stick(stick, updated, CONTRACT, device_time(0)).version == "2"
+    assert update_from_usb(stick, updated, CONTRACT, device_time(0)).version == "2"
     thread.join(PATIENCE_S)
     assert "needs its place" in str(ended[0])
 
@@ -529,7 +529,7 @@ def test_a_damaged_active_model_is_installed_again_by_an_update(
     updated: DeviceDirectory, gateway: GatewaySimulator
 ) -> None:
     (updated.root / "slots" / "a" / MODEL).write_bytes(b"rotten")
-    assert boot_model(updated, AGRICULTURE) is None
+    assert load_model(updated, AGRICULTURE) is None
     assert update(updated, CONTRACT, gateway.url).changed
     assert_version_1_still_runs(updated)
 
@@ -539,7 +539,7 @@ def test_a_damaged_pointer_boots_without_a_model_and_an_update_mends_it(
     updated: DeviceDirectory, gateway: GatewaySimulator, pointer: bytes
 ) -> None:
     (updated.root / "active.json").write_bytes(pointer)
-    assert boot_model(updated, AGRICULTURE) is None
+    assert load_model(updated, AGRICULTURE) is None
     assert update(updated, CONTRACT, gateway.url).changed
     assert_version_1_still_runs(updated)
 

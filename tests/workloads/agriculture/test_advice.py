@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from fieldedge.contract import MODEL
 from fieldedge.workloads.agriculture.features import INDEX
 from fieldloop.workloads import known_workload
-from fieldloop.workloads.agriculture.advice import advice, values_usd_ha
+from fieldloop.workloads.agriculture.advice import advice, recommendations, values_usd_ha
 from tests.training.small_training import small_examples
 
 WORKLOAD = known_workload("agriculture")
@@ -44,15 +45,15 @@ class Gains:
 
 def test_a_model_for_which_water_pays_advises_water_and_one_for_which_it_does_not_advises_none() -> None:
     wet, dry = advice(mornings(), Gains(10.0)), advice(mornings(), Gains(1.0))
-    assert (wet.actions[:, 0] > 20.0).all()
-    assert (dry.actions[:, 0] == 0.0).all()
-    assert wet.is_by_model.all()
+    assert (wet[:, 0] > 20.0).all()
+    assert (dry[:, 0] == 0.0).all()
+    assert {one.source for one in recommendations(mornings(), Gains(10.0))} == {MODEL}
 
 
 def test_a_model_that_knows_too_little_abstains_as_on_a_device() -> None:
     told = advice(mornings(), Gains(1.0, width_t_ha=20.0))
-    assert not told.is_by_model.any()
-    assert (told.actions[:, 0] > 20.0).all()  # the balance decides
+    assert (told[:, 0] > 20.0).all()  # the balance decides: such a model, sure of itself, advises none
+    assert MODEL not in {one.source for one in recommendations(mornings(), Gains(1.0, width_t_ha=20.0))}
 
 
 def test_a_model_agrees_with_itself_and_regrets_nothing() -> None:
@@ -64,7 +65,7 @@ def test_a_model_agrees_with_itself_and_regrets_nothing() -> None:
 def test_another_action_costs_what_the_reference_expects_of_it() -> None:
     told = WORKLOAD.agreement(mornings(), Gains(10.0), Gains(1.0))
     assert not told.is_same.any()
-    depth = advice(mornings(), Gains(10.0)).actions[:, 0]
+    depth = advice(mornings(), Gains(10.0))[:, 0]
     np.testing.assert_allclose(told.regret, (10.0 - 5.0) * depth * 0.18, rtol=1e-2)
 
 

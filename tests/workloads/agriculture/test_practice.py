@@ -21,7 +21,7 @@ from fieldloop.workloads.agriculture.pretraining.policy_search import (
     profits_usd_ha,
     search,
 )
-from fieldloop.workloads.agriculture.pretraining.practising import practise, set_weights, weights_of
+from fieldloop.workloads.agriculture.pretraining.pretrain import pretrain, set_weights, weights_of
 from fieldloop.workloads.agriculture.pretraining.training_world import TrainingWorld
 from fieldloop.workloads.agriculture.pretraining.what_if import live
 from fieldloop.workloads.agriculture.world.practices import Calendar
@@ -153,9 +153,9 @@ def test_practice_is_the_same_for_the_same_seed_and_starts_from_a_champion(table
     params = WhatIfParams(generations=5, generations_from_champion=0, population=4, seasons=8, pairs=24)
     networks = [CropModel(len(FEATURES), [8], 0.0) for _ in range(3)]
     for network in networks[:2]:
-        practise(network, world, params, None, 7, lambda done, total: told.append((done, total)))
+        pretrain(network, world, params, None, 7, lambda done, total: told.append((done, total)))
     assert np.array_equal(weights_of(networks[0]), weights_of(networks[1]))
     assert not np.array_equal(weights_of(networks[0]), START)
     assert told[-1] == (6, 6)
-    practise(networks[2], world, params, networks[0], 7, lambda *_: None)
+    pretrain(networks[2], world, params, networks[0], 7, lambda *_: None)
     assert np.array_equal(weights_of(networks[2]), weights_of(networks[0]))

@@ -1,5 +1,4 @@
-"""The door by which readings come in: from a source through its logger's format, its mapping and quality control, into
-the store.
+"""How readings come in: from a source through its logger's format, its mapping and quality control into the store.
 
 A batch is one transaction: its samples with their flags, the earlier samples whose flags changed, and what could not be
 taken, with the reason. Only then is the source told that it is done, so that a crash at any point brings the batch
@@ -24,7 +23,7 @@ from fieldedge.acquisition.quality import Judgement, Span, judge, spans
 from fieldedge.acquisition.raw import Message, Parsed, RawSample, Unreadable
 from fieldedge.acquisition.source import Delivery, Source
 from fieldedge.acquisition.sources import open_source
-from fieldedge.contract.samples import Channel, FlaggedSample, Sample, day_of
+from fieldedge.contract.samples import Channel, FlaggedSample, Sample
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import EARLIEST, Clock, parse_utc, system_time
@@ -48,14 +47,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Taken:
-    """What came in. `days` are those that its samples are of; `has_more` says that the source had not been emptied."""
+    """What came in. `times` are those of its samples; `has_more` says that the source had not been emptied."""
 
     samples: int = 0
     repeated: int = 0
     conflicting: int = 0
     rejected: int = 0
     messages: int = 0
-    days: frozenset[str] = frozenset()
+    times: frozenset[str] = frozenset()
     has_more: bool = False
 
     def __add__(self, other: "Taken") -> "Taken":
@@ -65,13 +64,13 @@ class Taken:
             self.conflicting + other.conflicting,
             self.rejected + other.rejected,
             self.messages + other.messages,
-            self.days | other.days,
+            self.times | other.times,
             other.has_more,
         )
 
 
 @dataclass(frozen=True)
-class Gate:
+class Feed:
     """One source, and how its bytes are read."""
 
     source: Source
@@ -91,7 +90,7 @@ class _Batch:
         self.rejects.append((_storable(where), _storable(reason), _storable(body[:MAX_REJECT_CHARACTERS])))
 
 
-class Door:
+class Pipeline:
     """The sources of one device, and the store that they come into.
 
     `handle_line(line, where)` gets each message for the agent; what it is given is stored when it returns.
@@ -99,13 +98,13 @@ class Door:
 
     def __init__(
         self,
-        gates: Sequence[Gate],
+        feeds: Sequence[Feed],
         store: Store,
         channels: Sequence[Channel],
         handle_line: HandleLine,
         clock: Clock,
     ) -> None:
-        self._gates = {gate.source.name: gate for gate in gates}
+        self._feeds = {feed.source.name: feed for feed in feeds}
         self._store = store
         self._channels = channels
         self._handle_line = handle_line
@@ -124,12 +123,12 @@ class Door:
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = system_time,
     ) -> Self:
-        """The door with the sources of `device.toml`.
+        """The pipeline with the sources of `device.toml`.
 
         Raises:
             ConfigError: a source's settings or fields are missing, broken or unknown.
         """
-        door = cls([], store, channels, handle_line, clock)
+        pipeline = cls([], store, channels, handle_line, clock)
         utc_offset_h = 0.0 if config.site is None else config.site.utc_offset_h
         mappers = {
             source.name: Mapper.from_config(
@@ -142,15 +141,15 @@ class Door:
         }
         for source in config.sources:
             opened = open_source(
-                source, directory, config.device_id, door._teller(source.name), monotonic=monotonic, now=now
+                source, directory, config.device_id, pipeline._teller(source.name), monotonic=monotonic, now=now
             )
-            door._gates[source.name] = Gate(opened, FORMATS[source.format], mappers[source.name])
-        return door
+            pipeline._feeds[source.name] = Feed(opened, FORMATS[source.format], mappers[source.name])
+        return pipeline
 
     @property
     def sources(self) -> Mapping[str, Source]:
         """The sources by name."""
-        return {name: gate.source for name, gate in self._gates.items()}
+        return {name: feed.source for name, feed in self._feeds.items()}
 
     def use(self, store: Store, handle_line: HandleLine) -> None:
         """Go on with another store, such as one that was mended. What was not done comes again and goes there."""
@@ -163,13 +162,13 @@ class Door:
             StoreBusy, StoreFailed: the store cannot be written. What was not stored comes again.
             OSError: the source failed.
         """
-        gate, taken, left_bytes = self._gates[name], self._untold.pop(name, Taken()), limit_bytes
+        feed, taken, left_bytes = self._feeds[name], self._untold.pop(name, Taken()), limit_bytes
         try:
             while left_bytes > 0:
-                deliveries = gate.source.poll(min(BATCH_BYTES, left_bytes))
+                deliveries = feed.source.poll(min(BATCH_BYTES, left_bytes))
                 if not deliveries:
                     return taken + Taken()
-                taken += self._take_batch(gate, deliveries, now)
+                taken += self._take_batch(feed, deliveries, now)
                 left_bytes -= sum(len(delivery.payload) for delivery in deliveries)
         except BaseException:
             self._untold[name] = taken  # it is stored: the next call tells of it
@@ -178,14 +177,14 @@ class Door:
 
     def close(self) -> None:
         """Let go of every source. What is not done comes again."""
-        for gate in self._gates.values():
-            gate.source.close()
+        for feed in self._feeds.values():
+            feed.source.close()
 
-    def _take_batch(self, gate: Gate, deliveries: Sequence[Delivery], now: datetime) -> Taken:
+    def _take_batch(self, feed: Feed, deliveries: Sequence[Delivery], now: datetime) -> Taken:
         batch = _Batch()
         for delivery in deliveries:
-            self._read(gate, delivery, batch)
-        samples = self._plausible(gate.source.name, batch, now)
+            self._read(feed, delivery, batch)
+        samples = self._plausible(feed.source.name, batch, now)
         judgement = self._judged(samples)
         counts = self._store.add_samples(judgement.samples, judgement.amended, batch.rejects)
         for message in batch.messages:
@@ -198,31 +197,31 @@ class Door:
             counts.conflicting,
             len(batch.rejects),
             len(batch.messages),
-            frozenset(day_of(one.sample.time_utc) for one in (*judgement.samples, *judgement.amended)),
+            frozenset(one.sample.time_utc for one in (*judgement.samples, *judgement.amended)),
             has_more=True,
         )
 
-    def _read(self, gate: Gate, delivery: Delivery, batch: _Batch) -> None:
+    def _read(self, feed: Feed, delivery: Delivery, batch: _Batch) -> None:
         """Sort what a delivery holds into samples, messages and rejects. Nothing that it holds raises."""
         if delivery.fault is not None:
             batch.reject(f"{delivery.where}, line {delivery.first_line}", delivery.fault, _text(delivery.payload))
             return
         try:
-            for parsed in gate.logger_format.parse(delivery.payload, delivery.where, delivery.first_line):
-                self._sort(gate, delivery, parsed, batch)
+            for parsed in feed.logger_format.parse(delivery.payload, delivery.where, delivery.first_line):
+                self._sort(feed, delivery, parsed, batch)
         except Exception as error:  # noqa: BLE001  (the loop's edge: one payload never stops a source)
             _log.exception("rejected %s", delivery.where)
             reason = f"this fieldedge cannot handle it ({error!r}); report it with the device's log"
             batch.reject(delivery.where, reason, _text(delivery.payload))
 
-    def _sort(self, gate: Gate, delivery: Delivery, parsed: Parsed, batch: _Batch) -> None:
+    def _sort(self, feed: Feed, delivery: Delivery, parsed: Parsed, batch: _Batch) -> None:
         if isinstance(parsed, Unreadable):
             batch.reject(parsed.where, parsed.reason, parsed.text)
         elif isinstance(parsed, Message):
             batch.messages.append(parsed)
         else:
             try:
-                batch.samples.append((gate.mapper.sample(parsed, delivery.origin), parsed))
+                batch.samples.append((feed.mapper.sample(parsed, delivery.origin), parsed))
             except DataError as error:
                 batch.reject(parsed.where, str(error), _body(parsed))
 

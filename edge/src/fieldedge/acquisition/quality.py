@@ -1,4 +1,4 @@
-"""Quality control at the door: the flag of each value, by what its channel can be and by what was measured around it.
+"""Quality control at intake: the flag of each value, by what its channel can be and by what was measured around it.
 
 Pure functions over samples. Each logger is judged by itself, each channel by itself, in the order of measurement, not
 of arrival: the same samples get the same flags however they come (unless doubt passes from value to value for longer

@@ -1,4 +1,5 @@
-"""The device's commands, a module each. `add(commands, shared)` puts a module's commands into the parser.
+"""The device's commands: a module each, but for pairs (`link`: update, sync; `usb`: export, import; `provision` is init
+and `lines` is run). `add(commands, shared)` puts a module's commands into the parser.
 
 A module imports at its top only what parsing needs; what a command works with is imported when it runs, so that each
 starts quickly. A workload brings verbs of its own: those of the device's workload, or of all where no device is named.
@@ -6,12 +7,12 @@ starts quickly. A workload brings verbs of its own: those of the device's worklo
 
 from collections.abc import Sequence
 
-from fieldedge.commands import doctor, link, provision, season, service, status, usb
+from fieldedge.commands import doctor, lines, link, provision, recommend, service, status, usb
 from fieldedge.system.errors import ConfigError
 from fieldedge.workload import Command
 from fieldedge.workloads import known_workload, workload_names
 
-BEFORE: tuple[Command, ...] = (provision, season, service, status)
+BEFORE: tuple[Command, ...] = (provision, lines, service, recommend, status)
 AFTER: tuple[Command, ...] = (doctor, link, usb)
 
 

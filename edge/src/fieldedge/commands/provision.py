@@ -28,7 +28,7 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
     command.add_argument("--workload", required=True)
     command.add_argument("--root", type=Path, required=True, help="the trusted TUF root, 1.root.json")
     command.add_argument(
-        "--upload-budget-bytes", type=int, default=DEFAULT_UPLOAD_BUDGET_BYTES, help="compressed, per season"
+        "--upload-budget-bytes", type=int, default=DEFAULT_UPLOAD_BUDGET_BYTES, help="compressed, per episode"
     )
     command.set_defaults(command=init)
 

@@ -7,15 +7,16 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from fieldedge.contract import Record
-from fieldedge.contract.batches import as_header
+from fieldedge.contract.batches import PERIOD_KEY, as_header
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
-from fieldedge.inference.loading import read_device, usable
+from fieldedge.inference.loading import usable
 from fieldedge.presentation.answer import answer, is_for_program, say
-from fieldedge.presentation.text import age, number, short_time, shortened, size, span
+from fieldedge.presentation.text import age, quantity, short_time, shortened, size, span
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock
 from fieldedge.system.locks import holder, is_held
-from fieldedge.workload import Workload, merit
+from fieldedge.workload import Workload, merit, opening_kind
+from fieldedge.workloads import read_device
 
 if TYPE_CHECKING:
     from fieldedge.presentation.facts import ServiceState, View
@@ -50,14 +51,14 @@ def status(options: argparse.Namespace, directory: DeviceDirectory) -> None:
             "records": store.states(),
             "rejected": len(store.rejects()),
             "waiting": len(store.prepared_batches()),
-            "seasons": [{"season": as_header(at), **asdict(store.totals(at))} for at in store.episodes()],
+            f"{PERIOD_KEY}s": [{PERIOD_KEY: as_header(at), **asdict(store.totals(at))} for at in store.episodes()],
             "is_serving": is_held(directory.lock("run")),
         }
     if is_for_program(options):
         facts = ("place", "advice", "loggers", "link", "store", "clock", "notices", "next_steps", "events")
         answer(options, {**known, "sources": _sources(config), **{name: plain(getattr(view, name)) for name in facts}})
         return
-    for line in as_lines(known, view, config):
+    for line in as_lines(known, view, config, workload):
         say(line)
 
 
@@ -100,14 +101,14 @@ def _sources(config: DeviceConfig) -> list[Record]:
 # For a person
 
 
-def as_lines(known: Record, view: "View", config: DeviceConfig) -> Iterator[str]:
+def as_lines(known: Record, view: "View", config: DeviceConfig, workload: Workload) -> Iterator[str]:
     """The status as a person reads it."""
-    yield f"{known['device_id']}  {view.place or 'no field yet'}"
+    yield f"{known['device_id']}  {view.place or f'no {opening_kind(workload)} yet'}"
     yield from (f"  ! {notice.text}" for notice in view.notices)
     yield from (f"  > {step}" for step in view.next_steps)
     yield from _section("Advice", _advice(view))
     yield from _section("Sensors", _sensors(view, config))
-    yield from _section("Device", _device(known, view))
+    yield from _section("Device", _device(known, view, workload.presenter.rule))
     events = [f"{short_time(event.last_utc)}  {event.text}{_times(event.times)}" for event in view.events]
     yield from _section("Events", events[:EVENTS_SHOWN])
 
@@ -151,17 +152,17 @@ def _sensors(view: "View", config: DeviceConfig) -> list[str]:
         for channel in logger.channels:
             bad = channel.samples - channel.good
             said = f"{bad} of the last {channel.samples} bad ({channel.last_flag})" if bad else "good"
-            value = number(channel.value, 3 if channel.unit.startswith("m³") else 1, channel.unit)
+            value = quantity(channel.value, 3 if channel.unit.startswith("m³") else 1, channel.unit)
             lines.append(f"  {channel.name:<{width}}  {value:>12}  {age(channel.age_s):<14}  {said}")
     if view.more_loggers:
         lines.append(f"and {view.more_loggers} more loggers")
     return lines
 
 
-def _device(known: Record, view: "View") -> list[str]:
+def _device(known: Record, view: "View", rule: str) -> list[str]:
     model, store, link = known["model"], view.store, view.link
     if model is None:
-        runs = "none: the FAO-56 balance decides"
+        runs = f"none: {rule} decides"
     else:
         runs = model.get("error") or f"{model['version']} ({model['precision']}), slot {model['slot']}"
         runs += f"; {model['problem']}" if "problem" in model else ""

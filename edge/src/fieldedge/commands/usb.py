@@ -12,14 +12,16 @@ from typing import Any, TextIO
 
 from fieldedge.contract import Record
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
-from fieldedge.inference.loading import boot_model, read_device, read_reference
+from fieldedge.inference.loading import load_model, read_reference
 from fieldedge.presentation.answer import answer, is_for_program, say
+from fieldedge.presentation.text import capitalised, plural
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock, format_utc
 from fieldedge.system.errors import ConfigError, DataError, FieldloopError
 from fieldedge.system.locks import GIVE_WAY_S, exclusive
 from fieldedge.system.plain_files import descriptor_of, not_plain
 from fieldedge.workload import Workload, merit
+from fieldedge.workloads import read_device
 
 MAX_REJECTED_TOLD = 5
 MAX_MESSAGES_BYTES = 1_000_000_000
@@ -42,12 +44,13 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
 def export(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Prepare what is due and write all that waits onto the stick. Nothing is freed by it."""
     from fieldedge.system.keys import load_key
-    from fieldedge.transfer.outbox import Outbox, Packer
-    from fieldedge.transfer.usb import Stick
+    from fieldedge.transfer.outbox import Outbox
+    from fieldedge.transfer.packing import Packer
+    from fieldedge.transfer.usb import UsbStick
     from fieldedge.transfer.usb import export as write
 
     config, workload = read_device(directory)
-    key, clock, stick = load_key(directory.private_key), Clock(directory.clock_floor), Stick(options.to)
+    key, clock, stick = load_key(directory.private_key), Clock(directory.clock_floor), UsbStick(options.to)
     stick.check()
     with (
         exclusive(directory.lock("sync"), GIVE_WAY_S),
@@ -59,13 +62,15 @@ def export(options: argparse.Namespace, directory: DeviceDirectory) -> None:
         for episode in store.episodes():
             packer.prepare(outbox, episode)
         exported = write(stick, outbox, config.device_id, key, format_utc(clock.now()))
-        store.add_event("export", f"{_counted(exported.batches, 'batch')} on the stick", {"batches": exported.batches})
+        store.add_event("export", f"{_batches(exported.batches)} on the stick", {"batches": exported.batches})
     is_own_disk = stick.is_on_disk_of(directory)
     if is_for_program(options):
-        answer(options, {**asdict(exported), "is_own_disk": is_own_disk})
+        answer(options, {**asdict(exported), "is_own_disk": is_own_disk, "unfitting": packer.unfitting})
         return
-    say(f"{_counted(exported.batches, 'batch')} ({exported.bytes / 1000.0:.1f} kB) on {exported.folder}")
+    say(f"{_batches(exported.batches)} ({exported.bytes / 1000.0:.1f} kB) on {exported.folder}")
     say(f"New on it: {exported.new_batches}. Everything stays here as well, until an acknowledgement comes back.")
+    for said in packer.unfitting:
+        say(capitalised(said))
     if is_own_disk:
         say("This folder is on the device's own disk: is the stick mounted?")
 
@@ -78,7 +83,7 @@ def import_(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     clock = Clock(directory.clock_floor)
     parts: dict[str, Callable[[], Any]] = {}
     if options.stick is not None:
-        parts |= _of_stick(options.stick, directory, config, workload, clock)
+        parts |= _of_usb(options.stick, directory, config, workload, clock)
     if options.messages is not None:
         parts["messages"] = lambda: _take_messages(options.messages, directory, config, workload, clock)
     report: Record = {}
@@ -98,23 +103,23 @@ def import_(options: argparse.Namespace, directory: DeviceDirectory) -> None:
         raise errors[0]
 
 
-def _of_stick(
+def _of_usb(
     path: Path, directory: DeviceDirectory, config: DeviceConfig, workload: Workload, clock: Clock
 ) -> dict[str, Callable[[], Any]]:
-    from fieldedge.transfer.usb import Stick, update_from_stick
+    from fieldedge.transfer.usb import UsbStick, update_from_usb
 
-    stick = Stick(path)
+    stick = UsbStick(path)
     stick.check()
     if not stick.has_release:
         raise DataError(
             f"{path} holds no release: {stick.timestamp} is {not_plain(stick.timestamp) or 'missing'}; have it written "
-            "with `fieldloop ingest-stick`"
+            "with `fieldloop ingest-usb`"
         )
     for misplaced in stick.misplaced():
         _log.warning("%s", misplaced)
     return {
         "acknowledgements": lambda: _take_acknowledgements(stick, directory, config, workload, clock),
-        "release": lambda: asdict(update_from_stick(stick, directory, workload.contract, clock.reading)),
+        "release": lambda: asdict(update_from_usb(stick, directory, workload.contract, clock.reading)),
     }
 
 
@@ -131,7 +136,7 @@ def _take_acknowledgements(
         outbox = Outbox(directory.outbox, store)
         freed = take_acknowledgements(stick, directory, outbox, config.device_id, clock.reading)
         if freed:
-            store.add_event("acknowledged", f"{_counted(freed, 'batch')} acknowledged by a stick", {"batches": freed})
+            store.add_event("acknowledged", f"{_batches(freed)} acknowledged by a stick", {"batches": freed})
         return {"acknowledged": freed, "waiting": len(store.prepared_batches())}
 
 
@@ -144,7 +149,7 @@ def _take_messages(
     counts = {"lines": 0, "rejected": 0}
     rejected: list[Record] = []
     with Store(directory.store, clock.stamp, merit=merit(workload)) as store, _opened(path) as lines:
-        agent = Agent(config, workload, store, boot_model(directory, workload))
+        agent = Agent(config, workload, store, load_model(directory, workload))
         for number, line in enumerate(bounded_lines(lines), start=1):
             if not line.strip():
                 continue
@@ -190,7 +195,7 @@ def _told(name: str, found: Record) -> str:
     if "error" in found:
         return f"{name}: failed"
     if name == "acknowledgements":
-        return f"acknowledgements: {_counted(found['acknowledged'], 'batch')} freed, {found['waiting']} still waiting"
+        return f"acknowledgements: {_batches(found['acknowledged'])} freed, {found['waiting']} still waiting"
     if name == "release":
         what = "installed" if found["changed"] else "was active already"
         return f"release: {found['version']} ({found['precision']}) {what}, slot {found['slot']}"
@@ -199,5 +204,5 @@ def _told(name: str, found: Record) -> str:
     return "\n".join(lines)
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}es"
+def _batches(count: int) -> str:
+    return f"{count} {plural('batch', count, 'batches')}"

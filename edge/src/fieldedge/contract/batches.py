@@ -17,10 +17,12 @@ from typing import Any
 from fieldedge.contract import Contract, Record, Table
 from fieldedge.system import strict_json
 from fieldedge.system.errors import DataError
+from fieldedge.system.stored_names import PERIOD
 
 FORMAT = 1
+PERIOD_KEY = PERIOD  # what headers, reports and the stick's files have called an episode since the first
 XZ_PRESET = 6
-# A season of one field is some thousand rows and a hundred thousand values.
+# An episode of one unit is some thousand rows and a hundred thousand values.
 MAX_PACKED_BYTES = 5_000_000
 MAX_UNPACKED_BYTES = 20_000_000
 MAX_ROWS = 50_000

@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any, Literal
 
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from fieldedge.system.errors import DataError
 
-Kind = Literal["float", "int", "str", "date"]
+Kind = Literal["float", "int", "str", "date", "time"]
+MOMENTS: Mapping[Kind, str] = {"date": "2006-05-01", "time": "2006-05-01T12:00:00Z"}  # UTC; as texts in order of time
 # What a table's rows are to the loop. The loop asks for roles; which tables have them, a workload says.
 Role = Literal["context", "observation", "decision", "action", "outcome", "feedback"]
 # Rows that teach with their episode's outcome and are chosen from; all others are sent in any case.
@@ -28,6 +29,7 @@ CHOSEN_ROLES: tuple[Role, ...] = ("observation", "decision")
 ALWAYS_SENT_ROLES: tuple[Role, ...] = ("context", "action", "outcome", "feedback")
 Record = dict[str, Any]
 RECORD_ID = "record_id"
+MODEL = "model"  # the source of a decision that a model made; every other is a rule of the workload
 SCALED_LIMIT = 1.5  # how far beyond [-1, 1] a scaled input may lie; what lies further counts as there
 MAX_CANDIDATES = 16  # actions that a decision weighs, so the rows that a model is asked for at once
 MAX_AMENDMENTS = 9  # times that the same thing may be said, the first included
@@ -39,7 +41,8 @@ Upgrade = Callable[[str, Record], Record]
 class Column:
     """One column of a table, with its unit and the range that a true value can have.
 
-    `digits` is how many significant digits of a float travel; None: exactly the value that is stored.
+    `digits` is how many significant digits of a float travel; None: exactly the value that is stored. A `date` is a
+    text like 2006-05-01, a `time` one like 2006-05-01T12:00:00Z, both in UTC; a person's date may be the place's own.
     """
 
     name: str
@@ -51,6 +54,23 @@ class Column:
     choices: tuple[str, ...] = ()
     about: str = ""
     digits: int | None = None
+
+    @property
+    def is_moment(self) -> bool:
+        """Whether it names a day, or a time of one."""
+        return self.kind in MOMENTS
+
+    def at(self, time_: datetime) -> str:
+        """The moment that a time with an offset is, as this column writes it."""
+        return _moment(self.kind, time_.astimezone(UTC))
+
+    def check(self, value: Any, where: str) -> Any:
+        """The value as it is stored.
+
+        Raises:
+            DataError: it is missing, of another type or outside its range.
+        """
+        return _checked_value(self, value, where)
 
 
 @dataclass(frozen=True)
@@ -76,11 +96,14 @@ class Ordered:
 
 @dataclass(frozen=True)
 class EpisodeKey:
-    """What one episode is named by: a field's season, a bearing's life, a kiosk's shift.
+    """What one episode is named by: a field's year, a bearing's life, a kiosk's shift.
 
     `columns` stand in every table and begin every record's identity, in this order. Accepted data lies in folders by
-    `partition`. An episode begins on the day that its context's column `opens_with` names and lasts `max_days` at most:
-    no dated row of it lies outside. It is over with a row of the table `closes_on`. Without columns all is one episode.
+    `partition`. A cloud takes in episodes of two columns, a period and a unit, in folders by period and place.
+
+    An episode begins on the day that its context's column `opens_with` names, a date or a time, and lasts `max_days` at
+    most: no dated row of it lies outside. It is over with a row of the table `closes_on`. Without columns all is one
+    episode.
     """
 
     columns: tuple[str, ...] = ()
@@ -88,6 +111,22 @@ class EpisodeKey:
     closes_on: str | None = None
     opens_with: str | None = None
     max_days: int | None = None
+
+    @property
+    def period(self) -> str:
+        """The column of whole numbers that the loop turns by: a year, a month, a campaign."""
+        return self.partition[0]
+
+    @property
+    def place(self) -> str:
+        """The column of where a unit stands: a region, a hall."""
+        return self.partition[1]
+
+    @property
+    def unit(self) -> str:
+        """The column of whose episode it is: a field, a bearing."""
+        (unit,) = (name for name in self.columns if name != self.period)
+        return unit
 
     def of(self, record: Mapping[str, Any]) -> str:
         """The episode that a record is of, as text."""
@@ -114,7 +153,7 @@ class EpisodeKey:
         return f"a day from {self.opens_with} on {self._first_day(context)} on{latest}"
 
     def _first_day(self, context: Mapping[str, Any]) -> date:
-        return date.fromisoformat(str(context[self.opens_with or ""]))
+        return date.fromisoformat(str(context[self.opens_with or ""])[:10])
 
 
 @dataclass(frozen=True)
@@ -143,8 +182,20 @@ class Table:
 
     @property
     def date_columns(self) -> tuple[Column, ...]:
-        """The columns that name a day."""
-        return tuple(column for column in self.columns if column.kind == "date")
+        """The columns that name a day, or a time of one."""
+        return tuple(column for column in self.columns if column.is_moment)
+
+    @cached_property
+    def moment(self) -> Column:
+        """The column that says when a row is for: of its identity, else of all, the first that names a day or a time.
+
+        Raises:
+            DataError: none does.
+        """
+        apart = [column for column in self.date_columns if column.name in self.identity]
+        for column in (*apart, *self.date_columns):
+            return column
+        raise DataError(f"the table {self.name} has no column of kind date or time, which says when a row is for")
 
     def check(self, record: Mapping[str, Any], where: str) -> Record:
         """The record with exactly this table's columns, or an error that names the first broken one.
@@ -154,7 +205,7 @@ class Table:
         """
         checked: Record = {}
         for column in self.columns:
-            checked[column.name] = _checked_value(column, record.get(column.name), f"{where}: {self.name}")
+            checked[column.name] = column.check(record.get(column.name), f"{where}: {self.name}")
         for rule in self.rules:
             if not rule.holds(checked):
                 raise DataError(
@@ -200,6 +251,16 @@ class Contract:
     episode: EpisodeKey = EpisodeKey()
     constants: Mapping[str, float] = field(default_factory=dict)
     upgrades: Mapping[str, Upgrade] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        opens = self.episode.opens_with
+        for table in (table for table in self.tables if table.role == "context" and opens is not None):
+            kinds = [column.kind for column in table.columns if column.name == opens and not column.is_nullable]
+            if not set(kinds) & MOMENTS.keys():
+                raise DataError(
+                    f"the episodes of {self.workload} open with {opens}; expected a column of that name in the table "
+                    f"{table.name}, of kind date or time, that is never empty"
+                )
 
     @cached_property
     def hash(self) -> str:
@@ -265,13 +326,21 @@ class Contract:
         """The column of the decisions' table that names when a decision is for: it tells those of an episode apart."""
         table = self.decision_table
         for column in table.columns:
-            if (column.name,) == table.identity:
+            if (column.name,) == table.identity and column.is_moment:
                 return column
         apart = ", ".join(table.identity) or "nothing"
         raise DataError(
-            f"the table {table.name} of {self.workload} tells its rows apart by {apart}; expected one column, which "
-            "names when a decision is for"
+            f"the table {table.name} of {self.workload} tells its rows apart by {apart}; expected one column, of "
+            "kind date or time, which names when a decision is for"
         )
+
+    def moment(self, table_name: str, record: Mapping[str, Any]) -> str:
+        """When a row of a table is for, a day or a time; as far as it says."""
+        return str(record.get(self.table(table_name).moment.name))
+
+    def day(self, table_name: str, record: Mapping[str, Any]) -> str:
+        """The day that a row of a table is for."""
+        return self.moment(table_name, record)[:10]
 
     def carried(self, context: Mapping[str, Any], table_name: str) -> Record:
         """What a row of a table says of its episode: the columns that the context's table has too."""
@@ -338,7 +407,7 @@ class Contract:
         """
         for column in self.table(table_name).date_columns:
             day = record[column.name]
-            if day is not None and not self.episode.has_day(day, context):
+            if day is not None and not self.episode.has_day(day[:10], context):
                 raise DataError(
                     f"{where}: {table_name}: {column.name} is {day}, which is not in {self.episode.of(context)}; "
                     f"expected {self.episode.window_words(context)}. Is the year right?"
@@ -436,15 +505,20 @@ def _checked_value(column: Column, value: Any, where: str) -> Any:
         return int(value) if column.kind == "int" else float(value)
     if not isinstance(value, str):
         raise DataError(f"{where}: {column.name} is {value!r}; expected {_expected(column)}")
-    if column.kind == "date":
+    if column.is_moment:
         try:
-            if date.fromisoformat(value).isoformat() != value:
+            if _moment(column.kind, datetime.fromisoformat(value)) != value:
                 raise ValueError(value)
         except ValueError:
-            raise DataError(f"{where}: {column.name} is {value!r}; expected a date like 2006-05-01") from None
+            like = MOMENTS[column.kind]
+            raise DataError(f"{where}: {column.name} is {value!r}; expected a {column.kind} like {like}") from None
     if column.choices and value not in column.choices:
         raise DataError(f"{where}: {column.name} is {value!r}; expected one of {', '.join(column.choices)}")
     return value
+
+
+def _moment(kind: Kind, time_: datetime) -> str:
+    return time_.date().isoformat() if kind == "date" else f"{time_.replace(microsecond=0, tzinfo=None).isoformat()}Z"
 
 
 def _expected(column: Column) -> str:

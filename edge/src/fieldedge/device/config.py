@@ -169,7 +169,7 @@ class LinkConfig:
 class DecideConfig:
     """`[decide]`: when the day's recommendation is made, and whether it counts as done until someone says otherwise."""
 
-    at_utc: str = "06:00"
+    at_utc: str | None = None  # as the workload says
     is_applied_unless_overridden: bool = True
 
 
@@ -197,7 +197,7 @@ class DeviceConfig:
             raise ConfigError(f"workload is {self.workload!r}; expected a name of small letters, digits and '_'")
         if self.upload_budget_bytes < 0:
             raise ConfigError(
-                f"upload_budget_bytes is {self.upload_budget_bytes}; expected bytes per season, 0 or more"
+                f"upload_budget_bytes is {self.upload_budget_bytes}; expected bytes per episode, 0 or more"
             )
         if not 0.0 <= self.audit_fraction <= 1.0:
             raise ConfigError(f"audit_fraction is {self.audit_fraction}; expected a fraction between 0 and 1")
@@ -209,7 +209,7 @@ def write_config(path: Path, config: DeviceConfig) -> None:
         "# The field computer's settings. Written by `fieldedge init`; edit what follows the first two lines.\n"
         f'device_id = "{config.device_id}"\n'
         f'workload = "{config.workload}"\n'
-        f"upload_budget_bytes = {config.upload_budget_bytes}  # per season, compressed\n"
+        f"upload_budget_bytes = {config.upload_budget_bytes}  # per episode, compressed\n"
         f"audit_fraction = {config.audit_fraction}  # of the days sent, drawn at random\n"
     )
     write_durably(path, text.encode())
@@ -305,8 +305,8 @@ def _link(table: "Table | None") -> LinkConfig | None:
 def _decide(table: "Table | None") -> DecideConfig:
     if table is None:
         return DecideConfig()
-    at_utc = table.text("at_utc", DecideConfig.at_utc)
-    if not _TIME_OF_DAY.fullmatch(at_utc):
+    at_utc = table.take("at_utc")
+    if at_utc is not None and not (isinstance(at_utc, str) and _TIME_OF_DAY.fullmatch(at_utc)):
         raise ConfigError(f"{table.where}: at_utc is {at_utc!r}; expected a time of day in UTC like 06:00")
     decide = DecideConfig(at_utc, table.claim("is_applied_unless_overridden", True))
     table.end()

@@ -19,7 +19,7 @@ def sources(subject: Subject) -> Iterator[Finding]:
     config, workload = subject.config, subject.workload
     if config is None or workload is None or not config.sources:
         return
-    if config.site is None:
+    if config.site is None and workload.needs_site:
         yield Finding("site", "fail", "there are sources but no [site]", "say latitude_deg and elevation_m in [site]")
     offset_h = 0.0 if config.site is None else config.site.utc_offset_h
     for source in config.sources:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
+from fieldedge.presentation.plain import Plain
 from fieldedge.system.clock import Clock
 from fieldedge.workload import Workload
 
@@ -31,3 +32,8 @@ class Subject:
     clock: Clock
     config: DeviceConfig | None = None
     workload: Workload | None = None
+
+    @property
+    def rule(self) -> str:
+        """What decides where no model does."""
+        return Plain.rule if self.workload is None else self.workload.presenter.rule

@@ -43,13 +43,13 @@ def model(subject: Subject) -> Iterator[Finding]:
             yield Finding(
                 "model",
                 "warn",
-                "none is installed: the FAO-56 balance decides",
+                f"none is installed: {subject.rule} decides",
                 "fieldedge update --gateway URL, or fieldedge import --from STICK",
             )
             return
         slots.verified_model(active)
     except (ReleaseError, OSError) as error:
-        stand_in = slots.bootable()
+        stand_in = slots.first_sound()
         said = "nothing stands in for it" if stand_in is None else f"{stand_in[0].version} stands in for it"
         yield Finding("model", "fail", f"{error}; {said}", "fieldedge update --gateway URL, or import a release")
         return
@@ -64,7 +64,7 @@ def runtime(subject: Subject) -> Iterator[Finding]:
             "runtime",
             "fail",
             f"onnxruntime does not run here: {_ending(rc)}{said.get('error', '')}",
-            "install what requirements.lock names: sh install.sh; the FAO-56 balance decides meanwhile",
+            f"install what requirements.lock names: sh install.sh; {subject.rule} decides meanwhile",
         )
         return
     if (error := said.get("model_error")) is not None:

@@ -1,14 +1,14 @@
-"""What a process of the device starts from: its settings, its workload, and the model that is fit to run.
+"""The model that is fit to run, loaded.
 
 A damaged slot never stops the device, nor does a model that fails its self-test: the former model stands in, and
-without one the agronomic rule decides.
+without one the workload's rule decides.
 """
 
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldedge.device.config import DeviceConfig, DeviceDirectory, read_config
+from fieldedge.device.config import DeviceDirectory
 from fieldedge.inference.bundles import (
     GOLDEN,
     MANIFEST,
@@ -25,7 +25,6 @@ from fieldedge.inference.trial import Trials, try_model
 from fieldedge.system.errors import ReleaseError, TrialUnfinished
 from fieldedge.system.plain_files import read_own
 from fieldedge.workload import Workload
-from fieldedge.workloads import known_workload
 
 NO_MODEL = "none"
 
@@ -33,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Booted:
+class LoadedModel:
     """A verified model that is loaded, and what is known of it. `reference` is None where it could not be read."""
 
     installed: Installed
@@ -41,22 +40,12 @@ class Booted:
     reference: Reference | None
 
 
-def read_device(directory: DeviceDirectory) -> tuple[DeviceConfig, Workload]:
-    """The device's settings and its workload.
-
-    Raises:
-        ConfigError: a setting is missing or broken, or this fieldedge does not know the workload.
-    """
-    config = read_config(directory.settings)
-    return config, known_workload(config.workload)
-
-
-def boot_model(directory: DeviceDirectory, workload: Workload) -> Booted | None:
+def load_model(directory: DeviceDirectory, workload: Workload) -> LoadedModel | None:
     """The model to run, verified, tried and loaded now; None where the device must do without."""
-    return boot(directory, workload)[0]
+    return load(directory, workload)[0]
 
 
-def boot(directory: DeviceDirectory, workload: Workload) -> tuple[Booted | None, str | None]:
+def load(directory: DeviceDirectory, workload: Workload) -> tuple[LoadedModel | None, str | None]:
     """The model to run, and why it is not the active one, where it is another or none.
 
     A model that never passed a trial under this software is tried first, in a process of its own; each is then loaded
@@ -73,12 +62,14 @@ def boot(directory: DeviceDirectory, workload: Workload) -> tuple[Booted | None,
             problem = problem or f"model {installed.version} in slot {installed.slot} is not used: {error}"
             _log.error("the model in slot %s is not used: %s", installed.slot, error)
             continue
-        return Booted(installed, model, _reference(slots, installed, workload)), problem or _unlike(slots, installed)
+        return LoadedModel(installed, model, _reference(slots, installed, workload)), problem or _unlike(
+            slots, installed
+        )
     return None, problem or _unlike(slots, None)
 
 
 def usable(directory: DeviceDirectory, workload: Workload) -> tuple[Installed | None, str | None]:
-    """What `boot` would find, without loading anything: from the files, and from what was found of them before."""
+    """What `load` would find, without loading anything: from the files, and from what was found of them before."""
     slots, trials = Slots(directory.root), Trials(directory.root, workload.contract)
     problem = None
     for installed, _ in slots.sound():

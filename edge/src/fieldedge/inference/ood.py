@@ -2,8 +2,8 @@
 
 A model answers anything. Where a feature stands further outside its training range than that range is wide, nobody
 knows what the answer is worth. Values beyond the contract's range count as at its end, since the model sees them so.
-A feature with one single value in the logged seasons says nothing of distance and is not judged: what it means is
-taught by what-if seasons alone (that advice is followed, that a forecast is at hand).
+A feature with one single value in the logged episodes says nothing of distance and is not judged: what it means is
+taught by what-if episodes alone (that advice is followed, that a forecast is at hand).
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ NEVER_VARIED = 1e-6  # of the contract's range
 LEAST_SPAN_SHARE = 0.1  # of the contract's range: what hardly varied in training must not make everything strange
 
 
-class Familiarity:
+class OodDetector:
     """The training range of a model, ready to be asked about rows (F,) in physical units."""
 
     def __init__(self, reference: Reference, contract: Contract) -> None:

@@ -60,7 +60,7 @@ class Slots:
         """
         return self._pointed()[0]
 
-    def bootable(self) -> tuple[Installed, bytes] | None:
+    def first_sound(self) -> tuple[Installed, bytes] | None:
         """The first of `sound`, or None. Never raises for damage."""
         return next(self.sound(), None)
 

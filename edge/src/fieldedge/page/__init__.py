@@ -1,6 +1,5 @@
-"""The device's status page: what a person sees with a phone beside the field.
+"""The device's status page: what a person sees with a phone beside the unit, and may confirm there.
 
-`facts.py` names what is shown, `view.py` reads it, `chart.py` and `render.py` make one HTML text of it, and `server.py`
-answers with that. Nothing here decides or changes anything: the page only reads. What a workload's numbers mean is said
-by its presenter.
+`view.py` reads what is shown, `render.py` makes one HTML text of it, `answers.py` keeps what a person says, and
+`server.py` serves both. Facts and charts are `presentation`'s; what a workload's numbers mean is said by its presenter.
 """

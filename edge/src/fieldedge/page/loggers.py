@@ -1,6 +1,6 @@
 """How the sensors fare: each logger's channels, by its latest samples.
 
-Where no logger sends samples, the daily readings stand for one. Only what quality control said counts; nothing is
+Where no logger sends samples, the observations stand for one. Only what quality control said counts; nothing is
 judged anew here.
 """
 
@@ -12,16 +12,17 @@ from datetime import datetime, timedelta
 
 from fieldedge.contract import Record
 from fieldedge.contract.samples import FlaggedSample, Sample
+from fieldedge.contract.windows import Window
 from fieldedge.presentation.facts import ChannelHealth, EpisodeRecords, LoggerHealth, Presenter
 from fieldedge.presentation.text import as_number, as_time
 from fieldedge.storage.store import Store
+from fieldedge.system.instants import instant_utc
 from fieldedge.workload import Workload
 
 SILENT_AFTER = timedelta(hours=26)  # a logger that drops one file a day is not silent
 LATEST_SAMPLES = 100  # of each logger, over which its share of good values is counted
 MAX_LOGGERS = 24
 MAX_CHANNELS = 24
-DAILY = "Daily readings"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ NO_LOGGERS = Loggers()
 
 
 def read_loggers(
-    store: Store, season: EpisodeRecords | None, workload: Workload, presenter: Presenter, now: datetime
+    store: Store, episode: EpisodeRecords | None, workload: Workload, presenter: Presenter, now: datetime
 ) -> Loggers:
     """Every logger that ever sent a sample.
 
@@ -47,8 +48,9 @@ def read_loggers(
     shown = [
         logger_health(name, store.last_samples(name, LATEST_SAMPLES), now, presenter) for name in names[:MAX_LOGGERS]
     ]
-    if not names and season is not None and season.observations:
-        shown = [logger_health(DAILY, _daily_samples(store, season, workload), now, presenter)]
+    if not names and episode is not None and episode.observations:
+        (table,) = workload.contract.tables_of("observation")
+        shown = [logger_health(table.capitalize(), _as_samples(store, episode, workload, table), now, presenter)]
     return Loggers(tuple(shown), max(len(names) - MAX_LOGGERS, 0))
 
 
@@ -104,18 +106,21 @@ def _age_s(time_utc: str | None, now: datetime) -> float | None:
     return None if moment is None else (now - moment).total_seconds()
 
 
-def _daily_samples(store: Store, season: EpisodeRecords, workload: Workload) -> list[FlaggedSample]:
-    """The daily readings as samples; a day's values are known at its end."""
-    (table,) = workload.contract.tables_of("observation")
+def _as_samples(store: Store, episode: EpisodeRecords, workload: Workload, table: str) -> list[FlaggedSample]:
+    """The observations as samples; a window's values are known at its end."""
     numbers = [column.name for column in workload.contract.table(table).columns if column.kind == "float"]
-    seen = season.observations
+    seen = episode.observations
     columns = [name for name in numbers if any(as_number(reading.get(name)) is not None for reading in seen)]
-    flags = store.flags(workload.contract.episode.kept_as(season.context), table)
-    return [_daily_sample(reading, columns, flags) for reading in season.observations[-LATEST_SAMPLES:]]
+    flags, windows = store.flags(workload.contract.episode.kept_as(episode.context), table), workload.windows
+    return [
+        _as_sample(reading, columns, flags, windows.window(workload.contract.moment(table, reading)))
+        for reading in episode.observations[-LATEST_SAMPLES:]
+    ]
 
 
-def _daily_sample(reading: Record, columns: Sequence[str], flags: dict[str, Record]) -> FlaggedSample:
-    said = flags.get(str(reading.get("date")), {})
+def _as_sample(reading: Record, columns: Sequence[str], flags: dict[str, Record], window: Window) -> FlaggedSample:
+    said = flags.get(str(reading.get("record_id")), {})
     values = {name: as_number(reading.get(name)) for name in columns}
     bad = {name: said[name] for name in columns if isinstance(said.get(name), str)}
-    return FlaggedSample(Sample(DAILY, f"{reading.get('date')}T23:59:59Z", values), bad)
+    last_second = window.end - timedelta(seconds=1)  # of a day, it names the day itself
+    return FlaggedSample(Sample("", instant_utc(last_second), values), bad)

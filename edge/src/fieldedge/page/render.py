@@ -6,7 +6,7 @@ is all that its Content-Security-Policy lets in.
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -29,13 +29,16 @@ from fieldedge.presentation.text import (
     as_number,
     as_time,
     capitalised,
+    counted,
     escaped,
     long_date,
     number,
+    quantity,
     short_date,
     short_time,
     size,
     span,
+    time_of_day,
 )
 
 REFRESH_S = 300
@@ -46,13 +49,12 @@ OLD_S = 3 * 3600.0
 STYLE = " ".join(Path(__file__).with_name("page.css").read_text(encoding="utf-8").split())
 STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 
-_LEAF = (
-    '<svg viewBox="0 0 24 24" aria-hidden="true"><path fill="currentColor" '
-    'd="M4 20c0-9 5-15 16-16 0 11-6 16-13 15l5-7-7 7.5z"/></svg>'
-)
+_RING = "M19 12a7 7 0 1 1-3.5-6.06M12 12h.01"  # the loop about its device, whatever the workload
+_STROKE = "fill='none' stroke-width='3' stroke-linecap='round'"
+_MARK = f'<svg viewBox="0 0 24 24" aria-hidden="true"><path stroke="currentColor" {_STROKE} d="{_RING}"/></svg>'
 _ICON = (
-    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'%3E%3Cpath fill='%2323804b' "
-    "d='M4 20c0-9 5-15 16-16 0 11-6 16-13 15l5-7-7 7.5z'/%3E%3C/svg%3E"
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'%3E%3Cpath stroke='%2323804b' "
+    f"{_STROKE} d='{_RING}'/%3E%3C/svg%3E"
 )
 _FLAGS = {
     "missing": "missing",
@@ -69,10 +71,10 @@ def render(view: View, token: str = "") -> str:
     anew = "once an hour while it asks" if asks else "every five minutes"
     return _document(
         view.device_id,
-        f'<header><p class="brand">{_LEAF}{escaped(view.device_id)}</p>'
+        f'<header><p class="brand">{_MARK}{escaped(view.device_id)}</p>'
         f'<p class="quiet">{escaped(view.place)}</p></header>'
         f"<main>{_notices(view)}{_today(view)}{_questions(view.questions, token)}{_next_steps(view)}"
-        f"{_figures(view.figures)}{_season(view)}"
+        f"{_figures(view.figures)}{_drawn(view)}"
         f"{_history(view.history)}{_sensors(view)}{_device(view)}{_events(view)}</main>"
         f'<footer class="quiet">Written at {escaped(short_time(view.clock.now_utc))} UTC, anew {anew}. All '
         'times are UTC. The same as data: <a href="status.json">status.json</a></footer>',
@@ -84,7 +86,7 @@ def render_failure(device_id: str, what: str) -> str:
     """The page in place of one that could not be made."""
     return _document(
         device_id,
-        f'<header><p class="brand">{_LEAF}{escaped(device_id)}</p></header><main><ul class="notices">'
+        f'<header><p class="brand">{_MARK}{escaped(device_id)}</p></header><main><ul class="notices">'
         f'<li class="bad">{escaped(what, 600)}</ul></main>',
         REFRESH_S,
     )
@@ -94,7 +96,7 @@ def render_refusal(device_id: str, what: str) -> str:
     """The page for an answer that was not taken, with the way back."""
     return _document(
         device_id,
-        f'<header><p class="brand">{_LEAF}{escaped(device_id)}</p></header><main><section class="panel">'
+        f'<header><p class="brand">{_MARK}{escaped(device_id)}</p></header><main><section class="panel">'
         f'<h1>This was not noted</h1><p>{escaped(what, 600)}<p><a href="./">Back to the page</a></section>'
         "</main>",
     )
@@ -180,7 +182,8 @@ def _today(view: View) -> str:
 
 
 def _when(advice: Advice) -> str:
-    day = escaped(long_date(advice.date))
+    time_ = time_of_day(advice.date)
+    day = escaped(long_date(advice.date) + (f"{time_} UTC" if time_ else ""))
     return day if advice.is_today else f"Recommended on {day}; there is none for today"
 
 
@@ -192,7 +195,8 @@ def _advice_facts(advice: Advice) -> str:
         facts.append((likely.name, escaped(f"{number(likely.middle, 1, likely.unit)}, {interval}")))
     if advice.guardrails:
         facts.append(("Guardrails", "<ul>" + "".join(f"<li>{escaped(rule)}" for rule in advice.guardrails) + "</ul>"))
-    facts.append(("Decided by", escaped(" · ".join(advice.basis))))
+    if advice.basis:
+        facts.append(("Decided by", escaped(" · ".join(advice.basis))))
     if advice.done is not None:
         facts.append(("Done", escaped(advice.done)))
     return _facts(facts)
@@ -217,7 +221,7 @@ def _facts(facts: Iterable[tuple[str, str]]) -> str:
     return '<dl class="facts">' + "".join(f"<dt>{name}<dd>{value}" for name, value in facts) + "</dl>"
 
 
-# The season
+# The chart
 
 
 def _figures(figures: Iterable[Figure]) -> str:
@@ -229,24 +233,30 @@ def _figures(figures: Iterable[Figure]) -> str:
     return f'<dl class="figures">{"".join(boxes)}</dl>' if boxes else ""
 
 
-def _season(view: View) -> str:
-    season = view.chart
-    if season is None:
+def _drawn(view: View) -> str:
+    picture = view.chart
+    if picture is None:
         return ""
-    pictures = chart.draw(season, chart.PHONE, "phone") + chart.draw(season, chart.WIDE, "wide")
-    numbers = f'<div class="scroll">{chart.table(season, MAX_TABLE_DAYS)}</div>'
+    pictures = chart.draw(picture, chart.PHONE, "phone") + chart.draw(picture, chart.WIDE, "wide")
+    numbers = f'<div class="scroll">{chart.table(picture, MAX_TABLE_DAYS)}</div>'
     numbers = f"<details><summary>Day by day in numbers</summary>{numbers}</details>"
-    return _panel(escaped(season.title), f"{chart.legend(season)}<figure>{pictures}</figure>{numbers}")
+    return _panel(escaped(picture.title), f"{chart.legend(picture)}<figure>{pictures}</figure>{numbers}")
 
 
-def _history(days: Iterable[PastDay]) -> str:
+def _history(days: Sequence[PastDay]) -> str:
+    """The last days, or moments; what is known of none of them has no column."""
+    is_by_clock = any(time_of_day(day.date) for day in days)
+    has_done, has_note = any(day.done for day in days), any(day.note for day in days)
     rows = "".join(
-        f'<tr><th class="nowrap">{escaped(short_date(day.date))}<td>{escaped(day.recommended or NOTHING)}'
-        f'<td>{escaped(day.done or NOTHING)}<td class="{"low" if day.is_override else ""}">{escaped(day.note)}'
+        f'<tr><th class="nowrap">{escaped(short_date(day.date) + time_of_day(day.date))}'
+        f"<td>{escaped(day.recommended or NOTHING)}"
+        + (f"<td>{escaped(day.done or NOTHING)}" if has_done else "")
+        + (f'<td class="{"low" if day.is_override else ""}">{escaped(day.note)}' if has_note else "")
         for day in days
     )
-    head = "<thead><tr><th>Day<th>Recommended<th>Done<th>Note</thead>"
-    return _panel("Last ten days", f'<table class="history">{head}<tbody>{rows}</tbody></table>') if rows else ""
+    title, when = ("Last decisions", "Time, UTC") if is_by_clock else ("Last ten days", "Day")
+    head = f"<thead><tr><th>{when}<th>Recommended" + "<th>Done" * has_done + "<th>Note" * has_note + "</thead>"
+    return _panel(title, f'<table class="history">{head}<tbody>{rows}</tbody></table>') if rows else ""
 
 
 # The sensors
@@ -274,7 +284,7 @@ def _channel(channel: ChannelHealth, now: datetime | None) -> str:
     flag = ""
     if channel.last_flag is not None:
         flag = f"{_FLAGS.get(channel.last_flag, channel.last_flag)}, {_since(channel.last_flag_utc, now)}"
-    value = escaped(number(channel.value, _digits(channel.value), channel.unit))
+    value = escaped(quantity(channel.value, _digits(channel.value), channel.unit))
     is_old = channel.age_s is not None and channel.age_s > OLD_S
     when = f'<br><small class="quiet">{escaped(age(channel.age_s))}</small>' if is_old else ""
     return (
@@ -318,8 +328,7 @@ def _link(view: View) -> list[tuple[str, str]]:
             facts.append((name, "not yet" if time_utc is None else escaped(_since(time_utc, now))))
     waiting = "nothing" if view.is_readable else "not known"
     if link.waiting_batches:
-        batches = "batch" if link.waiting_batches == 1 else "batches"
-        waiting = f"{link.waiting_batches} {batches}, {size(link.waiting_bytes)}"
+        waiting = f"{counted(link.waiting_batches, 'batch', 'batches')}, {size(link.waiting_bytes)}"
     return [*facts, ("Waits to be sent", waiting)]
 
 

@@ -14,6 +14,7 @@ from fieldedge.device.config import DeviceConfig, DeviceDirectory
 from fieldedge.inference.loading import usable
 from fieldedge.page.loggers import NO_LOGGERS, read_loggers
 from fieldedge.presentation.facts import (
+    AS_JSON,
     ClockFacts,
     EpisodeRecords,
     EventFacts,
@@ -27,11 +28,11 @@ from fieldedge.presentation.facts import (
     View,
 )
 from fieldedge.presentation.text import as_number, shortened, size, span
-from fieldedge.storage.episodes import of_day_or_latest
+from fieldedge.storage.episodes import of_moment_or_latest
 from fieldedge.storage.store import PreparedBatch, Store
 from fieldedge.system.clock import format_utc
 from fieldedge.system.errors import FieldloopError
-from fieldedge.workload import Workload
+from fieldedge.workload import At, EveryWindow, Trigger, Workload, opening_kind
 
 HISTORY_DAYS = 10
 EVENTS = 12
@@ -84,7 +85,7 @@ def read_view(
     none that can be read. `problems` are what is known to be wrong already."""
     presenter = workload.presenter
     reader = Reader(directory, config, workload, presenter, now, store, state or {}, list(problems))
-    season = None if store is None else reader.ask(lambda: _episode_of(store, workload.contract, now), None)
+    episode = None if store is None else reader.ask(lambda: _episode_of(store, workload.contract, now), None)
     view = View(
         device_id=config.device_id,
         workload=config.workload,
@@ -97,17 +98,19 @@ def read_view(
         events=() if store is None else reader.ask(lambda: _events(store), ()),
     )
     if store is not None:
-        found = reader.ask(lambda: read_loggers(store, season, workload, reader.presenter, now), NO_LOGGERS)
+        found = reader.ask(lambda: read_loggers(store, episode, workload, reader.presenter, now), NO_LOGGERS)
         view = replace(view, loggers=found.shown, more_loggers=found.more)
-    if season is not None:
-        view = _with_season(view, reader, season)
-    return replace(view, next_steps=_next_steps(view, config), notices=tuple(_notices(view, reader.problems)))
+    if episode is not None:
+        view = _with_episode(view, reader, episode)
+    next_steps = _next_steps(view, config, workload)
+    notices = _notices(view, reader.problems, presenter.rule)
+    return replace(view, next_steps=next_steps, notices=tuple(notices))
 
 
 def plain(value: Any) -> Any:
     """The view as JSON can hold it; what is not a finite number is None."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
+        return {one.metadata.get(AS_JSON, one.name): plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, dict):
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
@@ -117,39 +120,39 @@ def plain(value: Any) -> Any:
     return value
 
 
-# The season
+# The episode
 
 
 def _episode_of(store: Store, contract: Contract, now: datetime) -> EpisodeRecords | None:
-    """The episode that today is of, else the latest that the store knows."""
-    context = of_day_or_latest(store, contract, now.date().isoformat())
+    """The episode that this moment is of, else the latest that the store knows."""
+    context = of_moment_or_latest(store, contract, format_utc(now))
     if context is None:
         return None
 
-    def of(role: Role) -> list[Record]:
-        return [
-            contract.current(table, record)
+    def of(role: Role) -> dict[str, Record]:
+        return {
+            f"{table}/{contract.moment(table, record)}": contract.current(table, record)
             for table in contract.tables_of(role)
             for record in store.records(contract.episode.kept_as(context), table)
             if all(record.get(name) == context.get(name) for name in contract.episode.columns)
-        ]
+        }
 
-    last_said = {str(record.get("date")): record for record in of("action")}
-    return EpisodeRecords(context, of("observation"), list(last_said.values()), of("decision"), of("outcome"))
+    roles: tuple[Role, ...] = ("observation", "action", "decision", "outcome")
+    return EpisodeRecords(context, *(list(of(role).values()) for role in roles))
 
 
-def _with_season(view: View, reader: Reader, season: EpisodeRecords) -> View:
+def _with_episode(view: View, reader: Reader, episode: EpisodeRecords) -> View:
     presenter, today = reader.presenter, reader.now.date()
-    number = season.context.get("season")
+    number = episode.context.get(reader.workload.contract.episode.period)
     return replace(
         view,
-        season=number if isinstance(number, int) else None,
-        place=reader.ask(lambda: presenter.place(season, today), ""),
-        advice=reader.ask(lambda: presenter.advice(season, today), None),
-        figures=reader.ask(lambda: presenter.figures(season), ()),
-        chart=reader.ask(lambda: presenter.chart(season), None),
-        history=reader.ask(lambda: presenter.history(season, HISTORY_DAYS), ()),
-        questions=reader.ask(lambda: presenter.questions(season, today), ())
+        period=number if isinstance(number, int) else None,
+        place=reader.ask(lambda: presenter.place(episode, today), ""),
+        advice=reader.ask(lambda: presenter.advice(episode, today), None),
+        figures=reader.ask(lambda: presenter.figures(episode), ()),
+        chart=reader.ask(lambda: presenter.chart(episode), None),
+        history=reader.ask(lambda: presenter.history(episode, HISTORY_DAYS), ()),
+        questions=reader.ask(lambda: presenter.questions(episode, today), ())
         if reader.config.page.takes_answers
         else (),
     )
@@ -210,14 +213,21 @@ def _events(store: Store) -> tuple[EventFacts, ...]:
 # What to know, and what to do
 
 
-def _next_steps(view: View, config: DeviceConfig) -> tuple[str, ...]:
+def _when(trigger: Trigger, config: DeviceConfig) -> str:
+    if isinstance(trigger, At):
+        return f"at {config.decide.at_utc or trigger.utc} UTC"
+    return "with its first observation" if isinstance(trigger, EveryWindow) else "when a message asks"
+
+
+def _next_steps(view: View, config: DeviceConfig, workload: Workload) -> tuple[str, ...]:
     """What a device that is not at work yet still needs, in order."""
     if view.advice is not None or not view.is_readable:
         return ()
-    steps = []
-    if view.season is None:
+    steps, kind = [], opening_kind(workload)
+    if view.period is None:
         steps.append(
-            'Describe the field: send its record, a line of JSON with "kind": "field", to a source or to fieldedge run.'
+            f'Describe the {kind}: send its record, a line of JSON with "kind": "{kind}", to a source or to fieldedge '
+            "run."
         )
     if not view.loggers:
         has_source = bool(config.sources)
@@ -229,16 +239,16 @@ def _next_steps(view: View, config: DeviceConfig) -> tuple[str, ...]:
     if view.model.version is None:
         steps.append(
             "Install a model: fieldedge update where there is a link, fieldedge import from a stick where there is "
-            "none. Until then the FAO-56 balance decides."
+            f"none. Until then {workload.presenter.rule} decides."
         )
     steps.append(
-        f"The first recommendation comes once the field is known, at {config.decide.at_utc} UTC, "
+        f"The first recommendation comes once the {kind} is known, {_when(workload.trigger, config)}, "
         "or at once with fieldedge recommend."
     )
     return tuple(steps)
 
 
-def _notices(view: View, problems: Sequence[str]) -> list[Notice]:
+def _notices(view: View, problems: Sequence[str], rule: str) -> list[Notice]:
     notices = [Notice("bad", problem) for problem in problems]
     if view.model.error is not None:
         notices.append(Notice("bad", view.model.error))
@@ -258,7 +268,7 @@ def _notices(view: View, problems: Sequence[str]) -> list[Notice]:
             Notice("warn", f"The store holds {size(used)} of {size(view.store.max_bytes)}: old samples make room.")
         )
     if view.advice is not None and view.model.version is None and view.model.error is None:
-        notices.append(Notice("note", "No model is installed: the FAO-56 balance decides. Run fieldedge update."))
+        notices.append(Notice("note", f"No model is installed: {rule} decides. Run fieldedge update."))
     return notices
 
 

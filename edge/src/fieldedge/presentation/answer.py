@@ -1,10 +1,21 @@
-"""How a command answers: JSON for programs, a few lines for a person on a terminal."""
+"""What a command is asked for, and how it answers: JSON for programs, a few lines for a person on a terminal."""
 
 import argparse
 import json
 import sys
+from datetime import datetime
 
-from fieldedge.contract import Record
+from fieldedge.contract import Column, Record
+
+
+def asked_moment(options: argparse.Namespace, column: Column, now: datetime) -> str:
+    """The day or time that `--date` names, as the column writes it; now where it names none.
+
+    Raises:
+        DataError: it names none that the column could hold.
+    """
+    said: str = column.check(options.date, "--date") if options.date else column.at(now)
+    return said
 
 
 def is_for_program(options: argparse.Namespace) -> bool:

@@ -1,4 +1,4 @@
-"""A season drawn as inline SVG: a level against its limits, and what came in hanging from the top.
+"""An episode drawn as inline SVG: a level against its limits, and what came in hanging from the top.
 
 The chart is plain data and knows no workload. Levels are drawn downwards: zero on top, what is lacking below. Drawing
 needs no library and no script; numbers that are missing or not finite leave a gap. Colours are `page.css`'s.
@@ -53,7 +53,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Chart:
-    """A season: every series has a value or a gap for each of the consecutive days from `first_day` on.
+    """An episode: every series has a value or a gap for each of the consecutive days from `first_day` on.
 
     A series' name may go on after a colon; a table's head takes what stands before it.
     """
@@ -275,7 +275,7 @@ def _grid(frame: Frame, scale: Scale) -> str:
 
 
 def _day_axis(first_day: str, frame: Frame) -> str:
-    """The months, or the weeks of a young season."""
+    """The months, or the weeks of a young episode."""
     first = as_date(first_day)
     if first is None:
         return ""

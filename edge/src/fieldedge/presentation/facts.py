@@ -10,8 +10,10 @@ from datetime import date
 from typing import Literal, Protocol, TypedDict
 
 from fieldedge.contract import Record
+from fieldedge.contract.batches import PERIOD_KEY
 from fieldedge.presentation.chart import Chart
 
+AS_JSON = "as_json"  # in a field's metadata, the name that it has in `status.json`
 Level = Literal["bad", "warn", "note"]
 
 
@@ -88,7 +90,7 @@ class Gauge:
 
 @dataclass(frozen=True)
 class Figure:
-    """One number of the season; `of` is what it is a part of."""
+    """One number of the episode; `of` is what it is a part of."""
 
     name: str
     value: float | None
@@ -109,7 +111,7 @@ class Amount:
 
 @dataclass(frozen=True)
 class Question:
-    """A day of which nobody has said whether it was done as recommended. `episode` is season and field, `2006/a-01`."""
+    """A day of which nobody has said whether it was done as recommended. `episode` names its own, `2006/a-01`."""
 
     episode: str
     date: str
@@ -235,7 +237,7 @@ class View:
     store: StoreFacts
     link: LinkFacts
     is_readable: bool = True
-    season: int | None = None
+    period: int | None = field(default=None, metadata={AS_JSON: PERIOD_KEY})
     place: str = ""
     notices: tuple[Notice, ...] = ()
     next_steps: tuple[str, ...] = ()
@@ -253,25 +255,29 @@ class View:
 class Presenter(Protocol):
     """What the numbers of one workload mean for a person. Nothing that a record holds makes it raise."""
 
-    def place(self, season: EpisodeRecords, today: date) -> str:
-        """Which field this is and how far its season has come, in one line."""
+    @property
+    def rule(self) -> str:
+        """What decides where no model does: "the built-in rule"."""
 
-    def advice(self, season: EpisodeRecords, today: date) -> Advice | None:
+    def place(self, episode: EpisodeRecords, today: date) -> str:
+        """Which unit this is and how far its episode has come, in one line."""
+
+    def advice(self, episode: EpisodeRecords, today: date) -> Advice | None:
         """Today's recommendation, else the last one before it, else the last one."""
 
     def lines(self, record: Record) -> list[str]:
         """One decision for a person on a terminal."""
 
-    def figures(self, season: EpisodeRecords) -> tuple[Figure, ...]:
-        """The few numbers that sum up the season so far."""
+    def figures(self, episode: EpisodeRecords) -> tuple[Figure, ...]:
+        """The few numbers that sum up the episode so far."""
 
-    def chart(self, season: EpisodeRecords) -> Chart | None:
-        """The season day by day; None while there is nothing to draw."""
+    def chart(self, episode: EpisodeRecords) -> Chart | None:
+        """The episode day by day; None while there is nothing to draw."""
 
-    def history(self, season: EpisodeRecords, count: int) -> tuple[PastDay, ...]:
+    def history(self, episode: EpisodeRecords, count: int) -> tuple[PastDay, ...]:
         """The last days on which something was recommended or done, newest first."""
 
-    def questions(self, season: EpisodeRecords, today: date) -> tuple[Question, ...]:
+    def questions(self, episode: EpisodeRecords, today: date) -> tuple[Question, ...]:
         """What a person should be asked of the last days, newest first."""
 
     def channel(self, name: str) -> tuple[str, str]:

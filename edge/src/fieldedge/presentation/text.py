@@ -98,13 +98,30 @@ def short_time(value: object) -> str:
     return NOTHING if moment is None else f"{short_date(value)} {moment:%H:%M}"
 
 
+def time_of_day(value: object) -> str:
+    """` 06:05` or ` 06:05:30` of a moment that names a time; nothing of a day."""
+    moment = as_time(value) if isinstance(value, str) and len(value) > len("2006-05-01") else None
+    return "" if moment is None else f" {moment:%H:%M:%S}".removesuffix(":00")
+
+
+def quantity(value: object, digits: int, unit: str) -> str:
+    """A number with its unit; a bare one, which counts something, has no decimals that it does not need."""
+    found = as_number(value)
+    return number(value, 0 if unit == "" and found is not None and found == round(found) else digits, unit)
+
+
 def month(day: date) -> str:
     return _MONTHS[day.month - 1]
 
 
+def plural(noun: str, count: int, many: str = "") -> str:
+    """The noun, of one or of many; `many` is that of many where it is no regular one."""
+    return noun if count == 1 else many or f"{noun}s"
+
+
 def counted(count: int, one: str, many: str = "") -> str:
-    """So many of something in words: `no file`, `1 file`, `2 files`."""
-    return f"{count or 'no'} {one if count == 1 else many or one + 's'}"
+    """So many of something in words: `no files`, `1 file`, `2 files`."""
+    return f"{count or 'no'} {plural(one, count, many)}"
 
 
 def span(seconds: float | None) -> str:

@@ -11,13 +11,12 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date
 from typing import Any, TextIO
 
-from fieldedge.contract import Record
+from fieldedge.contract import MODEL, Record
 from fieldedge.device.config import DeviceConfig
-from fieldedge.inference.loading import NO_MODEL, Booted
-from fieldedge.inference.ood import Familiarity
+from fieldedge.inference.loading import NO_MODEL, LoadedModel
+from fieldedge.inference.ood import OodDetector
 from fieldedge.presentation.text import printable
 from fieldedge.storage import episodes
 from fieldedge.storage.corrections import put, said
@@ -25,18 +24,30 @@ from fieldedge.storage.schema import asked
 from fieldedge.storage.store import Store
 from fieldedge.system import strict_json
 from fieldedge.system.errors import DataError, FieldloopError, ReleaseError
-from fieldedge.transfer.summary import season_summary
-from fieldedge.workload import MODEL, Array, Decision, Episode, Question, Workload, ask, decision_values, merit_by
+from fieldedge.transfer.summary import episode_summary
+from fieldedge.workload import (
+    Array,
+    Decision,
+    Episode,
+    EveryWindow,
+    Question,
+    Workload,
+    ask,
+    chosen_with,
+    decision_values,
+    merit_by,
+)
 
 MAX_LINE_CHARACTERS = 100_000
+ASKS = "decide"  # the kind of message that asks for a decision
 
 _log = logging.getLogger(__name__)
 
 
 class Agent:
-    """Handles a device's messages one by one. `booted` is None where no model may be trusted."""
+    """Handles a device's messages one by one. `loaded` is None where no model may be trusted."""
 
-    def __init__(self, config: DeviceConfig, workload: Workload, store: Store, booted: Booted | None) -> None:
+    def __init__(self, config: DeviceConfig, workload: Workload, store: Store, loaded: LoadedModel | None) -> None:
         self._config = config
         self._workload, self._contract = workload, workload.contract
         self._merit = merit_by(workload)
@@ -46,16 +57,17 @@ class Agent:
         self._episode: Episode | None = None
         self._followed = 0  # the store's sequence up to which this episode is known
         self._known: list[Record] | None = None
-        self.use_model(booted)
+        self._undecided: set[str] = set()  # moments of observations, of which some may be decided by now
+        self.use_model(loaded)
         self._restore()
 
-    def use_model(self, booted: Booted | None) -> None:
+    def use_model(self, loaded: LoadedModel | None) -> None:
         """Decide with another model from now on."""
-        self._model = None if booted is None else booted.model
-        self.model_version = NO_MODEL if booted is None else booted.installed.version
-        self._bundle_sha256 = None if booted is None else booted.installed.bundle_sha256 or None
-        reference = None if booted is None else booted.reference
-        self._familiarity = None if reference is None else Familiarity(reference, self._contract)
+        self._model = None if loaded is None else loaded.model
+        self.model_version = NO_MODEL if loaded is None else loaded.installed.version
+        self._bundle_sha256 = None if loaded is None else loaded.installed.bundle_sha256 or None
+        reference = None if loaded is None else loaded.reference
+        self._ood = None if reference is None else OodDetector(reference, self._contract)
 
     @property
     def context(self) -> Record | None:
@@ -69,15 +81,23 @@ class Agent:
         self._follow()
         return self._episode is not None and self._episode.is_over()
 
-    def take_up(self, day: str) -> Record | None:
-        """Go on with the episode that a day is of, the last that was opened by then; its context. None: there is none.
+    def undecided(self) -> list[str]:
+        """The moments that the workload wants a decision for, by the observations of the episode under way."""
+        self._follow()
+        context = self._context
+        if context is not None:
+            self._undecided = {at for at in self._undecided if self._store.get(self._identity(context, at)) is None}
+        return sorted(self._undecided)
+
+    def take_up(self, at: str) -> Record | None:
+        """Go on with the episode that a day or a time is of, the last that was opened by then; its context, if any.
 
         What was told last need not be it: next year's episode is described ahead, a former one is told late.
         """
         self._follow()
         if self._contract.episode.opens_with is None:
             return self._context
-        found = episodes.of_day(self._contexts(), self._contract, day, self._context)
+        found = episodes.of_moment(self._contexts(), self._contract, at, self._context)
         if found is not None and not self._is_current(found):
             self._load(found)
         return found
@@ -90,7 +110,7 @@ class Agent:
                 if answer is not None:
                     yield answer
         episode = None if self._context is None else self._contract.episode.kept_as(self._context)
-        yield {"kind": "summary", **season_summary(self._store, self._workload, episode, self.model_version)}
+        yield {"kind": "summary", **episode_summary(self._store, self._workload, episode, self.model_version)}
 
     def answer_line(self, line: str, where: str) -> Record | None:
         """The answer to one line, if it gets one. Never raises for what a source sends.
@@ -100,7 +120,7 @@ class Agent:
         """
         try:
             message = _parsed(line)
-            where = _named(message, where)
+            where = self._named(message, where)
             return self._handle(message)
         except DataError as error:
             _log.warning("rejected %s: %s", where, error)
@@ -115,14 +135,14 @@ class Agent:
 
     def _handle(self, message: Record) -> Record | None:
         kind, workload = message.get("kind"), self._workload
-        if kind == "decide":
+        if kind == ASKS:
             return {"kind": "recommendation", **self.decide(self._moment(message))}
         if isinstance(kind, str) and kind in workload.notes:
             note = workload.notes[kind](message)
             self._store.add_event(kind, note.text, note.values)
             return {"kind": "stored"}
         if not isinstance(kind, str) or kind not in workload.messages:
-            *others, last = (*workload.messages, *workload.notes, "decide")
+            *others, last = (*workload.messages, *workload.notes, ASKS)
             raise DataError(f"kind is {kind!r}; expected {', '.join(others)} or {last}")
         table = self._contract.table(workload.messages[kind])
         if table.role == "context":
@@ -134,7 +154,7 @@ class Agent:
         return {"kind": "stored"} if table.role in ("context", "outcome") else None
 
     def decide(self, at: str) -> Record:
-        """The decision for a moment (a day) of the episode that it is of. A moment once decided keeps its decision.
+        """The decision for a moment of the episode that it is of. A moment once decided keeps its decision.
 
         Raises:
             DataError: no episode is known yet, or the moment is in none.
@@ -160,7 +180,7 @@ class Agent:
         table = self._contract.decision_table.name
         taught = asked(self._merit, table, record)
         try:
-            self._store.add(table, record, merit=taught)
+            self._store.add(table, record, merit=taught, day=chosen_with(self._store, self._workload, table, record))
         except DataError:  # another process decided this moment in the meantime; its answer was given, so it stands
             return self._store.get(identity) or record
         return record
@@ -168,7 +188,7 @@ class Agent:
     def _asked(self, question: Question) -> tuple[Array | None, str | None]:
         """What the model says to it, or why it abstains."""
         predict = None if self._model is None else self._model.predict
-        doubt = None if self._familiarity is None else self._familiarity.doubt
+        doubt = None if self._ood is None else self._ood.doubt
         try:
             return ask(question, self._contract, predict, doubt)
         except ReleaseError as error:
@@ -198,7 +218,7 @@ class Agent:
             DataError: the record breaks the contract, is of no episode that is known or of a day outside it, or
                 contradicts a stored one.
         """
-        checked = self._contract.record(table, record, str(record.get("date"))[:40])
+        checked = self._contract.record(table, record, self._contract.moment(table, record)[:40])
         return self.store_checked(table, checked, flags)
 
     def store_checked(self, table: str, checked: Record, flags: Mapping[str, Any] | None = None) -> Record:
@@ -214,7 +234,7 @@ class Agent:
             if self._store.get(checked["record_id"]) == checked:
                 return checked  # after a crash a source brings again what is stored, and a former version took more
             raise
-        self._store.add(table, checked, flags)
+        self._store.add(table, checked, flags, day=chosen_with(self._store, self._workload, table, checked))
         return checked
 
     def _keep_done(self, table: str, told: Record) -> None:
@@ -223,7 +243,7 @@ class Agent:
         Whoever tells of an action says that it was done; messages of before say no basis.
         """
         contract = self._contract
-        checked = contract.record(table, {"basis": "confirmed", **told}, str(told.get("date"))[:40])
+        checked = contract.record(table, {"basis": "confirmed", **told}, contract.moment(table, told)[:40])
         rows = said(self._store, checked["record_id"])
         if any(self._is_told_again(table, told, checked, row) for row in rows):
             return
@@ -244,7 +264,7 @@ class Agent:
 
     def _check_is_of_an_episode(self, table: str, checked: Record) -> None:
         """The one under way, or a former or coming one that the record names."""
-        contract, where = self._contract, str(checked.get("date"))
+        contract, where = self._contract, self._contract.moment(table, checked)
         key, (current, _) = contract.episode, self._current()
         known = [current] if self._is_current(checked) else self._contexts()
         context = next((one for one in known if key.of(one) == key.of(checked)), None)
@@ -264,7 +284,7 @@ class Agent:
         checked = contract.record(table.name, record, where)
         if checked.get("device_id") not in (None, self._config.device_id):
             raise DataError(f"the record is of device {checked['device_id']}; this is {self._config.device_id}")
-        self._store.add(table.name, checked)
+        self._store.add(table.name, checked, day=contract.day(table.name, checked))
 
     def _current(self) -> tuple[Record, Episode]:
         self._follow()
@@ -275,12 +295,12 @@ class Agent:
         return self._context, self._episode
 
     def _restore(self) -> None:
-        """The episode of the last day that the store tells of, as it was left; the latest where there is none."""
+        """The episode of the last moment that the store tells of, as it was left; the latest where there is none."""
         self._followed = self._store.last_sequence()
         told = (*self._folded, self._contract.decision_table.name)
         for episode in reversed(self._store.episodes()):
-            days = [rows[-1]["date"] for table in told if (rows := self._store.records(episode, table))]
-            if days and self.take_up(max(days)) is not None:
+            last = [(table, rows[-1]) for table in told if (rows := self._store.records(episode, table))]
+            if last and self.take_up(max(self._contract.moment(*one) for one in last)) is not None:
                 return
         if known := self._contexts():
             self._load(known[-1])
@@ -295,6 +315,7 @@ class Agent:
 
     def _begin(self, context: Record) -> None:
         self._context, self._episode = context, self._workload.begin(context)
+        self._undecided = set()
 
     def _follow(self) -> None:
         """Take in what came into the store since the last look, whoever put it there."""
@@ -317,21 +338,29 @@ class Agent:
     def _fold_in(self, table: str, record: Record) -> None:
         if self._episode is not None and self._is_current(record):
             self._episode.fold(table, record)
+            if self._contract.table(table).role == "observation" and isinstance(self._workload.trigger, EveryWindow):
+                window = self._workload.windows.window(self._contract.moment(table, record))
+                self._undecided.add(self._contract.decided_at.at(window.end))
 
     def _is_current(self, record: Record) -> bool:
         key = self._contract.episode
         return self._context is not None and key.of(record) == key.of(self._context)
 
+    def _named(self, message: Record, where: str) -> str:
+        """What a message is about, for the person who reads why it was rejected."""
+        kind, record = message.get("kind"), message.get("record")
+        table = self._workload.messages.get(kind) if isinstance(kind, str) else None
+        if table is not None and isinstance(record, dict):
+            moment = record.get(self._contract.table(table).moment.name)
+        else:
+            moment = message.get(self._contract.decided_at.name)
+        return " ".join(printable(str(part)[:40]) for part in (kind, moment) if part) or where
+
     def _moment(self, message: Record) -> str:
         """What a decision is asked for."""
         column = self._contract.decided_at
-        moment = message.get(column.name)
-        try:
-            if not isinstance(moment, str):
-                raise ValueError(moment)
-            return date.fromisoformat(moment).isoformat() if column.kind == "date" else moment
-        except ValueError:
-            raise DataError(f"{column.name} is {moment!r}; expected a {column.kind} like 2006-05-01") from None
+        moment: str = column.check(message.get(column.name), "decide")
+        return moment
 
 
 def bounded_lines(stream: TextIO) -> Iterator[str]:
@@ -360,13 +389,6 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text} is not a finite number; a missing value is null")
     return value
-
-
-def _named(message: Record, where: str) -> str:
-    """What a message is about, for the person who reads why it was rejected."""
-    record = message.get("record")
-    day = message.get("date") or (record.get("date") if isinstance(record, dict) else None)
-    return " ".join(printable(str(part)[:40]) for part in (message.get("kind"), day) if part) or where
 
 
 def _record(message: Record) -> Record:

@@ -1,23 +1,25 @@
 """The device as a service: everything it does by itself, until it is told to stop.
 
-Loops of steps. The field's loop takes in samples, closes days, decides, and keeps the store in bounds; it needs no link
-and answers the watchdog. The link sends and updates in a thread each, with a store connection of its own, so that a
-slow gateway never holds up the field, nor an update that hangs the sending. Nothing that a step raises ends a loop, a
+Loops of steps. The field's loop takes in samples, closes windows, decides, and keeps the store in bounds; it needs no
+link and answers the watchdog. The link sends and updates in a thread each, with a store connection of its own, so that
+a slow gateway never holds up the field, nor an update that hangs the sending. Nothing that a step raises ends a loop, a
 damaged store is mended and the loop goes on. All loops can be stepped by hand with any clock: `serve` only waits.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 
-from fieldedge.acquisition.pipeline import Door, Taken
-from fieldedge.contract import CHOSEN_ROLES, Record
-from fieldedge.device.config import DeviceConfig, DeviceDirectory, LinkConfig, Site
-from fieldedge.inference.loading import Booted, boot, boot_model, read_reference
+from fieldedge.acquisition.pipeline import Pipeline, Taken
+from fieldedge.contract import Record
+from fieldedge.contract.batches import PERIOD_KEY
+from fieldedge.contract.windows import Window
+from fieldedge.device.config import DeviceConfig, DeviceDirectory, LinkConfig
+from fieldedge.inference.loading import LoadedModel, load, load_model, read_reference
 from fieldedge.inference.slots import Slots
 from fieldedge.page.server import PageServer, page_server
 from fieldedge.runtime.agent import Agent
@@ -27,17 +29,16 @@ from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock, Reading, Stamp, format_utc
 from fieldedge.system.durable import sweep_temporaries
 from fieldedge.system.errors import ConfigError, DataError, FieldloopError, ReleaseError, StoreDamaged, StoreFailed
-from fieldedge.system.scheduler import Step, Supervisor
+from fieldedge.system.instants import instant_utc
+from fieldedge.system.scheduler import Scheduler, Step
 from fieldedge.system.watchdog import Watchdog
-from fieldedge.workload import Workload, merit
-
-if TYPE_CHECKING:
-    from fieldedge.system.http import Patience
+from fieldedge.workload import At, EveryWindow, Observed, Workload, chosen_roles, merit
 
 POLL_S = 1.0
-LOOK_AT_CLOCK_S, PAGE_S, CLOSE_DAYS_S, DECIDE_S, LOOK_FOR_MODEL_S = 1.0, 30.0, 30.0, 20.0, 10.0
+LOOK_AT_CLOCK_S, PAGE_S, CLOSE_WINDOWS_S, DECIDE_S, LOOK_FOR_MODEL_S = 1.0, 30.0, 30.0, 20.0, 10.0
 CHECKPOINT_S, MAKE_ROOM_S, CHECK_STORE_S = 60.0, 600.0, 86_400.0
-LATE_SAMPLES_D = 40  # samples that come later than this change no day any more
+LATE_WINDOWS = 40  # of samples that came before a restart, those that belong to older ones change none any more
+RESOLUTION = timedelta(microseconds=1)  # of a sample's time
 APPLIED_WITHIN_D = 7
 CATCH_UP_S = 900.0
 LONGEST_WAIT_S = 1.0
@@ -50,7 +51,7 @@ class Service:
     """One device at work. Close it when done.
 
     Raises:
-        ConfigError: a source's settings are broken, or its field has no site.
+        ConfigError: a source's settings are broken, or the workload needs a site and there is none.
     """
 
     def __init__(
@@ -61,18 +62,23 @@ class Service:
         clock: Clock,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        if config.sources and config.site is None:
+        if config.sources and config.site is None and workload.needs_site:
             raise ConfigError(
                 f"{directory.settings} has sources but no [site]; add one with latitude_deg and elevation_m"
+            )
+        if config.decide.at_utc is not None and not isinstance(workload.trigger, At):
+            raise ConfigError(
+                f"{directory.settings}, [decide]: at_utc is {config.decide.at_utc!r}, and {workload.name} decides at "
+                "no time of day; remove it"
             )
         self._directory, self._config, self._workload = directory, config, workload
         self._clock, self._monotonic = clock, monotonic
         self._time = SharedTime(clock, monotonic)
         self._page: PageServer | None = None
-        self._door: Door | None = None
-        self._decided_on: str | None = None
+        self._pipeline: Pipeline | None = None
+        self._decided: str | None = None
         self._active_sha256: str | None = None
-        self._open_days: set[str] = set()
+        self._open: set[str] = set()  # the moments of windows with new samples
         self._behind: dict[str, float] = {}
         self._is_store_lost = False
         sweep_temporaries(directory.sources)
@@ -80,7 +86,7 @@ class Service:
         self.store, mended = open_store(directory.store, clock.stamp, merit=merit(workload))
         self._start(mended is not None)
         clock.tell = lambda text: self._note("clock", text)
-        self.field_steps = Supervisor(self._steps(), self._tell)
+        self.field_steps = Scheduler(self._steps(), self._tell)
         self.link = (
             None if config.link is None else Link(directory, config, workload, self._time, config.link, monotonic)
         )
@@ -89,7 +95,7 @@ class Service:
         if self._page is not None:
             self._page.close()
         try:
-            self.door.close()
+            self.pipeline.close()
             self._clock.keep()
         except (FieldloopError, OSError) as error:
             _log.warning("%s", error)  # it is known again at the next start
@@ -101,9 +107,9 @@ class Service:
         self.field_steps.run_due(self._monotonic)
 
     @property
-    def door(self) -> Door:
-        assert self._door is not None  # noqa: S101 - opened by `_start`
-        return self._door
+    def pipeline(self) -> Pipeline:
+        assert self._pipeline is not None  # noqa: S101 - opened by `_start`
+        return self._pipeline
 
     def state(self) -> Record:
         """What the service does and how it fares, for the status page. Safe to ask from another thread."""
@@ -133,44 +139,55 @@ class Service:
             _log.info("page at %s", self._page.url)
 
     def take_samples(self, source: str) -> Taken:
-        """Take in what a source has, and note which days it touched."""
-        taken = self.door.take(source, self._clock.now())
-        self._open_days |= taken.days
+        """Take in what a source has, and note which windows it touched."""
+        taken = self.pipeline.take(source, self._clock.now())
+        self._touch(taken.times)
         if taken.messages:
-            self.agent.take_up(self._today())  # whatever episode they told of
+            self.agent.take_up(self._now())  # whatever episode they told of
         if not taken.has_more:
             self._behind.pop(source, None)
         else:
             self._behind.setdefault(source, self._monotonic())
         return taken
 
-    def close_days(self) -> None:
-        """Sum up each finished day whose samples are new, in the episode that the day is of."""
-        if self.agent.context is None or self._config.site is None or self._is_catching_up():
+    def close_windows(self) -> None:
+        """Sum up each window that is over and has new samples, in the episode that it is of."""
+        is_somewhere = self._config.site is not None or not self._workload.needs_site
+        if self.agent.context is None or not is_somewhere or self._is_catching_up():
             return
-        today = self._today()
-        for day in sorted(day for day in self._open_days if day < today):
-            context = self.agent.take_up(day)
+        now = self._clock.now()
+        windows = [self._workload.windows.window(moment) for moment in sorted(self._open)]
+        for window in (window for window in windows if window.is_over(now)):
+            context = self.agent.take_up(window.moment)
             if context is not None:
-                self._close_day(context, day, self._config.site)
-            self._open_days.discard(day)
-        self.agent.take_up(today)
+                self._close(context, window)
+            self._open.discard(window.moment)
+        self.agent.take_up(self._now())
 
     def decide(self) -> None:
-        """Make today's decision once its time has come."""
-        now = self._clock.now()
-        today, time_of_day = now.date().isoformat(), now.strftime("%H:%M")
-        if time_of_day < self._config.decide.at_utc or self._decided_on == today or self._is_catching_up():
-            return
-        context = self.agent.take_up(today)
+        """Make each decision that is due. One that cannot be made holds up no other.
+
+        Raises:
+            DataError: one could not be made, the last of those; it is tried again.
+        """
+        due = [] if self._is_catching_up() else self._due()
+        context = self.agent.take_up(self._now()) if due else None
         if context is None or self.agent.is_over:
             return
-        self.close_days()
-        if self._config.decide.is_applied_unless_overridden:
-            self._apply(context, today)
-        record = self.agent.decide(today)
-        self._decided_on = today
-        _log.info("decided record_id=%s source=%s", record["record_id"], record["source"])
+        self.close_windows()
+        fault: DataError | None = None
+        for at in due:
+            try:
+                if self._config.decide.is_applied_unless_overridden:
+                    self._apply(context, at)
+                record = self.agent.decide(at)
+            except DataError as error:
+                fault = error
+                continue
+            self._decided = at
+            _log.info("decided record_id=%s source=%s", record["record_id"], record["source"])
+        if fault is not None:
+            raise fault
 
     def look_for_model(self) -> None:
         """Decide with the model that is active now, whoever installed it."""
@@ -180,10 +197,10 @@ class Service:
             _log.error("%s", error)
             return
         if active is not None and active.bundle_sha256 != self._active_sha256:
-            booted, problem = boot(self._directory, self._workload)
-            self._use(booted)
+            loaded, problem = load(self._directory, self._workload)
+            self._use(loaded)
             self._active_sha256 = active.bundle_sha256
-            self.store.add_event("model", _in_use(booted, problem))
+            self.store.add_event("model", _in_use(loaded, problem))
 
     def make_room(self) -> None:
         """Bring the store within its bounds; what must go then is chosen from before.
@@ -193,7 +210,12 @@ class Service:
         """
         bounds = self._config.store
         report = make_room(
-            self.store, self._workload.contract, bounds, self._clock.now().date(), choose=self._choose_days
+            self.store,
+            self._workload.contract,
+            bounds,
+            self._clock.now().date(),
+            choose=self._choose_days,
+            chosen_roles=chosen_roles(self._workload),
         )
         if report.missing_bytes and not report.over_bytes:
             raise StoreFailed(
@@ -202,16 +224,17 @@ class Service:
             )
 
     def _choose_days(self) -> None:
-        """Put the best of each past season into the outbox, as a sync would."""
+        """Put the best of each past episode into the outbox, as a sync would."""
         from fieldedge.system.locks import exclusive
-        from fieldedge.transfer.outbox import Outbox, Packer
+        from fieldedge.transfer.outbox import Outbox
+        from fieldedge.transfer.packing import Packer
 
         with exclusive(self._directory.lock("sync"), ROOM_WAIT_S):  # a sync that hangs gives way
             packer = Packer(self._config, self._workload, self.store, *read_reference(self._directory, self._workload))
             outbox = Outbox(self._directory.outbox, self.store)
-            for episode in self.store.past_episodes(self._workload.contract.tables_of(*CHOSEN_ROLES)):
+            for episode in self.store.past_episodes(self._workload.contract.tables_of(*chosen_roles(self._workload))):
                 if packer.prepare(outbox, episode):
-                    self.store.add_event("chosen", f"days of season {episode} were chosen, for lack of room")
+                    self.store.add_event("chosen", f"days of episode {episode} were chosen, for lack of room")
 
     def check_store(self) -> None:
         self.store.check()
@@ -223,6 +246,16 @@ class Service:
         now_s = self._monotonic()
         return any(now_s - since_s < CATCH_UP_S for since_s in self._behind.values())
 
+    def _due(self) -> list[str]:
+        """The moments that a decision is due for, as the workload's trigger says."""
+        trigger, now = self._workload.trigger, self._clock.now()
+        if isinstance(trigger, At):
+            at = time_of_day.fromisoformat(self._config.decide.at_utc or trigger.utc)
+            time_ = datetime.combine(now, at, UTC)
+            moment = self._workload.contract.decided_at.at(time_)
+            return [moment] if time_ <= now and moment != self._decided else []
+        return self.agent.undecided() if isinstance(trigger, EveryWindow) else []
+
     def _steps(self) -> list[Step]:
         def sampling(name: str) -> Step:
             return Step(f"source {name}", POLL_S, self._mending(lambda: self.take_samples(name)), last_back_off_s=300.0)
@@ -231,7 +264,7 @@ class Service:
             Step("time", LOOK_AT_CLOCK_S, self.look_at_clock),
             Step("page", PAGE_S, self.show_page, last_back_off_s=300.0),
             *(sampling(source.name) for source in self._config.sources),
-            Step("days", CLOSE_DAYS_S, self._mending(self.close_days), last_back_off_s=300.0),
+            Step("windows", CLOSE_WINDOWS_S, self._mending(self.close_windows), last_back_off_s=300.0),
             Step("decision", DECIDE_S, self._mending(self.decide), last_back_off_s=300.0),
             Step("model", LOOK_FOR_MODEL_S, self._mending(self.look_for_model), last_back_off_s=300.0),
             Step("checkpoint", CHECKPOINT_S, self._mending(lambda: self.store.checkpoint())),
@@ -243,12 +276,12 @@ class Service:
         """Everything that stands on the store."""
         if is_mended:
             _log.error("the store was damaged and has been rebuilt: see `fieldedge status`")
-        since = (self._clock.now().date() - timedelta(days=LATE_SAMPLES_D)).isoformat()
-        self._open_days = set(self.store.sample_days(since))
+        self._open = set()
+        self._touch(self.store.sample_times(self._since()))
         self.agent = Agent(self._config, self._workload, self.store, None)
-        self._use(boot_model(self._directory, self._workload))
-        if self._door is None:
-            self._door = Door.open(
+        self._use(load_model(self._directory, self._workload))
+        if self._pipeline is None:
+            self._pipeline = Pipeline.open(
                 self._config,
                 self._directory,
                 self.store,
@@ -259,11 +292,11 @@ class Service:
                 self._clock.now,
             )
         else:
-            self._door.use(self.store, self.agent.answer_line)
+            self._pipeline.use(self.store, self.agent.answer_line)
 
-    def _use(self, booted: Booted | None) -> None:
-        self.agent.use_model(booted)
-        self._active_sha256 = None if booted is None else booted.installed.bundle_sha256
+    def _use(self, loaded: LoadedModel | None) -> None:
+        self.agent.use_model(loaded)
+        self._active_sha256 = None if loaded is None else loaded.installed.bundle_sha256
 
     def _mending(self, run: Callable[[], object]) -> Callable[[], None]:
         """A step that finds the store damaged has it rebuilt, and is repeated with what could be saved."""
@@ -298,44 +331,58 @@ class Service:
         except FieldloopError as error:
             _log.warning("%s (and that could not be kept: %s)", text, error)
 
-    def _close_day(self, context: Record, day: str, site: Site) -> None:
-        contract = self._workload.contract
+    def _since(self) -> str:
+        """From when on samples may be in no observation yet: a while before the last one, or before now."""
+        (table,) = self._workload.contract.tables_of("observation")
+        day = self.store.newest_day_of(table)
+        now = self._clock.now()
+        last = now if day is None else datetime.fromisoformat(day).replace(tzinfo=UTC)
+        return instant_utc(min(last, now) - LATE_WINDOWS * self._workload.windows.hop)
+
+    def _touch(self, times_utc: Iterable[str]) -> None:
+        for time_utc in times_utc:
+            self._open.update(self._workload.windows.touched(time_utc))
+
+    def _close(self, context: Record, window: Window) -> None:
+        contract, moment = self._workload.contract, window.moment
         (table,) = contract.tables_of("observation")
-        following = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
-        samples = self.store.samples(f"{day}T00:00:00.000001Z", f"{following}T00:00:00.000001Z")  # see `day_of`
-        observed = self._workload.observe(samples, context, day, site)
+        samples = self.store.samples(instant_utc(window.begin + RESOLUTION), instant_utc(window.end + RESOLUTION))
+        observed = self._workload.observe(samples, context, window, self._config.site)
         if observed.record is None:
-            self.store.add_event("day_unusable", f"{day} has no usable reading: {observed.reason}")
+            self.store.add_event("day_unusable", f"{moment} has no usable reading: {observed.reason}")
             return
-        known = self.store.get(observed.record["record_id"])
+        identity = observed.record["record_id"]
+        known = self.store.get(identity)
         if known is None:
             self.agent.store_checked(table, observed.record, observed.flags)
-        elif known != observed.record and day in self.store.flags(contract.episode.kept_as(context), table):
-            self._correct(table, observed.record, day)
+        elif known != observed.record and identity in self.store.flags(contract.episode.kept_as(context), table):
+            self._correct(table, observed, moment)
 
-    def _correct(self, table: str, record: Record, day: str) -> None:
+    def _correct(self, table: str, observed: Observed, moment: str) -> None:
+        assert observed.record is not None  # noqa: S101 - nothing else corrects
         try:
-            self.store.replace(table, record, f"samples of {day} came late")
+            self.store.replace(table, observed.record, f"samples of {moment} came late", observed.flags)
         except DataError as error:
-            self.store.add_event("late_samples", f"samples of {day} came too late for its reading: {error}")
+            self.store.add_event("late_samples", f"samples of {moment} came too late for its reading: {error}")
 
-    def _apply(self, context: Record, today: str) -> None:
-        """What was recommended on the last days is assumed to be done where nobody said otherwise."""
+    def _apply(self, context: Record, at: str) -> None:
+        """What was recommended before a moment is assumed to be done where nobody said otherwise."""
         contract = self._workload.contract
-        episode = contract.episode.kept_as(context)
-        first = (date.fromisoformat(today) - timedelta(days=APPLIED_WITHIN_D)).isoformat()
+        episode, decisions = contract.episode.kept_as(context), contract.decision_table.name
+        first = (datetime.fromisoformat(at) - timedelta(days=APPLIED_WITHIN_D)).date().isoformat()
         for table in contract.tables_of("action"):
-            known = {action["date"] for action in self.store.records(episode, table)}
-            for advice in self.store.records(episode, contract.decision_table.name):
-                day = advice["date"]
-                if not first <= day < today or day in known:
+            known = {contract.moment(table, action) for action in self.store.records(episode, table)}
+            for advice in self.store.records(episode, decisions):
+                moment = contract.moment(decisions, advice)
+                if not first <= moment < at or moment in known:
                     continue
                 done = self._workload.assumed(advice)
                 if done is not None:
-                    self.agent.keep(table, {**contract.carried(context, table), "date": day, **done})
+                    column = contract.table(table).moment.name
+                    self.agent.keep(table, {**contract.carried(context, table), column: moment, **done})
 
-    def _today(self) -> str:
-        return self._clock.now().date().isoformat()
+    def _now(self) -> str:
+        return format_utc(self._clock.now())
 
     def _tell(self, step: Step, error: str | None) -> None:
         if error is None:
@@ -388,14 +435,14 @@ class Link:
             Step("sync", 3600.0 * link.sync_every_h, self.sync),
             Step("update", 3600.0 * link.update_every_h, self.update),
         )
-        self.loops = tuple(Supervisor([step], self._tell) for step in self.steps)
+        self.loops = tuple(Scheduler([step], self._tell) for step in self.steps)
 
     def step(self) -> None:
         """Do everything of the link that is due, one after the other."""
         for loop in self.loops:
             self.run_due(loop)
 
-    def run_due(self, loop: Supervisor) -> None:
+    def run_due(self, loop: Scheduler) -> None:
         """Do what is due of one of its loops."""
         loop.run_due(self._monotonic)
 
@@ -403,6 +450,7 @@ class Link:
         return {"gateway": self._link.gateway, **{f"last_{name}_utc": at for name, at in sorted(self._last.items())}}
 
     def update(self) -> None:
+        from fieldedge.system.http import Patience
         from fieldedge.transfer.updates import update
 
         def tell(doing: str) -> None:
@@ -414,37 +462,17 @@ class Link:
             self._link.gateway,
             self._time.reading,
             within_s=self._link.update_within_s,
-            patience=self._patience(),
+            patience=Patience(min_bytes_per_s=self._link.min_bytes_per_s),
             tell=tell,
         )
         self._done("update", f"release {result.version}" if result.changed else "nothing new")
 
     def sync(self) -> None:
-        from fieldedge.system.http import Bounds
-        from fieldedge.system.keys import load_key
-        from fieldedge.system.locks import exclusive, is_wanted
-        from fieldedge.transfer.acknowledgements import Acknowledger
-        from fieldedge.transfer.outbox import Outbox, Packer
-        from fieldedge.transfer.uploads import Gateway, sync
+        from fieldedge.transfer.sending import send_due
 
-        lock = self._directory.lock("sync")
-        bounds, patience = Bounds.within(self._link.sync_within_s, lambda: is_wanted(lock)), self._patience()
-        acknowledger = Acknowledger(self._directory, self._link.gateway, self._time.reading, bounds, patience)
-        key = load_key(self._directory.private_key)
-        gateway = Gateway(self._link.gateway, self._config.device_id, key, acknowledger, bounds, patience)
         self.steps[0].doing = f"sending to {self._link.gateway}"
-        with (
-            exclusive(lock, doing=self.steps[0].doing),
-            Store(self._directory.store, self._time.stamp, merit=merit(self._workload)) as store,
-        ):
-            packer = Packer(self._config, self._workload, store, *read_reference(self._directory, self._workload))
-            report = sync(store, Outbox(self._directory.outbox, store), packer, gateway)
-        self._done("sync", f"{report['records_acknowledged']} records of season {report['season']} are acknowledged")
-
-    def _patience(self) -> "Patience":
-        from fieldedge.system.http import Patience
-
-        return Patience(min_bytes_per_s=self._link.min_bytes_per_s)
+        report = send_due(self._directory, self._config, self._workload, self._link, self._time)
+        self._done("sync", f"{report['records_acknowledged']} records of episode {report[PERIOD_KEY]} are acknowledged")
 
     def _done(self, name: str, what: str) -> None:
         self._last[name] = format_utc(self._time.now())
@@ -463,12 +491,12 @@ class Link:
             _log.warning("%s (and that could not be kept: %s)", text, error)
 
 
-def _in_use(booted: Booted | None, problem: str | None) -> str:
+def _in_use(loaded: LoadedModel | None, problem: str | None) -> str:
     """What decides from now on, and why it is not what was installed last."""
-    if booted is None:
-        what = "no model is in use: the agronomic rule decides"
+    if loaded is None:
+        what = "no model is in use: the workload's rule decides"
     else:
-        what = f"model {booted.installed.version} ({booted.installed.precision}) is in use from now on"
+        what = f"model {loaded.installed.version} ({loaded.installed.precision}) is in use from now on"
     return what if problem is None else f"{what}; {problem}"
 
 
@@ -497,7 +525,7 @@ def serve(service: Service, stop: threading.Event, watchdog: Watchdog) -> None:
             thread.join(timeout=2.5)
 
 
-def _link_loop(link: Link, loop: Supervisor, stop: threading.Event) -> None:
+def _link_loop(link: Link, loop: Scheduler, stop: threading.Event) -> None:
     while not stop.is_set():
         link.run_due(loop)
         stop.wait(min(loop.wait_s(time.monotonic()), LONGEST_WAIT_S))

@@ -33,7 +33,7 @@ def put(store: Store, contract: Contract, table: str, record: Record) -> tuple[R
             if former is not None and {**former, "record_id": identity} == record:
                 return former, "unchanged"
             try:
-                store.add(table, again)
+                store.add(table, again, day=contract.day(table, again))
             except DataError:  # the service noted the recommendation as done in this very moment
                 noted = store.get(again["record_id"])
             else:
@@ -44,4 +44,5 @@ def put(store: Store, contract: Contract, table: str, record: Record) -> tuple[R
                 return former, "unchanged"
             store.replace(table, again, record.get("why", "it was confirmed"))
             return former, "corrected"
-    raise DataError(f"{record['date']} was corrected {MAX_AMENDMENTS} times already; tell the office what was done")
+    moment = contract.moment(table, record)
+    raise DataError(f"{moment} was corrected {MAX_AMENDMENTS} times already; tell the office what was done")

@@ -6,7 +6,7 @@ day that is not acknowledged never does: whoever fills the disk would have its r
 
 What is deleted is deleted in a fixed order, least valuable first, in small transactions that each keep their own event,
 so that it can end anywhere. What the cloud has not acknowledged of outcomes, operations (overrides among them) and
-chosen or audited days is in no class below: it stays, whatever the pressure; so do the season under way and the last
+chosen or audited days is in no class below: it stays, whatever the pressure; so do the episode under way and the last
 two days of samples. If that is too much, it is said, and nothing is lost. Age takes only what is home, what was not
 chosen, and what was summed up: days that nobody has chosen from go for lack of space alone, and before any of them
 goes, `choose` makes the best of them a batch. Age is counted from the newest day that the store knows, never from a
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from fieldedge.contract import CHOSEN_ROLES, Contract
+from fieldedge.contract import Contract, Role
 from fieldedge.device.config import StoreConfig
 from fieldedge.storage.files import forget, set_aside
 from fieldedge.storage.store import Store
@@ -77,19 +77,20 @@ _IS_LEFT_OVER = (
     f" WHERE r.episode = t.episode AND r.state <> 'stored' AND {_DAYS.replace('t.', 'r.')})"
 )
 # A day counts for little where the model was sure; where it abstained, nothing is less known. An observation and its
-# decision go together, and an observation whose decision has gone follows it first.
+# decision go together, and an observation whose decision has gone follows it first. So it is with moments, which rows
+# are kept under where moments are chosen.
 _BY_MERIT = (
     "coalesce((SELECT coalesce(r.merit, 1e9) FROM records r"
     " WHERE r.episode = t.episode AND r.table_name = :decisions AND r.date = t.date), 0), t.date, t.sequence"
 )
 _IS_SUMMED_UP = (
     "t.time_utc < :oldest AND substr(t.time_utc, 1, 10) IN"
-    " (SELECT r.date FROM records r WHERE r.table_name IN (SELECT value FROM json_each(:observations))"
+    " (SELECT substr(r.date, 1, 10) FROM records r WHERE r.table_name IN (SELECT value FROM json_each(:observations))"
     " AND r.date < :oldest)"
 )
 
 _UNCHOSEN = EvictionClass(
-    "days of past seasons that no batch had room for", "records", _IS_UNCHOSEN, _BY_MERIT, after_choosing=True
+    "days of past episodes that no batch had room for", "records", _IS_UNCHOSEN, _BY_MERIT, after_choosing=True
 )
 
 BY_AGE = (
@@ -105,18 +106,18 @@ BY_AGE = (
 BY_VALUE = (
     EvictionClass(f"rejects before the last {LATEST_REJECTS}", "rejects", _before_the_last("rejects", LATEST_REJECTS)),
     EvictionClass(
-        "samples that are summed up in their day's reading",
+        "samples that are summed up",
         "samples",
         "t.time_utc < :done",
         "t.time_utc",
         is_spare=True,
     ),
-    EvictionClass("acknowledged outcomes of past seasons", "records", _IS_SAID, _BY_EPISODE, is_spare=True),
-    EvictionClass("days of past seasons that were not chosen", "records", _IS_LEFT_OVER, _BY_MERIT),
-    EvictionClass("acknowledged days of past seasons", "records", f"{_IS_DONE} AND {_DAYS}", is_spare=True),
+    EvictionClass("acknowledged outcomes of past episodes", "records", _IS_SAID, _BY_EPISODE, is_spare=True),
+    EvictionClass("days of past episodes that were not chosen", "records", _IS_LEFT_OVER, _BY_MERIT),
+    EvictionClass("acknowledged days of past episodes", "records", f"{_IS_DONE} AND {_DAYS}", is_spare=True),
     EvictionClass("rejects", "rejects", "1"),
     EvictionClass(
-        "days of past seasons that were not chosen", "records", _IS_LEFT_OVER, _BY_MERIT, after_choosing=True
+        "days of past episodes that were not chosen", "records", _IS_LEFT_OVER, _BY_MERIT, after_choosing=True
     ),
     _UNCHOSEN,
     EvictionClass("samples of the last month", "samples", "t.time_utc < :fresh", "t.time_utc"),
@@ -157,18 +158,20 @@ def make_room(
     today: date,
     is_interrupted: Callable[[], bool] = lambda: False,
     choose: Callable[[], None] = lambda: None,
+    *,
+    chosen_roles: Sequence[Role],
 ) -> EvictionReport:
     """Bring the store within its bounds, and keep an event of what went. It can be ended at any moment.
 
     `is_interrupted` is asked between two transactions; what has not gone then goes the next time. `choose` puts what is
-    best of each past season into a batch, where that was not done yet; it is called once, before days must go that
-    nobody has chosen from. Where it cannot, they stay.
+    best of each past episode into a batch, where that was not done yet; it is called once, before days must go that
+    nobody has chosen from. Where it cannot, they stay. `chosen_roles` are whose rows are chosen from.
 
     Raises:
         StoreBusy, StoreFailed: the store cannot be written now.
     """
     report = EvictionReport()
-    values = _values(store, contract, bounds, today)
+    values = _values(store, contract, chosen_roles, bounds, today)
 
     def evict(eligible: EvictionClass, enough_bytes: float = math.inf) -> bool:
         report.is_interrupted = report.is_interrupted or is_interrupted()
@@ -218,14 +221,14 @@ def make_room(
 
 
 def _chosen(store: Store, choose: Callable[[], None], values: dict[str, Any]) -> bool:
-    """Whether the best of the past seasons' days are in batches now, so that others may go."""
+    """Whether the best of the past episodes' days are in batches now, so that others may go."""
     if not store.has(_UNCHOSEN.table, _UNCHOSEN.where, values):
         return False
     store.shrink()  # a batch needs room on the disk
     try:
         choose()
     except (StoreBusy, OSError) as error:
-        _log.warning("days of past seasons stay until they can be chosen from: %s", error)
+        _log.warning("days of past episodes stay until they can be chosen from: %s", error)
         return False
     return True
 
@@ -249,11 +252,13 @@ def _missing_bytes(store: Store, bounds: StoreConfig) -> int:
     return bounds.min_free_bytes - shutil.disk_usage(store.path.parent).free
 
 
-def _values(store: Store, contract: Contract, bounds: StoreConfig, today: date) -> dict[str, Any]:
+def _values(
+    store: Store, contract: Contract, chosen_roles: Sequence[Role], bounds: StoreConfig, today: date
+) -> dict[str, Any]:
     """A clock that is ahead ages nothing: no day is over before something of a later one was stored."""
     newest = store.newest_day()
     known = min(today, date.fromisoformat(newest)) if newest else today
-    chosen = contract.tables_of(*CHOSEN_ROLES)
+    chosen = contract.tables_of(*chosen_roles)
     return {
         "past": json.dumps(store.past_episodes(chosen)),
         "chosen": json.dumps(chosen),

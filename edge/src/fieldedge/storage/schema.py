@@ -12,17 +12,19 @@ how much it would teach.
 import json
 import logging
 import math
+import re
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from fieldedge.system.errors import DataError, StoreDamaged
+from fieldedge.system.stored_names import PERIOD
 
 _log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 4
-NUMBERED_FORM = 3  # the last one that named an episode by a number
+NUMBERED_FORM = 3  # the last one that named an episode by a number, in the column PERIOD
 CUT_FORM = 2  # its samples' times are cut to whole seconds
 MIGRATED, LAST_CUT_SAMPLE = "migrated", "last_cut_sample"  # an event, and in it which sample was the last of those
 APPLICATION = 0x46450000  # "FE", and the form in the lower half
@@ -30,6 +32,7 @@ PAGE_BYTES = 4096
 STATES = ("stored", "selected", "acknowledged")
 BATCH_STATES = ("prepared", "acknowledged")
 ROWS_AT_ONCE = 500
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:]{8}Z)?")
 
 # How much a record of that table would teach, as far as a workload can say.
 Merit = Callable[[str, Mapping[str, Any]], float | None]
@@ -158,6 +161,18 @@ def seal(table: str, values: Iterable[object]) -> int:
     return zlib.crc32(f"{table}\x1e{said}".encode(errors="surrogatepass"))
 
 
+def first_day(record: Mapping[str, Any]) -> str:
+    """The first day that a record names.
+
+    Raises:
+        LookupError: it names none.
+    """
+    for value in record.values():
+        if isinstance(value, str) and _MOMENT.fullmatch(value):
+            return value[:10]
+    raise LookupError(f"{record.get('record_id')} names no day")
+
+
 def merit_of(merit: Merit | None, table: str, body: str) -> float | None:
     """What a workload says of a stored record, as `asked`."""
     return None if merit is None else asked(merit, table, json.loads(body))
@@ -273,14 +288,14 @@ def _check_1(connection: sqlite3.Connection, name: str) -> None:
     found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if found != "ok":
         raise StoreDamaged(f"{name} is damaged: {found[:200]}")
-    for row in connection.execute("SELECT record_id, season, table_name, date, body, bytes FROM records"):
+    for row in connection.execute(f"SELECT record_id, {PERIOD}, table_name, date, body, bytes FROM records"):  # noqa: S608
         if not is_consistent_1(row):
             raise StoreDamaged(f"{name} is damaged: {row[0]!r} is not the record that is stored under that name")
 
 
 def is_consistent_1(row: Sequence[object]) -> bool:
-    """Whether a row of form 1 (identity, season, table, date, body, bytes) agrees with the record in it."""
-    record_id, season, table, date, body, size = row
+    """Whether a row of form 1 (identity, period, table, date, body, bytes) agrees with the record in it."""
+    record_id, period, table, date, body, size = row
     if not isinstance(body, str) or not isinstance(table, str) or len(body.encode()) != size:
         return False
     try:
@@ -289,8 +304,8 @@ def is_consistent_1(row: Sequence[object]) -> bool:
         return False
     if not isinstance(record, dict):
         return False
-    said = record.get("record_id"), record.get("season"), record.get("date") or record.get("planting_date")
-    return said == (record_id, season, date)
+    said = record.get("record_id"), record.get(PERIOD), record.get("date") or record.get("planting_date")
+    return said == (record_id, period, date)
 
 
 def check_database(connection: sqlite3.Connection, name: str) -> None:
@@ -306,7 +321,7 @@ def check_database(connection: sqlite3.Connection, name: str) -> None:
     form = form_of(connection, name)
     if form <= 1:
         return
-    former = {"episode": "season"} if form <= NUMBERED_FORM else {}
+    former = {"episode": PERIOD} if form <= NUMBERED_FORM else {}
     for table, names in (SEALED_3 if form <= NUMBERED_FORM else SEALED).items():
         columns = ", ".join(former.get(column, column) for column in (*names, "crc"))
         check_seals(name, table, connection.execute(f"SELECT {columns} FROM {table}"))  # noqa: S608 - ours
@@ -324,7 +339,7 @@ def check_seals(name: str, table: str, rows: Iterable[Sequence[Any]]) -> None:
 
 
 def _set_aside(connection: sqlite3.Connection, *tables: str) -> None:
-    connection.execute("DROP INDEX IF EXISTS records_by_season")
+    connection.execute(f"DROP INDEX IF EXISTS records_by_{PERIOD}")
     connection.execute("DROP INDEX IF EXISTS records_by_batch")
     for table in tables:
         connection.execute(f"ALTER TABLE {table} RENAME TO former_{table}")
@@ -338,14 +353,14 @@ def _let_sql_seal(connection: sqlite3.Connection, merit: Merit | None) -> None:
 def _carry_over_1(connection: sqlite3.Connection) -> None:
     """Form 1 had no order of arrival; date and identity stand in for it."""
     connection.execute(
-        "INSERT INTO records (record_id, episode, table_name, date, body, bytes, merit, crc, state, batch_id)"
-        " SELECT record_id, season, table_name, date, body, bytes, merit,"
-        " seal('records', record_id, season, table_name, date, body, NULL, NULL, NULL, 0, merit), state, batch_id"
+        "INSERT INTO records (record_id, episode, table_name, date, body, bytes, merit, crc, state, batch_id)"  # noqa: S608
+        f" SELECT record_id, {PERIOD}, table_name, date, body, bytes, merit,"
+        f" seal('records', record_id, {PERIOD}, table_name, date, body, NULL, NULL, NULL, 0, merit), state, batch_id"
         " FROM (SELECT *, merit_of(table_name, body) AS merit FROM former_records) ORDER BY date, record_id"
     )
     connection.execute(
-        "INSERT INTO batches (batch_id, episode, bytes, state, crc)"
-        " SELECT batch_id, season, bytes, state, seal('batches', batch_id, season, bytes, state)"
+        "INSERT INTO batches (batch_id, episode, bytes, state, crc)"  # noqa: S608 - ours
+        f" SELECT batch_id, {PERIOD}, bytes, state, seal('batches', batch_id, {PERIOD}, bytes, state)"
         " FROM former_batches ORDER BY sequence"
     )
     connection.execute(
@@ -360,11 +375,11 @@ def _carry_over_1(connection: sqlite3.Connection) -> None:
 def _carry_over_3(connection: sqlite3.Connection) -> None:
     """A few rows at a time, so that the pages of those before take in the next: the file does not double."""
     first = f"SELECT sequence FROM former_records ORDER BY sequence LIMIT {ROWS_AT_ONCE}"  # noqa: S608 - ours
-    said = ", ".join(SEALED_3["records"]).replace("episode", "season")
+    said = ", ".join(SEALED_3["records"]).replace("episode", PERIOD)
     kept = ", ".join(name for name in RECORD_3 if name != "crc")
     while connection.execute(
         f"INSERT INTO records ({kept}, merit, crc)"  # noqa: S608 - ours
-        f" SELECT {kept.replace('episode', 'season')}, merit, seal('records', {said}, merit)"
+        f" SELECT {kept.replace('episode', PERIOD)}, merit, seal('records', {said}, merit)"
         f" FROM (SELECT *, merit_of(table_name, body) AS merit FROM former_records WHERE sequence IN ({first}))"
     ).rowcount:
         connection.execute(f"DELETE FROM former_records WHERE sequence IN ({first})")  # noqa: S608 - ours

@@ -32,6 +32,7 @@ from fieldedge.storage.schema import (
     as_merit,
     check_database,
     check_seals,
+    first_day,
     prepare,
     seal,
 )
@@ -83,12 +84,13 @@ class SampleCounts:
 
 
 class Entry(NamedTuple):
-    """A record as it was read: its place in the order of arrival, which a correction does not keep, its content, and
-    how much it would teach."""
+    """A record as it was read: its place in the order of arrival, which a correction does not keep, its content, how
+    much it would teach, and the day or the moment that it is kept under."""
 
     sequence: int
     record: Record
     merit: float | None
+    date: str
 
 
 class _Now(NamedTuple):
@@ -176,18 +178,20 @@ class Store:
         record: Mapping[str, Any],
         flags: Mapping[str, Any] | None = None,
         merit: float | None = None,
+        day: str | None = None,
     ) -> bool:
         """Store a record durably. False when exactly this record was there already.
 
-        `record` has `record_id`, which begins with its episode, and `date` or, for a field, `planting_date`. Beside it
-        are kept `flags`, what quality control said of it, and `merit`, how much it would teach.
+        `record` has `record_id`, which begins with its episode. Beside it are kept `flags`, what quality control said
+        of it, `merit`, how much it would teach, and `day`, the one that it is for, or the moment where moments are
+        chosen to be sent; None: the first day that it names.
 
         Raises:
             DataError: another record with this identity is stored. The stored one stays.
         """
         body = _record_json(record)
         with self._transaction() as now:
-            is_new = self._insert(now, table, record, body, flags, merit)
+            is_new = self._insert(now, table, record, body, day or first_day(record), flags, merit)
             stored = None if is_new else self._one("SELECT body FROM records WHERE record_id = ?", record["record_id"])
         if stored is not None and json.loads(stored[0]) != json.loads(body):
             raise DataError(f"{record['record_id']} is stored with other content; the stored record stays as it is")
@@ -199,12 +203,13 @@ class Store:
         table: str,
         record: Mapping[str, Any],
         body: str,
+        day: str,
         flags: Mapping[str, Any] | None,
         merit: float | None,
     ) -> bool:
         identity = record["record_id"]
         sealed = (
-            *(identity, kept_under(identity, table), table, record.get("date") or record["planting_date"], body),
+            *(identity, kept_under(identity, table), table, day, body),
             *(_json(flags) if flags else None, *now, as_merit(merit)),
         )
         found = self._connection.execute(
@@ -214,10 +219,10 @@ class Store:
         )
         return found.rowcount == 1
 
-    def replace(self, table: str, record: Mapping[str, Any], why: str) -> None:
+    def replace(self, table: str, record: Mapping[str, Any], why: str, flags: Mapping[str, Any] | None = None) -> None:
         """Put a corrected record in the place of one that has not been sent. The former one stays in an event.
 
-        It arrives anew: who follows the store by sequence sees it. Its flags are gone with what they were about.
+        It arrives anew: who follows the store by sequence sees it. The former one's flags are gone with it.
 
         Raises:
             DataError: there is no such record, or it is on its way home already.
@@ -225,13 +230,15 @@ class Store:
         identity = record["record_id"]
         body = _record_json(record)
         with self._transaction() as now:
-            row = self._one("SELECT body, state FROM records WHERE record_id = ? AND table_name = ?", identity, table)
+            row = self._one(
+                "SELECT body, state, date FROM records WHERE record_id = ? AND table_name = ?", identity, table
+            )
             if row is None:
                 raise DataError(f"{identity} is not stored; add it instead")
             if row[1] != "stored":
                 raise DataError(f"{identity} was {row[1]} for sending already; what was sent cannot be changed")
             self._connection.execute("DELETE FROM records WHERE record_id = ?", (identity,))
-            self._insert(now, table, record, body, None, None)
+            self._insert(now, table, record, body, row[2], flags, None)
             self._event(now, "replaced", f"{identity} was corrected: {why}", {"former": json.loads(row[0])})
 
     def get(self, record_id: str) -> Record | None:
@@ -257,7 +264,7 @@ class Store:
             table,
             state,
         )
-        return [Entry(row[0], self._sound(row[1:]), row[-2]) for row in rows]
+        return [Entry(row[0], self._sound(row[1:]), row[-2], row[4]) for row in rows]
 
     def records_after(self, sequence: int, tables: Sequence[str]) -> list[tuple[int, str, Record]]:
         """What came into these tables after that sequence, in the order of its arrival: sequence, table, record."""
@@ -270,7 +277,7 @@ class Store:
         return sequence
 
     def flags(self, episode: str, table: str) -> dict[str, Record]:
-        """What quality control said of an episode's records, by date; only where it said anything."""
+        """What quality control said of an episode's records, by their identity; only where it said anything."""
         rows = self._all(
             f"SELECT {_RECORD} FROM records WHERE episode = ? AND table_name = ? AND flags IS NOT NULL"  # noqa: S608
             " ORDER BY date",
@@ -278,7 +285,7 @@ class Store:
             table,
         )
         self._check_seals("records", rows)
-        return {row[3]: json.loads(row[5]) for row in rows}
+        return {row[0]: json.loads(row[5]) for row in rows}
 
     def episodes(self) -> list[str]:
         """The episodes with records, by the first day that is stored of each."""
@@ -521,10 +528,10 @@ class Store:
         """The loggers that ever sent a sample."""
         return [name for (name,) in self._all("SELECT name FROM origins ORDER BY name")]
 
-    def sample_days(self, since: str = "") -> list[str]:
-        """The days with samples, from `since` on, oldest first."""
-        rows = self._all("SELECT DISTINCT substr(time_utc, 1, 10) FROM samples WHERE time_utc >= ? ORDER BY 1", since)
-        return [day for (day,) in rows]
+    def sample_times(self, since: str = "") -> list[str]:
+        """The times of samples, from `since` on, oldest first."""
+        rows = self._all("SELECT DISTINCT time_utc FROM samples WHERE time_utc >= ? ORDER BY 1", in_order(since))
+        return [from_order(time_) for (time_,) in rows]
 
     def _origin(self, name: str) -> int:
         if name not in self._origins:
@@ -589,10 +596,29 @@ class Store:
 
     # Room
 
+    def newest_day_of(self, table: str) -> str | None:
+        """The latest day that a record of a table is for."""
+        day: str | None = self._one("SELECT substr(max(date), 1, 10) FROM records WHERE table_name = ?", table)[0]
+        return day
+
+    def last_moment(self, episode: str, tables: Sequence[str], until: str) -> str | None:
+        """The last day or moment, no later than `until`, that a record of these tables is kept under; of a day that
+        `until` names, also the moments in it."""
+        found = [
+            self._one(
+                "SELECT max(date) FROM records WHERE episode = ? AND table_name = ? AND date < ?",
+                episode,
+                table,
+                f"{until}~",
+            )[0]
+            for table in tables
+        ]
+        return max((moment for moment in found if moment is not None), default=None)
+
     def newest_day(self) -> str | None:
         """The latest day of which anything is stored."""
         (day,) = self._one(
-            "SELECT max(day) FROM (SELECT max(date) AS day FROM records"
+            "SELECT max(day) FROM (SELECT substr(max(date), 1, 10) AS day FROM records"
             " UNION ALL SELECT substr(max(time_utc), 1, 10) FROM samples)"
         )
         found: str | None = day

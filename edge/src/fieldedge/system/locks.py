@@ -20,6 +20,7 @@ from fieldedge.system.plain_files import NotPlainError, descriptor_of, open_own
 
 GIVE_WAY_S = 90.0  # for a holder to look around, or to end what cannot be left half done
 _LOOK_EVERY_S = 0.1
+_GLANCES_S = (0.0, 0.001, 0.002, 0.004, 0.008, 0.016)  # who only asks whether it is held, holds it for a moment itself
 _SECONDS = re.compile(r"\d{1,12}\.\d{3}")
 
 
@@ -104,8 +105,9 @@ def _wanted(path: Path) -> Path:
 
 
 def _taken(file: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    for wait_s in _GLANCES_S:
+        time.sleep(wait_s)
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False

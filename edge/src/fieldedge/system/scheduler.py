@@ -56,7 +56,7 @@ class Step:
 
 
 @dataclass
-class Supervisor:
+class Scheduler:
     """Runs the steps that are due. `tell(step, error)` hears of each failure, and of each recovery with None."""
 
     steps: Sequence[Step]

@@ -1,7 +1,7 @@
 """JSON that others wrote, read so that nothing of it is lost.
 
-Python keeps the last of two values under one name and says nothing. What came from elsewhere may name a table, or a
-season, twice: then nobody knows which one was meant, and the text is refused.
+Python keeps the last of two values under one name and says nothing. What came from elsewhere may name a table, or an
+episode, twice: then nobody knows which one was meant, and the text is refused.
 """
 
 import json

@@ -1,20 +1,23 @@
-"""Which days of a season are worth their bytes.
+"""Which days of an episode are worth their bytes; of one with many windows a day, which moments.
 
 Days are ranked once, by what they would teach: how unsure the model was, and how far the day lies from the training
 data and from the days already ranked. Every so many places the next day is drawn at random instead, so that what
 comes home is never only what the model finds odd. The longest prefix of that ranking that fits the budget is
-chosen. Pure functions of their arguments; what must be sent in any case (outcomes) is the caller's.
+chosen; where there are thousands, no more are ranked than may fit. Pure functions of their arguments; what must be sent
+in any case (outcomes) is the caller's. What holds for days here holds for moments.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Why = Literal["uncertain_or_novel", "audit"]
+RANKED_AT_ONCE = 512  # more than an episode has days
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class ChosenDay:
     why: Why
 
 
-def season_seed(device_id: str, episode: str) -> int:
+def episode_seed(device_id: str, episode: str) -> int:
     """The seed of a device's random audit in an episode: the same at every attempt, another on every device."""
     return int.from_bytes(hashlib.sha256(f"{device_id}/{episode}".encode()).digest()[:8], "big")
 
@@ -55,35 +58,31 @@ def select(
     `compressed_bytes(dates)` is the measured size of a batch with those days. It grows with their number all but
     always, so the cut is found by bisection, and then verified.
     """
-    ranked = rank(candidates, audit_fraction, seed)
-    dates = [day.date for day in ranked]
-    fits, too_many = 0, len(dates) + 1
-    while too_many - fits > 1:
-        middle = (fits + too_many) // 2
-        if compressed_bytes(dates[:middle]) <= budget_bytes:
-            fits = middle
-        else:
-            too_many = middle
+    ranking = rank(candidates, audit_fraction, seed)
+    ranked: list[ChosenDay] = []
+    fits = 0
+    while fits == len(ranked) < len(candidates):
+        ranked += islice(ranking, max(RANKED_AT_ONCE, len(ranked)))
+        dates, too_many = [day.date for day in ranked], len(ranked) + 1
+        while too_many - fits > 1:
+            middle = (fits + too_many) // 2
+            if compressed_bytes(dates[:middle]) <= budget_bytes:
+                fits = middle
+            else:
+                too_many = middle
     return ranked[:fits]
 
 
-def rank(candidates: Sequence[DayCandidate], audit_fraction: float, seed: int) -> list[ChosenDay]:
+def rank(candidates: Sequence[DayCandidate], audit_fraction: float, seed: int) -> Iterator[ChosenDay]:
     """All candidates in the order in which they should be sent. The order they come in does not matter."""
     days = sorted(candidates, key=lambda day: day.date)
-    audits = [days[i].date for i in np.random.default_rng(seed).permutation(len(days))]
     merits = _Merits(days)
-    ranked: list[ChosenDay] = []
-    taken: set[str] = set()
+    audits = (day for day in np.random.default_rng(seed).permutation(len(days)) if merits.is_free(day))
     for place in range(len(days)):
-        if _is_audit_place(place, audit_fraction):
-            date = next(date for date in audits if date not in taken)
-            ranked.append(ChosenDay(date, "audit"))
-        else:
-            date = days[merits.best()].date
-            ranked.append(ChosenDay(date, "uncertain_or_novel"))
-        taken.add(date)
-        merits.take(next(i for i, day in enumerate(days) if day.date == date))
-    return ranked
+        is_audit = _is_audit_place(place, audit_fraction)
+        day = next(audits) if is_audit else merits.best()
+        merits.take(day)
+        yield ChosenDay(days[day].date, "audit" if is_audit else "uncertain_or_novel")
 
 
 def _is_audit_place(place: int, audit_fraction: float) -> bool:
@@ -108,6 +107,9 @@ class _Merits:
         self._distance = np.where(self._has_position, _rms(self._positions), 0.0)
         self._scale = max(float(self._distance.max(initial=0.0)), 1e-12)
         self._is_free = np.ones(len(days), dtype=bool)
+
+    def is_free(self, day: int) -> bool:
+        return bool(self._is_free[day])
 
     def best(self) -> int:
         """The free day of the greatest merit; of equals, the earliest."""

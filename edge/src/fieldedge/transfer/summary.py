@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 
 from fieldedge.contract import Record
-from fieldedge.contract.batches import as_header
+from fieldedge.contract.batches import PERIOD_KEY, as_header
 from fieldedge.storage.store import Store
 from fieldedge.workload import Workload
 
-MEASURED = ("bytes_collected", "latency_p50_ms", "latency_p99_ms")  # about a machine, not about its field
+MEASURED = ("bytes_collected", "latency_p50_ms", "latency_p99_ms")  # about a machine, not about what it serves
 
 
-def season_summary(store: Store, workload: Workload, episode: str | None, model_version: str) -> Record:
+def episode_summary(store: Store, workload: Workload, episode: str | None, model_version: str) -> Record:
     """The figures of one episode. What cannot be said yet is None."""
     contract = workload.contract
     decisions: list[Record] = []
@@ -25,7 +25,7 @@ def season_summary(store: Store, workload: Workload, episode: str | None, model_
         collected, size_bytes = totals.records_collected, totals.bytes_collected
     latencies_ms = [record["latency_ms"] for record in decisions]
     return {
-        "season": as_header(episode),
+        PERIOD_KEY: as_header(episode),
         "recommendations": len(decisions),
         "records_collected": collected,
         "bytes_collected": size_bytes,

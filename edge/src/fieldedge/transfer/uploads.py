@@ -12,18 +12,18 @@ import urllib3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fieldedge.contract import Record
-from fieldedge.contract.batches import as_header, batch_id
+from fieldedge.contract.batches import PERIOD_KEY, as_header, batch_id
 from fieldedge.storage.store import Store
 from fieldedge.system.errors import ConfigError, DataError, LinkError
 from fieldedge.system.http import Bounds, Patience, ask, json_value
 from fieldedge.system.keys import sign
 from fieldedge.transfer.acknowledgements import AcknowledgementError, Acknowledger
 from fieldedge.transfer.opening import opening_headers
-from fieldedge.transfer.outbox import Outbox, Packer
+from fieldedge.transfer.outbox import Outbox
+from fieldedge.transfer.packing import Packer
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
-SYNC_WITHIN_S = 3600.0
 CREATED, KNOWN = 201, 200
 NOT_ACKNOWLEDGED = "not_acknowledged"
 
@@ -110,7 +110,7 @@ def sync(store: Store, outbox: Outbox, packer: Packer, gateway: Gateway) -> Reco
 
 def sync_report(store: Store, episode: str | None) -> Record:
     """How much of an episode was collected, selected and acknowledged, over all calls."""
-    return {"season": as_header(episode), **asdict(store.totals(episode or ""))}
+    return {PERIOD_KEY: as_header(episode), **asdict(store.totals(episode or ""))}
 
 
 def _reason(answer: Any) -> str:

@@ -4,7 +4,7 @@ On the stick everything lies below `fieldloop/`: each device's batches with who 
 and a copy of the signed repository in `release/`. An export frees nothing. What frees a batch is an acknowledgement
 that is itself a target of the signed repository, so a stick is trusted no more than a link: what it says is verified by
 the same keys, and a stick that was tampered with, cut short or pulled out changes nothing on the device.
-Choosing what goes home is `outbox.py`'s, verifying and installing a release `updates.py`'s.
+Choosing what goes home is `packing.py`'s, verifying and installing a release `updates.py`'s.
 """
 
 import errno
@@ -23,7 +23,7 @@ from tuf.api.exceptions import BadVersionNumberError, DownloadError, DownloadHTT
 from tuf.ngclient import FetcherInterface
 
 from fieldedge.contract import Contract
-from fieldedge.contract.batches import as_header
+from fieldedge.contract.batches import PERIOD_KEY, as_header
 from fieldedge.device.config import DeviceDirectory
 from fieldedge.presentation.text import printable
 from fieldedge.system import strict_json
@@ -46,7 +46,7 @@ _SCHEME = "stick:"
 
 
 @dataclass(frozen=True)
-class Stick:
+class UsbStick:
     """The places below the folder at which a stick is mounted."""
 
     root: Path
@@ -121,7 +121,7 @@ def check_folder(path: Path) -> None:
 # Out: batches
 
 
-def export(stick: Stick, outbox: Outbox, device_id: str, key: Ed25519PrivateKey, exported_utc: str) -> Exported:
+def export(stick: UsbStick, outbox: Outbox, device_id: str, key: Ed25519PrivateKey, exported_utc: str) -> Exported:
     """Write every waiting batch and its envelope onto the stick, durably. Again, it writes only what is missing.
 
     A pipe or a link where a file belongs is replaced; a folder holds up that file alone.
@@ -153,7 +153,7 @@ def export(stick: Stick, outbox: Outbox, device_id: str, key: Ed25519PrivateKey,
                 f"{batch.batch_id}.batch": {
                     "sha256": batch.batch_id,
                     "bytes": len(data),
-                    "season": as_header(batch.episode),
+                    PERIOD_KEY: as_header(batch.episode),
                 },
             }
         manifest = {
@@ -208,7 +208,7 @@ def _make_folder(folder: Path, root: Path) -> None:
 
 
 @contextmanager
-def _named_errors(stick: Stick, so_far: Callable[[], str]) -> Iterator[None]:
+def _named_errors(stick: UsbStick, so_far: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -257,7 +257,7 @@ def read_acknowledgement(data: bytes, device_id: str) -> frozenset[str]:
 
 
 def take_acknowledgements(
-    stick: Stick, directory: DeviceDirectory, outbox: Outbox, device_id: str, now: ReadClock
+    stick: UsbStick, directory: DeviceDirectory, outbox: Outbox, device_id: str, now: ReadClock
 ) -> int:
     """Free the waiting batches that the signed repository on the stick says are held; how many.
 
@@ -287,7 +287,7 @@ def take_acknowledgements(
     return len(freed)
 
 
-def update_from_stick(stick: Stick, directory: DeviceDirectory, contract: Contract, now: ReadClock) -> UpdateResult:
+def update_from_usb(stick: UsbStick, directory: DeviceDirectory, contract: Contract, now: ReadClock) -> UpdateResult:
     """Install the release on the stick as if it had come over the air, with all its checks.
 
     Raises:
@@ -299,7 +299,7 @@ def update_from_stick(stick: Stick, directory: DeviceDirectory, contract: Contra
         return update_from(directory, contract, _mirror(stick), now, wait_s=GIVE_WAY_S)
 
 
-def _mirror(stick: Stick) -> Mirror:
+def _mirror(stick: UsbStick) -> Mirror:
     stick.check()
     check_folder(stick.release)
     name = f"the stick at {stick.root}"
@@ -307,7 +307,7 @@ def _mirror(stick: Stick) -> Mirror:
 
 
 @contextmanager
-def _stale_is_told(stick: Stick) -> Iterator[None]:
+def _stale_is_told(stick: UsbStick) -> Iterator[None]:
     """A stick from long ago is no attack, but it is refused all the same."""
     try:
         yield

@@ -39,19 +39,15 @@ class Morning:
         return self.row
 
 
-@dataclass(frozen=True)
-class Advice:
-    """What was advised on N mornings: (N, 2) mm and kg/ha, and whether the model decided."""
-
-    actions: Floats
-    is_by_model: NDArray[np.bool_]
+def advice(rows: Rows, predict: Predict) -> Floats:
+    """What the device would advise on mornings with these rows (N, F), physical units: (N, 2) mm and kg/ha."""
+    told = recommendations(rows, predict)
+    return np.array([(one.irrigation_mm, one.nitrogen_kg_ha) for one in told]).reshape(-1, 2)
 
 
-def advice(rows: Rows, predict: Predict) -> Advice:
-    """What the device would advise on mornings with these rows (N, F), physical units."""
-    told = [_recommended(row, _record_of(row), predict) for row in rows]
-    actions = np.array([(one.irrigation_mm, one.nitrogen_kg_ha) for one in told]).reshape(-1, 2)
-    return Advice(actions, np.array([one.source == "model" for one in told]))
+def recommendations(rows: Rows, predict: Predict) -> list[Recommendation]:
+    """The same, with who decided and why: one for each row (N, F), physical units."""
+    return [_recommended(row, _record_of(row), predict) for row in rows]
 
 
 def values_usd_ha(rows: Rows, actions: Floats, predict: Predict) -> Floats:
@@ -120,10 +116,10 @@ def _record(grain_usd_t: float, water_usd_mm: float, nitrogen_usd_kg: float, eff
 def agreement(rows: Rows, reference: Predict, other: Predict) -> Agreement:
     """Whether both advise the same on these mornings (N,), and what the other's costs by the reference, USD/ha."""
     ours, theirs = advice(rows, reference), advice(rows, other)
-    same: NDArray[np.bool_] = np.all(np.isclose(ours.actions, theirs.actions, atol=0.05), axis=1)
+    same: NDArray[np.bool_] = np.all(np.isclose(ours, theirs, atol=0.05), axis=1)
     regret: Floats = np.zeros(len(rows))
     differs: Sequence[int] = np.flatnonzero(~same).tolist()
     if differs:
-        chosen = [values_usd_ha(rows[differs], one.actions[differs], reference) for one in (ours, theirs)]
+        chosen = [values_usd_ha(rows[differs], one[differs], reference) for one in (ours, theirs)]
         regret[differs] = np.maximum(chosen[0] - chosen[1], 0.0)
     return Agreement(same, regret)

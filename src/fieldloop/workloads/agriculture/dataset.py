@@ -18,7 +18,6 @@ from fieldedge.workloads.agriculture import AGRICULTURE, Day
 from fieldedge.workloads.agriculture.features import FEATURES, days_between, set_actions
 from fieldloop.core.dataset import Array, Dataset
 
-TARGETS = ("yield_t_ha", "water_to_come_mm", "nitrogen_to_come_kg_ha")
 _log = logging.getLogger(__name__)
 _FEATURE_COLUMNS = [f"x_{feature.name}" for feature in FEATURES]
 

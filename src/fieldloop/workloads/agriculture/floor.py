@@ -3,7 +3,7 @@
 Three deciders live the same simulated fields, under the same weather, prices and sensors: the model through the
 device's own decision, the device's FAO-56 rule without a model, and thresholds of root-zone depletion by growth
 stage. The thresholds are tuned on fields of the seasons that the model learned from; all three are judged on fields
-of seasons that neither has seen. Whether the model passes is evaluation.py's.
+of seasons that neither has seen. Whether the model passes is the gate's to say.
 """
 
 from collections.abc import Mapping

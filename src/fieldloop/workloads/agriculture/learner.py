@@ -10,7 +10,7 @@ from fieldedge.workloads.agriculture import AGRICULTURE
 from fieldloop.core.dataset import Array, Dataset
 from fieldloop.workloads.agriculture.network.model import CropModel, calibrate, crop_loss, forget_calibration
 from fieldloop.workloads.agriculture.params import AgricultureParams
-from fieldloop.workloads.agriculture.pretraining.practising import practise
+from fieldloop.workloads.agriculture.pretraining.pretrain import pretrain
 from fieldloop.workloads.agriculture.pretraining.training_world import TrainingWorld
 
 
@@ -46,7 +46,7 @@ class CropLearner:
         The search starts from the champion's weights where there is one. Returns examples of what comes when the
         network's advice is followed.
         """
-        return practise(network, TrainingWorld.of(tables), params.what_if, champion, params.model.seed, on_progress)
+        return pretrain(network, TrainingWorld.of(tables), params.what_if, champion, params.model.seed, on_progress)
 
     def is_sound(self, outputs: Array) -> bool:
         """Whether the quantiles of the yield are in order."""

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from fieldloop.core import settings as core
+from fieldloop.core import params as core
 
 
 class HistoryParams(core.Params):
@@ -76,7 +76,7 @@ class AgricultureParams(core.WorkloadParams):
 
     reads: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "train": ("what_if",),
-        "season": ("loop.regions", "history.seed"),
+        "run": ("loop.regions", "history.seed"),
         "compare": ("practices", "loop.regions", "history.seed"),
     }
 
@@ -91,7 +91,7 @@ class AgricultureParams(core.WorkloadParams):
         if self.history is None:
             return self
         spans = self.history.regions.values()
-        strange = [s for s in self.gates.holdout_seasons if not any(first <= s <= last for first, last in spans)]
+        strange = [s for s in self.gates.held_out_periods if not any(first <= s <= last for first, last in spans)]
         if strange:
             raise ValueError(f"held-out seasons {strange} are not in the history of any region; choose years within it")
         return self

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fieldedge.contract import Record
+from fieldloop.source import Source
 from fieldloop.workloads.agriculture.params import AgricultureParams
 from fieldloop.workloads.agriculture.world.field import SimulatedField
 from fieldloop.workloads.agriculture.world.history import simulate_history
@@ -70,7 +71,7 @@ class FieldPlace:
     spec: FieldSpec
 
     @property
-    def season(self) -> int:
+    def period(self) -> int:
         """The harvest year."""
         return self.spec.season
 
@@ -93,7 +94,7 @@ class FieldPlace:
         return FieldSeason(self.spec)
 
 
-class SampleWorld:
+class SampleWorld(Source):
     """Simulated fields in real weather: the past, and a field for every device, spread evenly over the regions."""
 
     def __init__(self, params: AgricultureParams, device_ids: Sequence[str], prefix: str) -> None:

@@ -13,7 +13,8 @@ import pandas as pd
 from fieldedge.workload import Workload as DeviceWorkload
 from fieldedge.workloads.agriculture import AGRICULTURE
 from fieldloop.core.dataset import Array, Dataset
-from fieldloop.workload import Agreement, CardWords, Column, FloorValues, Predict, Scores, Value
+from fieldloop.workload import Agreement, FloorValues, Predict, Scores, Value, Workload
+from fieldloop.workloads.agriculture.card import CARD
 from fieldloop.workloads.agriculture.dataset import build_examples
 from fieldloop.workloads.agriculture.metrics import PROFIT, YIELD_ERROR, score
 from fieldloop.workloads.agriculture.params import AgricultureParams
@@ -23,23 +24,8 @@ if TYPE_CHECKING:
     from fieldloop.workloads.agriculture.learner import CropLearner
     from fieldloop.workloads.agriculture.report.sections import CropReport
 
-CARD = CardWords(
-    purpose="Scores the day's irrigation and nitrogen actions of one maize field: final yield (p10, p50, p90), water "
-    "and nitrogen still to come. It advises within FAO-56 and nitrogen-balance bounds; it never decides alone.",
-    limits="maize, soils and climates like those it learned from; sensors with faults as simulated. "
-    "Beyond them the device's guardrails hold and the FAO-56 rule stands in.",
-    groups="field-seasons",
-    examples="days",
-    columns=(
-        Column("yield RMSE t/ha", YIELD_ERROR.key, "{:.2f}"),
-        Column("bias t/ha", "yield_bias_t_ha", "{:+.2f}"),
-        Column("coverage of the 80 % interval", "interval_coverage_pct", "{:.0f} %"),
-        Column("field-seasons", "field_seasons", "{}"),
-    ),
-)
 
-
-class AgricultureInCloud:
+class AgricultureInCloud(Workload):
     """Maize fields: what to irrigate and to fertilise today, by a crop model of the whole season."""
 
     name = "agriculture"
@@ -86,7 +72,14 @@ class AgricultureInCloud:
         """How well a model foresees field-seasons that it was not trained on."""
         return score(predict, held_out)
 
-    def value(self, tables: Mapping[str, pd.DataFrame], predict: Predict, units: int, seed: int) -> Value:
+    def value(
+        self,
+        tables: Mapping[str, pd.DataFrame],
+        predict: Predict | None,
+        params: AgricultureParams,  # noqa: ARG002 - the tables are the world
+        units: int,
+        seed: int,
+    ) -> Value:
         """What fields simulated from these tables earn under a model's advice."""
         from fieldloop.workloads.agriculture.advice import closed_loop_profits_usd_ha
         from fieldloop.workloads.agriculture.pretraining.training_world import TrainingWorld

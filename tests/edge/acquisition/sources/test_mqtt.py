@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldedge.acquisition.pipeline import Door, Taken
+from fieldedge.acquisition.pipeline import Pipeline, Taken
 from fieldedge.acquisition.source import Delivery
 from fieldedge.acquisition.sources import mqtt as mqtt_module
 from fieldedge.acquisition.sources.mqtt import MqttSettings, MqttSource, is_topic_filter, origin_of, read_mqtt_settings
@@ -206,16 +206,16 @@ def test_an_uplink_goes_through_the_door_into_the_store_once(broker: Broker, tmp
     clock = Clock(tmp_path / "clock.json", wall=lambda: now, is_synchronised=lambda: True)
     channels = [Channel("rain_mm", "mm", 0.0, 450.0)]
 
-    def take(door: Door, is_enough: Callable[[Taken], bool]) -> None:
-        wait_until(lambda: is_enough(door.take("probes", now)) and door.sources["probes"].note is None)
+    def take(pipeline: Pipeline, is_enough: Callable[[Taken], bool]) -> None:
+        wait_until(lambda: is_enough(pipeline.take("probes", now)) and pipeline.sources["probes"].note is None)
 
     with Store(tmp_path / "store.db", clock.stamp) as store:
-        first = Door.open(config, DeviceDirectory(tmp_path), store, channels, lambda _line, _where: None, clock)
+        first = Pipeline.open(config, DeviceDirectory(tmp_path), store, channels, lambda _line, _where: None, clock)
         take(first, lambda taken: taken == Taken())
         broker.publish("application/1/device/a84041000181c2b3/event/up", json.dumps(event))
         take(first, lambda taken: taken.samples == 1)
         first.close()
-        second = Door.open(config, DeviceDirectory(tmp_path), store, channels, lambda _line, _where: None, clock)
+        second = Pipeline.open(config, DeviceDirectory(tmp_path), store, channels, lambda _line, _where: None, clock)
         take(second, lambda taken: taken == Taken())
         second.close()
         (sample,) = store.last_samples("a84041000181c2b3", 2)

@@ -9,11 +9,12 @@ import numpy as np
 from fieldedge.contract import Record
 from fieldloop.compression import Compressed
 from fieldloop.evaluation.gate import Verdict
-from fieldloop.fleet.season import FleetSeason
-from fieldloop.ingest.accept import Account, IngestReport, TableCounts
+from fieldloop.fleet.run import FleetRun
+from fieldloop.ingest.accept import IngestReport, TableCounts
+from fieldloop.ingest.reconcile import Account
 from fieldloop.registry.model_registry import Registered
 from fieldloop.release import Released
-from fieldloop.report.story import SeasonStory
+from fieldloop.report.story import PeriodStory
 from fieldloop.validation.report import TableReport, ValidationReport
 from fieldloop.workload import Scores
 from fieldloop.workloads.agriculture.metrics import PROFIT, YIELD_ERROR
@@ -69,10 +70,10 @@ def _outcome(
     }
 
 
-def fleet(season: int, version: str, fields: int = 24, extra_usd_ha: float = 0.0) -> FleetSeason:
+def fleet(season: int, version: str, fields: int = 24, extra_usd_ha: float = 0.0) -> FleetRun:
     """A season of the fleet that lost nothing."""
-    return FleetSeason(
-        season=season,
+    return FleetRun(
+        period=season,
         devices=fields,
         recommendations=fields * 160,
         records_collected=fields * 330,
@@ -90,12 +91,12 @@ def fleet(season: int, version: str, fields: int = 24, extra_usd_ha: float = 0.0
     )
 
 
-def story(season: int = 2006, version: str = "1", fields: int = 24, extra_usd_ha: float = 0.0) -> SeasonStory:
+def story(season: int = 2006, version: str = "1", fields: int = 24, extra_usd_ha: float = 0.0) -> PeriodStory:
     """A season as the loop would tell it; `extra_usd_ha` is given to Fieldloop's fields."""
     records = fields * 92
     scores = scored(1.24 if version == "1" else 1.17)
     batches = tuple(f"{season}{number:060x}" for number in range(fields))
-    return SeasonStory(
+    return PeriodStory(
         fleet=fleet(season, version, fields, extra_usd_ha).as_record(YIELD_ERROR),
         baselines={name: outcomes(name, season, fields) for name in ("threshold", "calendar", "rainfed")},
         ingest=_ingest(batches, season, records).as_dict(),
@@ -153,7 +154,7 @@ def _ingest(batches: tuple[str, ...], season: int, records: int) -> IngestReport
             "readings": TableCounts(records // 2, records // 2 - 4, 0, 4),
             "recommendations": TableCounts(records // 2, records // 2, 0, 0),
         },
-        seasons=(season,),
+        periods=(season,),
         quarantine_files=(Path("data/quarantine/batch-2006/readings.parquet"),),
         docs_index=Path(".fieldloop/docs/sync/index.html"),
     )
@@ -214,5 +215,4 @@ VALIDATION = ValidationReport(
     },
     docs_index=Path(".fieldloop/docs/history/index.html"),
     quarantine_files=(Path("data/quarantine/history/readings.parquet"),),
-    accepted={},
 )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fieldedge.system.errors import DataError
-from fieldloop.report import build_report, season_figures
+from fieldloop.report import build_report, period_figures
 from fieldloop.workloads.agriculture.report.figures import PRACTICES
 from tests.workloads.agriculture.report.sample_story import ENVIRONMENT, SECTIONS, outcomes, story
 
@@ -32,7 +32,7 @@ def test_report_holds_every_figure_that_is_promised() -> None:
 
 
 def test_means_are_over_the_same_fields_in_every_practice() -> None:
-    figures = season_figures(story(2006, "1", FIELDS), SECTIONS)
+    figures = period_figures(story(2006, "1", FIELDS), SECTIONS)
     for practice in PRACTICES:
         profits = [outcome["profit_usd_ha"] for outcome in outcomes(practice, 2006, FIELDS)]
         assert figures["profit_usd_ha"][practice] == pytest.approx(np.mean(profits), abs=1e-3)
@@ -41,7 +41,7 @@ def test_means_are_over_the_same_fields_in_every_practice() -> None:
 
 
 def test_gain_is_the_mean_of_the_paired_differences_inside_its_interval() -> None:
-    figures = season_figures(story(2006, "1", FIELDS), SECTIONS)
+    figures = period_figures(story(2006, "1", FIELDS), SECTIONS)
     for other, gain in figures["gain"].items():
         difference = figures["profit_usd_ha"]["fieldloop"] - figures["profit_usd_ha"][other]
         assert gain["mean_usd_ha"] == pytest.approx(difference, abs=1e-3)
@@ -60,4 +60,4 @@ def test_a_missing_practice_is_refused_by_name() -> None:
     told = story(2006, "1", FIELDS)
     without = replace(told, baselines={name: rows for name, rows in told.baselines.items() if name != "rainfed"})
     with pytest.raises(DataError, match="rainfed has 0 fields"):
-        season_figures(without, SECTIONS)
+        period_figures(without, SECTIONS)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fieldloop.report import SeasonStory, build_report, season_pictures, write_report
+from fieldloop.report import PeriodStory, build_report, period_pictures, write_report
 from fieldloop.report.pictures import COLOURS, Picture, draw_pictures
 from tests.workloads.agriculture.report.sample_story import ENVIRONMENT, SECTIONS, story
 
@@ -56,17 +56,17 @@ class Outline(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def stories() -> list[SeasonStory]:
+def stories() -> list[PeriodStory]:
     return [story(2006, "1", 6), story(2007, "2", 6)]
 
 
 @pytest.fixture(scope="module")
-def report(stories: list[SeasonStory]) -> dict[str, Any]:
+def report(stories: list[PeriodStory]) -> dict[str, Any]:
     return build_report(stories, SECTIONS, 372.4, ENVIRONMENT)
 
 
 @pytest.fixture(scope="module")
-def home(stories: list[SeasonStory], report: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(stories: list[PeriodStory], report: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     home_dir = tmp_path_factory.mktemp("run") / ".fieldloop"
     write_report(report, stories, SECTIONS, home_dir, LINKS)
     return home_dir
@@ -101,7 +101,7 @@ def test_links_to_files_are_seen_from_the_page(outline: Outline) -> None:
     assert outline.addresses[0].endswith("/nowhere/docs/index.html")
 
 
-def test_the_page_tells_where_each_number_comes_from(stories: list[SeasonStory], outline: Outline) -> None:
+def test_the_page_tells_where_each_number_comes_from(stories: list[PeriodStory], outline: Outline) -> None:
     for told in stories:
         trace = [
             told.trace["recommendation"]["record_id"],
@@ -116,7 +116,7 @@ def test_the_page_tells_where_each_number_comes_from(stories: list[SeasonStory],
         assert [step for step in trace if step not in outline.text] == []
 
 
-def test_the_page_says_the_gates_and_the_quarantines_reasons(stories: list[SeasonStory], outline: Outline) -> None:
+def test_the_page_says_the_gates_and_the_quarantines_reasons(stories: list[PeriodStory], outline: Outline) -> None:
     reason = stories[1].verdict["reason"].removeprefix("promoted")
     assert reason in outline.text
     assert "27 % of the bytes" in outline.text
@@ -127,20 +127,20 @@ def test_figures_of_the_page_and_of_the_json_are_the_same(home: Path, report: di
     written = json.loads((home / "report.json").read_text())
     told = written.pop("stories")
     assert written == report
-    again = build_report([SeasonStory(**one) for one in told], SECTIONS, report["wall_s"], report["environment"])
+    again = build_report([PeriodStory(**one) for one in told], SECTIONS, report["wall_s"], report["environment"])
     assert again == report
 
 
 @pytest.mark.slow
 def test_writing_again_gives_the_same_bytes(
-    stories: list[SeasonStory], report: dict[str, Any], home: Path, tmp_path: Path
+    stories: list[PeriodStory], report: dict[str, Any], home: Path, tmp_path: Path
 ) -> None:
     first, again = home / "report.html", write_report(report, stories, SECTIONS, tmp_path / ".fieldloop", LINKS)
     assert again.html.read_bytes() == first.read_bytes()
     assert sorted(path.name for path in again.html.parent.iterdir()) == ["report.html", "report.json"]
 
 
-def test_what_comes_from_data_is_escaped(stories: list[SeasonStory], tmp_path: Path) -> None:
+def test_what_comes_from_data_is_escaped(stories: list[PeriodStory], tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>"
     told = replace(
         stories[0],
@@ -154,7 +154,7 @@ def test_what_comes_from_data_is_escaped(stories: list[SeasonStory], tmp_path: P
     assert Outline(text).open == []
 
 
-def test_a_season_without_model_trace_or_batches_still_has_its_page(stories: list[SeasonStory], tmp_path: Path) -> None:
+def test_a_season_without_model_trace_or_batches_still_has_its_page(stories: list[PeriodStory], tmp_path: Path) -> None:
     told = replace(
         stories[0],
         fleet={**stories[0].fleet, "yield_rmse_t_ha": None, "bytes_collected": 0, "bytes_sent": 0},
@@ -167,8 +167,8 @@ def test_a_season_without_model_trace_or_batches_still_has_its_page(stories: lis
     assert "none came home" in text
 
 
-def test_every_picture_is_a_png_for_artifacts(report: dict[str, Any], stories: list[SeasonStory]) -> None:
-    pictures = season_pictures(report, SECTIONS, stories)
+def test_every_picture_is_a_png_for_artifacts(report: dict[str, Any], stories: list[PeriodStory]) -> None:
+    pictures = period_pictures(report, SECTIONS, stories)
     assert pictures.keys() == PICTURES
     assert all(png.startswith(PNG_SIGNATURE) for png in pictures.values())
 

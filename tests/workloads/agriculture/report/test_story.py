@@ -5,15 +5,15 @@ from typing import Any
 
 import pandas as pd
 
-from fieldloop.data import SeasonStore
-from fieldloop.report import season_trace
+from fieldloop.data import AcceptedStore
+from fieldloop.report import period_trace
 from fieldloop.workloads.agriculture.workload import AGRICULTURE_IN_CLOUD
 from tests.sample_season import CONTRACT, SEASON, field_row, recommendation_row, season_rows
 
 BATCH_ID = "ab" * 32
 
 
-def ingested(directory: Path, with_recommendations: bool = True) -> SeasonStore:
+def ingested(directory: Path, with_recommendations: bool = True) -> AcceptedStore:
     """A store as an ingestion of one device's batch leaves it."""
     field = field_row(device_id="dev-00")
     tables = season_rows(field)
@@ -24,16 +24,16 @@ def ingested(directory: Path, with_recommendations: bool = True) -> SeasonStore:
         rows[2] |= {"irrigation_mm": 60.0, "source": "fao56", "yield_p10_t_ha": None}
         rows[2] |= {"yield_p50_t_ha": None, "yield_p90_t_ha": None}
         tables["recommendations"] = rows
-    store = SeasonStore(directory / "seasons", CONTRACT)
+    store = AcceptedStore(directory / "seasons", CONTRACT)
     for name, rows in tables.items():
         store.accept(name, pd.DataFrame(rows), "sync")
     store.note_batch(BATCH_ID, {"device_id": "dev-00", "season": SEASON, "records": {"readings": 40}})
     return store
 
 
-def trace_of(store: SeasonStore, season: int) -> dict[str, Any]:
+def trace_of(store: AcceptedStore, season: int) -> dict[str, Any]:
     tables = {table.name: store.read(table.name, [season]) for table in CONTRACT.tables}
-    return season_trace(store, season, AGRICULTURE_IN_CLOUD.report.example(tables))
+    return period_trace(store, season, AGRICULTURE_IN_CLOUD.report.example(tables))
 
 
 def test_the_trace_leads_from_a_recommendation_to_its_batch_and_device(tmp_path: Path) -> None:

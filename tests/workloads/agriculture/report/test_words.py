@@ -1,6 +1,6 @@
 """What the numbers say in words, also where they are not in Fieldloop's favour."""
 
-from fieldloop.report import build_report, season_figures, season_markdown, terminal_summary
+from fieldloop.report import build_report, period_figures, period_markdown, terminal_summary
 from fieldloop.report.terminal import WIDTH
 from fieldloop.workloads.agriculture.report.words import against, error_sentence, threshold_sentence
 from tests.workloads.agriculture.report.sample_story import ENVIRONMENT, SECTIONS, story
@@ -10,7 +10,7 @@ LINKS = {"Report": "/somewhere/.fieldloop/report.html"}
 
 
 def figures(extra_usd_ha: float, season: int = 2006) -> dict[str, object]:
-    return season_figures(story(season, "1", FIELDS, extra_usd_ha), SECTIONS)
+    return period_figures(story(season, "1", FIELDS, extra_usd_ha), SECTIONS)
 
 
 def test_a_threshold_that_earned_more_is_said_so() -> None:
@@ -59,7 +59,7 @@ def test_the_terminal_summary_is_narrow_and_whole() -> None:
 
 def test_the_markdown_has_a_row_per_practice_and_the_reasons() -> None:
     told = story(2007, "2", FIELDS)
-    said = season_markdown(told, SECTIONS)
+    said = period_markdown(told, SECTIONS)
     rows = [line for line in said.splitlines() if line.startswith("| ")]
     assert len(rows) == 6
     assert len({line.count("|") for line in rows}) == 1

@@ -17,6 +17,7 @@ from fieldloop.workloads.agriculture.world.climate import MAX_SEASON_DAYS, REGIO
 from fieldloop.workloads.agriculture.world.compiled import store, translation
 from fieldloop.workloads.agriculture.world.field import SimulatedField
 from fieldloop.workloads.agriculture.world.field_batch import FieldBatch, PackageBatch, field_batch
+from fieldloop.workloads.agriculture.world.nitrogen import NitrogenRates
 from fieldloop.workloads.agriculture.world.plots import Plot, plot_of
 from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
 
@@ -232,14 +233,11 @@ def _of_c(function: Callable[..., float], in_numpy: Callable[..., Any]) -> Calla
 
 def _lived(models: list[Any], core: store.Core, rng: np.random.Generator) -> list[float]:
     """Each model's largest difference from its row of a batch, over all its days and what they bring."""
-    from fieldloop.workloads.agriculture.world.compiled.batch import CompiledBatch
-    from fieldloop.workloads.agriculture.world.compiled.extraction import row_of
-
     days, size = max(len(model._weather) for model in models), len(models)
     weathers = np.zeros((size, days, 4))
     for index, model in enumerate(models):
         weathers[index, : len(model._weather)] = model._weather[:, :4].astype(np.float64)
-    batch = CompiledBatch.of_models([row_of(core, model) for model in models], weathers, threads=1)
+    batch = _batch_of(models, core, weathers)
     depths_mm = np.where(rng.random((days, size)) < 0.1, rng.choice([5.0, 15.0, 33.0], (days, size)), 0.0)
     worst = [0.0] * size
     while not batch.is_finished.all():
@@ -254,6 +252,29 @@ def _lived(models: list[Any], core: store.Core, rng: np.random.Generator) -> lis
     harvested = [float(model._outputs.final_stats["Dry yield (tonne/ha)"].iloc[0]) for model in models]
     assert np.ptp(harvested) > 3
     return np.maximum(worst, abs(batch.yield_t_ha - harvested)).tolist()
+
+
+def _batch_of(models: list[Any], core: store.Core, weathers: Array) -> FieldBatch:
+    """Rows from initialised package models, of any crop and irrigation; growth does not feel nitrogen."""
+    from fieldloop.workloads.agriculture.world.compiled import batch
+    from fieldloop.workloads.agriculture.world.compiled.extraction import row_of
+
+    rows = [row_of(core, model) for model in models]
+    shared = batch.Shared(
+        crops=np.stack([row.crop for row in rows]),
+        profiles=np.stack([row.profile for row in rows]),
+        soils=np.stack([row.soil for row in rows]),
+        middles_m=np.stack([batch._middles_m(core, row.profile) for row in rows]),
+    )
+    own = batch.Rows(
+        states=np.stack([row.state for row in rows]),
+        water_m3_m3=np.stack([row.water_m3_m3 for row in rows]),
+        aeration_days=np.zeros_like([row.water_m3_m3 for row in rows]),
+        management=np.stack([row.management for row in rows]),
+        rates=np.tile(batch._rates(core, NitrogenRates()), (len(rows), 1)),
+        kinds=np.repeat(np.arange(len(rows))[:, None], 3, axis=1),
+    )
+    return batch.CompiledBatch(core, shared, own, weathers, first_day=0, day=0, threads=1)
 
 
 def _differences(batch: FieldBatch, models: list[Any], growing: NDArray[np.int64], day: int) -> Array:

@@ -3,8 +3,10 @@ from dataclasses import replace
 import pytest
 
 from fieldedge.system.errors import DataError
+from fieldloop.workloads.agriculture.world import seasons
+from fieldloop.workloads.agriculture.world.compiled import store
 from fieldloop.workloads.agriculture.world.practices import Rainfed, Threshold
-from fieldloop.workloads.agriculture.world.seasons import run_practice, run_practices, spread
+from fieldloop.workloads.agriculture.world.seasons import live_season, run_practice, run_practices, spread
 from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
 
 
@@ -18,7 +20,14 @@ def _specs() -> list[FieldSpec]:
     return field_specs("champion", 2006, 1, 7, "") + field_specs("cordoba", 2006, 1, 7, "")
 
 
+@pytest.fixture
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes are started even for a handful of seasons."""
+    monkeypatch.setattr(seasons, "SEASONS_A_WORKER", 1)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_are_enough")
 def test_outcomes_are_the_same_on_any_number_of_workers_and_in_the_order_of_the_jobs() -> None:
     jobs = [(spec, practice) for spec in _specs() for practice in (Rainfed(), Threshold())]
     progress: list[tuple[int, int]] = []
@@ -26,6 +35,13 @@ def test_outcomes_are_the_same_on_any_number_of_workers_and_in_the_order_of_the_
     assert spread_out == [run_practice(*job) for job in jobs]
     assert progress == [(done, 4) for done in range(1, 5)]
     assert [outcome.spec.practice for outcome in spread_out] == ["rainfed", "threshold"] * 2
+
+
+def test_the_package_itself_grows_the_same_season_to_the_last_digit(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = _specs()[0]
+    compiled = live_season(spec, Threshold())
+    monkeypatch.setattr(store, "PROVEN_VERSION", "2.9.9")
+    assert live_season(spec, Threshold()) == compiled
 
 
 def test_the_practice_is_what_the_record_names() -> None:
@@ -38,6 +54,7 @@ def test_progress_counts_in_sizes() -> None:
     assert progress == [(10, 15), (15, 15)]
 
 
+@pytest.mark.usefixtures("few_are_enough")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_worker_s_error_is_raised_as_it_was(workers: int) -> None:
     with pytest.raises(DataError, match="cannot count to -1"):

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fieldedge.contract.batches import MAX_UNPACKED_BYTES, batch_id, unpack
+from fieldedge.contract.batches import MAX_UNPACKED_BYTES, PERIOD_KEY, batch_id, unpack
 from fieldedge.storage.recovery.sqlite_pages import Row, Value
 from fieldedge.storage.schema import (
     BATCH_STATES,
@@ -36,8 +36,8 @@ MAX_SEQUENCE = 1 << 40  # a greater one was never counted to
 
 _NAMED = re.compile(r"[a-z_]{1,40} of \d{4}-\d{2}-\d{2}")
 _FORM_1 = (
-    "CREATE TEMP TABLE records_1 (record_id TEXT PRIMARY KEY, season, table_name, date, body, state, batch_id)",
-    "CREATE TEMP TABLE batches_1 (batch_id TEXT PRIMARY KEY, sequence, season, bytes, state)",
+    "CREATE TEMP TABLE records_1 (record_id TEXT PRIMARY KEY, episode, table_name, date, body, state, batch_id)",
+    "CREATE TEMP TABLE batches_1 (batch_id TEXT PRIMARY KEY, sequence, episode, bytes, state)",
     "CREATE TEMP TABLE rejects_1 (reject_id TEXT PRIMARY KEY, where_, error, body)",
 )
 
@@ -181,7 +181,7 @@ class Salvage:
             self._last[table] = max(sequence, self._last.get(table, 0))
 
     def _take_record_1(self, values: tuple[Value, ...]) -> None:
-        record_id, season, table, date, body, _, state, batch = values
+        record_id, episode, table, date, body, _, state, batch = values
         if not is_consistent_1(values[:6]):
             self.damaged_rows += 1
             return
@@ -189,7 +189,7 @@ class Salvage:
             state, batch = "stored", None
         self._connection.execute(
             "INSERT OR IGNORE INTO records_1 VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (record_id, season, table, date, body, state, batch),
+            (record_id, episode, table, date, body, state, batch),
         )
 
     def _carry_over_1(self) -> None:
@@ -200,7 +200,7 @@ class Salvage:
             values = dict(zip(SEALED_3["records"], (*said, None, None, None, 0), strict=True))
             self._take_record(self._with_merit({**values, "sequence": None, "state": state, "batch_id": batch}))
         for _, *said in self._connection.execute(
-            "SELECT sequence, batch_id, season, bytes, state FROM batches_1 ORDER BY sequence"
+            "SELECT sequence, batch_id, episode, bytes, state FROM batches_1 ORDER BY sequence"
         ).fetchall():
             self._insert_sealed("batches", said)
         for said in self._connection.execute("SELECT * FROM rejects_1 ORDER BY where_, reject_id").fetchall():
@@ -243,8 +243,8 @@ def restore_batches(connection: sqlite3.Connection, outbox: Path) -> int:
             content = unpack(data)
         except (OSError, DataError):
             continue
-        identity, season = batch_id(data), content.get("season")
-        if not isinstance(season, int | str) or not (episode := str(season)).isprintable():
+        identity, period = batch_id(data), content.get(PERIOD_KEY)
+        if not isinstance(period, int | str) or not (episode := str(period)).isprintable():
             continue
         if file.stem != identity or not _is_needed(connection, identity, content):
             continue

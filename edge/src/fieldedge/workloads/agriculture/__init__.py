@@ -3,10 +3,11 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from fieldedge.contract import Record
+from fieldedge.contract import MODEL, Record
 from fieldedge.contract.samples import FlaggedSample
+from fieldedge.contract.windows import Daily, Window
 from fieldedge.device.config import Site
-from fieldedge.workload import Array, Doubt, Note, Observed, Predict
+from fieldedge.workload import Array, At, Doubt, Note, Observed, Predict
 from fieldedge.workloads.agriculture import days, decision, features
 from fieldedge.workloads.agriculture.answers import AgricultureAnswers
 from fieldedge.workloads.agriculture.channels import CHANNELS
@@ -36,6 +37,8 @@ class Agriculture:
     name = "agriculture"
     contract = CONTRACT
     channels = CHANNELS
+    windows, trigger = Daily(), At("06:00")
+    needs_site = True  # for ET0, and the day by the sun
     messages: Mapping[str, str] = {
         "field": "fields",
         "reading": "readings",
@@ -47,9 +50,10 @@ class Agriculture:
     commands = (history, override)
     answers = AgricultureAnswers()
 
-    def observe(self, samples: Sequence[FlaggedSample], context: Record, day: str, site: Site) -> Observed:
+    def observe(self, samples: Sequence[FlaggedSample], context: Record, window: Window, site: Site | None) -> Observed:
         """A finished day's samples as one row of table `readings`, or why there is none."""
-        return days.summarise_day(samples, context, day, site)
+        assert site is not None  # noqa: S101 - it is needed
+        return days.summarise_day(samples, context, window.moment, site)
 
     def begin(self, context: Record) -> FieldSeason:
         """The season of a field."""
@@ -73,7 +77,7 @@ class Agriculture:
         errors = [
             record["yield_p50_t_ha"] - harvested[record["field_id"]]
             for record in decisions
-            if record["source"] == "model" and record["field_id"] in harvested
+            if record["source"] == MODEL and record["field_id"] in harvested
         ]
         rmse = math.sqrt(sum(error * error for error in errors) / len(errors)) if errors else None
         return {"yield_rmse_t_ha": None if rmse is None else round(rmse, 4)}

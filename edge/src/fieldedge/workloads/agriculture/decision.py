@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fieldedge.contract import Record
+from fieldedge.contract import MODEL, Record
 from fieldedge.workload import Array, Decision, Doubt, Predict, Question, ask, decision_values
 from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.features import (
@@ -267,7 +267,7 @@ def _most_profitable(record: Record, question: Question, outputs: Array) -> Reco
         date=question.at,
         irrigation_mm=round(float(depths[best]), 1),
         nitrogen_kg_ha=float(doses[best]),
-        source="model",
+        source=MODEL,
         why=_balance_reasons(row, bounds),
         guardrails=bounds.guardrails,
         expected_gain_usd_ha=gain,

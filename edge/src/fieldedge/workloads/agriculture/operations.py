@@ -34,7 +34,7 @@ def field_on(store: Store, day: str, contract: Contract) -> Record:
     Raises:
         DataError: the device knows no field.
     """
-    field = episodes.of_day_or_latest(store, contract, day)
+    field = episodes.of_moment_or_latest(store, contract, day)
     if field is None:
         raise DataError("no field is known yet; describe it first: fieldedge import --messages FILE")
     return field

@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
 
-from fieldedge.contract import Record
+from fieldedge.contract import MODEL, Record
 from fieldedge.presentation.chart import MAX_DAYS, Bars, Chart, Line, Mark, Values
 from fieldedge.presentation.facts import Advice, Amount, EpisodeRecords, Figure, Gauge, PastDay, Question, Range
-from fieldedge.presentation.text import as_date, as_number, capitalised, number, short_date
+from fieldedge.presentation.text import as_date, as_number, capitalised, number, plural, short_date
 
 SHORTEST_CHART_DAYS = 30
 ALREADY_NOTHING_MM = 0.05
@@ -58,6 +58,8 @@ _WORDS = {
 class AgriculturePresenter:
     """The agriculture workload on the status page. It holds nothing."""
 
+    rule = "the FAO-56 balance"
+
     def place(self, season: EpisodeRecords, today: date) -> str:
         """Crop, soil, field and day of the season."""
         field = season.context
@@ -82,7 +84,7 @@ class AgriculturePresenter:
         day = str(record.get("date"))
         is_today = day == today.isoformat()
         water, nitrogen = _amounts(record)
-        is_fallback = record.get("source") != "model"
+        is_fallback = record.get("source") != MODEL
         return Advice(
             date=day,
             is_today=is_today,
@@ -346,7 +348,7 @@ def _about(first: date, last: date, depletion: Values, raw: Values, taw: Values,
         state = (
             f"on {short_date((first + timedelta(days=now)).isoformat())} the root zone lacks {number(depletion[now])} "
             f"of {number(taw[now])} mm, readily available are {number(raw[now])} mm. It lacked more than that on "
-            f"{over} {'day' if over == 1 else 'days'}"
+            f"{over} {plural('day', over)}"
         )
     waterings = [value for value in given if value]
     fallen = sum(value or 0.0 for value in rain)

@@ -6,7 +6,7 @@ and arrives at most once. Dates are UTC, `YYYY-MM-DD`; the season is named by it
 
 from collections.abc import Iterable
 
-from fieldedge.contract import Column, EpisodeKey, Feature, Ordered, Output, Record, Table
+from fieldedge.contract import MODEL, Column, EpisodeKey, Feature, Ordered, Output, Record, Table
 
 PROBE_DEPTHS_CM = (15, 35, 75, 105)
 DAY_DIGITS = 4  # significant, on the wire; finer than any sensor here
@@ -145,7 +145,7 @@ def recommendations_table(features: tuple[Feature, ...]) -> Table:
             Column("yield_p10_t_ha", "float", "t/ha", -5.0, 35.0, is_nullable=True, digits=DAY_DIGITS),
             Column("yield_p50_t_ha", "float", "t/ha", -5.0, 35.0, is_nullable=True, digits=DAY_DIGITS),
             Column("yield_p90_t_ha", "float", "t/ha", -5.0, 35.0, is_nullable=True, digits=DAY_DIGITS),
-            Column("source", "str", choices=("model", "fao56")),
+            Column("source", "str", choices=(MODEL, "fao56")),
             Column("model_version", "str"),
             Column("bundle_sha256", "str", is_nullable=True, about="the bundle that was installed; none without one"),
             Column("contract_hash", "str"),

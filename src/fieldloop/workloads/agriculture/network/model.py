@@ -107,7 +107,7 @@ class CropModel(nn.Module):
         self.register_buffer("low", torch.tensor([f.minimum for f in FEATURES], dtype=torch.float32))
         self.register_buffer("half_span", torch.tensor([(f.maximum - f.minimum) / 2 for f in FEATURES]))
         self.register_buffer("stretch", torch.ones(2))  # of the interval below and above the median
-        self.effects = Effects().requires_grad_(False)  # learned apart (practising.py)
+        self.effects = Effects().requires_grad_(False)  # learned apart (pretrain.py)
         if features != len(FEATURES):
             raise ValueError(f"the contract has {features} features; the model is made for {len(FEATURES)}")
 

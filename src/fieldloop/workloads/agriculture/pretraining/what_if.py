@@ -1,6 +1,6 @@
 """What-if seasons: many simulated fields, each with its device, lived in lockstep under any decision rule.
 
-The fields are AquaCrop's (simulation/), the devices fold the device's own functions over noisy sensors, and depths
+The fields are AquaCrop's (`world/`), the devices fold the device's own functions over noisy sensors, and depths
 and doses keep within the device's own guardrails. A branch copies fields, devices and sensors as they stand, so the
 same morning can be lived twice.
 """

@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fieldedge.contract import Record
+from fieldedge.contract import MODEL, Record
+from fieldedge.workloads.agriculture.tables import EPISODE
+from fieldloop.core.words import Words
 from fieldloop.report.words import amount, counted, signed
 from fieldloop.workload import Card, Figures, Tables
+from fieldloop.workloads.agriculture.card import CARD
 from fieldloop.workloads.agriculture.metrics import YIELD_ERROR
 from fieldloop.workloads.agriculture.report.figures import OTHERS, PRACTICES, field_figures
 from fieldloop.workloads.agriculture.report.improvement import improvement_section, read_improvement
@@ -28,7 +31,8 @@ class CropReport:
 
     primary = YIELD_ERROR
     foreseen = "the harvest"
-    examples = "days"
+    examples = CARD.examples
+    words = Words.of(EPISODE)
     about = "Simulated fields (AquaCrop on real climate records), real devices."
     drawings = DRAWINGS
 
@@ -39,7 +43,7 @@ class CropReport:
     def example(self, tables: Tables) -> Record | None:
         """The model's largest irrigation that came home (the first of equals), as stored, without features."""
         said = tables["recommendations"]
-        said = said[said["source"] == "model"].sort_values(["irrigation_mm", "record_id"], ascending=[False, True])
+        said = said[said["source"] == MODEL].sort_values(["irrigation_mm", "record_id"], ascending=[False, True])
         if said.empty:
             return None
         row = said.iloc[0].to_dict()

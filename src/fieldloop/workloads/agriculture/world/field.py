@@ -9,13 +9,14 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fieldedge.contract import Record
 from fieldedge.system.errors import DataError
 from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.tables import OPERATIONS, PROBE_DEPTHS_CM
-from fieldloop.workloads.agriculture.world.aquacrop_season import AquaCropSeason, CropDay
-from fieldloop.workloads.agriculture.world.climate import region_named, season_weather
-from fieldloop.workloads.agriculture.world.nitrogen import NitrogenBalance, NitrogenRates
+from fieldloop.workloads.agriculture.world.field_batch import FieldBatch, field_batch
+from fieldloop.workloads.agriculture.world.plots import plot_of
 from fieldloop.workloads.agriculture.world.sensors import FaultRates, Sensors, TrueDay
 from fieldloop.workloads.agriculture.world.world import FieldSpec
 
@@ -55,36 +56,25 @@ class Outcome:
 
 
 class SimulatedField:
-    """AquaCrop, the nitrogen layer and the sensors of one field-season, stepped together."""
+    """AquaCrop with its nitrogen, and the sensors, of one field-season, stepped together."""
 
     def __init__(self, spec: FieldSpec, faults: FaultRates | None = None) -> None:
-        planting = datetime.date.fromisoformat(spec.planting_date)
         self.spec = spec
-        self._season = AquaCropSeason(
-            season_weather(region_named(spec.region), planting),
-            spec.soil,
-            planting,
-            spec.initial_water_pct,
-            spec.application_efficiency,
-        )
-        self._nitrogen = NitrogenBalance(
-            soil=self._season.soil_water,
-            mineral_kg_ha=spec.initial_nitrogen_kg_ha,
-            rates=NitrogenRates(mineralised_at_20c_kg_ha_d=spec.mineralised_at_20c_kg_ha_d),
-        )
+        self._planting = datetime.date.fromisoformat(spec.planting_date)
+        self._season = field_batch([plot_of(spec)], threads=1)
         self._sensors = Sensors(spec, faults)
-        self._last_day: CropDay | None = None
         self._last_reading: Record | None = None
         self._irrigation_mm = 0.0
+        self._nitrogen_kg_ha = 0.0
 
     @property
     def date(self) -> str:
         """The day to decide for; once finished, the day of the harvest."""
-        return self._season.date.isoformat()
+        return self._on(self._season.day).isoformat()
 
     @property
     def is_finished(self) -> bool:
-        return self._season.is_finished
+        return bool(self._season.is_finished[0])
 
     def reading(self) -> Record | None:
         """What the sensors said of the day before `date`: a row of `readings`. None on planting day."""
@@ -102,11 +92,13 @@ class SimulatedField:
             irrigation_mm=self._water_at_hand(_amount(irrigation_mm, "irrigation_mm")),
             nitrogen_kg_ha=round(min(_amount(nitrogen_kg_ha, "nitrogen_kg_ha"), _NITROGEN_MAX_KG_HA), 1),
         )
-        day = self._season.step(applied.irrigation_mm, self._nitrogen.growth_factor)
-        self._nitrogen.step(day, applied.nitrogen_kg_ha)
+        if self.is_finished:
+            raise DataError(f"the season planted on {self.spec.planting_date} ended on {self.date}")
+        self._season.step(np.array([applied.irrigation_mm]), np.array([applied.nitrogen_kg_ha]))
         self._irrigation_mm += applied.irrigation_mm
-        self._last_day = day
-        self._last_reading = self._row("readings", day.date.isoformat()) | self._sensors.read(self._truth_of(day))
+        self._nitrogen_kg_ha += applied.nitrogen_kg_ha
+        day = self._truth_of_day()
+        self._last_reading = self._row("readings", day.date.isoformat()) | self._sensors.read(day)
         return applied
 
     def operation(self, day: str, applied: Applied, source: str = "practice") -> Record | None:
@@ -117,73 +109,69 @@ class SimulatedField:
 
     def harvest(self) -> Record:
         """The row of `harvests`. Raises DataError while the crop still grows."""
-        return self._row("harvests", self.date) | {"yield_t_ha": round(self._season.yield_t_ha, 3)}
+        return self._row("harvests", self.date) | {"yield_t_ha": self._yield_t_ha()}
 
     def outcome(self) -> Outcome:
         """What the season brought, from the truth. Raises DataError while the crop still grows."""
-        spec, yield_t_ha = self.spec, round(self._season.yield_t_ha, 3)
+        spec, yield_t_ha = self.spec, self._yield_t_ha()
         costs = (
             spec.water_price_usd_mm * self._irrigation_mm
-            + spec.nitrogen_price_usd_kg * self._nitrogen.applied_kg_ha
+            + spec.nitrogen_price_usd_kg * self._nitrogen_kg_ha
             + spec.fixed_cost_usd_ha
         )
         return Outcome(
             spec=spec,
             yield_t_ha=yield_t_ha,
             irrigation_mm=round(self._irrigation_mm, 1),
-            nitrogen_kg_ha=round(self._nitrogen.applied_kg_ha, 1),
-            leached_kg_ha=round(self._nitrogen.leached_kg_ha, 1),
+            nitrogen_kg_ha=round(self._nitrogen_kg_ha, 1),
+            leached_kg_ha=round(float(self._season.leached_kg_ha[0]), 1),
             profit_usd_ha=round(spec.grain_price_usd_t * yield_t_ha - costs, 2),
         )
 
     def truth(self) -> dict[str, Any]:
         """The state that no sensor sees, for tests and pictures; only dates and totals before the first day."""
+        season = self._season
         state: dict[str, Any] = {
             "date": self.date,
             "irrigation_mm": self._irrigation_mm,
-            "nitrogen_kg_ha": self._nitrogen.applied_kg_ha,
-            "nni": self._nitrogen.nni,
-            "mineral_nitrogen_kg_ha": self._nitrogen.mineral_kg_ha,
-            "nitrogen_uptake_kg_ha": self._nitrogen.uptake_kg_ha,
-            "leached_kg_ha": self._nitrogen.leached_kg_ha,
+            "nitrogen_kg_ha": self._nitrogen_kg_ha,
+            **_first_of(season, "nni", "mineral_nitrogen_kg_ha", "nitrogen_uptake_kg_ha", "leached_kg_ha"),
         }
-        if self._last_day is None:
+        if season.day == 0:
             return state
-        day, middles_m = self._last_day, self._season.compartment_middles_m
-        depletion_mm, taw_mm = self._season.root_zone_mm()
+        water_m3_m3, middles_m = season.water_m3_m3[0], season.compartment_middles_m[0]
         vwc = {
-            f"vwc_{depth}cm_m3_m3": float(day.water_m3_m3[abs(middles_m - depth / 100).argmin()])
+            f"vwc_{depth}cm_m3_m3": float(water_m3_m3[abs(middles_m - depth / 100).argmin()])
             for depth in PROBE_DEPTHS_CM
         }
-        return (
-            state
-            | vwc
-            | {
-                "depletion_mm": depletion_mm,
-                "taw_mm": taw_mm,
-                "root_depth_m": day.root_depth_m,
-                "canopy_cover": day.canopy_cover,
-                "biomass_t_ha": day.biomass_t_ha,
-                "deep_percolation_mm": day.deep_percolation_mm,
-                "growth_stage": self._season.growth_stage,
-            }
-        )
+        of_day = ("depletion_mm", "taw_mm", "root_depth_m", "canopy_cover", "biomass_t_ha", "deep_percolation_mm")
+        return state | vwc | _first_of(season, *of_day) | {"growth_stage": int(season.growth_stage[0])}
+
+    def _on(self, day: int) -> datetime.date:
+        return self._planting + datetime.timedelta(days=day)
+
+    def _yield_t_ha(self) -> float:
+        if not self.is_finished:
+            raise DataError(f"the crop planted on {self.spec.planting_date} is not ripe on {self.date}")
+        return round(float(self._season.yield_t_ha[0]), 3)
 
     def _water_at_hand(self, asked_mm: float) -> float:
         left_mm = max(0.0, self.spec.water_allowance_mm - self._irrigation_mm)
         return round(min(asked_mm, self.spec.irrigation_capacity_mm, left_mm), 1)
 
-    def _truth_of(self, day: CropDay) -> TrueDay:
+    def _truth_of_day(self) -> TrueDay:
+        """What the last day really was."""
+        season = self._season
+        tmin_c, tmax_c, rain_mm, et0_mm = season.weather[0].tolist()
         return TrueDay(
-            date=day.date,
-            tmin_c=day.tmin_c,
-            tmax_c=day.tmax_c,
-            rain_mm=day.rain_mm,
-            et0_mm=day.et0_mm,
-            water_m3_m3=day.water_m3_m3,
-            compartment_middles_m=self._season.compartment_middles_m,
-            canopy_cover=day.canopy_cover,
-            nni=self._nitrogen.nni,
+            date=self._on(season.day - 1),
+            tmin_c=tmin_c,
+            tmax_c=tmax_c,
+            rain_mm=rain_mm,
+            et0_mm=et0_mm,
+            water_m3_m3=season.water_m3_m3[0],
+            compartment_middles_m=season.compartment_middles_m[0],
+            **_first_of(season, "canopy_cover", "nni"),
         )
 
     def _row(self, table: str, day: str) -> Record:
@@ -201,3 +189,8 @@ def _amount(value: float, name: str) -> float:
     if not math.isfinite(value) or value < 0:
         raise DataError(f"{name} is {value!r}; expected a number of at least 0")
     return float(value)
+
+
+def _first_of(season: FieldBatch, *names: str) -> dict[str, float]:
+    """These values of the batch's only field."""
+    return {name: float(getattr(season, name)[0]) for name in names}

@@ -6,7 +6,6 @@ killed run continues with the partitions that are missing or were made otherwise
 """
 
 import hashlib
-import io
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -16,20 +15,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from fieldedge.contract import Record, Table
+from fieldedge.contract import Record
 from fieldedge.system.durable import write_durably
 from fieldedge.workloads.agriculture.tables import FIELDS, HARVESTS, OPERATIONS, READINGS
 from fieldloop.core.code_version import code_hash
+from fieldloop.core.console import OnProgress
+from fieldloop.core.parquet import parquet_bytes
 from fieldloop.workloads.agriculture.world.practices import exploring_grower
-from fieldloop.workloads.agriculture.world.seasons import OnProgress, live_season, spread
+from fieldloop.workloads.agriculture.world.seasons import live_season, spread
 from fieldloop.workloads.agriculture.world.world import World, field_specs
 
 MARKER = "_complete"
 TABLES = (FIELDS, READINGS, OPERATIONS, HARVESTS)
-_ARROW_TYPES = {"float": pa.float64(), "int": pa.int64(), "str": pa.string(), "date": pa.string()}
 
 
 @dataclass(frozen=True)
@@ -98,15 +95,6 @@ def simulate_history(
 
     spread(_write_partition, due, workers, [fields_per_region] * len(due), report)
     return History(out_dir, total, total - kept)
-
-
-def parquet_bytes(table: Table, rows: Sequence[Record]) -> bytes:
-    """The rows as Parquet, columns and types from the contract, sorted by record id: equal rows give equal bytes."""
-    schema = pa.schema([(column.name, _ARROW_TYPES[column.kind]) for column in table.columns])
-    ordered = sorted(rows, key=lambda row: str(row["record_id"]))
-    sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(ordered, schema=schema), sink, compression="zstd")
-    return sink.getvalue()
 
 
 def _write_partition(partition: _Partition) -> None:

@@ -15,12 +15,13 @@ from typing import TypeVar
 
 from fieldedge.contract import Record
 from fieldedge.workloads.agriculture.features import Day
-from fieldloop.core.environment import hush
+from fieldloop.core.console import OnProgress
+from fieldloop.core.process_setup import hush
 from fieldloop.workloads.agriculture.world.field import Outcome, SimulatedField
 from fieldloop.workloads.agriculture.world.practices import Practice
 from fieldloop.workloads.agriculture.world.world import FieldSpec
 
-OnProgress = Callable[[int, int], None]
+SEASONS_A_WORKER = 80  # with fewer, a process takes longer to start than it saves
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -71,11 +72,12 @@ def spread(
     sizes: Sequence[int],
     on_progress: OnProgress | None = None,
 ) -> list[Result]:
-    """`work` on every job over processes (0: one per core; 1: in this process), results in the order of the jobs.
+    """`work` on every job over at most so many processes (0: one per core), results in the order of the jobs.
 
-    `on_progress(done, total)` counts in `sizes`, one per job. The first error ends the rest and is raised.
+    Few of them are done in this process. `on_progress(done, total)` counts in `sizes`, the seasons of each job. The
+    first error ends the rest and is raised.
     """
-    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    workers = min(workers or os.cpu_count() or 1, len(jobs), sum(sizes) // SEASONS_A_WORKER)
     report = _Progress(sum(sizes), on_progress)
     if workers <= 1:
         return [report.after(work(job), size) for job, size in zip(jobs, sizes, strict=True)]

@@ -1,11 +1,10 @@
 """`fieldedge override` and `fieldedge confirm`: what was really done on a day, and why; that it was done as advised."""
 
 import argparse
-from datetime import date
 from typing import Any
 
 from fieldedge.device.config import DeviceDirectory
-from fieldedge.presentation.answer import answer, is_for_program, say
+from fieldedge.presentation.answer import answer, asked_moment, is_for_program, say
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock
 from fieldedge.system.errors import DataError
@@ -20,6 +19,8 @@ from fieldedge.workloads.agriculture.operations import (
     override_record,
     sentence,
 )
+
+_DAY = CONTRACT.table("operations").moment
 
 
 def add(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -39,12 +40,12 @@ def override(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Record what was really done. It takes the place of what was assumed, and goes home with the season."""
     irrigation_mm, nitrogen_kg_ha = _amounts(options)
     clock = Clock(directory.clock_floor)
-    today = clock.now().date()
-    day = _day(options, today)
+    now = clock.now()
+    day = asked_moment(options, _DAY, now)
     with Store(directory.store, clock.stamp, merit=merit(known_workload(CONTRACT.workload))) as store:
         field = field_on(store, day, CONTRACT)
         record = override_record(field, day, irrigation_mm, nitrogen_kg_ha, options.why, CONTRACT)
-        former, outcome = override_day(store, field, record, CONTRACT, today)
+        former, outcome = override_day(store, field, record, CONTRACT, now.date())
     if is_for_program(options):
         answer(options, {"outcome": outcome, "record": record, "former": former})
         return
@@ -56,22 +57,14 @@ def override(options: argparse.Namespace, directory: DeviceDirectory) -> None:
 def confirm(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Say that what was assumed of a day, or recommended on it, was really done."""
     clock = Clock(directory.clock_floor)
-    today = clock.now().date()
-    day = _day(options, today)
+    now = clock.now()
+    day = asked_moment(options, _DAY, now)
     with Store(directory.store, clock.stamp, merit=merit(known_workload(CONTRACT.workload))) as store:
-        record, outcome = confirm_day(store, field_on(store, day, CONTRACT), day, CONTRACT, today)
+        record, outcome = confirm_day(store, field_on(store, day, CONTRACT), day, CONTRACT, now.date())
     if is_for_program(options):
         answer(options, {"outcome": outcome, "record": record})
     else:
         say(f"{record['date']}: {amounts_as_text(record)}: {outcome}.")
-
-
-def _day(options: argparse.Namespace, today: date) -> str:
-    day: str = options.date or today.isoformat()
-    try:
-        return date.fromisoformat(day).isoformat()
-    except ValueError:
-        raise DataError(f"--date is {day!r}; expected a date like 2026-07-03") from None
 
 
 def _amounts(options: argparse.Namespace) -> tuple[float, float]:

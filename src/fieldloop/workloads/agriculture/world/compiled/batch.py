@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldedge.system.errors import DataError
-from fieldloop.workloads.agriculture.world.compiled.extraction import Array, Row, maize_of, soil_class
+from fieldloop.workloads.agriculture.world.compiled.extraction import Array, maize_of, soil_class
 from fieldloop.workloads.agriculture.world.compiled.store import Core, core
 from fieldloop.workloads.agriculture.world.nitrogen import NitrogenRates
 from fieldloop.workloads.agriculture.world.plots import Plot, check_future, checked_amounts
@@ -74,32 +74,6 @@ class CompiledBatch:
         batch = cls(compiled, shared, rows, tables, 0, 0, threads or len(os.sched_getaffinity(0)))
         batch._run(np.zeros(len(plots)), np.zeros(len(plots)), is_lived=False)
         return batch
-
-    @classmethod
-    def of_models(
-        cls, models: Sequence[Row], weathers: Array, threads: int = 1, compiled: Core | None = None
-    ) -> "CompiledBatch":
-        """Rows from initialised package models (`row_of`), of any crop and irrigation; `weathers` is (N, D, 4).
-
-        For comparisons with the package: no plot is needed, and growth does not feel nitrogen.
-        """
-        compiled = compiled or core()
-        count = len(models)
-        shared = Shared(
-            crops=np.stack([row.crop for row in models]),
-            profiles=np.stack([row.profile for row in models]),
-            soils=np.stack([row.soil for row in models]),
-            middles_m=np.stack([_middles_m(compiled, row.profile) for row in models]),
-        )
-        rows = Rows(
-            states=np.stack([row.state for row in models]),
-            water_m3_m3=np.stack([row.water_m3_m3 for row in models]),
-            aeration_days=np.zeros_like([row.water_m3_m3 for row in models]),
-            management=np.stack([row.management for row in models]),
-            rates=np.tile(_rates(compiled, NitrogenRates()), (count, 1)),
-            kinds=np.repeat(np.arange(count)[:, None], 3, axis=1),
-        )
-        return cls(compiled, shared, rows, np.array(weathers, np.float64, order="C"), 0, 0, threads)
 
     @property
     def size(self) -> int:

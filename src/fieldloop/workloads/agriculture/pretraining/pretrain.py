@@ -1,0 +1,72 @@
+"""How a fresh crop model is taught to decide: search when to act, then measure what an action changes."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from fieldloop.core.dataset import Dataset
+from fieldloop.workloads.agriculture.network.model import CropModel
+from fieldloop.workloads.agriculture.params import WhatIfParams
+from fieldloop.workloads.agriculture.pretraining.counterfactuals import fit_effects, live_twice
+from fieldloop.workloads.agriculture.pretraining.policy_search import (
+    DOSES,
+    FIRST_STEP,
+    FORECASTS,
+    FROM_CHAMPION_STEP,
+    START,
+    TRIGGERS,
+    search,
+)
+from fieldloop.workloads.agriculture.pretraining.training_world import TrainingWorld
+from fieldloop.workloads.agriculture.pretraining.what_if import Floats
+
+
+def pretrain(
+    network: nn.Module,
+    world: TrainingWorld,
+    params: WhatIfParams,
+    champion: nn.Module | None,
+    seed: int,
+    on_progress: Callable[[int, int], None],
+) -> Dataset:
+    """Set the network's effects; returns examples of what comes when its advice is followed."""
+    if not isinstance(network, CropModel):
+        raise TypeError(f"a CropModel practises, not a {type(network).__name__}")
+    knows = isinstance(champion, CropModel)
+    start = weights_of(champion) if isinstance(champion, CropModel) else START
+    generations = params.generations_from_champion if knows else params.generations
+    total = generations + 1
+    found = search(
+        world,
+        start,
+        generations,
+        params.population,
+        params.seasons,
+        seed,
+        FROM_CHAMPION_STEP if knows else FIRST_STEP,
+        lambda done, _: on_progress(done, total),
+    )
+    set_weights(network, found)
+    pairs, examples = live_twice(world, found, params.pairs, seed)
+    fit_effects(network.effects, pairs, seed)
+    on_progress(total, total)
+    return examples
+
+
+def weights_of(network: CropModel) -> Floats:
+    """The weights that decide when to act, (K,)."""
+    effects = network.effects
+    parts = (effects.trigger_weights, effects.forecast_weights, effects.dose_weights)
+    weights: Floats = torch.cat(parts).detach().numpy().astype(np.float64)
+    return weights
+
+
+def set_weights(network: CropModel, weights: Floats) -> None:
+    """Write the weights that decide when to act, (K,)."""
+    with torch.no_grad():
+        values = torch.from_numpy(weights.astype(np.float32))
+        network.effects.trigger_weights.copy_(values[TRIGGERS])
+        network.effects.forecast_weights.copy_(values[FORECASTS])
+        network.effects.dose_weights.copy_(values[DOSES])
