@@ -8,6 +8,7 @@ no part of the device: it takes the place of the real clock, the signals and the
 import argparse
 import json
 import math
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,10 +18,10 @@ from pathlib import Path
 from fieldedge.cli import exit_code
 from fieldedge.contract import Record
 from fieldedge.device.config import DeviceDirectory
-from fieldedge.inference.loading import read_device
 from fieldedge.runtime.service import Service
 from fieldedge.system.clock import Clock, format_utc
 from fieldedge.system.locks import exclusive
+from fieldedge.workloads import read_device
 from tests.edge.sample import PLANTING, dated, field_record
 
 START = datetime(PLANTING.year, PLANTING.month, PLANTING.day, tzinfo=UTC)
@@ -132,12 +133,18 @@ def _serve(directory: DeviceDirectory, outside: Path, days: int) -> None:
 
 
 def go_to(outside: Path, at: datetime) -> None:
-    """Let it be a moment of the season: the logger has written what it has by then."""
+    """Let it be a moment of the season: the logger has written what it has by then.
+
+    The process that plays the world is the one that is killed, so each file comes whole or not at all: a logger and a
+    clock do not stop because the device does.
+    """
     for log in sorted((outside / "logs").iterdir()):
         place = outside / "inbox" / log.name
         if log.name <= f"{at:%Y%m%dT%H}.jsonl" and not place.exists():
-            shutil.copy(log, place)
-    (outside / "now").write_text(at.isoformat())
+            os.replace(shutil.copy(log, outside / "arriving"), place)
+    arriving = outside / "arriving"
+    arriving.write_text(at.isoformat())
+    os.replace(arriving, outside / "now")
 
 
 def _live_step(service: Service, time: HandedOnClock, at: datetime, outside: Path) -> None:
