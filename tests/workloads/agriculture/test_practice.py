@@ -11,6 +11,7 @@ from fieldloop.workloads.agriculture.network.model import CropModel, Effects
 from fieldloop.workloads.agriculture.params import WhatIfParams
 from fieldloop.workloads.agriculture.pretraining import policy_search
 from fieldloop.workloads.agriculture.pretraining.counterfactuals import fit_effects, live_twice
+from fieldloop.workloads.agriculture.pretraining.faults import Faults
 from fieldloop.workloads.agriculture.pretraining.policy_search import (
     DOSES,
     FORECASTS,
@@ -118,6 +119,22 @@ def test_the_same_seed_draws_the_same_fields_and_another_seed_others(world: Trai
     assert np.array_equal(first.water_price_usd_mm, again.water_price_usd_mm)
     assert np.array_equal(first.fields.features(), again.fields.features())
     assert not np.array_equal(first.water_price_usd_mm, other.water_price_usd_mm)
+
+
+@pytest.mark.slow
+def test_fields_of_one_seed_differ_in_nothing_but_their_faults(world: TrainingWorld) -> None:
+    nominal, wide = world.draw(40, 4, wide_share=0.0), world.draw(40, 4, wide_share=1.0)
+    low = world.draw(40, 4, wide_share=0.0, faults=Faults.of(40, delivered_share=0.8))
+    assert np.array_equal(nominal.fields.features(), low.fields.features())
+    for one in (wide, low):
+        assert np.array_equal(nominal.grain_price_usd_t, one.grain_price_usd_t)
+        one.fields.step(np.zeros(40), np.zeros(40))
+    nominal.fields.step(np.zeros(40), np.zeros(40))
+    assert np.array_equal(nominal.fields.batch.weather, low.fields.batch.weather)
+    assert not np.array_equal(nominal.fields.batch.water_m3_m3, wide.fields.batch.water_m3_m3)
+    faults = wide.fields.faults
+    assert faults is not None
+    assert faults.delivered_share.min() < 0.8 < 1.0 == np.median(faults.delivered_share)
 
 
 @pytest.mark.slow

@@ -63,9 +63,9 @@ def live_twice(world: TrainingWorld, weights: Floats, count: int, seed: int) -> 
         given = np.minimum(wanted_dose, most)
         dose = np.where(today & is_about_nitrogen, np.where(acts, given, 0.0), dose)
         dose = habit_kg_ha(day, dose, drawn.has_ample_nitrogen)
-        before = fields.batch.irrigation_mm, fields.batch.nitrogen_kg_ha
+        before = fields.irrigation_mm, fields.batch.nitrogen_kg_ha
         fields.step(depth, dose)
-        done = fields.batch.irrigation_mm - before[0], fields.batch.nitrogen_kg_ha - before[1]
+        done = fields.irrigation_mm - before[0], fields.batch.nitrogen_kg_ha - before[1]
         mornings.append((rows, *done))
         if not asked.size:
             asked = np.zeros_like(rows[:count])

@@ -4,12 +4,12 @@ A field's soil, equipment and planting come from the tables; a region's weather 
 day by day (the median over fields, so that one bad station or one unsent day changes nothing). A reading of a day
 that its field's season cannot have, accepted before days were judged, counts for neither. Prices, allowances and what
 no one measured are drawn around what growers have. A season's weather may turn into another year's half-way, so that a
-rule cannot learn the few years by heart.
+rule cannot learn the few years by heart. A share of the fields is wide: not as it was told (practice_ranges.py).
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -20,6 +20,9 @@ from fieldedge.contract import Record
 from fieldedge.system.errors import DataError
 from fieldedge.workloads.agriculture import AGRICULTURE
 from fieldedge.workloads.agriculture.features import ADVISED, PROBE_COLUMNS, START_WATER_UNKNOWN
+from fieldloop.workloads.agriculture.pretraining import practice_ranges
+from fieldloop.workloads.agriculture.pretraining.faults import Faults
+from fieldloop.workloads.agriculture.pretraining.practice_ranges import WIDE_SHARE
 from fieldloop.workloads.agriculture.pretraining.what_if import WhatIfs, no_forecast
 from fieldloop.workloads.agriculture.world.climate import MAX_SEASON_DAYS
 from fieldloop.workloads.agriculture.world.forecasts import forecasts
@@ -113,23 +116,40 @@ class TrainingWorld:
         return cls(fields, _pooled_weather(readings))
 
     def draw(
-        self, count: int, seed: int, ample_share: float = AMPLE_NITROGEN_SHARE, forecast_share: float = FORECAST_SHARE
+        self,
+        count: int,
+        seed: int,
+        ample_share: float = AMPLE_NITROGEN_SHARE,
+        forecast_share: float = FORECAST_SHARE,
+        wide_share: float = WIDE_SHARE,
+        faults: Faults | None = None,
     ) -> Drawn:
         """`count` fields on the morning of planting, the same for the same arguments.
+
+        Fields of the same `count` and `seed` differ in nothing but what is wide or wrong of them, so that they can be
+        compared one by one.
 
         Args:
             ample_share: of fields whose nitrogen is plenty by habit and limits nothing.
             forecast_share: of fields with a weather forecast at hand.
+            wide_share: of fields that may depart from what is told and known; 0 for none.
+            faults: what is wrong with the fields, where that is not to be drawn: to judge by faults that have a name.
         """
         rng = np.random.default_rng(seed)
-        made = [self._field(rng, ample_share) for _ in range(count)]
+        wide = practice_ranges.drawn(count, seed, wide_share)
+        made = [self._field(rng, ample_share, start_water_pct) for start_water_pct in wide["start_water_pct"].tolist()]
         plots, records, sensors = [m[0] for m in made], [m[1] for m in made], [m[2] for m in made]
         prices = np.array([[record[name] for name in _PRICES] for record in records])
         ample = np.array([not plot.is_nitrogen_limited for plot in plots])
         foretold = np.stack([_forecasts(plot, rng, forecast_share) for plot in plots])
-        return Drawn(WhatIfs.of(plots, records, sensors, foretold), prices[:, 0], prices[:, 1], prices[:, 2], ample)
+        wrong = Faults.of(count, **{name: wide[name] for name in Faults.names()}) if faults is None else faults
+        fields = WhatIfs.of(plots, records, sensors, foretold, faults=wrong)
+        return Drawn(fields, prices[:, 0], prices[:, 1], prices[:, 2], ample)
 
-    def _field(self, rng: np.random.Generator, ample_share: float) -> tuple[Plot, Record, Sensors]:
+    def _field(
+        self, rng: np.random.Generator, ample_share: float, start_water_pct: float
+    ) -> tuple[Plot, Record, Sensors]:
+        """One field; a start water that is no number is one that its season had, about."""
         fields = self.advised if self.advised and rng.random() < ADVISED_SHARE else self.fields
         known = fields[int(rng.integers(len(fields)))]
         region, season = known.record["region"], known.record["season"]
@@ -140,6 +160,8 @@ class TrainingWorld:
         in_year = min(planting.year + int(rng.integers(0, YEARS_AHEAD + 1)), LAST_YEAR_OF_AIR)
         in_that_air = planting.replace(year=max(in_year, planting.year))
         spec = _spec(known, in_that_air, rng)
+        if not math.isnan(start_water_pct):
+            spec = replace(spec, initial_water_pct=start_water_pct)
         record = {**known.record, **{name: getattr(spec, name) for name in _DRAWN}, "practice": ADVISED}
         record["initial_water_pct"] = spec.initial_water_pct if rng.random() < 0.5 else None
         plot = Plot(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fieldedge.contract import Record
 from fieldedge.workloads.agriculture import layout
 from fieldedge.workloads.agriculture.features import FORECAST_VALUES
+from fieldloop.workloads.agriculture.pretraining.faults import Faults
 from fieldloop.workloads.agriculture.pretraining.many_fields import ManyFields
 from fieldloop.workloads.agriculture.world.field_batch import FieldBatch, field_batch
 from fieldloop.workloads.agriculture.world.plots import Plot
@@ -24,6 +25,7 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
 Indices = NDArray[np.int64]
 Decide = Callable[[int, Rows], tuple[Floats, Floats]]
+_DONE = 2  # columns of a day before its readings: what was done
 
 
 @dataclass
@@ -35,6 +37,7 @@ class WhatIfs:
     sensors: SensorRows
     forecasts: Floats | None = None  # (N, days, 3), NaN where none is at hand
     depth_mm: float | None = None  # what the equipment applies whenever it is asked; None: what is asked
+    faults: Faults | None = None  # what no device knows; None: all that is told is true
 
     @classmethod
     def of(
@@ -44,9 +47,14 @@ class WhatIfs:
         sensors: Sequence[Sensors],
         forecasts: Floats | None = None,
         depth_mm: float | None = None,
+        faults: Faults | None = None,
     ) -> "WhatIfs":
-        """Fields on the morning of planting. `records` are what their devices know, rows of table `fields`."""
-        return cls(field_batch(plots), ManyFields.of(records), SensorRows(sensors), forecasts, depth_mm)
+        """Fields on the morning of planting.
+
+        `records` are rows of table `fields`: what their devices know, but for what `faults` make wrong of it.
+        """
+        told = records if faults is None else faults.told(records)
+        return cls(field_batch(plots), ManyFields.of(told), SensorRows(sensors), forecasts, depth_mm, faults)
 
     def __len__(self) -> int:
         return self.batch.size
@@ -56,6 +64,12 @@ class WhatIfs:
         efficiency: Floats = self.devices.constants[:, layout.APPLICATION_EFFICIENCY]
         return efficiency
 
+    @property
+    def irrigation_mm(self) -> Floats:
+        """Irrigation so far as the devices note it and the growers pay it (N,); what arrived is the batch's."""
+        noted: Floats = self.devices.values[:, layout.IRRIGATION_MM].copy()
+        return noted
+
     def branch(self, rows: Indices) -> "WhatIfs":
         """Copies of these rows as they stand; a row may come several times."""
         return WhatIfs(
@@ -64,6 +78,7 @@ class WhatIfs:
             self.sensors.branch(rows),
             None if self.forecasts is None else self.forecasts[rows],
             self.depth_mm,
+            None if self.faults is None else self.faults.branch(rows),
         )
 
     def features(self) -> Rows:
@@ -78,16 +93,19 @@ class WhatIfs:
         if self.depth_mm is not None:
             irrigation_mm = np.where(irrigation_mm > 0.0, self.depth_mm, 0.0)
         nitrogen_kg_ha = np.where(is_over, 0.0, nitrogen_kg_ha)
-        batch.step(irrigation_mm, nitrogen_kg_ha)
+        arrived_mm = irrigation_mm if self.faults is None else irrigation_mm * self.faults.delivered_share
+        batch.step(arrived_mm, nitrogen_kg_ha)
         read = self.sensors.read(
             np.nan_to_num(batch.weather), batch.water_m3_m3, batch.compartment_middles_m, batch.canopy_cover, batch.nni
         )
+        if self.faults is not None:
+            read = self.faults.noted(read, layout.DAY_RAIN_MM - _DONE)
         self.devices.advance(np.concatenate([irrigation_mm[:, None], nitrogen_kg_ha[:, None], read], axis=1))
 
 
 @dataclass(frozen=True)
 class Lived:
-    """How N seasons ended, and what was done by day (N, days)."""
+    """How N seasons ended, and what was done by day (N, days), as the devices note it."""
 
     yield_t_ha: Floats
     irrigation_mm: Floats
@@ -101,9 +119,9 @@ def live(fields: WhatIfs, decide: Decide, keep_rows: bool = False) -> Lived:
     irrigation, nitrogen, kept = [], [], []
     while not fields.batch.is_finished.all():
         rows = fields.features()
-        before = fields.batch.irrigation_mm, fields.batch.nitrogen_kg_ha
+        before = fields.irrigation_mm, fields.batch.nitrogen_kg_ha
         fields.step(*decide(fields.batch.day, rows))
-        irrigation.append(fields.batch.irrigation_mm - before[0])
+        irrigation.append(fields.irrigation_mm - before[0])
         nitrogen.append(fields.batch.nitrogen_kg_ha - before[1])
         if keep_rows:
             kept.append(rows)
