@@ -1,5 +1,6 @@
 """What is wrong with a field and no device knows: the field lives by what is, the device by what is noted."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from fieldloop.workloads.agriculture.world.sensors import Sensors
 from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
 
 COUNT = 6
+DOCS = Path(__file__).parents[3] / "docs" / "practice.md"
 
 
 def specs() -> list[FieldSpec]:
@@ -77,6 +79,10 @@ def test_what_is_drawn_lies_in_its_range_and_a_share_of_the_fields_departs_from_
     assert all(np.array_equal(nominal[r.name], np.full(50, r.nominal), equal_nan=True) for r in practice_ranges.RANGES)
 
 
+def test_the_documentation_shows_the_ranges_as_they_are() -> None:
+    assert practice_ranges.table() in DOCS.read_text()
+
+
 @pytest.mark.slow
 def test_water_that_does_not_arrive_is_noted_and_paid_but_does_not_wet_the_field() -> None:
     fields, leaking = planted(), planted(delivered_share=0.6)
@@ -105,6 +111,20 @@ def test_a_soil_told_too_wet_holds_more_for_the_device_than_it_does() -> None:
     np.testing.assert_array_equal(fields.batch.taw_mm, told_wet.batch.taw_mm)
     taw_mm, told_mm = (one.features()[:, INDEX["taw_mm"]] for one in (fields, told_wet))
     assert (told_mm > 1.1 * taw_mm).all()
+
+
+@pytest.mark.slow
+def test_a_crop_that_was_sown_later_than_told_is_younger_than_its_device_thinks() -> None:
+    fields, late = planted(), planted(sown_late_d=np.float64([10, 10, 10, 0, -10, -10]))
+    np.testing.assert_array_equal(fields.features(), late.features())
+    for _ in range(35):
+        for one in (fields, late):
+            one.step(np.zeros(COUNT), np.zeros(COUNT))
+    cover, other = fields.batch.canopy_cover, late.batch.canopy_cover
+    assert (other[:3] < 0.6 * cover[:3]).all()
+    assert other[3] == cover[3]
+    assert (other[4:] > 1.2 * cover[4:]).all()
+    assert set(late.features()[:, INDEX["dap"]]) == {35.0}
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Practice: what-if fields come from the tables, the search finds what pays, and pairs differ by their action alone."""
 
+from datetime import date
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from fieldedge.system.errors import DataError
 from fieldedge.workloads.agriculture.features import FEATURES, INDEX
 from fieldloop.workloads.agriculture.network.model import CropModel, Effects
 from fieldloop.workloads.agriculture.params import WhatIfParams
-from fieldloop.workloads.agriculture.pretraining import policy_search
+from fieldloop.workloads.agriculture.pretraining import policy_search, practice_ranges
 from fieldloop.workloads.agriculture.pretraining.counterfactuals import fit_effects, live_twice
 from fieldloop.workloads.agriculture.pretraining.faults import Faults
 from fieldloop.workloads.agriculture.pretraining.policy_search import (
@@ -23,8 +25,9 @@ from fieldloop.workloads.agriculture.pretraining.policy_search import (
     search,
 )
 from fieldloop.workloads.agriculture.pretraining.pretrain import pretrain, set_weights, weights_of
-from fieldloop.workloads.agriculture.pretraining.training_world import TrainingWorld
+from fieldloop.workloads.agriculture.pretraining.training_world import KnownField, TrainingWorld, Weather
 from fieldloop.workloads.agriculture.pretraining.what_if import live
+from fieldloop.workloads.agriculture.world.climate import MAX_SEASON_DAYS
 from fieldloop.workloads.agriculture.world.practices import Calendar
 from fieldloop.workloads.agriculture.world.seasons import live_season
 from fieldloop.workloads.agriculture.world.world import field_specs
@@ -135,6 +138,37 @@ def test_fields_of_one_seed_differ_in_nothing_but_their_faults(world: TrainingWo
     faults = wide.fields.faults
     assert faults is not None
     assert faults.delivered_share.min() < 0.8 < 1.0 == np.median(faults.delivered_share)
+
+
+@pytest.mark.slow
+def test_wide_fields_are_of_many_crops_soils_and_start_waters(world: TrainingWorld) -> None:
+    wide = world.draw(120, 6, wide_share=1.0).fields.batch
+    start_water = 1.0 - wide.depletion_mm / wide.taw_mm
+    assert start_water.min() < 0.4
+    assert start_water.max() > 0.95
+    while not wide.is_finished.all():
+        wide.step(np.full(120, 2.0), np.full(120, 2.0))
+    assert wide.root_depth_m.min() < 0.9
+    assert np.ptp(wide.root_depth_m) > 1.2
+
+
+def test_a_blended_climate_lies_between_the_two_and_is_drier_or_warmer_as_asked() -> None:
+    first = date(2001, 5, 1)
+    wet = np.tile([10.0, 24.0, 3.0, 4.0], (MAX_SEASON_DAYS + 1, 1))
+    dry = np.tile([16.0, 34.0, 0.5, 8.0], (MAX_SEASON_DAYS + 1, 1))
+    record = {**field_specs("champion", 2001, 1, 5, "calendar")[0].record(), "region": "wet", "season": 2001}
+    both = {("wet", 2001): Weather(first, wet), ("dry", 2003): Weather(date(2003, 4, 1), dry)}
+    world = TrainingWorld([KnownField(record, 80.0)], both)
+    nominal = {one.name: one.nominal for one in practice_ranges.RANGES} | {"chance": 0.3}
+
+    def of(**departures: float) -> np.ndarray:  # type: ignore[type-arg]  # (D, 4)
+        return world._shifted(wet, "wet", 2001, first, nominal | departures)
+
+    assert of() is wet
+    assert of(blended_share=0.5)[3].tolist() == pytest.approx([13.0, 29.0, 1.75, 6.0], rel=0.02)
+    warmer = of(warmer_c=2.0, rain_factor=0.5, et0_factor=1.1)
+    assert warmer[3].tolist() == pytest.approx([12.0, 26.0, 1.5, 4.4])
+    assert wet[3].tolist() == [10.0, 24.0, 3.0, 4.0]
 
 
 @pytest.mark.slow

@@ -17,7 +17,9 @@ from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.decision import Recommendation, recommend_from_state
 from fieldedge.workloads.agriculture.features import INDEX, Array, Forecast, with_actions
 from fieldloop.workload import Agreement
+from fieldloop.workloads.agriculture.pretraining.faults import Faults
 from fieldloop.workloads.agriculture.pretraining.policy_search import habit_kg_ha, profits_usd_ha
+from fieldloop.workloads.agriculture.pretraining.practice_ranges import WIDE_SHARE
 from fieldloop.workloads.agriculture.pretraining.training_world import Drawn, TrainingWorld
 from fieldloop.workloads.agriculture.pretraining.what_if import Decide, Floats, Rows, live
 
@@ -66,12 +68,19 @@ def values_usd_ha(rows: Rows, actions: Floats, predict: Predict) -> Floats:
     return usd
 
 
-def closed_loop_profits_usd_ha(world: TrainingWorld, predict: Predict | None, fields: int, seed: int) -> Floats:
-    """What simulated fields earn under this model's advice (N,): the same fields and weather for the same seed.
+def closed_loop_profits_usd_ha(
+    world: TrainingWorld,
+    predict: Predict | None,
+    fields: int,
+    seed: int,
+    wide_share: float = WIDE_SHARE,
+    faults: Faults | None = None,
+) -> Floats:
+    """What simulated fields earn under this model's advice (N,): the same fields and weather for the same arguments.
 
-    Without a model the device's own FAO-56 rule advises.
+    Without a model the device's own FAO-56 rule advises. `wide_share` and `faults` are those of `TrainingWorld.draw`.
     """
-    drawn = world.draw(fields, seed)
+    drawn = world.draw(fields, seed, wide_share=wide_share, faults=faults)
     return profits_usd_ha(live(drawn.fields, _as_advised(drawn, predict)), drawn)
 
 

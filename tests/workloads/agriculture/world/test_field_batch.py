@@ -1,3 +1,4 @@
+import dataclasses
 import datetime
 import math
 import multiprocessing
@@ -19,6 +20,7 @@ from fieldloop.workloads.agriculture.world.field import SimulatedField
 from fieldloop.workloads.agriculture.world.field_batch import FieldBatch, PackageBatch, field_batch
 from fieldloop.workloads.agriculture.world.nitrogen import NitrogenRates
 from fieldloop.workloads.agriculture.world.plots import Plot, plot_of
+from fieldloop.workloads.agriculture.world.variety import Variety
 from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
 
 Array = NDArray[np.float64]
@@ -535,3 +537,90 @@ def _compiled_under(folder: Path) -> bool:
     store._made = noted
     assert store._load(folder).sizes["state"] > 50
     return bool(calls)
+
+
+def _varied(count: int, seed: int) -> list[Plot]:
+    """Plots of random varieties, sown late and early, all thresholds and roots within what is practised."""
+    rng, specs = np.random.default_rng(seed), _specs()
+    return [
+        dataclasses.replace(
+            plot_of(specs[index % len(specs)]),
+            variety=Variety(
+                root_depth_max_m=float(rng.uniform(0.6, 2.5)),
+                expansion_threshold=float(rng.uniform(0.05, 0.3)),
+                stomata_threshold=float(rng.uniform(0.4, 0.75)),
+                canopy_growth_per_d=float(rng.uniform(0.12, 0.2)),
+                water_productivity_g_m2=float(rng.uniform(28.0, 37.0)),
+            ),
+            sown_late_d=int(rng.integers(-10, 11)),
+            initial_water_pct=float(rng.uniform(20.0, 110.0)),
+        )
+        for index in range(count)
+    ]
+
+
+@pytest.mark.slow
+def test_a_variety_s_planting_day_is_the_package_s(core: store.Core) -> None:
+    from fieldloop.workloads.agriculture.world.compiled.extraction import row_of
+
+    plots = [*_varied(24, 1), dataclasses.replace(_plot(), variety=Variety(root_depth_max_m=2.5), sown_late_d=-10)]
+    batch: Any = field_batch(plots)
+    package = PackageBatch.of(plots, "a test")
+    for index, field in enumerate(package._fields):
+        row, kinds = row_of(core, field.season._model), batch._rows.kinds[index]
+        np.testing.assert_allclose(batch._shared.crops[kinds[0]], row.crop, rtol=1e-14)
+        assert np.array_equal(batch._shared.profiles[kinds[1]], row.profile)
+        assert np.array_equal(batch._shared.soils[kinds[1]], row.soil)
+        assert np.array_equal(batch._rows.management[index, 1:], row.management[1:])  # all but our own first one
+        names = core.offsets["state"]
+        ours = [names[name] for name in ("nni", "mineral_kg_ha", "depletion_mm", "taw_mm")]
+        assert np.array_equal(np.delete(batch._rows.states[index], ours), np.delete(row.state, ours))
+    _assert_equal(batch, package, within=1e-12)
+
+
+@pytest.mark.slow
+def test_a_variety_lives_the_package_s_days(core: store.Core) -> None:
+    plots = _varied(12, 2)
+    compiled, package = field_batch(plots), PackageBatch.of(plots, "a test")
+    water_mm, nitrogen_kg_ha = _amounts(len(plots))
+    for until in (1, 40, 90, MAX_SEASON_DAYS):
+        _live(compiled, water_mm, nitrogen_kg_ha, until)
+        _live(package, water_mm, nitrogen_kg_ha, until)
+        _assert_equal(compiled, package, within=1e-9)
+    assert np.ptp(compiled.root_depth_m) > 1.0
+
+
+@pytest.mark.slow
+def test_a_crop_that_is_sown_late_ripens_as_much_later_and_one_that_is_sown_early_as_much_earlier(
+    core: store.Core,
+) -> None:
+    shifts = (-10, -3, 0, 4, 10)
+    wet = np.tile([15.0, 27.0, 6.0, 4.0], (MAX_SEASON_DAYS + 1, 1))
+    batch = field_batch([_plot(weather=wet, sown_late_d=days) for days in shifts])
+    ripe, emerged = np.full(len(shifts), -1), np.full(len(shifts), -1)
+    while not batch.is_finished.all():
+        batch.step(np.zeros(len(shifts)), np.zeros(len(shifts)))
+        ripe[(ripe < 0) & batch.is_finished] = batch.day
+        emerged[(emerged < 0) & (batch.canopy_cover > 0.1)] = batch.day
+    assert (ripe - ripe[2]).tolist() == list(shifts)
+    assert np.abs(emerged - emerged[2] - shifts).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"variety": Variety(root_depth_max_m=3.0)}, "root_depth_max_m is 3.0; expected 0.3 to 2.5"),
+        ({"variety": Variety(water_productivity_g_m2=15.0)}, "water_productivity_g_m2 is 15.0; expected 20.0 to 40.0"),
+        ({"sown_late_d": 60}, "sown_late_d is 60; expected -30 to 30"),
+    ],
+)
+def test_a_crop_that_aquacrop_cannot_grow_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        field_batch([_plot(**changes)])
+
+
+def test_a_variety_that_says_nothing_is_the_package_s_maize() -> None:
+    own = _package().Crop("Maize", planting_date="05/01")
+    every = Variety(root_depth_max_m=2.3 - 1e-12).parameters()  # not quite the package's, so that all is written out
+    for name, value in every.items():
+        assert value == pytest.approx(getattr(own, name), rel=1e-9), name

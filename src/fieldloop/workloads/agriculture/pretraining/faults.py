@@ -1,17 +1,19 @@
 """What is wrong with fields and no device knows: what a device is told and notes differs from what is.
 
-Water that does not arrive, a gauge that reads low, a soil record that is off. The field lives by what is; its device
-and the grower's bill by what is noted.
+Water that does not arrive, a gauge that reads low, a soil record that is off, a crop sown on another day. The field
+lives by what is; its device and the grower's bill by what is noted.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fieldedge.contract import Column, Record
 from fieldedge.workloads.agriculture.tables import FIELDS
+from fieldloop.workloads.agriculture.pretraining import practice_ranges
+from fieldloop.workloads.agriculture.world.plots import Plot
 
 Floats = NDArray[np.float64]
 TAW_TOLD = (0.5, 1.6)  # of the true one: a soil that told less or more would be another class by sight
@@ -24,12 +26,13 @@ _CAPACITY, _WILTING = (
 
 @dataclass(frozen=True, eq=False)
 class Faults:
-    """Of N fields, arrays (N,), each 1 where nothing is wrong."""
+    """Of N fields, arrays (N,): factors, which are 1 where nothing is wrong, and days, which are 0."""
 
     delivered_share: Floats  # water that arrives, of what the device notes and the grower pays
     gauge_factor: Floats  # rain that the gauge notes, of what fell
     field_capacity_factor: Floats  # told, of the true one
     wilting_point_factor: Floats  # told, of the true one
+    sown_late_d: Floats  # whole days from the planting date that is told to the true one; negative: sown before it
 
     @classmethod
     def none(cls, count: int) -> "Faults":
@@ -43,7 +46,7 @@ class Faults:
         Raises:
             TypeError: there is no such fault.
         """
-        known = {name: np.ones(count) for name in cls.names()}
+        known = {one.name: np.full(count, one.nominal) for one in practice_ranges.FAULTS}
         return cls(**known | {name: np.broadcast_to(np.float64(value), count).copy() for name, value in named.items()})
 
     @classmethod
@@ -57,6 +60,11 @@ class Faults:
     def branch(self, rows: NDArray[np.int64]) -> "Faults":
         """Those of these rows; a row may come several times."""
         return Faults(**{name: getattr(self, name)[rows] for name in self.names()})
+
+    def sown(self, plots: Sequence[Plot]) -> list[Plot]:
+        """The fields whose planting dates are the told ones, sown when they really were (N)."""
+        days = np.round(self.sown_late_d).astype(int).tolist()
+        return [replace(plot, sown_late_d=late) if late else plot for plot, late in zip(plots, days, strict=True)]
 
     def told(self, records: Sequence[Record]) -> list[Record]:
         """What the devices are told of fields whose true rows of table `fields` these are (N)."""

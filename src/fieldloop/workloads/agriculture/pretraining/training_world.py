@@ -28,6 +28,7 @@ from fieldloop.workloads.agriculture.world.climate import MAX_SEASON_DAYS
 from fieldloop.workloads.agriculture.world.forecasts import forecasts
 from fieldloop.workloads.agriculture.world.plots import WEATHER_COLUMNS, Plot
 from fieldloop.workloads.agriculture.world.sensors import Sensors
+from fieldloop.workloads.agriculture.world.variety import Variety
 from fieldloop.workloads.agriculture.world.world import FieldSpec, World
 
 Floats = NDArray[np.float64]
@@ -40,6 +41,8 @@ FORECAST_SHARE = 0.4  # of fields that have a forecast at hand
 AMPLE_NITROGEN_SHARE = 0.4  # of fields whose grower fertilises by habit, so that only water is advised
 AMPLE_NITROGEN_KG_HA = 250.0
 UNLIMITED_MM = 3000.0
+_RAIN = WEATHER_COLUMNS.index("rain_mm")
+_LITTLE_RAIN_MM, _WETTER_MAX = 20.0, 2.5  # a dry season's few showers do not become a wet one's
 _DAYS_TO_SHIFT = 7
 _FIRST_DAYS = 5
 
@@ -137,7 +140,7 @@ class TrainingWorld:
         """
         rng = np.random.default_rng(seed)
         wide = practice_ranges.drawn(count, seed, wide_share)
-        made = [self._field(rng, ample_share, start_water_pct) for start_water_pct in wide["start_water_pct"].tolist()]
+        made = [self._field(rng, ample_share, {name: float(wide[name][i]) for name in wide}) for i in range(count)]
         plots, records, sensors = [m[0] for m in made], [m[1] for m in made], [m[2] for m in made]
         prices = np.array([[record[name] for name in _PRICES] for record in records])
         ample = np.array([not plot.is_nitrogen_limited for plot in plots])
@@ -147,9 +150,8 @@ class TrainingWorld:
         return Drawn(fields, prices[:, 0], prices[:, 1], prices[:, 2], ample)
 
     def _field(
-        self, rng: np.random.Generator, ample_share: float, start_water_pct: float
+        self, rng: np.random.Generator, ample_share: float, departures: Mapping[str, float]
     ) -> tuple[Plot, Record, Sensors]:
-        """One field; a start water that is no number is one that its season had, about."""
         fields = self.advised if self.advised and rng.random() < ADVISED_SHARE else self.fields
         known = fields[int(rng.integers(len(fields)))]
         region, season = known.record["region"], known.record["season"]
@@ -160,12 +162,12 @@ class TrainingWorld:
         in_year = min(planting.year + int(rng.integers(0, YEARS_AHEAD + 1)), LAST_YEAR_OF_AIR)
         in_that_air = planting.replace(year=max(in_year, planting.year))
         spec = _spec(known, in_that_air, rng)
-        if not math.isnan(start_water_pct):
-            spec = replace(spec, initial_water_pct=start_water_pct)
+        if not math.isnan(departures["start_water_pct"]):
+            spec = replace(spec, initial_water_pct=departures["start_water_pct"])
         record = {**known.record, **{name: getattr(spec, name) for name in _DRAWN}, "practice": ADVISED}
         record["initial_water_pct"] = spec.initial_water_pct if rng.random() < 0.5 else None
         plot = Plot(
-            weather=self._weather(region, season, planting, rng),
+            weather=self._shifted(self._weather(region, season, planting, rng), region, season, planting, departures),
             soil=spec.soil,
             planting_date=in_that_air,
             initial_water_pct=spec.initial_water_pct,
@@ -173,6 +175,7 @@ class TrainingWorld:
             initial_nitrogen_kg_ha=spec.initial_nitrogen_kg_ha,
             mineralised_at_20c_kg_ha_d=spec.mineralised_at_20c_kg_ha_d,
             is_nitrogen_limited=bool(rng.random() >= ample_share),
+            variety=Variety(**{one.name: departures[one.name] for one in practice_ranges.VARIETY}),
         )
         return plot, record, Sensors(spec)
 
@@ -180,6 +183,29 @@ class TrainingWorld:
         days = self._spliced(region, season, planting, rng)
         if rng.random() < DROUGHT_SHARE:  # worse than the few years on record: those are when water is dearest
             days = days * np.array([1.0, 1.0, rng.uniform(*DROUGHT_RAIN), rng.uniform(*DROUGHT_ET0)])
+        return days
+
+    def _shifted(
+        self, days: Floats, region: str, season: int, planting: date, departures: Mapping[str, float]
+    ) -> Floats:
+        """That weather in another climate: blended with a region's, warmer, thirstier, drier.
+
+        Temperatures and evapotranspiration are means of both; the rain is the field's own, as much of it as the mean
+        of both: two regions' rains on one another would fall on too many days, and too little on each.
+        """
+        others = sorted(key for key in self.weather if key[0] != region)
+        share = departures["blended_share"]
+        if others and share > 0.0:
+            other = self.weather[others[int(departures["chance"] * len(others))]]
+            theirs = other.since(other.first + timedelta((planting - self.weather[region, season].first).days))
+            own_mm, their_mm = (float(one[:, _RAIN].sum()) for one in (days, theirs))
+            mixed = (1.0 - share) * days + share * theirs
+            wetter = ((1.0 - share) * own_mm + share * their_mm) / max(own_mm, _LITTLE_RAIN_MM)
+            mixed[:, _RAIN] = days[:, _RAIN] * min(wetter, _WETTER_MAX)
+            days = mixed
+        if any(departures[one.name] != one.nominal for one in practice_ranges.CLIMATE[:3]):
+            days = days * np.array([1.0, 1.0, departures["rain_factor"], departures["et0_factor"]])
+            days[:, :2] += departures["warmer_c"]
         return days
 
     def _spliced(self, region: str, season: int, planting: date, rng: np.random.Generator) -> Floats:

@@ -53,7 +53,9 @@ class WhatIfs:
 
         `records` are rows of table `fields`: what their devices know, but for what `faults` make wrong of it.
         """
-        told = records if faults is None else faults.told(records)
+        told = records
+        if faults is not None:
+            plots, told = faults.sown(plots), faults.told(records)
         return cls(field_batch(plots), ManyFields.of(told), SensorRows(sensors), forecasts, depth_mm, faults)
 
     def __len__(self) -> int:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fieldedge.system.errors import DataError
 from fieldloop.workloads.agriculture.world.climate import MAX_SEASON_DAYS
+from fieldloop.workloads.agriculture.world.variety import MAIZE, Variety
 
 CROP = "Maize"
 EFFECTIVELY_UNLIMITED_MM = 1e6
@@ -55,7 +56,8 @@ class CropDay:
 class AquaCropSeason:
     """A season from planting to maturity or death of the crop.
 
-    `weather` starts on the planting day. Irrigation is gross: the soil receives it times the application efficiency.
+    `weather` starts on the planting day; the crop may have been sown so many days after it, or before it where that is
+    negative. Irrigation is gross: the soil receives it times the application efficiency.
     """
 
     def __init__(
@@ -65,8 +67,12 @@ class AquaCropSeason:
         planting_date: date,
         initial_water_pct: float,
         application_efficiency: float = 1.0,
+        variety: Variety = MAIZE,
+        sown_late_d: int = 0,
     ) -> None:
-        self._model = _initialised(weather, soil, planting_date, initial_water_pct, application_efficiency)
+        self._model = _initialised(
+            weather, soil, planting_date, initial_water_pct, application_efficiency, variety, sown_late_d
+        )
         self._crop = self._model._param_struct.Seasonal_Crop_List[0]
         self._water_productivity = float(self._crop.WP)
         self._planting_date = planting_date
@@ -156,15 +162,28 @@ def crop_root_depth_max_m() -> float:
     return float(_package().Crop(CROP, planting_date="05/01").Zmax)
 
 
-def _initialised(weather: Any, soil: str, planting_date: date, water_pct: float, efficiency: float) -> Any:
+def crop_with(planting_date: date, variety: Variety, sown_late_d: int = 0) -> Any:
+    """The package's crop of that variety."""
+    return _package().Crop(CROP, planting_date=f"{planting_date:%m/%d}", **variety.parameters(sown_late_d))
+
+
+def _initialised(
+    weather: Any,
+    soil: str,
+    planting_date: date,
+    water_pct: float,
+    efficiency: float,
+    variety: Variety,
+    sown_late_d: int,
+) -> Any:
     package = _package()
     end = planting_date + timedelta(days=MAX_SEASON_DAYS)
     model = package.AquaCropModel(
         f"{planting_date:%Y/%m/%d}",
         f"{end:%Y/%m/%d}",
         weather,
-        _soil(soil),
-        package.Crop(CROP, planting_date=f"{planting_date:%m/%d}"),
+        _soil(soil, variety.profile_m),
+        crop_with(planting_date, variety, sown_late_d),
         package.InitialWaterContent(wc_type="Pct", value=[water_pct]),
         irrigation_management=package.IrrigationManagement(
             irrigation_method=5, AppEff=100.0 * efficiency, MaxIrr=EFFECTIVELY_UNLIMITED_MM
@@ -175,11 +194,11 @@ def _initialised(weather: Any, soil: str, planting_date: date, water_pct: float,
     return model
 
 
-def _soil(name: str) -> Any:
+def _soil(name: str, profile_m: tuple[float, ...] = MAIZE.profile_m) -> Any:
     package = _package()
     if name not in package.soil_names:
         raise DataError(f"AquaCrop has no soil {name!r}; it has {', '.join(package.soil_names)}")
-    return package.Soil(name)
+    return package.Soil(name, dz=list(profile_m))
 
 
 @dataclass(frozen=True)

@@ -305,7 +305,13 @@ class _PackageField:
     @classmethod
     def of(cls, plot: Plot) -> "_PackageField":
         season = AquaCropSeason(
-            _frame(plot), plot.soil, plot.planting_date, plot.initial_water_pct, plot.application_efficiency
+            _frame(plot),
+            plot.soil,
+            plot.planting_date,
+            plot.initial_water_pct,
+            plot.application_efficiency,
+            plot.variety,
+            plot.sown_late_d,
         )
         rates = NitrogenRates(mineralised_at_20c_kg_ha_d=plot.mineralised_at_20c_kg_ha_d)
         nitrogen = NitrogenBalance(season.soil_water, plot.initial_nitrogen_kg_ha, rates)

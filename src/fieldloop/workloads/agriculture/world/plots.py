@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fieldedge.system.errors import DataError
 from fieldloop.workloads.agriculture.world.aquacrop_season import soil_water
 from fieldloop.workloads.agriculture.world.climate import MAX_SEASON_DAYS, region_named, season_weather
+from fieldloop.workloads.agriculture.world.variety import MAIZE, Variety
 from fieldloop.workloads.agriculture.world.world import FieldSpec
 
 Array = NDArray[np.float64]
@@ -34,6 +35,8 @@ class Plot:
     initial_nitrogen_kg_ha: float = 70.0
     mineralised_at_20c_kg_ha_d: float = 1.2
     is_nitrogen_limited: bool = True
+    variety: Variety = MAIZE
+    sown_late_d: int = 0  # when the crop was really sown, after the planting date; negative: before it
 
 
 def plot_of(spec: FieldSpec) -> Plot:
@@ -62,6 +65,7 @@ def checked(plots: Sequence[Plot]) -> None:
     for index, plot in enumerate(plots):
         where = f"plot {index} ({plot.soil}, planted on {plot.planting_date})"
         soil_water(plot.soil)
+        plot.variety.check(where, plot.sown_late_d)
         if id(plot.weather) not in seen:
             _check_weather(plot.weather, where, MAX_SEASON_DAYS + 1)
             seen.add(id(plot.weather))

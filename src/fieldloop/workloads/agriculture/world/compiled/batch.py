@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldedge.system.errors import DataError
-from fieldloop.workloads.agriculture.world.compiled.extraction import Array, maize_of, soil_class
+from fieldloop.workloads.agriculture.world.compiled.extraction import Array, SoilClass, crop_of, maize_of, soil_class
 from fieldloop.workloads.agriculture.world.compiled.store import Core, core
 from fieldloop.workloads.agriculture.world.nitrogen import NitrogenRates
 from fieldloop.workloads.agriculture.world.plots import Plot, check_future, checked_amounts
@@ -233,15 +233,24 @@ def _distinct(values: Sequence[Hashable]) -> _Distinct:
 
 def _shared(core: Core, plots: Sequence[Plot]) -> tuple[Shared, Indices]:
     """The tables of those plots' crops and soils, and which of them are each plot's, (N, 2)."""
-    years, soils = _distinct([p.planting_date.year for p in plots]), _distinct([p.soil for p in plots])
-    classes = [soil_class(core, plots[index].soil) for index in soils.first]
+    crops = _distinct([(p.planting_date.year, p.variety, p.sown_late_d) for p in plots])
+    soils = _distinct([(p.soil, p.variety.is_deep) for p in plots])
+    classes = [_soil_class(core, plots[index]) for index in soils.first]
     tables = Shared(
-        crops=np.stack([maize_of(core, plots[index].planting_date.year).crop for index in years.first]),
+        crops=np.stack([_crop(core, plots[index]) for index in crops.first]),
         profiles=np.stack([one.profile for one in classes]),
         soils=np.stack([one.soil for one in classes]),
         middles_m=np.stack([one.middles_m for one in classes]),
     )
-    return tables, np.column_stack([years.which, soils.which])
+    return tables, np.column_stack([crops.which, soils.which])
+
+
+def _crop(core: Core, plot: Plot) -> Array:
+    return crop_of(core, plot.planting_date.year, plot.variety, plot.sown_late_d)
+
+
+def _soil_class(core: Core, plot: Plot) -> SoilClass:
+    return soil_class(core, plot.soil, plot.variety.is_deep)
 
 
 def _rows(core: Core, plots: Sequence[Plot], shared: Shared, kinds: Indices) -> Rows:
@@ -251,9 +260,11 @@ def _rows(core: Core, plots: Sequence[Plot], shared: Shared, kinds: Indices) -> 
     states, management = np.tile(of_maize.state, (count, 1)), np.tile(of_maize.management, (count, 1))
     rates = np.tile(_rates(core, NitrogenRates()), (count, 1))
     states[:, names["nni"]] = 1.0
+    states[:, names["cc0_adj"]] = shared.crops[kinds[:, 0], core.offsets["crop"]["CC0"]]
     states[:, names["mineral_kg_ha"]] = [plot.initial_nitrogen_kg_ha for plot in plots]
     column = core.offsets["management"]
     management[:, column["AppEff"]] = [100.0 * plot.application_efficiency for plot in plots]
+    management[:, column["days_max"]] += [plot.sown_late_d for plot in plots]
     management[:, column["is_nitrogen_limited"]] = [plot.is_nitrogen_limited for plot in plots]
     released = core.offsets["rates"]["mineralised_at_20c_kg_ha_d"]
     rates[:, released] = [plot.mineralised_at_20c_kg_ha_d for plot in plots]
@@ -263,7 +274,7 @@ def _rows(core: Core, plots: Sequence[Plot], shared: Shared, kinds: Indices) -> 
 
 def _initial_water(core: Core, plots: Sequence[Plot], compartments: int) -> Array:
     """As read_model_initial_conditions.py does it, the same share of the available water all through the profile."""
-    soils = [soil_class(core, plot.soil) for plot in plots]
+    soils = [_soil_class(core, plot) for plot in plots]
     dry = np.array([soil.wilting_point_m3_m3 for soil in soils])
     moist = np.array([soil.field_capacity_m3_m3 for soil in soils])
     shares = np.array([plot.initial_water_pct for plot in plots]) / 100

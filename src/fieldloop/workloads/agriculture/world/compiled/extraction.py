@@ -1,7 +1,8 @@
 """From an initialised AquaCropModel to the compiled core's arrays: what one row is made of.
 
 A row is a crop (which knows the year, for its carbon dioxide), a soil, a management and a state. For our maize the
-first two depend on the year and on the soil class alone, never on the weather, so they are made once and kept.
+first two depend on the year and on the soil class alone, never on the weather, so they are made once and kept; a
+variety's crop array is the year's with the package's own crop and calendar of that variety written over it.
 """
 
 from dataclasses import dataclass
@@ -13,14 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldedge.system.errors import DataError
-from fieldloop.workloads.agriculture.world.aquacrop_season import AquaCropSeason
+from fieldloop.workloads.agriculture.world.aquacrop_season import AquaCropSeason, crop_with
 from fieldloop.workloads.agriculture.world.climate import MAX_SEASON_DAYS
 from fieldloop.workloads.agriculture.world.compiled.store import Core
+from fieldloop.workloads.agriculture.world.variety import MAIZE, ROOTS_OF_DEEP_PROFILE_M, Variety
 
 Array = NDArray[np.float64]
 _NONE, _THRESHOLDS, _INTERVAL, EXTERNAL = 0, 1, 2, 5
 _METHODS = (_NONE, _THRESHOLDS, _INTERVAL, EXTERNAL)
 _ANY_YEAR = 2000
+_PLANTING = date(_ANY_YEAR, 5, 1)
+_C3_G_M2, _C4_G_M2 = 20.0, 40.0  # water productivities between which carbon dioxide acts less and less
+_OF_THE_CALENDAR = (
+    *("Emergence", "MaxRooting", "Senescence", "Maturity", "Canopy10Pct", "MaxCanopy", "MaxCanopyCD"),
+    *("CanopyDevEnd", "CanopyDevEndCD", "HIendCD", "CGC", "CC0"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,21 +158,44 @@ def maize_of(core: Core, year: int) -> Row:
     return row_of(core, _maize_model("SandyLoam", year))
 
 
+def crop_of(core: Core, year: int, variety: Variety, sown_late_d: int) -> Array:
+    """The crop array (C,) of that maize in that year: the package's own account of its calendar, in a moment."""
+    own = maize_of(core, year).crop
+    if variety == MAIZE and sown_late_d == 0:
+        return own
+    crop, found, at = crop_with(_PLANTING, variety, sown_late_d), own.copy(), core.offsets["crop"]
+    _compute_crop_calendar()(crop, [_PLANTING], None, None, None, None)  # by days: it looks at no weather
+    for name in (*variety.parameters(sown_late_d), *_OF_THE_CALENDAR):
+        if name in at:
+            found[at[name]] = getattr(crop, name)
+    found[at["p_up"] : at["p_up"] + len(crop.p_up)] = crop.p_up
+    c3_share, own_c3_share = ((_C4_G_M2 - wp) / (_C4_G_M2 - _C3_G_M2) for wp in (crop.WP, own[at["WP"]]))
+    found[at["fCO2"]] = 1.0 + (own[at["fCO2"]] - 1.0) * c3_share / own_c3_share
+    return found
+
+
 @cache
-def soil_class(core: Core, soil: str) -> SoilClass:
-    """That soil under maize.
+def _compute_crop_calendar() -> Any:
+    from aquacrop.initialize.compute_crop_calendar import compute_crop_calendar
+
+    return compute_crop_calendar
+
+
+@cache
+def soil_class(core: Core, soil: str, is_deep: bool = False) -> SoilClass:
+    """That soil under maize; a deep one for roots that reach beyond AquaCrop's own.
 
     Raises:
         DataError: the package knows no such soil.
     """
-    model = _maize_model(soil, _ANY_YEAR)
+    model = _maize_model(soil, _ANY_YEAR, Variety(ROOTS_OF_DEEP_PROFILE_M) if is_deep else MAIZE)
     row, layer = row_of(core, model), model._param_struct.Soil.Hydrology.iloc[0]
     profile = model._param_struct.Soil.Profile
     middles_m = np.asarray(profile.dzsum, dtype=np.float64) - np.asarray(profile.dz) / 2
     return SoilClass(row.profile, row.soil, middles_m, float(layer.th_wp), float(layer.th_fc))
 
 
-def _maize_model(soil: str, year: int) -> Any:
+def _maize_model(soil: str, year: int, variety: Variety = MAIZE) -> Any:
     """The package's own model of maize, set up under a weather that it does not look at."""
     import pandas as pd
 
@@ -172,4 +203,4 @@ def _maize_model(soil: str, year: int) -> Any:
     weather = pd.DataFrame(
         {"MinTemp": 15.0, "MaxTemp": 28.0, "Precipitation": 2.0, "ReferenceET": 5.0, "Date": days}, index=None
     )
-    return AquaCropSeason(weather, soil, date(year, 5, 1), 100.0)._model
+    return AquaCropSeason(weather, soil, date(year, 5, 1), 100.0, variety=variety)._model
