@@ -3,10 +3,12 @@ from dataclasses import replace
 import pytest
 
 from fieldedge.system.errors import DataError
+from fieldedge.workloads.agriculture.features import Day
 from fieldloop.workloads.agriculture.world import seasons
 from fieldloop.workloads.agriculture.world.compiled import store
+from fieldloop.workloads.agriculture.world.field import SimulatedField
 from fieldloop.workloads.agriculture.world.practices import Rainfed, Threshold
-from fieldloop.workloads.agriculture.world.seasons import live_season, run_practice, run_practices, spread
+from fieldloop.workloads.agriculture.world.seasons import live_season, live_seasons, run_practice, run_practices, spread
 from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
 
 
@@ -24,6 +26,7 @@ def _specs() -> list[FieldSpec]:
 def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes are started even for a handful of seasons."""
     monkeypatch.setattr(seasons, "SEASONS_A_WORKER", 1)
+    monkeypatch.setattr(seasons, "SEASONS_IN_STEP", 1)
 
 
 @pytest.mark.slow
@@ -42,6 +45,24 @@ def test_the_package_itself_grows_the_same_season_to_the_last_digit(monkeypatch:
     compiled = live_season(spec, Threshold())
     monkeypatch.setattr(store, "PROVEN_VERSION", "2.9.9")
     assert live_season(spec, Threshold()) == compiled
+
+
+def test_a_field_in_lockstep_with_others_leaves_the_records_that_it_leaves_alone() -> None:
+    specs = [
+        *field_specs("champion", 1996, 5, 7, "threshold"),
+        *field_specs("cordoba", 1996, 5, 8, "threshold"),
+    ]
+    for spec, (outcome, tables) in zip(specs, live_seasons([(spec, Threshold()) for spec in specs]), strict=True):
+        field, readings, operations, history = SimulatedField(spec), [], [], []
+        while not field.is_finished:
+            today = field.date
+            applied = field.apply(*Threshold().decide(spec.record(), history, today))
+            reading, operation = field.reading(), field.operation(today, applied)
+            history.append(Day(today, reading, *applied))
+            readings.append(reading)
+            operations += [operation] if operation is not None else []
+        assert (tables.readings, tables.operations, tables.harvests) == (readings, operations, [field.harvest()])
+        assert outcome == field.outcome()
 
 
 def test_the_practice_is_what_the_record_names() -> None:

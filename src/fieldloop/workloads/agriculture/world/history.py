@@ -22,7 +22,7 @@ from fieldloop.core.code_version import code_hash
 from fieldloop.core.console import OnProgress
 from fieldloop.core.parquet import parquet_bytes
 from fieldloop.workloads.agriculture.world.practices import exploring_grower
-from fieldloop.workloads.agriculture.world.seasons import live_season, spread
+from fieldloop.workloads.agriculture.world.seasons import live_seasons, spread
 from fieldloop.workloads.agriculture.world.world import World, field_specs
 
 MARKER = "_complete"
@@ -100,8 +100,7 @@ def simulate_history(
 def _write_partition(partition: _Partition) -> None:
     rows: dict[str, list[Record]] = {table.name: [] for table in TABLES}
     specs = field_specs(partition.region, partition.season, partition.fields, partition.seed, "", world=partition.world)
-    for spec in specs:
-        _, tables = live_season(spec, exploring_grower(spec))
+    for _, tables in live_seasons([(spec, exploring_grower(spec)) for spec in specs]):
         for table in TABLES:
             rows[table.name] += getattr(tables, table.name)
     directory = partition.directory

@@ -5,9 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldedge.workloads.agriculture.tables import PROBE_DEPTHS_CM
 from fieldloop.workloads.agriculture.world.sensors import FLIGHT_RAIN_LIMIT_MM, Sensors
 
 Floats = NDArray[np.float64]
+MEASURED = (  # what `SensorRows.read` gives, by column
+    *("tmin_c", "tmax_c", "rain_mm", "et0_mm", "ndvi", "ndre"),
+    *(f"vwc_{depth}cm_m3_m3" for depth in PROBE_DEPTHS_CM),
+)
 _FILLED_FROM_DAYS = 3
 
 
@@ -43,7 +48,7 @@ class SensorRows:
         return copy
 
     def read(self, weather: Floats, water_m3_m3: Floats, middles_m: Floats, cover: Floats, nni: Floats) -> Floats:
-        """The day's readings (N, 10): tmin_c, tmax_c, rain_mm, et0_mm, ndvi, ndre, then the probes; NaN for none.
+        """The day's readings (N, 10) as `MEASURED` names them; NaN for none.
 
         `weather` (N, 4) is the day's truth, `water_m3_m3` and `middles_m` (N, K) are by compartment.
         """
