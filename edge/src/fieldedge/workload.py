@@ -63,12 +63,22 @@ class Observed:
     reason: str | None
 
 
+class Extrapolated(NamedTuple):
+    """A feature of `Workload.extrapolated` beyond what the model has learned from, in physical units."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True)
 class Question:
     """What is known at a moment, and what may be done then.
 
     `features` (F,) is what is known, `rows` (K, F) the same with each action that is sound now, both in physical units;
-    `doubt` is why a model should not be asked, by what the workload knows. `detail` is the workload's own.
+    `doubt` is why a model should not be asked, by what the workload knows. `detail` is the workload's own. In which
+    features the model's answer is carried on beyond what it learned from, `extrapolated`, the core says.
     """
 
     at: str
@@ -77,6 +87,7 @@ class Question:
     data_age_days: int
     doubt: str | None = None
     detail: Any = None
+    extrapolated: tuple[Extrapolated, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,6 +144,11 @@ class Workload(Protocol):
     def needs_site(self) -> bool:
         """Whether no window can be summed up unless the device's settings say where it is; `observe` has it then."""
         return False
+
+    @property
+    def extrapolated(self) -> tuple[str, ...]:
+        """Features that follow a trend and no state: beyond training the model is believed, and the answer says so."""
+        return ()
 
     @property
     def notes(self) -> Mapping[str, Callable[[Record], Note]]:

@@ -50,3 +50,23 @@ def test_a_feature_that_hardly_varied_in_training_does_not_make_every_day_strang
 def test_a_feature_with_one_value_in_all_of_training_is_not_judged() -> None:
     constant = Reference(MIDDLE, np.zeros_like(MIDDLE), MIDDLE, MIDDLE)
     assert OodDetector(constant, CONTRACT).doubt(row_with("is_advised", 1.0)) is None
+
+
+def test_a_trend_beyond_training_is_no_reason_to_abstain_and_is_said() -> None:
+    detector, late = OodDetector(REFERENCE, CONTRACT, ("co2_ppm",)), row_with("co2_ppm", 449.0)
+    assert OodDetector(REFERENCE, CONTRACT).doubt(late) is not None
+    assert detector.doubt(late) is None
+    (said,) = detector.extrapolated(late)
+    assert said == ("co2_ppm", 449.0, 375.0, 405.0)
+
+
+def test_a_state_far_out_is_doubted_beside_a_trend_that_is_further_out() -> None:
+    detector, row = OodDetector(REFERENCE, CONTRACT, ("co2_ppm",)), row_with("co2_ppm", 450.0)
+    row[CONTRACT.feature_names.index("tmax_7d_c")] = 41.9
+    assert (detector.doubt(row) or "").startswith("tmax_7d_c is 41.9")
+
+
+def test_a_trend_within_training_is_not_worth_saying() -> None:
+    detector = OodDetector(REFERENCE, CONTRACT, ("co2_ppm",))
+    assert detector.extrapolated(MIDDLE.astype(np.float32)) == ()
+    assert detector.extrapolated(row_with("tmax_7d_c", 41.9)) == ()

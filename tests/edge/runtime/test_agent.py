@@ -277,6 +277,21 @@ def test_the_model_abstains_far_from_its_training_data_and_names_the_feature(pat
     assert advice["reason_codes"][0] == {"code": "model_abstains"}
 
 
+def test_air_with_more_co2_than_the_model_has_learned_from_is_said_and_no_reason_to_abstain(path: Path) -> None:
+    contract = AGRICULTURE.contract
+    low, high = (np.array([getattr(f, end) for f in contract.features]) for end in ("minimum", "maximum"))
+    reference = Reference((low + high) / 2, (high - low) / 4, low, high)
+    column = contract.feature_names.index("co2_ppm")
+    reference.p01[column], reference.p99[column] = 340.0, 352.0
+    advice = agent_with_a_week(path, replace(loaded(), reference=reference)).decide(day_of(8))
+    assert advice["source"] == "model"
+    assert advice["reasons"][-1] == (
+        f"The air's CO2 is {advice['x_co2_ppm']:.0f} ppm, beyond the 340 to 352 that the model has learned from: "
+        "its answer is carried on from there."
+    )
+    assert advice["reason_codes"][-1]["co2_ppm"] == pytest.approx(advice["x_co2_ppm"], abs=0.05)
+
+
 def agent_with_a_week(path: Path, model: LoadedModel) -> Agent:
     agent = agent_on(path, model)
     tell(agent, season_messages(8)[:-1])

@@ -11,6 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, TextIO
 
 from fieldedge.contract import MODEL, Record
@@ -67,7 +68,8 @@ class Agent:
         self.model_version = NO_MODEL if loaded is None else loaded.installed.version
         self._bundle_sha256 = None if loaded is None else loaded.installed.bundle_sha256 or None
         reference = None if loaded is None else loaded.reference
-        self._ood = None if reference is None else OodDetector(reference, self._contract)
+        trends = self._workload.extrapolated
+        self._ood = None if reference is None else OodDetector(reference, self._contract, trends)
 
     @property
     def context(self) -> Record | None:
@@ -167,6 +169,8 @@ class Agent:
         if known is not None:
             return known
         question = episode.question(at, lambda kind: self._store.events(1, kind))
+        if self._ood is not None:
+            question = replace(question, extrapolated=self._ood.extrapolated(question.features))
         outputs, abstained = self._asked(question)
         decision = episode.answer(question, outputs, abstained)
         try:

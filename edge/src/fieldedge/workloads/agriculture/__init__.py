@@ -39,6 +39,7 @@ class Agriculture:
     channels = CHANNELS
     windows, trigger = Daily(), At("06:00")
     needs_site = True  # for ET0, and the day by the sun
+    extrapolated = ("co2_ppm",)
     messages: Mapping[str, str] = {
         "field": "fields",
         "reading": "readings",

@@ -277,7 +277,7 @@ def _most_profitable(record: Record, question: Question, outputs: Array) -> Reco
         yield_p50_t_ha=round(float(outputs[best, _YIELD_P50]), 3),
         yield_p90_t_ha=round(float(outputs[best, _YIELD_P90]), 3),
     )
-    return replace(chosen, why=(*chosen.why, _profit_reason(chosen, len(values))))
+    return replace(chosen, why=(*chosen.why, _profit_reason(chosen, len(values)), *_carried_on(question)))
 
 
 def _balance_reasons(row: Array, bounds: Bounds) -> tuple[Reason, ...]:
@@ -302,6 +302,19 @@ def _balance_reasons(row: Array, bounds: Bounds) -> tuple[Reason, ...]:
     lacks = f"The root zone lacks {depletion:.0f} mm of {taw:.0f} mm; up to {raw:.0f} mm the crop feels nothing."
     rules = [Reason(rule, said[rule], behind.get(rule, ())) for rule in bounds.guardrails if rule in said]
     return Reason("root_zone_depletion", lacks, water), *rules
+
+
+def _carried_on(question: Question) -> tuple[Reason, ...]:
+    """In which trends the season lies beyond those that the model has learned from."""
+    return tuple(
+        Reason(
+            f"{name}_extrapolated",
+            f"The air's CO2 is {value:.0f} ppm, beyond the {low:.0f} to {high:.0f} that the model has learned from: "
+            "its answer is carried on from there.",
+            ((name, round(value, 1)), (f"learned_from_{name}", round(low, 1)), (f"learned_to_{name}", round(high, 1))),
+        )
+        for name, value, low, high in question.extrapolated
+    )
 
 
 def _profit_reason(chosen: Recommendation, candidates: int) -> Reason:
