@@ -35,6 +35,7 @@ bench: setup ## the benchmarks; tables here, JSON in benchmarks/results/
 
 check: setup ## linters, types, the import arrow
 	$(BIN)/ruff check .
+	$(BIN)/ruff check --preview --select PLW1514 --quiet benchmarks edge/src flows src tasks tools  # no file in the machine's own encoding
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports

@@ -14,7 +14,7 @@ from fieldloop.stages.refs import AcceptedRef, CompressedRef, IngestedRef, Regis
 
 def show_validation(loop: Loop, accepted: AcceptedRef) -> None:
     """Rows per table, and the way to the Data Docs."""
-    tables = json.loads(Path(accepted.report).read_text())["tables"]
+    tables = json.loads(Path(accepted.report).read_text(encoding="utf-8"))["tables"]
     rows = [
         {
             "table": name,
@@ -35,7 +35,7 @@ def show_validation(loop: Loop, accepted: AcceptedRef) -> None:
 
 def show_verdict(registered: RegisteredRef) -> None:
     """Challenger beside champion, and the gate's reason."""
-    verdict = json.loads(Path(registered.verdict).read_text())
+    verdict = json.loads(Path(registered.verdict).read_text(encoding="utf-8"))
     rows = [{"model": f"challenger (version {registered.version})", **verdict["challenger"]}]
     if verdict["champion"]:
         rows.append({"model": f"champion (version {verdict['champion_version']})", **verdict["champion"]})
@@ -57,7 +57,7 @@ def show_compression(compressed: CompressedRef) -> None:
     """Every file side by side, what ships to each class of devices, and the front as a picture."""
     from fieldloop.compression.table import compression_rows
 
-    report = json.loads(Path(compressed.report).read_text())
+    report = json.loads(Path(compressed.report).read_text(encoding="utf-8"))
     on = f"chosen on {report.get('chosen_on', '')}, judged on {report.get('judged_on', '')}"
     create_table_artifact(table=compression_rows(report), key="compression", description=f"{compressed.reason}; {on}")
     classes = [
@@ -70,7 +70,7 @@ def show_compression(compressed: CompressedRef) -> None:
 
 def show_ingest(ingested: IngestedRef) -> None:
     """What came out of the inbox, by table, and which batches were refused."""
-    report = json.loads(Path(ingested.report).read_text())
+    report = json.loads(Path(ingested.report).read_text(encoding="utf-8"))
     words = f"{ingested.batches} batches: {ingested.accepted} accepted, {ingested.quarantined} quarantined"
     create_table_artifact(table=_by_table(report), key="ingest", description=words)
     if report["refused"]:
@@ -83,7 +83,7 @@ def show_ingest(ingested: IngestedRef) -> None:
 
 def show_sync(loop: Loop, synced: SyncedRef) -> None:
     """What came home, by table."""
-    rows = _by_table(json.loads(Path(synced.report).read_text())["ingest"])
+    rows = _by_table(json.loads(Path(synced.report).read_text(encoding="utf-8"))["ingest"])
     words = f"{words_of(loop).period.capitalize()} {synced.period}: {synced.accepted} accepted, "
     words += f"{synced.quarantined} quarantined, {synced.lost} lost"
     words += f", {synced.waiting} waiting" if synced.waiting else ""

@@ -136,7 +136,7 @@ def _stands(stage: str, loop: Loop, result: Any) -> bool:
 
 
 def _has_files(note: Path) -> bool:
-    return not note.is_file() or all(Path(path).exists() for path in json.loads(note.read_text()))
+    return not note.is_file() or all(Path(path).exists() for path in json.loads(note.read_text(encoding="utf-8")))
 
 
 def _is_standing(kept: Path, stands: Callable[[Any], bool]) -> bool:

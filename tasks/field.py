@@ -66,7 +66,7 @@ def sync(loop: Loop, lived: RunRef) -> SyncedRef:
 
 @step(
     "compare",
-    lambda path: f"the same under {', '.join(json.loads(Path(path).read_text()))}",
+    lambda path: f"the same under {', '.join(json.loads(Path(path).read_text(encoding='utf-8')))}",
     params=("loop.devices",),
     timeout_s=3600,
 )

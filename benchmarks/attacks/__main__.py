@@ -27,7 +27,7 @@ def main() -> None:
     started_s = time.monotonic()
     outcome = attack.carry_out(Path(scratch))
     seconds = time.monotonic() - started_s
-    Path(answer).write_text(json.dumps({**asdict(outcome), "seconds": seconds}))
+    Path(answer).write_text(json.dumps({**asdict(outcome), "seconds": seconds}), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -96,13 +96,13 @@ def _corrected_during(directory: DeviceDirectory, log: Path, act: Callable[[], o
         other.join()
         if other.exitcode != 0:
             raise RuntimeError(f"who corrects ended with {other.exitcode}")
-    said = [json.loads(line) for line in log.read_text().splitlines()]
+    said = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     return {(season, day): amount for season, day, amount in said}
 
 
 def _correct_amounts(directory: DeviceDirectory, is_begun: Event, is_over: Event, log: Path) -> None:
     """Say of each day in turn what was done on it; a word is noted once it was taken."""
-    with Store(directory.store) as store, log.open("w") as words:
+    with Store(directory.store) as store, log.open("w", encoding="utf-8") as words:
         fields = {season: field_of(store, season) for season in SEASONS}
         days = [(season, day_of(day, season)) for day in SAID_DAYS for season in SEASONS]
         for number in count():

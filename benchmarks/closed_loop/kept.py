@@ -18,7 +18,7 @@ class Kept:
     def __init__(self, path: Path, is_recomputed: bool = False) -> None:
         self._path = path
         is_read = path.exists() and not is_recomputed
-        self._entries: dict[str, dict[str, Any]] = json.loads(path.read_text()) if is_read else {}
+        self._entries: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if is_read else {}
 
     def get(self, key: str, settings: object, compute: Callable[[], Any]) -> Any:
         """The value of that key under those settings (by their repr), computed and written where there is none.

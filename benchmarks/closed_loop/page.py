@@ -27,7 +27,7 @@ Figures = Mapping[str, Any]
 
 def write(figures: Figures, path: Path = PAGE) -> None:
     """Renew the page's tables."""
-    path.write_text(with_tables(path.read_text(), tables(figures)))
+    path.write_text(with_tables(path.read_text(encoding="utf-8"), tables(figures)), encoding="utf-8")
 
 
 def with_tables(text: str, told: str) -> str:

@@ -122,7 +122,7 @@ def floor(options: argparse.Namespace) -> dict[str, Any]:
 
 def resident_mb() -> float:
     """Resident memory now, MB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     return pages * resource.getpagesize() / 1e6
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from fieldedge.commands import commands_of
 from fieldedge.device.config import DeviceDirectory, read_config
 from fieldedge.system.errors import FieldloopError
+from fieldedge.system.streams import print_any_character
 
 PRIVATE = 0o077  # whoever runs the device's commands, with whatever umask: its files are its user's alone
 EXIT_ERROR = 1
@@ -24,6 +25,7 @@ EXIT_INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     _open_closed_streams()
+    print_any_character()
     options = _parser(_workload_of(arguments)).parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="fieldedge: %(message)s")
     logging.getLogger("tuf").setLevel(logging.ERROR)
@@ -42,7 +44,7 @@ def exit_code(run: Callable[[], object]) -> int:
     except FieldloopError as error:
         return _fail(str(error))
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  (the interpreter flushes it at exit)
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  (the interpreter flushes it at exit)
         return _fail("the reader of the answers has gone; everything answered so far is stored")
     except OSError as error:
         return _fail(f"the disk or the system refuses: {error}")

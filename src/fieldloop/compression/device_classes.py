@@ -73,6 +73,7 @@ class Bench:
                 [*command, *(["-I"] if is_isolated else []), *arguments],
                 capture_output=True,
                 text=True,
+                errors="backslashreplace",
                 check=False,
                 cwd="/",
                 timeout=TIMEOUT_S,

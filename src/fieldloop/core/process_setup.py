@@ -13,6 +13,8 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from fieldedge.system.streams import print_any_character
+
 QUIET_ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "ORT_DISABLE_TELEMETRY": "1",
@@ -32,6 +34,9 @@ QUIET_ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # torch's threads sleep while they wait; spinning, they slow a busy machine fivefold
     "TQDM_DISABLE": "1",
 }
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_NO_PROXY = ("no_proxy", "NO_PROXY")
 
 # torch, MLflow and Great Expectations bring millions of objects that live on. Python looks through the youngest after
 # every 700 new ones and then, ever again, through all: a tenth to a third of the time of a run.
@@ -92,8 +97,11 @@ KNOWN_WARNINGS = (
 def settle(home: Path | None = None) -> None:
     """Fill in what the user has not set; `home` is where Prefect keeps its database and matplotlib its fonts.
 
-    Nothing is overruled, no connection is opened, and with it none of the libraries opens one beyond loopback.
+    Nothing is overruled, no connection is opened, and with it none of the libraries opens one beyond loopback. What
+    this machine serves itself is not asked for through a proxy, whatever `HTTP_PROXY` says.
     """
+    print_any_character()
+    spare_loopback_the_proxy()
     for name, value in QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if home is not None:
@@ -102,6 +110,16 @@ def settle(home: Path | None = None) -> None:
     gc.set_threshold(GC_THRESHOLD)
     atexit.register(gc.freeze)  # to collect at the end what torch, Lightning and MLflow made would take seconds
     hush()
+
+
+def spare_loopback_the_proxy() -> None:
+    """Add this machine's own names to those that `NO_PROXY` has; libraries read either spelling, some only one."""
+    said = next((os.environ[name] for name in _NO_PROXY if os.environ.get(name)), "")
+    hosts = [host.strip() for host in said.split(",") if host.strip()]
+    if "*" not in hosts:
+        hosts += [host for host in LOOPBACK if host not in hosts]
+    for name in _NO_PROXY:
+        os.environ[name] = ",".join(hosts)
 
 
 def hush() -> None:

@@ -6,6 +6,7 @@ uncommitted, as a person decides what goes into a commit; in a deployment's clon
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -273,7 +274,14 @@ def _tag(root: Path, pointer: Path, period: int) -> str:
 
 def _git(root: Path, *arguments: str) -> str:
     command = ["git", "-C", str(root), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(  # noqa: S603
+        command,
+        capture_output=True,
+        encoding="utf-8",
+        errors="backslashreplace",
+        check=False,
+        env={**os.environ, "LC_ALL": "C"},  # what it says is looked at below, in English
+    )
     if done.returncode == 0:
         return done.stdout.strip()
     said = (done.stderr or done.stdout).strip()

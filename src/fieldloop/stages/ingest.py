@@ -32,7 +32,7 @@ def sync_period(loop: Loop, lived: RunRef) -> SyncedRef:
     report = _ingest(loop, paths.data_docs / f"{words_of(loop).period}-{lived.period}")
     acknowledged = ReleaseRepository(paths.tuf).acknowledged
     account = reconcile(paths.inbox, open_accepted(loop), paths.quarantine, lived.period, acknowledged)
-    fleet = json.loads(Path(lived.report).read_text())
+    fleet = json.loads(Path(lived.report).read_text(encoding="utf-8"))
     unacknowledged = fleet["records_selected"] - fleet["records_acknowledged"]
     path = write_json(
         Path(lived.report).with_name("sync.json"), {"ingest": report.as_dict(), "account": asdict(account)}

@@ -33,7 +33,7 @@ def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> 
         write_durably(bundle, standing.bundle.read_bytes())
     else:
         bundle = _built_bundle(loop, data, compressed, registry)
-        picture = Path(json.loads(Path(compressed.report).read_text())["picture"])
+        picture = Path(json.loads(Path(compressed.report).read_text(encoding="utf-8"))["picture"])
         measured = {REPORT: Path(compressed.report), **({PICTURE: picture} if picture.is_file() else {})}
         registry.note_release(compressed.version, compressed.key, bundle, measured, data.data_hash)
     contract = contract_of(loop)

@@ -51,16 +51,16 @@ def write_period_report(
 def _story(loop: Loop, refs: PeriodRefs, data_hash_after: str) -> PeriodStory:
     workload, period = workload_of(loop), refs.lived.period
     registry = ModelRegistry(loop.settings.tracking_uri, workload)
-    verdict = json.loads(Path(refs.registered.verdict).read_text())
-    synced = json.loads(Path(refs.synced.report).read_text())
+    verdict = json.loads(Path(refs.registered.verdict).read_text(encoding="utf-8"))
+    synced = json.loads(Path(refs.synced.report).read_text(encoding="utf-8"))
     return PeriodStory(
-        fleet=json.loads(Path(refs.lived.report).read_text()),
-        baselines=json.loads(Path(refs.compared).read_text()),
+        fleet=json.loads(Path(refs.lived.report).read_text(encoding="utf-8")),
+        baselines=json.loads(Path(refs.compared).read_text(encoding="utf-8")),
         ingest=synced["ingest"],
         account=synced["account"],
         registered=verdict.pop("registered"),
         verdict=verdict,
-        compressed=json.loads(Path(refs.compressed.report).read_text()),
+        compressed=json.loads(Path(refs.compressed.report).read_text(encoding="utf-8")),
         released=asdict(refs.released),
         data_hash=refs.data.data_hash,
         data_hash_after=data_hash_after,

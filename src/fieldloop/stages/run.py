@@ -22,7 +22,7 @@ def run_period(loop: Loop, released: ReleasedRef, period: int, on_progress: OnPr
 def upload(loop: Loop, lived: RunRef, on_progress: OnProgress) -> RunRef:
     """The devices are online again and send what they selected; only an acknowledgement frees a record."""
     path = Path(lived.report)
-    record, primary = json.loads(path.read_text()), workload_of(loop).primary
+    record, primary = json.loads(path.read_text(encoding="utf-8")), workload_of(loop).primary
     bundle_sha256 = record.pop("bundle_sha256")
     with gateway_of(loop) as url:
         sync = fleet_of(loop).sync_all(url, loop.settings.worker_count, on_progress)

@@ -44,7 +44,13 @@ def reproduce(repo_root: Path, stage: str, on_output: Callable[[str], None]) -> 
     said: deque[str] = deque(maxlen=_LINES_IN_ERROR)
     result = ""
     with subprocess.Popen(  # noqa: S603
-        command, cwd=repo_root, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=repo_root,
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="backslashreplace",
     ) as child:
         assert child.stdout is not None  # noqa: S101  # for the type checker; it is a pipe
         try:

@@ -146,7 +146,7 @@ class Layout:
 def translated(solution: Path, day: Path) -> str:
     """The source of one module: AquaCrop's steps from the folder `solution`, put in order by the module `day`."""
     layout, records = Layout(), dict[str, tuple[str, ...]]()
-    ours = ast.parse(day.read_text())
+    ours = ast.parse(day.read_text(encoding="utf-8"))
     defined = {node.name for node in ours.body if isinstance(node, ast.FunctionDef)}
     kept, functions = _our_parts(ours)
     for name in _steps(solution, functions, defined):
