@@ -17,14 +17,19 @@ import threading
 import time
 from pathlib import Path
 
-from fieldedge.system.errors import LinkError
+import urllib3
+
+from fieldedge.system.errors import ConfigError, LinkError
+from fieldedge.system.http import ask
 
 LOOPBACK = "127.0.0.1"
 START_TIMEOUT_S = 180.0
 END_TIMEOUT_S = 5.0
+LOOK_S = 15.0
 _LOOK_EVERY_S = 0.1
 _LOG_TAIL_BYTES = 2_000
 _API_URL = "PREFECT_API_URL"
+_AWAY = (502, 503, 504)
 # As Prefect starts its own temporary server: the interface and the services of a lasting one stay off.
 _TEMPORARY = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
@@ -98,13 +103,33 @@ def start_local_server(log: Path) -> LocalServer | None:
 
     Call it before Prefect is imported: Prefect reads the address then. It must outlive the threads that tell it what
     happened, which Prefect joins at exit, so it is ended after them.
+
+    Raises:
+        LinkError: nobody answers at the address that the environment names.
     """
-    if os.environ.get(_API_URL):
+    if named := os.environ.get(_API_URL):
+        _require_answer(named)
         return None
     server = LocalServer(log)
     os.environ[_API_URL] = server.api_url
     atexit.register(server.end)
     return server
+
+
+def _require_answer(api_url: str) -> None:
+    """Whatever answers is a server: one that asks for a login, say, is Prefect's own matter."""
+    try:
+        answer = ask("GET", f"{api_url.rstrip('/')}/health", urllib3.Timeout(total=LOOK_S))
+    except (LinkError, ConfigError) as error:
+        raise LinkError(
+            f"{_API_URL} in the environment names a Prefect server, and nobody answers there: {error}. Start that "
+            f"server, or let this run have its own: unset {_API_URL}"
+        ) from error
+    if answer.status in _AWAY:
+        raise LinkError(
+            f"{_API_URL} in the environment names {api_url}, for which a proxy answers {answer.status}: start that "
+            f"server, or let this run have its own: unset {_API_URL}"
+        )
 
 
 def _end_with_parent() -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -20,6 +22,28 @@ class Undisturbed:
     accepted: dict[str, str]
     figures: dict[str, Any]
     validation_losses: list[float]
+
+
+class _Healthy(BaseHTTPRequestHandler):
+    """Says that it is well, and nothing else."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nobody reads it."""
+
+
+@pytest.fixture
+def named_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address that PREFECT_API_URL names, where something answers: no server is started then."""
+    with HTTPServer(("127.0.0.1", 0), _Healthy) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/api"
+        monkeypatch.setenv("PREFECT_API_URL", url)
+        yield url
+        server.shutdown()
 
 
 @pytest.fixture(scope="session")

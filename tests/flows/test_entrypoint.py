@@ -45,12 +45,12 @@ def test_an_early_end_is_told_in_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    named_server: str,
 ) -> None:
     module = ModuleType("flows.short")
     module.short = flow  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "flows.short", module)
     monkeypatch.setenv("FIELDLOOP_HOME", str(tmp_path))
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")  # none is started, none is asked
     monkeypatch.setenv("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
     with pytest.raises(SystemExit) as ended:
@@ -62,7 +62,7 @@ def test_an_early_end_is_told_in_one_line(
 
 @pytest.mark.parametrize("named", [(), ("agriculture",)])
 def test_a_flow_by_hand_is_about_the_workload_that_is_named_or_finds_the_only_one(
-    named: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    named: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named_server: str
 ) -> None:
     asked: list[str] = []
 
@@ -74,7 +74,6 @@ def test_a_flow_by_hand_is_about_the_workload_that_is_named_or_finds_the_only_on
     module.short = short  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "flows.short", module)
     monkeypatch.setenv("FIELDLOOP_HOME", str(tmp_path))
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")  # none is started, none is asked
     entrypoint.run_from_terminal("short", *named)
     assert asked == [*(named or ("",))]
 
