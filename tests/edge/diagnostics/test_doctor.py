@@ -29,11 +29,12 @@ from fieldedge.inference.onnxruntime_check import SMALLEST_MODEL
 from fieldedge.inference.selftest import run_selftest
 from fieldedge.storage.schema import NUMBERED_FORM
 from fieldedge.storage.store import Store
-from fieldedge.system.clock import Clock, format_utc
+from fieldedge.system.clock import Clock, Stamp, format_utc
 from fieldedge.system.durable import write_durably
 from fieldedge.system.locks import exclusive, is_held
 from fieldedge.transfer.updates import update
 from tests.edge.patience import PATIENCE_S
+from tests.edge.raw_server import RawServer
 from tests.edge.sample import AGRICULTURE, GatewaySimulator, Repository, bundle_files, onnx_model, zipped
 from tests.edge.storage.test_schema import form_on_disk, write_form_3
 
@@ -455,6 +456,18 @@ def test_a_page_that_should_answer_and_does_not_fails(device: DeviceDirectory) -
         assert (found.state, "does not answer" in found.found) == ("fail", True)
 
 
+@pytest.mark.parametrize("body", [b"<h1>It works!</h1>", b'{"status": "ok"}', b'{"is_ok": true}'])
+def test_another_program_that_answers_on_the_page_s_port_is_not_taken_for_the_page(
+    device: DeviceDirectory, body: bytes
+) -> None:
+    other = RawServer()
+    other.next = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    with exclusive(device.lock("run")):
+        with_settings(device, f"[page]\nport = {other.url.rpartition(':')[2]}\n")
+        found = found_in(device)["page"]
+    assert (found.state, "another program answers" in found.found, "[page]" in found.todo) == ("fail", True, True)
+
+
 def test_a_page_that_is_off_is_not_asked_for(device: DeviceDirectory) -> None:
     with_settings(device, "[page]\nis_on = false\n")
     assert "page" not in found_in(device)
@@ -477,6 +490,36 @@ def test_no_link_is_a_warning_and_another_server_at_the_gateways_address_a_failu
     device.settings.write_text(settings + '[link]\ngateway = "http://127.0.0.1:9"\n')
     found = found_in(device)["link"]
     assert (found.state, "everything is kept" in found.todo) == ("warn", True)
+
+
+def test_a_redirect_at_the_gateway_s_address_is_told_with_where_it_points(device: DeviceDirectory) -> None:
+    moved = RawServer()
+    moved.next = b"HTTP/1.1 301 Any\r\nLocation: https://gateway.example.org/\r\nContent-Length: 0\r\n\r\n"
+    with_settings(device, f'[link]\ngateway = "{moved.url}"\n')
+    found = found_in(device)["link"]
+    assert (found.state, "points to 'https://gateway.example.org/'" in found.found) == ("fail", True)
+
+
+def test_messages_that_are_rejected_are_a_warning_with_the_last_reason_until_they_are_old(
+    device: DeviceDirectory,
+) -> None:
+    now = datetime.now(UTC)
+    times = [format_utc(now - timedelta(days=age)) for age in (9, 9, 0)]
+    for number, at in enumerate(times):
+        with Store(device.store, lambda at=at: Stamp("boot", at, True)) as store:  # type: ignore[misc]
+            store.add_samples([], [], [(f"station/a.csv, line {number}", f"no field {number}", "{}")])
+    found = found_in(device)["rejected"]
+    assert found.state == "warn"
+    assert found.found == "1 message in the last 3 days, the last: station/a.csv, line 2: no field 2"
+    assert "fieldedge check" in found.todo
+
+
+def test_messages_that_were_rejected_long_ago_are_no_warning(device: DeviceDirectory) -> None:
+    at = format_utc(datetime.now(UTC) - timedelta(days=9))
+    with Store(device.store, lambda: Stamp("boot", at, True)) as store:
+        store.add_samples([], [], [("station/a.csv, line 1", "no field", "{}")])
+    assert "rejected" not in found_in(device)
+    assert "1 message rejected" in found_in(device)["store"].found
 
 
 # The command

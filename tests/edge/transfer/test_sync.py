@@ -30,6 +30,7 @@ from fieldedge.transfer.acknowledgements import Acknowledger, statement, trusted
 from fieldedge.transfer.outbox import Outbox
 from fieldedge.transfer.packing import Packer
 from fieldedge.transfer.uploads import Gateway, sync
+from tests.edge.raw_server import RawServer
 from tests.edge.sample import (
     AGRICULTURE,
     DEVICE_ID,
@@ -181,7 +182,7 @@ def acknowledge_other_bytes(_body: bytes) -> tuple[int, Any]:
         (lambda _body: (200, {"ok": True}), LinkError, "acknowledged None"),
         (lambda _body: (200, b"<html>log in to the hotel's network</html>"), LinkError, "acknowledged None"),
         (lambda body: (202, {"acknowledged": hashlib.sha256(body).hexdigest()}), LinkError, "answered 202"),
-        (lambda _body: (302, {}), LinkError, "answered 302"),
+        (lambda _body: (302, {}), LinkError, "answers 302 and points to 'nowhere'"),
         (lambda _body: (500, b"oops"), LinkError, "answered 500"),
         (lambda _body: (503, {"error": "full"}), LinkError, "full"),
         (lambda _body: (401, {"error": "unknown device"}), ConfigError, "unknown device"),
@@ -212,6 +213,13 @@ def test_only_the_right_acknowledgement_frees_a_batch_and_a_retry_sends_the_same
     send(lived, gateway.url)
     assert gateway.posts == [kept, kept]
     assert stored_ids(lived, "harvests", "acknowledged") == stored_ids(lived, "harvests")
+
+
+def test_a_redirect_is_told_with_where_it_points(lived: DeviceDirectory) -> None:
+    moved = RawServer()
+    moved.next = b"HTTP/1.1 308 Any\r\nLocation: https://gateway.example.org/v1/batches\r\nContent-Length: 0\r\n\r\n"
+    with pytest.raises(LinkError, match=r"answers 308 and points to 'https://gateway\.example\.org/v1/batches'"):
+        send(lived, moved.url)
 
 
 def test_without_a_link_the_batch_waits(lived: DeviceDirectory, gateway: GatewaySimulator) -> None:

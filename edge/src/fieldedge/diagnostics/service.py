@@ -40,15 +40,29 @@ def page(subject: Subject) -> Iterator[Finding]:
         return
     answered_by = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(page.host, host)  # noqa: S104 - asked, not bound
     try:
-        status = _get(f"http://{answered_by}:{page.port}/health").status
+        answer = _get(f"http://{answered_by}:{page.port}/health")
     except LinkError as error:
         todo = "see the log, journalctl -u fieldedge; another program may have the port"
         yield Finding("page", "fail", f"{url} does not answer: {error}", todo)
         return
-    if status == 200:
+    status = answer.status
+    if not _is_page(answer):
+        found = f"another program answers at {url}: the page cannot be served there"
+        yield Finding(
+            "page", "fail", found, f"choose another port in [page], or end what holds it: ss -ltnp sport = :{page.port}"
+        )
+    elif status == 200:
         yield Finding("page", "ok", f"{url} answers")
     else:
         yield Finding("page", "warn", f"{url} answers with {status}", "open it: it says what is wrong")
+
+
+def _is_page(answer: "Answer") -> bool:
+    """Whether that is the page's word of its own health, and no other program's."""
+    from fieldedge.system.http import json_value
+
+    said = json_value(answer.body)
+    return isinstance(said, dict) and said.keys() == {"is_ok", "problems"}
 
 
 def link(subject: Subject) -> Iterator[Finding]:
@@ -57,7 +71,7 @@ def link(subject: Subject) -> Iterator[Finding]:
     if subject.config.link is None:
         yield Finding("link", "ok", "none is set: a stick is the way (fieldedge export, fieldedge import)")
         return
-    from fieldedge.system.http import json_value
+    from fieldedge.system.http import json_value, redirected
 
     gateway = subject.config.link.gateway
     try:
@@ -71,6 +85,8 @@ def link(subject: Subject) -> Iterator[Finding]:
     said = json_value(answer.body)
     if answer.status == 200 and isinstance(said, dict) and said.get("ok") is True:
         yield Finding("link", "ok", f"{gateway} answers")
+    elif answer.location is not None:
+        yield Finding("link", "fail", f"{gateway} {redirected(answer)}", "mend [link] gateway in device.toml")
     else:
         found = f"{gateway} answers {answer.status}, and not as a gateway does"
         yield Finding("link", "fail", found, "mend [link] gateway in device.toml")

@@ -345,6 +345,15 @@ class Store:
         rows = self._all("SELECT where_, error, body, repeats FROM rejects ORDER BY sequence")
         return [dict(zip(("where", "error", "body", "repeats"), row, strict=True)) for row in rows]
 
+    def rejected_since(self, since_utc: str) -> tuple[int, Record | None]:
+        """How many messages were first rejected since then, and the last of them: `where`, `error`."""
+        (row,) = self._all("SELECT count(*), max(sequence) FROM rejects WHERE stored_utc >= ?", since_utc)
+        count, last = row
+        if not count:
+            return 0, None
+        (found,) = self._all("SELECT where_, error FROM rejects WHERE sequence = ?", last)
+        return count, {"where": found[0], "error": found[1]}
+
     # Batches
 
     def mark_selected(self, batch_id: str, episode: str, size_bytes: int, read: Iterable[Entry]) -> set[str]:

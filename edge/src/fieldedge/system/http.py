@@ -66,10 +66,11 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: the status, and the first `MAX_ANSWER_BYTES` of the body."""
+    """What came back: the status, the first `MAX_ANSWER_BYTES` of the body, and where a redirect points."""
 
     status: int
     body: bytes
+    location: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ def ask(
             found += chunk
             if len(found) >= MAX_ANSWER_BYTES:
                 break
-    return Answer(response.status, found[:MAX_ANSWER_BYTES])
+    is_redirect = 300 <= response.status < 400
+    return Answer(response.status, found[:MAX_ANSWER_BYTES], response.location or "nowhere" if is_redirect else None)
 
 
 @contextmanager
@@ -145,6 +147,12 @@ def json_value(body: bytes) -> Any:
         return strict_json.loads(body)
     except (ValueError, RecursionError):
         return None
+
+
+def redirected(answer: Answer | Response) -> str:
+    """What a redirect says, for people. None is followed: whoever points elsewhere may be a login page, or anybody."""
+    to = str(answer.location)[:100]
+    return f"answers {answer.status} and points to {to!r}; redirects are not followed: name the address itself"
 
 
 _OBJECT = re.compile(r"\A\w+\(host=[^)]*\): ")  # how urllib3 names a connection in front of what failed

@@ -30,7 +30,7 @@ from fieldedge.device.config import DeviceDirectory
 from fieldedge.system.clock import MAX_NOTE_BYTES, Clock, Reading, format_utc, parse_utc
 from fieldedge.system.durable import empty_folder, sweep_temporaries, write_durably
 from fieldedge.system.errors import ConfigError, LinkError, ReleaseError
-from fieldedge.system.http import Bounds, Patience, exchange
+from fieldedge.system.http import Bounds, Patience, Response, exchange, redirected
 from fieldedge.system.plain_files import NotPlainError, not_plain, read_own
 
 UPDATE_WITHIN_S = 3600.0
@@ -70,7 +70,7 @@ class GatewayFetcher(FetcherInterface):
         try:
             with exchange("GET", url, self.patience, self.bounds, headers=headers, tries=_GET_TRIES) as response:
                 if response.status != 200:
-                    raise DownloadHTTPError(_not_there(url, response.status, response.location), response.status)
+                    raise DownloadHTTPError(_not_there(url, response), response.status)
                 yield from response.chunks
         except LinkError as error:
             raise DownloadError(str(error)) from error
@@ -288,11 +288,9 @@ def _check_metadata(trust: Path) -> None:
             raise ReleaseError(f"{path} is {found}; expected the release metadata that was verified last: remove it")
 
 
-def _not_there(url: str, status: int, location: str | None) -> str:
-    if 300 <= status < 400:
-        to = str(location)[:100]
-        return f"{url} answers {status} and points to {to!r}; redirects are not followed: name the address itself"
-    return f"{url} answers {status}"
+def _not_there(url: str, response: Response) -> str:
+    is_redirect = 300 <= response.status < 400
+    return f"{url} {redirected(response)}" if is_redirect else f"{url} answers {response.status}"
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from fieldedge.contract import Record
 from fieldedge.contract.batches import PERIOD_KEY, as_header, batch_id
 from fieldedge.storage.store import Store
 from fieldedge.system.errors import ConfigError, DataError, LinkError
-from fieldedge.system.http import Bounds, Patience, ask, json_value
+from fieldedge.system.http import Answer, Bounds, Patience, ask, json_value, redirected
 from fieldedge.system.keys import sign
 from fieldedge.transfer.acknowledgements import AcknowledgementError, Acknowledger
 from fieldedge.transfer.opening import opening_headers
@@ -49,7 +49,8 @@ class Gateway:
             ConfigError: the gateway does not accept this device.
             DataError: the gateway refuses the batch itself.
         """
-        status, answer = self._request(body)
+        answered = self._request(body)
+        status, answer = answered.status, json_value(answered.body)
         if status in (CREATED, KNOWN):
             self.acknowledger.check(answer, self.device_id, batch_id(body))
         elif status == 401:
@@ -58,10 +59,12 @@ class Gateway:
             )
         elif status in (400, 413):
             raise DataError(f"{self.url} refuses batch {batch_id(body)[:12]} ({_reason(answer)}); it stays here")
+        elif answered.location is not None:
+            raise LinkError(f"{self.url} {redirected(answered)}; the batch is kept, try again later")
         else:
             raise LinkError(f"{self.url} answered {status} ({_reason(answer)}); the batch is kept, try again later")
 
-    def _request(self, body: bytes) -> tuple[int, Any]:
+    def _request(self, body: bytes) -> Answer:
         headers = {
             "Content-Type": "application/octet-stream",
             "Fieldloop-Device": self.device_id,
@@ -71,10 +74,9 @@ class Gateway:
         timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
         try:
             url = f"{self.url.rstrip('/')}/v1/batches"
-            answer = ask("POST", url, timeout, body, headers, self.bounds, self.patience)
+            return ask("POST", url, timeout, body, headers, self.bounds, self.patience)
         except LinkError as error:
             raise LinkError(f"{error}; the batch is kept, try again later") from error
-        return answer.status, json_value(answer.body)
 
 
 def sync(store: Store, outbox: Outbox, packer: Packer, gateway: Gateway) -> Record:
