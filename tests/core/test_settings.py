@@ -48,6 +48,16 @@ def test_a_broken_setting_is_named_with_what_was_found(
     assert value in str(refused.value)
 
 
+def test_a_folder_that_no_address_of_mlflow_s_database_can_hold_is_named(
+    clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIELDLOOP_HOME", "/var/what now?")
+    with pytest.raises(ConfigError, match=r"/var/what now\? has a '\?' in its name.*set FIELDLOOP_HOME"):
+        load_settings()
+    monkeypatch.setenv("FIELDLOOP_MLFLOW_URI", "http://127.0.0.1:5000")
+    assert load_settings().home_dir == Path("/var/what now?")
+
+
 def test_every_broken_setting_is_named_at_once(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIELDLOOP_WORKERS", "many")
     monkeypatch.setenv("FIELDLOOP_MLFLOW_PORT", "x")

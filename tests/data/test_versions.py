@@ -18,6 +18,7 @@ import pytest
 from filelock import FileLock
 
 from fieldedge.system.errors import ConfigError, DataError, StoreBusy
+from fieldloop.core.git import git_commit
 from fieldloop.data import AcceptedStore, check_last_version, is_kept, open_store, restore, snapshot
 from fieldloop.versioning import locks
 from fieldloop.versioning.pipeline import reproduce
@@ -40,6 +41,47 @@ def add_field(root: Path, number: int) -> None:
     store = AcceptedStore(root / SEASONS, CONTRACT)
     for table, rows in frames(field_row(number), days=3).items():
         store.accept(table, rows, "history")
+
+
+def test_a_version_whose_tag_a_person_removed_does_not_stand(clone: Path) -> None:
+    version = snapshot(clone, SEASONS, "data", is_deployment=True, period=SEASON)
+    assert is_kept(clone, clone / SEASONS, version.data_hash, is_committed=True)
+    git(clone, "tag", "-d", str(version.tag))
+    assert not is_kept(clone, clone / SEASONS, version.data_hash, is_committed=True)
+    assert snapshot(clone, SEASONS, "data", is_deployment=True, period=SEASON) == version
+    assert is_kept(clone, clone / SEASONS, version.data_hash, is_committed=True)
+
+
+def test_a_version_that_was_made_by_hand_is_committed_and_tagged_by_a_deployment(clone: Path) -> None:
+    by_hand = snapshot(clone, SEASONS, "data", is_deployment=False, period=SEASON)
+    deployed = snapshot(clone, SEASONS, "data", is_deployment=True, period=SEASON)
+    assert (by_hand.data_hash, by_hand.committed) == (deployed.data_hash, False)
+    assert (deployed.committed, deployed.tag) == (True, "season-2006")
+
+
+@pytest.mark.parametrize("kind", ["shallow", "submodule"])
+def test_a_clone_that_is_shallow_or_a_submodule_is_one(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = empty_clone(tmp_path / "origin", monkeypatch)
+    (origin / "notes.txt").write_text("a second commit\n")
+    git(origin, "add", "notes.txt")
+    git(origin, "commit", "--quiet", "--message", "notes")
+    root = tmp_path / "farm" / "loop"
+    if kind == "shallow":
+        git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{origin}", str(root))
+    else:
+        git(tmp_path, "init", "--quiet", str(root.parent))
+        git(root.parent, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(origin), "loop")
+    git(root, "config", "user.name", "Station")
+    git(root, "config", "user.email", "station@example.org")
+    assert git_commit(root) == git(origin, "rev-parse", "HEAD")
+    add_field(root, 0)
+    version = snapshot(root, SEASONS, "data", is_deployment=True, period=SEASON)
+    assert version.tag == "season-2006"
+    assert is_kept(root, root / SEASONS, version.data_hash, is_committed=True)
+    shutil.rmtree(root / SEASONS)
+    assert restore(root, root / SEASONS)
 
 
 def test_by_hand_the_pointer_is_left_uncommitted_and_the_note_says_how_to_keep_it(clone: Path) -> None:

@@ -82,6 +82,28 @@ def test_a_version_is_keyed_by_what_is_accepted_whoever_brought_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("step", "given", "settings"),
+    [
+        (version_data, {"accepted": None, "period": 2007, "content": "c"}, {"is_deployment": True}),
+        (evaluate_and_register, {"data": "d", "trained": "t", "last_word": ""}, {"is_deployment": True}),
+        (evaluate_and_register, {"data": "d", "trained": "t", "last_word": ""}, {"mlflow_uri": "http://mlflow"}),
+        (train_model, {"data": "d", "champion": ""}, {"mlflow_uri": "http://mlflow"}),
+        (compress_champion, {"data": "d", "registered": "r"}, {"mlflow_uri": "http://mlflow"}),
+        (release_bundle, {"data": "d", "compressed": "c"}, {"mlflow_uri": "http://mlflow"}),
+        (release_bundle, {"data": "d", "compressed": "c"}, {"home": Path("/elsewhere")}),
+    ],
+)
+def test_the_settings_that_a_step_depends_on_are_a_part_of_its_key(
+    step: Any, given: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    def key(**own: Any) -> str:
+        loop = Loop(Settings(root=PROJECT, **own), "agriculture", load_params(PROJECT, "agriculture"))
+        return str(step.cache_key_fn(None, {"loop": loop, **given}))
+
+    assert key() == key() != key(**settings)
+
+
+@pytest.mark.parametrize(
     ("step", "program", "given"),
     [
         (compress_champion, "fieldedge.diagnostics.benchmark", {"data": "d", "registered": "r"}),

@@ -87,6 +87,12 @@ def load_settings(**overrides: Any) -> Settings:
         ConfigError: a setting is broken; the message names each and what to set.
     """
     try:
-        return Settings(**overrides)
+        settings = Settings(**overrides)
     except ValidationError as error:
         raise ConfigError(told(error, lambda place: f"FIELDLOOP_{place.upper()}")) from None
+    if not settings.mlflow_uri and "?" in str(settings.home_dir):
+        raise ConfigError(
+            f"{settings.home_dir} has a '?' in its name, where the address of MLflow's database would end: move the "
+            "clone, or set FIELDLOOP_HOME to a folder of another name"
+        )
+    return settings

@@ -115,7 +115,8 @@ def check_last_version(repo_root: Path, path: Path) -> None:
 
 
 def is_kept(repo_root: Path, path: Path, data_hash: str, is_committed: bool = False) -> bool:
-    """Whether the pointer names this version, DVC's cache has all of it and, where that is asked, git the pointer.
+    """Whether the pointer names this version, DVC's cache has all of it and, where that is asked, git the pointer under
+    a tag.
 
     Raises:
         DataError: the pointer is none.
@@ -127,7 +128,7 @@ def is_kept(repo_root: Path, path: Path, data_hash: str, is_committed: bool = Fa
     with dvc_repository(repo_root) as repository:
         if _pointed(repo_root, target) != data_hash or not _is_cached(repository, data_hash):
             return False
-    return not is_committed or not _git(repo_root, "status", "--porcelain", "--", str(pointer_of(target)))
+    return not is_committed or _is_tagged(repo_root, pointer_of(target))
 
 
 def _check_growth(repository: Any, repo_root: Path, target: Path) -> None:
@@ -270,6 +271,18 @@ def _tag(root: Path, pointer: Path, period: int) -> str:
             return known
     _git(root, "tag", tag)
     return tag
+
+
+def _is_tagged(root: Path, pointer: Path) -> bool:
+    """Whether the pointer is committed as it lies there, and a period's tag holds it."""
+    if _git(root, "status", "--porcelain", "--", str(pointer)):
+        return False
+    content = _git(root, "rev-parse", f"HEAD:./{pointer}")
+    for tag in _git(root, "tag", "--list", f"{PERIOD}-*").split():
+        with suppress(DataError):  # a person's, of something else
+            if _git(root, "rev-parse", "--verify", f"{tag}:./{pointer}") == content:
+                return True
+    return False
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -38,8 +38,12 @@ _REMOTE_URL = re.compile(r"(?i)\b(?:src|href|action)\s*=\s*[\"']?\s*(?:https?:)?
 def write_data_docs(run: SuiteRun, docs_dir: Path, reports: Mapping[str, TableReport]) -> Path:
     """Replace `docs_dir` with the pages of this run, and return its index."""
     docs_dir.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".data-docs-", dir=docs_dir.parent) as scratch:
-        raw, finished = Path(scratch, "raw"), Path(scratch, "finished")
+    with (
+        tempfile.TemporaryDirectory(prefix=".data-docs-", dir=docs_dir.parent) as scratch,
+        # Great Expectations takes a `$` in a path for a variable of its own: it never sees where the clone lies.
+        tempfile.TemporaryDirectory(prefix="data-docs-") as elsewhere,
+    ):
+        raw, finished = Path(elsewhere), Path(scratch, "finished")
         run.build_docs(raw)
         for table in reports:
             _adopt(raw / "expectations" / f"{table}.html", finished / "expectations" / f"{table}.html")
