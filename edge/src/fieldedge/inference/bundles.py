@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from fieldedge.contract import Contract
 from fieldedge.inference.model_file import MAX_MODEL_BYTES
+from fieldedge.inference.slices import Slice, check_slices, parse_slices
 from fieldedge.system import strict_json
 from fieldedge.system.errors import ReleaseError
+from fieldedge.system.strict_json import as_finite, shown
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -33,6 +35,7 @@ MAX_FILE_BYTES = {MANIFEST: 100_000, MODEL: MAX_MODEL_BYTES, GOLDEN: 4_000_000, 
 MAX_GOLDEN_TOLERANCE = 0.1  # standard deviations: twice what rounding on other processors needs
 MAX_TEXT_CHARACTERS = 200  # of a value in the manifest
 MAX_ZIP_ENTRIES = 1_000  # far more than a release has: zipfile makes all of them before one can be looked at
+SLICES = "slices"  # of the manifest
 GOLDEN_ARRAYS = ("features", "outputs")
 REFERENCE_STATISTICS = ("mean", "std", "p01", "p99")
 _ZIP_ENTRY = b"PK\x01\x02"  # begins every entry of a zip's directory
@@ -45,7 +48,8 @@ class Manifest:
     `data_hash` is the data that it learned from. One version may be made small more than once: `compression_data_hash`
     is the data of that, `compression_key` its parameters and code. Both are empty in releases from before they were.
     Run and time are in such releases alone: they differ between two makings of the same model, whose bundles do not.
-    The signed release names the run beside the bundle.
+    The signed release names the run beside the bundle. `slices` say where the workload's rule decides, and are in no
+    release from before they were: a device from before reads past them.
     """
 
     format: int
@@ -61,9 +65,13 @@ class Manifest:
     compression_key: str = ""
     mlflow_run_id: str = ""
     created_utc: str = ""
+    slices: tuple[Slice, ...] = ()
 
     def as_json(self) -> bytes:
-        return (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()
+        values = {name: value for name, value in asdict(self).items() if name != SLICES}
+        if self.slices:
+            values[SLICES] = [one.as_record() for one in self.slices]
+        return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
 
 
 @dataclass(frozen=True)
@@ -111,7 +119,7 @@ def open_bundle(data: bytes, contract: Contract) -> Bundle:
 
 
 def check_fits(manifest: Manifest, contract: Contract) -> None:
-    """Refuse a bundle of another format, workload or contract.
+    """Refuse a bundle of another format, workload or contract, or with conditions that this contract cannot answer.
 
     Raises:
         ReleaseError: with what was found and what this device needs.
@@ -121,6 +129,7 @@ def check_fits(manifest: Manifest, contract: Contract) -> None:
     if manifest.workload != contract.workload:
         raise ReleaseError(f"the bundle is for {manifest.workload!r}; this device runs {contract.workload!r}")
     check_contract_hash(manifest.contract_hash, contract, "the bundle's manifest")
+    check_slices(manifest.slices, contract, MANIFEST)
 
 
 def check_contract_hash(found: object, contract: Contract, where: str) -> None:
@@ -143,7 +152,8 @@ def parse_manifest(data: bytes) -> Manifest:
         ReleaseError: a key is missing or has the wrong type.
     """
     values = _json_object(data, MANIFEST)
-    for field in fields(Manifest):
+    plain = [field for field in fields(Manifest) if field.name != SLICES]
+    for field in plain:
         if field.name not in values and field.default is not MISSING:
             continue  # a former release lacks what came later
         value = values.get(field.name)
@@ -154,7 +164,10 @@ def parse_manifest(data: bytes) -> Manifest:
         if isinstance(value, str) and (len(value) > MAX_TEXT_CHARACTERS or not value.isprintable()):
             expected = f"at most {MAX_TEXT_CHARACTERS} characters that can be printed"
             raise ReleaseError(f"{MANIFEST}: {field.name} is {shown(value)}; expected {expected}")
-    manifest = Manifest(**{field.name: values[field.name] for field in fields(Manifest) if field.name in values})
+    manifest = Manifest(
+        **{field.name: values[field.name] for field in plain if field.name in values},
+        slices=parse_slices(values.get(SLICES, []), f"{MANIFEST}: {SLICES}"),
+    )
     tolerance = as_finite(manifest.golden_tolerance)
     if tolerance is None or not 0.0 < tolerance <= MAX_GOLDEN_TOLERANCE:
         found = shown(values["golden_tolerance"])
@@ -201,25 +214,6 @@ def parse_reference(data: bytes, contract: Contract) -> Reference:
         return np.array([float(values[name][statistic]) for name in contract.feature_names], dtype=np.float64)
 
     return Reference(*(column(statistic) for statistic in REFERENCE_STATISTICS))
-
-
-def shown(value: object) -> str:
-    """A value as a message can hold it, however long or deep it is."""
-    try:
-        return f"{value!r:.100}"
-    except (RecursionError, ValueError):
-        return f"a {type(value).__name__}"
-
-
-def as_finite(value: object) -> float | None:
-    """A JSON value as a number; None where it is none, or none that a float holds."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _unpacked(data: bytes, what: str, most_bytes: Mapping[str, int]) -> dict[str, bytes]:

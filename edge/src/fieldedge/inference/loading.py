@@ -15,11 +15,13 @@ from fieldedge.inference.bundles import (
     MAX_FILE_BYTES,
     REFERENCE,
     Reference,
+    check_fits,
     parse_golden,
     parse_manifest,
     parse_reference,
 )
 from fieldedge.inference.model import Model
+from fieldedge.inference.slices import Slice
 from fieldedge.inference.slots import Installed, Slots
 from fieldedge.inference.trial import Trials, try_model
 from fieldedge.system.errors import ReleaseError, TrialUnfinished
@@ -33,11 +35,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A verified model that is loaded, and what is known of it. `reference` is None where it could not be read."""
+    """A verified model that is loaded, and what is known of it. `reference` is None where it could not be read; in
+    `slices` the workload's rule decides."""
 
     installed: Installed
     model: Model
     reference: Reference | None
+    slices: tuple[Slice, ...] = ()
 
 
 def load_model(directory: DeviceDirectory, workload: Workload) -> LoadedModel | None:
@@ -58,13 +62,13 @@ def load(directory: DeviceDirectory, workload: Workload) -> tuple[LoadedModel | 
             _try_first(slots, installed, workload)
             model = Model(data, workload.contract)
             _self_test(model, slots.path(installed.slot), workload)
+            slices = read_slices(slots.path(installed.slot), workload)
         except (ReleaseError, TrialUnfinished) as error:
             problem = problem or f"model {installed.version} in slot {installed.slot} is not used: {error}"
             _log.error("the model in slot %s is not used: %s", installed.slot, error)
             continue
-        return LoadedModel(installed, model, _reference(slots, installed, workload)), problem or _unlike(
-            slots, installed
-        )
+        reference = _reference(slots, installed, workload)
+        return LoadedModel(installed, model, reference, slices), problem or _unlike(slots, installed)
     return None, problem or _unlike(slots, None)
 
 
@@ -125,6 +129,22 @@ def _self_test(model: Model, folder: Path, workload: Workload) -> None:
         _log.warning("the golden vectors in %s cannot be repeated: %s", folder, error)
         return
     model.self_test(golden, tolerance)
+
+
+def read_slices(folder: Path, workload: Workload) -> tuple[Slice, ...]:
+    """Where the bundle in a slot's folder says that the rule decides; nowhere for one from before bundles were whole.
+
+    Raises:
+        ReleaseError: it cannot be read, so that nobody knows where the model is not to be followed.
+    """
+    try:
+        manifest = parse_manifest(read_own(folder / MANIFEST, MAX_FILE_BYTES[MANIFEST]))
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise ReleaseError(f"{MANIFEST} cannot be read: {error}") from error
+    check_fits(manifest, workload.contract)
+    return manifest.slices
 
 
 def _reference(slots: Slots, installed: Installed, workload: Workload) -> Reference | None:

@@ -18,6 +18,7 @@ from fieldedge.contract import MODEL, Record
 from fieldedge.device.config import DeviceConfig
 from fieldedge.inference.loading import NO_MODEL, LoadedModel
 from fieldedge.inference.ood import OodDetector
+from fieldedge.inference.slices import doubt_in
 from fieldedge.presentation.text import printable
 from fieldedge.storage import episodes
 from fieldedge.storage.corrections import put, said
@@ -37,6 +38,7 @@ from fieldedge.workload import (
     chosen_with,
     decision_values,
     merit_by,
+    opening_kind,
 )
 
 MAX_LINE_CHARACTERS = 100_000
@@ -67,6 +69,7 @@ class Agent:
         self._model = None if loaded is None else loaded.model
         self.model_version = NO_MODEL if loaded is None else loaded.installed.version
         self._bundle_sha256 = None if loaded is None else loaded.installed.bundle_sha256 or None
+        self._slices = () if loaded is None else loaded.slices
         reference = None if loaded is None else loaded.reference
         trends = self._workload.extrapolated
         self._ood = None if reference is None else OodDetector(reference, self._contract, trends)
@@ -171,7 +174,7 @@ class Agent:
         question = episode.question(at, lambda kind: self._store.events(1, kind))
         if self._ood is not None:
             question = replace(question, extrapolated=self._ood.extrapolated(question.features))
-        outputs, abstained = self._asked(question)
+        outputs, abstained = self._asked(context, question)
         decision = episode.answer(question, outputs, abstained)
         try:
             record = self._recorded(context, question, decision)
@@ -189,10 +192,15 @@ class Agent:
             return self._store.get(identity) or record
         return record
 
-    def _asked(self, question: Question) -> tuple[Array | None, str | None]:
+    def _asked(self, context: Record, question: Question) -> tuple[Array | None, str | None]:
         """What the model says to it, or why it abstains."""
         predict = None if self._model is None else self._model.predict
-        doubt = None if self._ood is None else self._ood.doubt
+        in_slice = doubt_in(self._slices, context, self._contract, opening_kind(self._workload))
+        ood = self._ood
+
+        def doubt(features: Array) -> str | None:
+            return in_slice(features) or (None if ood is None else ood.doubt(features))
+
         try:
             return ask(question, self._contract, predict, doubt)
         except ReleaseError as error:

@@ -5,6 +5,7 @@ episode, twice: then nobody knows which one was meant, and the text is refused.
 """
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,25 @@ def loads(
         RecursionError: it is nested too deeply.
     """
     return json.loads(text, object_pairs_hook=_object, parse_float=parse_float, parse_constant=parse_constant)
+
+
+def shown(value: object) -> str:
+    """A value as a message can hold it, however long or deep it is."""
+    try:
+        return f"{value!r:.100}"
+    except (RecursionError, ValueError):
+        return f"a {type(value).__name__}"
+
+
+def as_finite(value: object) -> float | None:
+    """A JSON value as a number; None where it is none, or none that a float holds."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
