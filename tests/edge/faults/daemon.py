@@ -8,7 +8,6 @@ no part of the device: it takes the place of the real clock, the signals and the
 import argparse
 import json
 import math
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -141,10 +140,10 @@ def go_to(outside: Path, at: datetime) -> None:
     for log in sorted((outside / "logs").iterdir()):
         place = outside / "inbox" / log.name
         if log.name <= f"{at:%Y%m%dT%H}.jsonl" and not place.exists():
-            os.replace(shutil.copy(log, outside / "arriving"), place)
+            Path(shutil.copy(log, outside / "arriving")).replace(place)
     arriving = outside / "arriving"
     arriving.write_text(at.isoformat())
-    os.replace(arriving, outside / "now")
+    arriving.replace(outside / "now")
 
 
 def _live_step(service: Service, time: HandedOnClock, at: datetime, outside: Path) -> None:
