@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fieldedge.contract import MODEL
+from fieldedge.workloads.agriculture.decision import largest_depth_mm, largest_dose_kg_ha
 from fieldedge.workloads.agriculture.features import INDEX
 from fieldloop.workloads import known_workload
 from fieldloop.workloads.agriculture.advice import advice, recommendations, values_usd_ha
@@ -74,3 +75,12 @@ def test_values_are_money_per_hectare() -> None:
     idle, watered = (values_usd_ha(rows, np.array([[mm, 0.0]]), Gains(10.0))[0] for mm in (0.0, 20.0))
     assert idle == pytest.approx(9.0 * 180.0, rel=1e-3)
     assert watered - idle == pytest.approx(20.0 * (10.0 - 5.0) * 0.18, rel=1e-2)
+
+
+def test_where_the_balances_allow_nothing_nothing_is_advised_whoever_decides() -> None:
+    rows = mornings()
+    rows[:, INDEX["depletion_mm"]], rows[:, INDEX["depletion_fraction"]] = 20.0, 0.13
+    assert not largest_depth_mm(rows, np.full(len(rows), 0.85, np.float32)).any()
+    assert not largest_dose_kg_ha(rows).any()
+    for predict in (Gains(10.0), Gains(1.0, width_t_ha=20.0)):
+        assert not advice(rows, predict).any()

@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 from fieldedge.contract import Record
 from fieldedge.workload import Predict
 from fieldedge.workloads.agriculture.contract import CONTRACT
-from fieldedge.workloads.agriculture.decision import Recommendation, recommend_from_state
+from fieldedge.workloads.agriculture.decision import (
+    Recommendation,
+    largest_depth_mm,
+    largest_dose_kg_ha,
+    recommend_from_state,
+)
 from fieldedge.workloads.agriculture.features import INDEX, Array, Forecast, with_actions
 from fieldloop.workload import Agreement
 from fieldloop.workloads.agriculture.pretraining.faults import Faults
@@ -87,11 +92,13 @@ def closed_loop_profits_usd_ha(
 def _as_advised(drawn: Drawn, predict: Predict | None) -> Decide:
     prices = (drawn.grain_price_usd_t, drawn.water_price_usd_mm, drawn.nitrogen_price_usd_kg)
     records = [_record(*values) for values in zip(*prices, drawn.fields.application_efficiency, strict=True)]
+    efficiency = drawn.fields.application_efficiency.astype(np.float32)
 
     def decide(day: int, rows: Rows) -> tuple[Floats, Floats]:
-        live_rows = np.flatnonzero(~drawn.fields.batch.is_finished)
+        # Where the balances allow neither water nor nitrogen, nothing is all that can be advised: most mornings.
+        has_choice = (largest_depth_mm(rows, efficiency) > 0.0) | (largest_dose_kg_ha(rows) > 0.0)
         actions = np.zeros((len(rows), 2))
-        for i in live_rows:
+        for i in np.flatnonzero(has_choice & ~drawn.fields.batch.is_finished):
             told = _recommended(rows[i], records[i], predict, day)
             actions[i] = told.irrigation_mm, told.nitrogen_kg_ha
         return actions[:, 0], habit_kg_ha(day, actions[:, 1], drawn.has_ample_nitrogen)

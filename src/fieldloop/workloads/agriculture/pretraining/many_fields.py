@@ -70,8 +70,13 @@ class ManyFields:
         if parts == 1:
             work(*arrays, 0, count)
             return
-        with ThreadPoolExecutor(parts) as pool:
-            list(pool.map(lambda first, last: work(*arrays, first, last), cuts[:-1].tolist(), cuts[1:].tolist()))
+        pool = _pool(parts, os.getpid())
+        list(pool.map(lambda first, last: work(*arrays, first, last), cuts[:-1].tolist(), cuts[1:].tolist()))
+
+
+@cache
+def _pool(threads: int, process_id: int) -> ThreadPoolExecutor:  # noqa: ARG001  # a fork has none of its parent's threads
+    return ThreadPoolExecutor(threads, thread_name_prefix="many-fields")
 
 
 class _Core(Protocol):
