@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.bars import machine, print_bars
-from benchmarks.common.cpu import Counted, counted
+from benchmarks.common.cpu import Counted, Said, counted
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "season_loop.json"
@@ -93,10 +93,16 @@ def run_season(clone: Path, checkout: Path) -> Counted:
     }
     python = str(checkout / ".venv/bin/python")
     subprocess.run([python, "-m", "fieldloop.cli", "compile"], cwd=clone, env=environment, check=True)
-    done = counted([python, "-m", "flows"], clone, environment)
+    done = counted([python, "-m", "flows"], clone, environment, shown)
     if done.returncode != 0:
         sys.exit(f"the loop failed:\n{done.output}\n{done.errors}")
     return done
+
+
+def shown(said: Said) -> None:
+    """A step's line with what was spent by then, while the rest still runs."""
+    if _STEP.match(said.line):
+        print(f"{said.cpu_s:8.1f} CPU-s {said.line}", flush=True)
 
 
 def steps_of(run: Counted) -> dict[str, float]:

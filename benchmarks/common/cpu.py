@@ -5,7 +5,7 @@ import os
 import resource
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +40,10 @@ class Counted:
         return "".join(f"{said.line}\n" for said in self.lines)
 
 
-def counted(command: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> Counted:
-    """Run the command to its end and count.
+def counted(
+    command: Sequence[str], cwd: Path, environment: Mapping[str, str], on_line: Callable[[Said], None] = lambda _: None
+) -> Counted:
+    """Run the command to its end and count; `on_line` hears every line as it comes.
 
     Processes whose parent ended first come to this process, which waits for them: so none is lost.
     """
@@ -56,6 +58,7 @@ def counted(command: Sequence[str], cwd: Path, environment: Mapping[str, str]) -
             for line in main.stdout:
                 now = time.monotonic() - started
                 lines.append(Said(line.rstrip("\n"), now, _spent_s(main.pid) - before))
+                on_line(lines[-1])
         wall_s = time.monotonic() - started
         _bury_all()
         _adopt_orphans(False)
