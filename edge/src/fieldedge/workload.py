@@ -56,11 +56,15 @@ class Note(NamedTuple):
 
 @dataclass(frozen=True)
 class Observed:
-    """What a span of samples says as one record, or the reason why there is none. `flags` is how it was measured."""
+    """What a span of samples says as one record, or the reason why there is none. `flags` is how it was measured.
+
+    `doubts` say of some of its channels why they may be wrong, or do not count, and what to do about it.
+    """
 
     record: Record | None
     flags: Record
     reason: str | None
+    doubts: Mapping[str, str] = field(default_factory=dict)
 
 
 class Extrapolated(NamedTuple):

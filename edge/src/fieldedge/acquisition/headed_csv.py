@@ -12,12 +12,16 @@ from fieldedge.acquisition.raw import Parsed, RawSample, Unreadable, cells, firs
 
 @dataclass(frozen=True)
 class Header:
-    """What the header rows say: the columns, which of them is the time, their units, and the logger's identity."""
+    """What the header rows say: the columns, which of them is the time, their units, and the logger's identity.
+
+    `serial` is its serial number, where its name is not one.
+    """
 
     names: list[str]
     time_name: str
     units: dict[str, str]
     origin: str | None
+    serial: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class HeadedCsv:
                     raise ValueError(f"the line comes before the {self.rows} header rows of a {self.name} file")
                 else:
                     fields = row(header.names, found)
-                    yield RawSample(line.where, fields[header.time_name], fields, header.origin, header.units)
+                    time = fields[header.time_name]
+                    yield RawSample(line.where, time, fields, header.origin, header.units, header.serial)
             except ValueError as error:
                 yield line.unreadable(str(error))
 

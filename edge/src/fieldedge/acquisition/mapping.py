@@ -2,13 +2,18 @@
 
     [source.fields]
     air_temperature_c = { field = "AirTC_Avg", unit = "degF" }
-    rain_mm = "Rain_mm_Tot"
-    time = { field = "TIMESTAMP", format = "%m/%d/%y %H:%M", utc_offset_h = -6 }
+    rain_mm = { field = "rainfall_total", counter = true, wraps_at = 6553.6 }
+    vwc_15cm_m3_m3 = "messages[measurementId=4100].measurementValue"
+    time = { field = "TIMESTAMP", format = "%m/%d/%y %H:%M", zone = "America/Chicago" }
 
 Without any channel in it, the fields that are named like channels are those. Where no unit is named, the one that the
 logger states counts, and where it states none, the channel's own; one that is not in `UNITS` is asked for. A value that
 is no number is missing; nothing is ever guessed. A field that is not there says nothing of its channel. Whether a value
 can be true is `quality.py`'s.
+
+An element of a list is named by its place (`messages.0`) or, where a place is no identity, by what it says of itself
+(`messages[measurementId=4100]`; `*` stands for any place). A counter is kept as it counts, and what it counted is told
+by `counters.py`. A time that is a date and no more is that day, in every zone.
 """
 
 import math
@@ -18,11 +23,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from fieldedge.acquisition.raw import RawSample, RawValue
-from fieldedge.contract.samples import Channel, Sample
+from fieldedge.contract.samples import Channel, Sample, count_name, whole_day
 from fieldedge.system.errors import ConfigError, DataError
-from fieldedge.system.instants import instant_utc
+from fieldedge.system.instants import in_order, instant_utc
 
 FIRST_YEAR, LAST_YEAR = 1950, 2100
 MAX_UTC_OFFSET_H = 14.0
@@ -30,6 +36,11 @@ MAX_TIME_CHARACTERS = 64
 EPOCH_S, EPOCH_MS = "epoch_s", "epoch_ms"
 
 _TIME = "time"
+_SETTINGS = ("field", "unit", "scale", "counter", "wraps_at")
+_TIME_SETTINGS = ("field", "format", "utc_offset_h", "zone", "ends_day")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_NAMES_HOURS = ("%H", "%I", "%T", "%R", "%r", "%c", "%X")
+_SELECTOR = re.compile(r"\[([^\[\]=]+)=([^\[\]=]+)\]")
 _DECIMALS = 6  # of a converted value: more than any sensor has
 _SHOWN_NAMES = 12
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
@@ -86,14 +97,22 @@ _Line = tuple[float, float] | None  # slope and intercept; None where nothing is
 
 @dataclass(frozen=True)
 class TimeSetting:
-    """Where a sample's time stands and how it is written. Without `format` it is ISO 8601, or seconds since 1970."""
+    """Where a sample's time stands and how it is written. Without `format` it is ISO 8601, or seconds since 1970.
+
+    Without a zone of its own it is in `zone`, where one is named, which may have summer time, else `utc_offset_h` ahead
+    of UTC. With `ends_day` it is the end of a day there, of which the sample is as a whole.
+    """
 
     field: str | None = None
     format: str | None = None
     utc_offset_h: float = 0.0
+    zone: ZoneInfo | None = None
+    ends_day: bool = False
 
-    def read(self, raw: RawSample) -> str:
+    def read(self, raw: RawSample, *, is_second: bool = False) -> str:
         """A sample's time as `instants.py` writes it, to the microsecond; what is finer is cut off.
+
+        Of a time that comes twice, in an autumn night, it is the first, or with `is_second` the other.
 
         Raises:
             DataError: it is missing or cannot be read.
@@ -104,14 +123,23 @@ class TimeSetting:
             raise DataError(f"{raw.where}: the sample has not {name}; it has {_named(raw.fields)}")
         try:
             moment = self._moment(value)
-            if moment.tzinfo is None:
-                moment = moment.replace(tzinfo=_zone(self.utc_offset_h))
-            utc = moment.astimezone(UTC)
+            if self.ends_day:
+                moment -= timedelta(microseconds=1)
+            is_of_day = self.ends_day or self._is_date(value)
+            if moment.tzinfo is None and not is_of_day:
+                moment = moment.replace(tzinfo=self.zone or _zone(self.utc_offset_h), fold=int(is_second))
+            utc = moment.replace(tzinfo=UTC) if is_of_day else moment.astimezone(UTC)
         except (ValueError, OverflowError):
             raise DataError(f"{raw.where}: the time is {_shown(value)}; expected {self._expected()}") from None
         if not FIRST_YEAR <= utc.year <= LAST_YEAR:
             raise DataError(f"{raw.where}: the time is {_shown(value)}; is the logger's clock set?")
-        return instant_utc(utc)
+        return whole_day(utc.date().isoformat()) if is_of_day else instant_utc(utc)
+
+    def _is_date(self, value: RawValue) -> bool:
+        """Whether it is written as a date, without any hour."""
+        if self.format is None:
+            return isinstance(value, str) and _DATE.fullmatch(value.strip()) is not None
+        return self.format not in (EPOCH_S, EPOCH_MS) and not _names_hours(self.format)
 
     def _moment(self, value: RawValue) -> datetime:
         if isinstance(value, bool) or value is None or len(str(value)) > MAX_TIME_CHARACTERS:
@@ -141,12 +169,31 @@ class TimeSetting:
 
 @dataclass(frozen=True)
 class _Mapped:
-    """Which field is a channel, and how its values become the channel's. `line` counts where `is_unit_set`."""
+    """Which field is a channel, and how its values become the channel's. `line` counts where `is_unit_set`.
+
+    `scale` is what one of the field's counts is of its unit; `name` is the channel's, or that of its running total.
+    """
 
     channel: Channel
     field: str
     is_unit_set: bool = False
     line: _Line = None
+    scale: float = 1.0
+    name: str = ""
+
+    @property
+    def kept_as(self) -> str:
+        return self.name or self.channel.name
+
+    def found_in(self, fields: Mapping[str, RawValue]) -> str | None:
+        """The name of the field in what a logger said; None where it is not there.
+
+        Raises:
+            ValueError: two elements of a list say of themselves what the mapping asks for.
+        """
+        if self.field in fields:
+            return self.field
+        return _selected(self.field, fields) if "[" in self.field or "*" in self.field else None
 
 
 @dataclass(frozen=True)
@@ -158,28 +205,39 @@ class Mapper:
 
     @classmethod
     def from_config(
-        cls, fields: Mapping[str, Any], channels: Sequence[Channel], utc_offset_h: float = 0.0, where: str = "fields"
+        cls,
+        fields: Mapping[str, Any],
+        channels: Sequence[Channel],
+        utc_offset_h: float = 0.0,
+        where: str = "fields",
+        zone: str | None = None,
     ) -> "Mapper":
-        """The mapper of a table `[source.fields]`. `utc_offset_h` is the site's, for times without a zone.
+        """The mapper of a table `[source.fields]`. `utc_offset_h` and `zone` are the site's, for times without a zone.
 
         Raises:
             ConfigError: a channel or unit is unknown, a unit is of another quantity, or a setting is broken.
         """
         by_name = {channel.name: channel for channel in channels}
-        time = _time_setting(fields.get(_TIME, {}), utc_offset_h, f"{where}: time")
+        time = _time_setting(fields.get(_TIME, {}), utc_offset_h, zone, f"{where}: time")
         mapped = tuple(
             _mapped(by_name, name, setting, where) for name, setting in fields.items() if name != _TIME
         ) or tuple(_Mapped(channel, channel.name) for channel in channels)
         return cls(mapped, time)
 
-    def sample(self, raw: RawSample, origin: str) -> Sample:
+    def sample(self, raw: RawSample, origin: str, *, is_second: bool = False) -> Sample:
         """The sample of what a logger said. `origin` is the source's; a logger's own goes before it.
+
+        `is_second` tells the two times apart that an autumn night has of one name.
 
         Raises:
             DataError: it has no usable time, or none of the fields that are mapped.
         """
-        time_utc = self.time.read(raw)
-        values = {mapped.channel.name: _value(raw, mapped) for mapped in self.mapped if mapped.field in raw.fields}
+        time_utc = self.time.read(raw, is_second=is_second)
+        try:
+            found = [(mapped, mapped.found_in(raw.fields)) for mapped in self.mapped]
+        except ValueError as error:
+            raise DataError(f"{raw.where}: {error}") from None
+        values = {mapped.kept_as: _value(raw, mapped, name) for mapped, name in found if name is not None}
         if not values:
             wanted = ", ".join(mapped.field for mapped in self.mapped[:_SHOWN_NAMES])
             raise DataError(
@@ -187,6 +245,17 @@ class Mapper:
                 "name the logger's fields in [source.fields]"
             )
         return Sample(raw.origin or origin, time_utc, values)
+
+    def second(self, raw: RawSample, origin: str) -> Sample | None:
+        """The sample at the other of the two times that its time can mean; None where it means one.
+
+        Raises:
+            DataError: as `sample`.
+        """
+        if self.time.zone is None:
+            return None
+        first, second = self.sample(raw, origin), self.sample(raw, origin, is_second=True)
+        return second if in_order(second.time_utc) > in_order(first.time_utc) else None
 
 
 def number(value: RawValue) -> float | None:
@@ -206,17 +275,47 @@ def number(value: RawValue) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def _value(raw: RawSample, mapped: _Mapped) -> float | None:
-    found = number(raw.fields[mapped.field])
+def _value(raw: RawSample, mapped: _Mapped, name: str) -> float | None:
+    found = number(raw.fields[name])
     if found is None:
         return None
     line = mapped.line
-    if not mapped.is_unit_set and mapped.field in raw.units:
-        line = _stated_line(raw.units[mapped.field], mapped, raw.where)
-    if line is None:
+    if not mapped.is_unit_set and name in raw.units:
+        line = _stated_line(raw.units[name], mapped, raw.where)
+    if line is None and mapped.scale == 1.0:
         return found
-    converted = round(found * line[0] + line[1], _DECIMALS)
+    slope, intercept = line or (1.0, 0.0)
+    converted = round(found * mapped.scale * slope + intercept, _DECIMALS)
     return converted if math.isfinite(converted) else None
+
+
+def _selected(field: str, fields: Mapping[str, RawValue]) -> str | None:
+    """The field that a name with `[key=value]` or `*` in it means.
+
+    Raises:
+        ValueError: several are meant.
+    """
+    found = {field}
+    while found and any(_SELECTOR.search(one) or "*" in one for one in found):
+        found = {step for one in found for step in _steps(one, fields)}
+    present = sorted(one for one in found if one in fields)
+    if len(present) > 1:
+        raise ValueError(f"{field} means {len(present)} elements, {present[0]} and {present[1]}; expected one")
+    return present[0] if present else None
+
+
+def _steps(field: str, fields: Mapping[str, RawValue]) -> set[str]:
+    """A name with its first selector or star put as the places that it can mean."""
+    selector = _SELECTOR.search(field)
+    star = field.find("*")
+    if star >= 0 and (selector is None or star < selector.start()):
+        before, after = field[:star], field[star + 1 :]
+        return {before + name[len(before) :].split(".")[0] + after for name in fields if name.startswith(before)}
+    assert selector is not None  # noqa: S101 - else there was a star
+    before, after = f"{field[: selector.start()]}.", field[selector.end() :]
+    key, value = selector.groups()
+    places = {name[len(before) :].split(".")[0] for name in fields if name.startswith(before)}
+    return {before + place + after for place in places if str(fields.get(f"{before}{place}.{key}")) == value}
 
 
 def _stated_line(stated: str, mapped: _Mapped, where: str) -> _Line:
@@ -258,31 +357,58 @@ def _mapped(channels: Mapping[str, Channel], name: str, setting: Any, where: str
         raise ConfigError(f"{where}: {name} is not a channel; expected time or one of {', '.join(channels)}")
     if isinstance(setting, str):
         setting = {"field": setting}
-    if not isinstance(setting, Mapping) or not setting.keys() <= {"field", "unit"}:
+    if not isinstance(setting, Mapping) or not setting.keys() <= set(_SETTINGS):
         raise ConfigError(
             f'{where}: {name} is {_shown(setting)}; expected the logger\'s field like "AirTC_Avg", '
-            'or { field = "AirTC_Avg", unit = "degF" }'
+            f'or {{ field = "AirTC_Avg", unit = "degF" }}, with some of {", ".join(_SETTINGS)}'
         )
     field = setting.get("field", name)
     if not isinstance(field, str) or not field:
         raise ConfigError(f"{where}: {name}.field is {_shown(field)}; expected the name of the logger's field")
+    scale = _scale(setting, f"{where}: {name}.scale")
+    line: _Line = None
     unit = setting.get("unit")
-    if unit is None:
-        return _Mapped(channel, field)
-    quantity = UNITS[channel.unit].quantity
-    known = known_unit(unit) if isinstance(unit, str) else None
-    if known is None or UNITS[known].quantity != quantity:
-        raise ConfigError(f"{where}: {name}.unit is {_shown(unit)}; expected a {quantity}: {_units_of(quantity)}")
-    return _Mapped(channel, field, True, _line(known, channel.unit))
+    if unit is not None:
+        quantity = UNITS[channel.unit].quantity
+        known = known_unit(unit) if isinstance(unit, str) else None
+        if known is None or UNITS[known].quantity != quantity:
+            raise ConfigError(f"{where}: {name}.unit is {_shown(unit)}; expected a {quantity}: {_units_of(quantity)}")
+        line = _line(known, channel.unit)
+    return _Mapped(channel, field, unit is not None, line, scale, _kept_as(channel, setting, line, scale, where))
 
 
-def _time_setting(setting: Any, utc_offset_h: float, where: str) -> TimeSetting:
+def _kept_as(channel: Channel, setting: Mapping[str, Any], line: _Line, scale: float, where: str) -> str:
+    """The name of what is kept: of a counter, its running total, with where that begins anew in the channel's unit."""
+    is_counter, wraps_at = setting.get("counter", False), setting.get("wraps_at")
+    if not isinstance(is_counter, bool):
+        raise ConfigError(f"{where}: {channel.name}.counter is {_shown(is_counter)}; expected true or false")
+    if is_counter and channel.how != "sum":
+        raise ConfigError(f"{where}: {channel.name}.counter is true; {channel.name} is no amount that adds up")
+    if wraps_at is None:
+        return count_name(channel.name) if is_counter else channel.name
+    if not is_counter or isinstance(wraps_at, bool) or not isinstance(wraps_at, int | float) or not wraps_at > 0:
+        raise ConfigError(
+            f"{where}: {channel.name}.wraps_at is {_shown(wraps_at)}; expected where a counter begins again at 0, in "
+            "the field's own numbers, beside counter = true"
+        )
+    return count_name(channel.name, round(wraps_at * scale * (line or (1.0, 0.0))[0], _DECIMALS))
+
+
+def _scale(setting: Mapping[str, Any], where: str) -> float:
+    scale = setting.get("scale", 1.0)
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not math.isfinite(scale) or scale == 0.0:
+        raise ConfigError(f"{where} is {_shown(scale)}; expected what one of the field's counts is, such as 0.2")
+    return float(scale)
+
+
+def _time_setting(setting: Any, utc_offset_h: float, zone: str | None, where: str) -> TimeSetting:
     if isinstance(setting, str):
         setting = {"field": setting}
-    if not isinstance(setting, Mapping) or not setting.keys() <= {"field", "format", "utc_offset_h"}:
+    if not isinstance(setting, Mapping) or not setting.keys() <= set(_TIME_SETTINGS):
         raise ConfigError(
             f"{where} is {_shown(setting)}; expected the field that holds it, or "
-            '{ field = "TIMESTAMP", format = "%m/%d/%y %H:%M", utc_offset_h = -6 }, each of them optional'
+            '{ field = "TIMESTAMP", format = "%m/%d/%y %H:%M", utc_offset_h = -6 }, each of them optional, or zone = '
+            '"America/Chicago" in place of utc_offset_h'
         )
     field, format_ = setting.get("field"), setting.get("format")
     if field is not None and (not isinstance(field, str) or not field):
@@ -295,7 +421,28 @@ def _time_setting(setting: Any, utc_offset_h: float, where: str) -> TimeSetting:
     offset = setting.get("utc_offset_h", utc_offset_h)
     if isinstance(offset, bool) or not isinstance(offset, int | float) or not abs(offset) <= MAX_UTC_OFFSET_H:
         raise ConfigError(f"{where}.utc_offset_h is {_shown(offset)}; expected hours between -14 and 14")
-    return TimeSetting(field, format_, float(offset))
+    if "zone" in setting and "utc_offset_h" in setting:
+        raise ConfigError(f"{where} has both zone and utc_offset_h; a zone knows its offset: remove utc_offset_h")
+    named = setting.get("zone", None if "utc_offset_h" in setting else zone)
+    ends_day = setting.get("ends_day", False)
+    if not isinstance(ends_day, bool):
+        raise ConfigError(f"{where}.ends_day is {_shown(ends_day)}; expected true or false")
+    return TimeSetting(field, format_, float(offset), None if named is None else zone_of(named, where), ends_day)
+
+
+def zone_of(name: Any, where: str) -> ZoneInfo:
+    """The time zone of a name.
+
+    Raises:
+        ConfigError: this system knows none of that name.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ValueError, TypeError, OSError, LookupError):
+        raise ConfigError(
+            f"{where}.zone is {_shown(name)}; expected a name like America/Chicago or Africa/Tunis that this system "
+            "knows (apt install tzdata), or utc_offset_h where the logger keeps one time all year"
+        ) from None
 
 
 def _can_read(format_: Any) -> bool:
@@ -309,8 +456,11 @@ def _can_read(format_: Any) -> bool:
         seen = datetime.strptime(moment.strftime(format_), format_)
     except (ValueError, re.error):
         return False
-    names_hours = any(directive in format_ for directive in ("%H", "%I", "%T", "%R", "%r", "%c", "%X"))
-    return seen.date() == moment.date() and (seen.hour == moment.hour or not names_hours)
+    return seen.date() == moment.date() and (seen.hour == moment.hour or not _names_hours(format_))
+
+
+def _names_hours(format_: str) -> bool:
+    return any(directive in format_ for directive in _NAMES_HOURS)
 
 
 def _read_by(format_: str, text: str) -> datetime:

@@ -12,18 +12,21 @@ import logging
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Self
 
+from fieldedge.acquisition.counters import running_totals
 from fieldedge.acquisition.formats import FORMATS
+from fieldedge.acquisition.known_loggers import KnownLoggers
 from fieldedge.acquisition.logger_format import LoggerFormat
 from fieldedge.acquisition.mapping import Mapper
 from fieldedge.acquisition.quality import Judgement, Span, judge, spans
 from fieldedge.acquisition.raw import Message, Parsed, RawSample, Unreadable
+from fieldedge.acquisition.shifts import Shifts
 from fieldedge.acquisition.source import Delivery, Source
 from fieldedge.acquisition.sources import open_source
-from fieldedge.contract.samples import Channel, FlaggedSample, Sample
+from fieldedge.contract.samples import Channel, FlaggedSample, Sample, is_of_a_whole_day
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import EARLIEST, Clock, parse_utc, system_time
@@ -34,11 +37,14 @@ BATCH_BYTES = 262_144  # about 3,000 samples: enough to make the disk's waiting 
 TAKE_BYTES = 524_288  # at once: a second or two of a small computer's time
 MAX_AHEAD = timedelta(days=1)
 MAX_AGE = timedelta(days=400)
+AS_IT_COMES = timedelta(minutes=30)  # what is no older came live
 MAX_REJECT_CHARACTERS = 100_000
 
 CONTEXT_SAMPLES = 700  # a quarter of an hour apart they reach as far back as any check
 CONTEXT_STEP = timedelta(hours=1)  # beyond them one of each hour will do
 MAX_LATER_SAMPLES = 5_000
+
+_RENAME = "give each a name of its own"
 
 HandleLine = Callable[[str, str], object]
 
@@ -85,6 +91,8 @@ class _Batch:
     samples: list[tuple[Sample, RawSample]] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     rejects: list[tuple[str, str, str]] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    seconds: dict[int, Sample] = field(default_factory=dict)  # of the samples whose time comes twice, the later one
 
     def reject(self, where: str, reason: str, body: str) -> None:
         self.rejects.append((_storable(where), _storable(reason), _storable(body[:MAX_REJECT_CHARACTERS])))
@@ -103,6 +111,7 @@ class Pipeline:
         channels: Sequence[Channel],
         handle_line: HandleLine,
         clock: Clock,
+        loggers: KnownLoggers | None = None,
     ) -> None:
         self._feeds = {feed.source.name: feed for feed in feeds}
         self._store = store
@@ -110,6 +119,8 @@ class Pipeline:
         self._handle_line = handle_line
         self._clock = clock
         self._untold: dict[str, Taken] = {}
+        self._loggers = KnownLoggers() if loggers is None else loggers
+        self._shifts = Shifts()
 
     @classmethod
     def open(
@@ -128,14 +139,16 @@ class Pipeline:
         Raises:
             ConfigError: a source's settings or fields are missing, broken or unknown.
         """
-        pipeline = cls([], store, channels, handle_line, clock)
+        pipeline = cls([], store, channels, handle_line, clock, KnownLoggers(directory.loggers))
         utc_offset_h = 0.0 if config.site is None else config.site.utc_offset_h
+        zone = None if config.site is None else config.site.zone
         mappers = {
             source.name: Mapper.from_config(
                 source.fields,
                 channels,
                 utc_offset_h,
                 f"{directory.settings}, [[source]] {source.name}, [source.fields]",
+                zone,
             )
             for source in config.sources
         }
@@ -184,9 +197,19 @@ class Pipeline:
         batch = _Batch()
         for delivery in deliveries:
             self._read(feed, delivery, batch)
+        self._settle_seconds(batch, now)
         samples = self._plausible(feed.source.name, batch, now)
+        self._loggers.keep()
         judgement = self._judged(samples)
+        following = self._following(samples)
         counts = self._store.add_samples(judgement.samples, judgement.amended, batch.rejects)
+        if counts.conflicting:
+            said = (
+                f"source {feed.source.name} sends other samples of a moment that is known: two loggers may share a name"
+            )
+            batch.told.append(f"{said}: {_RENAME}")
+        for text in batch.told:
+            self._store.add_event("loggers", _storable(text))
         for message in batch.messages:
             self._handle_line(message.line, message.where)
         for delivery in deliveries:
@@ -197,7 +220,7 @@ class Pipeline:
             counts.conflicting,
             len(batch.rejects),
             len(batch.messages),
-            frozenset(one.sample.time_utc for one in (*judgement.samples, *judgement.amended)),
+            frozenset(one.sample.time_utc for one in (*judgement.samples, *judgement.amended)) | following,
             has_more=True,
         )
 
@@ -221,27 +244,108 @@ class Pipeline:
             batch.messages.append(parsed)
         else:
             try:
-                batch.samples.append((feed.mapper.sample(parsed, delivery.origin), parsed))
+                raw = self._of_its_logger(feed.source.name, parsed, batch)
+                sample = feed.mapper.sample(raw, delivery.origin)
+                second = feed.mapper.second(raw, delivery.origin)
             except DataError as error:
                 batch.reject(parsed.where, str(error), _body(parsed))
+                return
+            self._loggers.note(feed.source.name, sample.origin, raw.fields, sample.time_utc)
+            if second is not None:
+                batch.seconds[len(batch.samples)] = second
+            batch.samples.append((sample, raw))
+
+    def _of_its_logger(self, source: str, raw: RawSample, batch: _Batch) -> RawSample:
+        """A raw sample under the name that its logger has here."""
+        if raw.serial is None or raw.origin is None:
+            return raw
+        known = self._loggers.by_origin.keys()
+        count, origin = len(known), self._loggers.origin(source, raw.origin, raw.serial)
+        if origin == raw.origin:
+            return raw
+        if len(known) > count:
+            said = f"another logger, serial number {raw.serial}, calls itself {raw.origin} too and is {origin} here"
+            batch.told.append(f"{said}: {_RENAME}")
+        return replace(raw, origin=origin)
+
+    def _settle_seconds(self, batch: _Batch, now: datetime) -> None:
+        """Tell apart, of the hour that an autumn night has twice, which sample is of which.
+
+        Loggers write in the order of time: what goes back begins the second time. Where nothing that came along tells,
+        what is stored does.
+        """
+        last: dict[str, str] = {}
+        taken: set[tuple[str, str]] = set()
+        for index, (sample, raw) in enumerate(batch.samples if batch.seconds else ()):
+            second = batch.seconds.get(index)
+            if second is not None and self._is_second(batch, index, second, last.get(sample.origin), taken, now):
+                sample = second
+                batch.samples[index] = sample, raw
+            last[sample.origin] = in_order(sample.time_utc)
+            taken.add((sample.origin, sample.time_utc))
+
+    def _is_second(
+        self, batch: _Batch, index: int, second: Sample, last: str | None, taken: set[tuple[str, str]], now: datetime
+    ) -> bool:
+        first = batch.samples[index][0]
+        if last is not None:
+            return in_order(first.time_utc) <= last and (second.origin, second.time_utc) not in taken
+        for later in range(index + 1, len(batch.samples)):
+            other = batch.samples[later][0]
+            is_of_the_hour = later in batch.seconds and other.origin == first.origin
+            if is_of_the_hour and in_order(other.time_utc) <= in_order(first.time_utc):
+                return False  # it comes once more in what came along
+        newest = self._store.last_samples(first.origin, 1)
+        if not newest or in_order(newest[0].sample.time_utc) < in_order(first.time_utc):
+            return False
+        stored = self._store.sample(first.origin, first.time_utc)
+        if stored is not None and stored.sample.values == first.values:
+            return abs(now - parse_utc(second.time_utc)) <= AS_IT_COMES  # else it is the first, told again
+        return True
+
+    def _following(self, samples: Sequence[Sample]) -> frozenset[str]:
+        """The times of stored samples whose increments change by totals that came late."""
+        found: set[str] = set()
+        for origin in {sample.origin for sample in samples if running_totals(sample)}:
+            newest = self._store.last_samples(origin, 1)
+            if not newest:
+                continue
+            end = in_order(newest[0].sample.time_utc)
+            for sample in samples:
+                if sample.origin == origin and in_order(sample.time_utc) < end:
+                    after = parse_utc(sample.time_utc) + timedelta(microseconds=1)
+                    last = newest[0].sample.time_utc
+                    found.update(
+                        one.sample.time_utc for one in self._store.samples(instant_utc(after), last, origin, 1)
+                    )
+                    found.add(last)
+        return frozenset(found)
 
     def _plausible(self, source: str, batch: _Batch, now: datetime) -> list[Sample]:
         """The samples whose time can be true; the others become rejects. The clock hears each of a source's loggers."""
         if not batch.samples:
             return []
         before = self._clock.now()
-        for origin, times in _times_by_origin(batch).items():
+        by_origin = _times_by_origin(batch)
+        for origin, times in by_origin.items():
             self._clock.witness(_newest_of_most(times, before), source, origin)
         now += self._clock.now() - before  # a clock that nobody had set may just have been
+        for origin, times in by_origin.items():
+            shift = self._shifts.note(source, origin, _newest_of_most(times, now), now)
+            if shift is not None:
+                values = {"source": source, "origin": origin, "ahead_h": shift.ahead_h}
+                self._store.add_event("shift", _storable(f"{origin}: its samples are {shift.said}"), values)
         unconfirmed = self._clock.now() - self._clock.confirmed()
         oldest = max(now - unconfirmed, EARLIEST + MAX_AGE) - MAX_AGE
         first, last = in_order(instant_utc(oldest)), in_order(instant_utc(now + MAX_AHEAD))
+        last_day = in_order(instant_utc(now + 2 * MAX_AHEAD))  # in the zones furthest ahead it has begun
         newest: dict[str, str | None] = {}
         plausible = []
         for told, raw in batch.samples:
             sample = self._store.as_stored(told)
             time_ = in_order(sample.time_utc)
-            is_implausible = time_ < first or (time_ > last and not self._follows(sample, newest))
+            is_ahead = time_ > (last_day if is_of_a_whole_day(sample.time_utc) else last)
+            is_implausible = time_ < first or (is_ahead and not self._follows(sample, newest))
             if is_implausible and not self._is_stored(sample):
                 batch.reject(raw.where, _time_fault(sample, now), _body(raw))
                 continue
@@ -307,7 +411,8 @@ class Pipeline:
 def _times_by_origin(batch: _Batch) -> dict[str, list[datetime]]:
     times: dict[str, list[datetime]] = {}
     for sample, _ in batch.samples:
-        times.setdefault(sample.origin, []).append(parse_utc(sample.time_utc))
+        if not is_of_a_whole_day(sample.time_utc):  # which says nothing of the hour
+            times.setdefault(sample.origin, []).append(parse_utc(sample.time_utc))
     return times
 
 

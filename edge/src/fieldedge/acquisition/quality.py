@@ -6,9 +6,11 @@ than `spans` reaches). What is flagged stays; it only does not count.
 
 - `missing`: there is no number.
 - `range`: no true value is so low or so high.
+- `fault`: it lies below what can be measured there, or is what sensors say that fail, far from the last good value.
 - `flat`: the value has stood still for longer than a working sensor's does.
 - `rate`: it is further from the last good value than it can have moved since. Where several in a row agree with one
   another for a while, the jump was real and they are good again; the last good value counts for less by the hour.
+  What repeats one exact value beyond a jump is no new level, for as long as it does.
 - `spike`: it stands out from both its neighbours, and they agree. This is known only when the next value is: then the
   one before is amended.
 """
@@ -26,9 +28,10 @@ from fieldedge.system.instants import in_order, parse_instant
 NOISE_SPAN_H = 0.25  # moves within less than this count as if they had taken it: noise has no rate
 PERSISTS_SAMPLES = 3
 PERSISTS_H = 0.25
+RECENT_H = 24.0  # what was measured longer ago says nothing of whether a sensor failed
 NEIGHBOUR_H = 3.0  # values further away are no neighbours
 
-_NOT_JUDGED = ("missing", "range")  # by their neighbours, nor their neighbours by them
+_NOT_JUDGED = ("missing", "range", "fault")  # by their neighbours, nor their neighbours by them
 
 
 @dataclass(frozen=True)
@@ -190,10 +193,12 @@ def _judge_channel(
             entry.flags[name] = "missing"
         elif not minimum <= value <= maximum:
             entry.flags[name] = "range"
+        elif channel.floor is not None and value < channel.floor:
+            entry.flags[name] = "fault"
         else:
             if run is None:
                 run = _recall(channel, before, recalled)
-            entry.flags[name] = run.follow(entry, value)
+            entry.flags[name] = "fault" if run.is_error(value, entry.hours) else run.follow(entry, value)
     if run is not None:
         run.end()
 
@@ -233,13 +238,15 @@ class _Run:
     """One channel's values in their order. The last one waits for the next before it counts: it may be a spike."""
 
     __slots__ = (
-        "agreeing", "anchor", "anchor_h", "flat", "flat_h", "flat_last_h", "flat_value", "good", "good_h", "name",
-        "rate", "spike", "suspect", "suspect_first_h", "suspect_h", "waiting", "waiting_flag", "waiting_value",
+        "agreeing", "anchor", "anchor_h", "errors", "flat", "flat_h", "flat_last_h", "flat_value", "good", "good_h",
+        "is_repeating", "name", "rate", "spike", "suspect", "suspect_first_h", "suspect_h", "waiting", "waiting_flag",
+        "waiting_value",
     )  # fmt: skip
 
     def __init__(self, channel: Channel) -> None:
         self.name = channel.name
         self.rate, self.flat, self.spike = channel.max_change_per_h, channel.flat_after_h, channel.spike
+        self.errors = channel.error_values
         self.anchor: float | None = None  # the last value that is no spike; None where it is not believed itself
         self.anchor_h = 0.0
         self.good: float | None = None
@@ -247,6 +254,7 @@ class _Run:
         self.flat_value: float | None = None  # stands since flat_h
         self.flat_h = self.flat_last_h = 0.0
         self.agreeing = 0  # values in a row that are too far from the last good one, but not from one another
+        self.is_repeating = False  # they are one exact value
         self.suspect = self.suspect_h = self.suspect_first_h = 0.0
         self.waiting: _Entry | None = None
         self.waiting_value = 0.0
@@ -274,6 +282,20 @@ class _Run:
     def wait(self, entry: _Entry, value: float, flag: Flag) -> None:
         self.waiting, self.waiting_value, self.waiting_flag = entry, value, flag
 
+    def is_error(self, value: float, hours: float) -> bool:
+        """Whether it is what such a sensor says that fails, and nothing that was measured within a day leads there.
+
+        Where nothing was, a 0 is believed: winters have many.
+        """
+        if value not in self.errors or self.rate is None:
+            return False
+        known, known_h = self.good, self.good_h
+        if self.waiting is not None and self.waiting_flag == "good":
+            known, known_h = self.waiting_value, self.waiting.hours
+        if known is None or hours - known_h > RECENT_H:
+            return value != 0.0
+        return abs(value - known) > self.rate * NOISE_SPAN_H
+
     def judge(self, value: float, hours: float) -> Flag:
         """The flag of a value that follows all that was accepted."""
         flat = self.flat
@@ -281,6 +303,8 @@ class _Run:
         is_standing = flat is not None and value == self.flat_value and hours - self.flat_last_h <= 0.5 * flat
         if is_standing and hours - self.flat_h >= (flat or 0.0):
             return "flat"
+        if self.agreeing and self.is_repeating and value == self.suspect:
+            return "rate"
         if self.good is None or self.rate is None or self._can_move(self.good, self.good_h, value, hours):
             return "good"
         is_many = self.agreeing + 1 >= PERSISTS_SAMPLES and hours - self.suspect_first_h >= PERSISTS_H
@@ -298,8 +322,9 @@ class _Run:
         elif flag == "rate":
             if self.agreeing and self._can_move(self.suspect, self.suspect_h, value, hours):
                 self.agreeing += 1
+                self.is_repeating = self.is_repeating and value == self.suspect
             else:
-                self.agreeing, self.suspect_first_h = 1, hours
+                self.agreeing, self.suspect_first_h, self.is_repeating = 1, hours, True
             self.suspect, self.suspect_h = value, hours
 
     def _can_move(self, value: float, hours: float, other: float, other_h: float) -> bool:

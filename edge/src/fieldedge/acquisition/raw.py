@@ -31,7 +31,8 @@ class RawSample:
     """One logger's fields at one moment, as it wrote them.
 
     `time` is what stands where the format has its time; `units` are those that the logger itself states. `origin` is
-    the logger's own identity, where the format carries one: several loggers can share a source.
+    the logger's own identity, where the format carries one: several loggers can share a source. It is a name that two
+    may have been given where it comes with a `serial` number.
     """
 
     where: str
@@ -39,6 +40,7 @@ class RawSample:
     fields: Mapping[str, RawValue]
     origin: str | None = None
     units: Mapping[str, str] = field(default_factory=dict)
+    serial: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

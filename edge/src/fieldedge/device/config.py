@@ -23,6 +23,7 @@ MAX_SETTINGS_BYTES = 1_000_000
 DEFAULT_UPLOAD_BUDGET_BYTES = 10_000
 DEFAULT_AUDIT_FRACTION = 0.1
 
+DEFAULT_SILENT_AFTER_H = 26.0  # a logger that drops one file a day is not silent
 DEFAULT_MAX_BYTES = 200_000_000
 DEFAULT_MAX_DAYS = 800
 DEFAULT_MIN_FREE_BYTES = 20_000_000
@@ -91,6 +92,11 @@ class DeviceDirectory:
         return self.root / "sources"
 
     @property
+    def loggers(self) -> Path:
+        """Which loggers were heard, and what they send."""
+        return self.root / "loggers.json"
+
+    @property
     def outbox(self) -> Path:
         return self.root / "outbox"
 
@@ -106,17 +112,22 @@ class Site:
     latitude_deg: float
     elevation_m: float
     utc_offset_h: float = 0.0
+    zone: str | None = None
 
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """One `[[source]]`. `settings` are its kind's own; `fields` say which of the logger's fields is which channel."""
+    """One `[[source]]`. `settings` are its kind's own; `fields` say which of the logger's fields is which channel.
+
+    A channel that was sent and is not any more is told of after `silent_after_h`.
+    """
 
     name: str
     kind: str
     format: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)
+    silent_after_h: float = DEFAULT_SILENT_AFTER_H
 
 
 @dataclass(frozen=True)
@@ -255,7 +266,10 @@ def _site(table: "Table | None") -> Site | None:
         table.number("latitude_deg", None, -90.0, 90.0),
         table.number("elevation_m", None, -430.0, 6000.0),
         table.number("utc_offset_h", 0.0, -14.0, 14.0),
+        table.text("zone") if table.has("zone") else None,
     )
+    if site.zone is not None and site.utc_offset_h:
+        raise ConfigError(f"{table.where} has both zone and utc_offset_h; a zone knows its offset: remove utc_offset_h")
     table.end()
     return site
 
@@ -335,7 +349,8 @@ def _source(where: str, number: int, entry: dict[str, Any]) -> SourceConfig:
     fields = table.take("fields", {})
     if not isinstance(fields, dict):
         raise ConfigError(f"{table.where}: fields is {fields!r}; expected a table [source.fields]")
-    return SourceConfig(name, kind, format_, table.rest(), fields)
+    silent_after_h = table.number("silent_after_h", DEFAULT_SILENT_AFTER_H, 0.25, 8760.0)
+    return SourceConfig(name, kind, format_, table.rest(), fields, silent_after_h)
 
 
 def _modules_of(room: str) -> tuple[str, ...]:
@@ -350,6 +365,9 @@ class Table:
     def __init__(self, where: str, values: Mapping[str, Any]) -> None:
         self.where = where
         self._values = dict(values)
+
+    def has(self, name: str) -> bool:
+        return name in self._values
 
     def take(self, name: str, default: Any = None) -> Any:
         return self._values.pop(name, default)

@@ -62,6 +62,7 @@ _FLAGS = {
     "rate": "jumped",
     "flat": "stuck",
     "spike": "spike",
+    "fault": "sensor fault",
 }
 
 

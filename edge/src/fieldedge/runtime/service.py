@@ -14,9 +14,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 
+from fieldedge.acquisition.counters import running_totals, with_increments
 from fieldedge.acquisition.pipeline import Pipeline, Taken
 from fieldedge.contract import Record
 from fieldedge.contract.batches import PERIOD_KEY
+from fieldedge.contract.samples import FlaggedSample
 from fieldedge.contract.windows import Window
 from fieldedge.device.config import DeviceConfig, DeviceDirectory, LinkConfig
 from fieldedge.inference.loading import LoadedModel, load, load_model, read_reference
@@ -346,8 +348,7 @@ class Service:
     def _close(self, context: Record, window: Window) -> None:
         contract, moment = self._workload.contract, window.moment
         (table,) = contract.tables_of("observation")
-        samples = self.store.samples(instant_utc(window.begin + RESOLUTION), instant_utc(window.end + RESOLUTION))
-        observed = self._workload.observe(samples, context, window, self._config.site)
+        observed = self._workload.observe(self._measured(window), context, window, self._config.site)
         if observed.record is None:
             self.store.add_event("day_unusable", f"{moment} has no usable reading: {observed.reason}")
             return
@@ -355,8 +356,25 @@ class Service:
         known = self.store.get(identity)
         if known is None:
             self.agent.store_checked(table, observed.record, observed.flags)
+            for channel, doubt in observed.doubts.items():
+                self.store.add_event("doubt", f"{moment}: {channel} {doubt}")
         elif known != observed.record and identity in self.store.flags(contract.episode.kept_as(context), table):
             self._correct(table, observed, moment)
+
+    def _measured(self, window: Window) -> list[FlaggedSample]:
+        """The samples of a window, with what counters counted in it."""
+        first, last = instant_utc(window.begin + RESOLUTION), instant_utc(window.end + RESOLUTION)
+        samples = self.store.samples(first, last)
+        totals = {(one.sample.origin, name) for one in samples for name in running_totals(one.sample)}
+        if not totals:
+            return samples
+        before: dict[tuple[str, str], float] = {}
+        for origin, name in totals:
+            known = self.store.last_with(origin, name, instant_utc(window.begin))
+            value = None if known is None else known.sample.values.get(name)
+            if value is not None:
+                before[origin, name] = value
+        return with_increments(samples, before, self._workload.channels)
 
     def _correct(self, table: str, observed: Observed, moment: str) -> None:
         assert observed.record is not None  # noqa: S101 - nothing else corrects

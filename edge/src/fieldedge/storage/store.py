@@ -529,6 +529,20 @@ class Store:
         )
         return self._flagged(rows[::-1])
 
+    def last_with(self, origin: str, name: str, before_utc: str | None = None) -> FlaggedSample | None:
+        """The last sample of an origin that says something of that name, if it is no later than `before_utc`."""
+        row = self._one(
+            f"SELECT {_SAMPLE}, ? FROM samples s"  # noqa: S608 - ours
+            " WHERE s.origin = (SELECT origin FROM origins WHERE name = ?) AND s.time_utc <= coalesce(?, s.time_utc)"
+            " AND instr(s.body, ?) AND NOT instr(s.body, ?) ORDER BY s.time_utc DESC LIMIT 1",
+            origin,
+            origin,
+            None if before_utc is None else in_order(before_utc),
+            f"{_json({name: 0})[1:-2]}",
+            f"{_json({name: None})[1:-1]}",
+        )
+        return None if row is None else self._flagged([row])[0]
+
     def _flagged(self, rows: Sequence[Any]) -> list[FlaggedSample]:
         self._check_seals("samples", [row[:6] for row in rows])
         return [_flagged(row[6], row[1], row[2], row[3]) for row in rows]

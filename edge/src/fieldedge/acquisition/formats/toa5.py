@@ -7,7 +7,8 @@
     "2026-05-01 12:15:00",0,21.3,0,0.213
 
 The rows say the logger and its table, the fields, their units, and how the logger summed them up. The origin is
-`Station/Met15`: two tables of one logger share their moments, and neither is the other's repetition. A field's unit
+`Station/Met15`: two tables of one logger share their moments, and neither is the other's repetition; the serial number
+tells loggers apart that were given one name. A field's unit
 counts where the mapping names none. Times are in the logger's own zone, at the end of each interval. Loggers append to
 such files, and a header may come again at any line; a field that is an array has an element a column.
 """
@@ -19,7 +20,7 @@ from fieldedge.acquisition.raw import BOM, identity, unique
 
 _FIRST = "TOA5"
 _TIME_NAMES = ("TIMESTAMP", "TMSTAMP")
-_TABLE_CELL = 7
+_SERIAL_CELL, _TABLE_CELL = 3, 7
 _LOOKS_LIKE_DATA = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -37,7 +38,9 @@ def _header(rows: list[list[str]]) -> Header:
     units = {name: unit for name, unit in zip(names, stated, strict=False) if unit and name != time_name}
     station = logger[1] if len(logger) > 1 else ""
     table = logger[_TABLE_CELL] if len(logger) > _TABLE_CELL else ""
-    return Header(names, time_name, units, identity("/".join(part for part in (station, table) if part)))
+    origin = identity("/".join(part for part in (station, table) if part))
+    serial = identity(logger[_SERIAL_CELL]) if origin is not None and len(logger) > _SERIAL_CELL else None
+    return Header(names, time_name, units, origin, serial)
 
 
 FORMAT = HeadedCsv(

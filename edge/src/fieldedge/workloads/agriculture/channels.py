@@ -3,6 +3,10 @@
 The ranges hold those of the table `readings`, into which days.py sums a day up. The limits of change are wide: they are
 for what no air or soil can do, not for what is unusual. A front cools by 8 K in half an hour; under a sprinkler a probe
 near the surface wets by 0.2 m3/m3 within the hour.
+
+No field soil reads 0: even air-dry sand holds 0.02 m3/m3 (its residual water by Rawls et al. 1982,
+doi:10.13031/2013.33720), and no air outdoors is drier than 1 %. -40 is where the scale of common sensors of temperature
+ends, and 0 what many decoders make of a sensor that does not answer.
 """
 
 from fieldedge.contract.samples import Channel
@@ -12,6 +16,8 @@ PROBE_CHANNELS = tuple(f"vwc_{depth}cm_m3_m3" for depth in PROBE_DEPTHS_CM)
 
 _STUCK_H = 96.0  # as long as the balance's own filter believes a probe that repeats itself (probes.py)
 _SHALLOW_CM = 20
+_DRIEST_SOIL_M3_M3 = 0.01
+_DRIEST_AIR_PCT = 1.0
 
 CHANNELS = (
     Channel(
@@ -24,8 +30,20 @@ CHANNELS = (
         8.0,
         6.0,
         about="2 m above ground, in a radiation shield",
+        error_values=(-40.0, 0.0),
     ),
-    Channel("relative_humidity_pct", "%", 0.0, 105.0, "mean", 80.0, 36.0, 25.0, about="sensors exceed 100 % in fog"),
+    Channel(
+        "relative_humidity_pct",
+        "%",
+        0.0,
+        105.0,
+        "mean",
+        80.0,
+        36.0,
+        25.0,
+        about="sensors exceed 100 % in fog",
+        floor=_DRIEST_AIR_PCT,
+    ),
     Channel("wind_speed_m_s", "m/s", 0.0, 60.0, "mean", None, 30.0, 20.0, about="2 m above ground"),
     Channel(
         "solar_radiation_w_m2", "W/m2", -20.0, 1500.0, "mean", None, 30.0, None, about="global; nights read below 0"
@@ -34,7 +52,15 @@ CHANNELS = (
     Channel("et0_mm", "mm", 0.0, 20.0, "sum", about="since the sample before, where a station computes it"),
     *(
         Channel(
-            f"vwc_{depth}cm_m3_m3", "m3/m3", 0.0, 0.75, "mean", 0.6 if depth <= _SHALLOW_CM else 0.4, _STUCK_H, 0.08
+            f"vwc_{depth}cm_m3_m3",
+            "m3/m3",
+            0.0,
+            0.75,
+            "mean",
+            0.6 if depth <= _SHALLOW_CM else 0.4,
+            _STUCK_H,
+            0.08,
+            floor=_DRIEST_SOIL_M3_M3,
         )
         for depth in PROBE_DEPTHS_CM
     ),

@@ -2,45 +2,72 @@
 
 A day is a UTC day; a sample is of the day in which its interval lies, so that the one at midnight ends the day before
 (FAO-56 and loggers stamp the end). Where several loggers measure a channel, the one that was heard for longest speaks
-for that day: two rain gauges are not twice the rain. A value speaks for the time since the one before, for 3 hours at
-most; a day without enough of that has no reading, and says why, for a wrong reading is worse than none.
+for that day: two rain gauges are not twice the rain. One that took the place of another of its name is the same. A
+value speaks for the time since the one before, for 3 hours at most; a day without enough of that has no reading, and
+says why, for a wrong reading is worse than none. A sum is whole only where next to nothing of it is missing: of ET0 a
+part is never taken for the day's. What a day as a whole cannot be is doubted (`doubts.py`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby, pairwise
+from statistics import fmean, median
 
 from fieldedge.contract import Record
-from fieldedge.contract.samples import FlaggedSample, day_of
+from fieldedge.contract.samples import FlaggedSample, day_of, name_of
 from fieldedge.device.config import Site
 from fieldedge.system.errors import DataError
 from fieldedge.workload import Observed
+from fieldedge.workloads.agriculture import doubts
 from fieldedge.workloads.agriculture.channels import CHANNELS, PROBE_CHANNELS
 from fieldedge.workloads.agriculture.contract import CONTRACT
-from fieldedge.workloads.agriculture.evapotranspiration import hargreaves_mm, penman_monteith_mm
+from fieldedge.workloads.agriculture.doubts import Doubt
+from fieldedge.workloads.agriculture.evapotranspiration import (
+    extraterrestrial_radiation_mj_m2,
+    hargreaves_mm,
+    penman_monteith_mm,
+)
 
 DAY_H = 24.0
 SPEAKS_FOR_H = 3.0
 ENOUGH_H = 16.0  # of temperature and humidity, for their extremes to be the day's
 NEARLY_ALL_H = 20.0  # of radiation, wind and ET0, which are summed or averaged
+NEARLY_ALL_VALUES = 0.9  # of a sum's
+GAP = 1.5  # times the usual time between samples: beyond it a sum's value speaks for no more
 EVENING_H = 6.0  # of a probe's last values, whose mean is its reading: the balance corrects itself at a day's end
 
 _MJ_M2_D_PER_W_M2 = 0.0864
 _FLIGHT_CHANNELS = ("ndvi", "ndre")
+_NEEDED = ("air_temperature_c", "rain_mm")  # a day without them has no reading
 
 
 @dataclass(frozen=True)
 class _Series:
-    """The good values of one channel from one logger, by hours since the day began, and the hours they speak for."""
+    """The good values of one channel from one logger, by hours since the day began, and the hours they speak for.
+
+    `bad` is how many more there are that are not good.
+    """
 
     logger: str
     values: tuple[float, ...]
     hours: tuple[float, ...]
     spans_h: tuple[float, ...]
+    bad: int = 0
 
     @property
     def covered_h(self) -> float:
         return sum(self.spans_h)
+
+    @property
+    def is_whole_sum(self) -> bool:
+        """Whether its sum is the day's: one value of the whole day, or nearly all of them."""
+        if len(self.values) == 1:
+            return not self.bad
+        between_h = median(later - one for one, later in pairwise(self.hours))
+        summed_h = sum(min(span, GAP * between_h) for span in self.spans_h)
+        share = len(self.values) / (len(self.values) + self.bad)
+        return summed_h >= NEARLY_ALL_H and share >= NEARLY_ALL_VALUES
 
     def mean(self) -> float:
         """Each value counts for as long as it speaks."""
@@ -55,8 +82,8 @@ class _Series:
 def summarise_day(samples: Sequence[FlaggedSample], field: Record, day: str, site: Site) -> Observed:
     """The reading of a day of a field. Samples of other days are passed over.
 
-    `flags` says how the day was measured: `hours` and `loggers` by channel, `bad` as counts by channel and flag, and
-    `et0` as how ET0 was come by.
+    `flags` says how the day was measured: `hours` and `loggers` by channel, `bad` as counts by channel and flag, `et0`
+    as how ET0 was come by, and `doubts` as what may be wrong.
     """
     measured = [flagged for flagged in samples if day_of(flagged.sample.time_utc) == day]
     series = _series(measured, day)
@@ -65,12 +92,18 @@ def summarise_day(samples: Sequence[FlaggedSample], field: Record, day: str, sit
         "loggers": {name: found.logger for name, found in series.items()},
         "bad": _bad(measured),
     }
-    reason = _lacking(series)
+    day_of_year = date.fromisoformat(day).timetuple().tm_yday
+    found = _doubts(series, site, day_of_year)
+    reason = _lacking(series) or _refused(found)
     if reason is not None:
-        return Observed(None, flags, reason)
+        return Observed(None, flags, reason, {name: doubt.why for name, doubt in found.items()})
     temperatures_c = series["air_temperature_c"].values
     tmin_c, tmax_c = min(temperatures_c), max(temperatures_c)
-    et0_mm, flags["et0"] = _et0_mm(series, tmin_c, tmax_c, site, date.fromisoformat(day).timetuple().tm_yday)
+    counting = {name: one for name, one in series.items() if name not in found or not found[name].is_refused}
+    et0_mm, flags["et0"], doubt = _et0_mm(counting, tmin_c, tmax_c, site, day_of_year)
+    told = {name: one.why for name, one in {**found, **({} if doubt is None else {"et0_mm": doubt})}.items()}
+    if told:
+        flags["doubts"] = told
     reading = {
         "season": field["season"],
         "region": field["region"],
@@ -84,30 +117,57 @@ def summarise_day(samples: Sequence[FlaggedSample], field: Record, day: str, sit
         **{name: round(series[name].values[-1], 3) for name in _FLIGHT_CHANNELS if name in series},
     }
     try:
-        return Observed(CONTRACT.record("readings", reading, day), flags, None)
+        return Observed(CONTRACT.record("readings", reading, day), flags, None, told)
     except DataError as error:
-        return Observed(None, flags, str(error))
+        return Observed(None, flags, str(error), told)
 
 
 def _series(measured: Iterable[FlaggedSample], day: str) -> dict[str, _Series]:
     """The channels with good values, each from the logger that speaks for it."""
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    bad: dict[tuple[str, str], int] = {}
     for flagged in measured:
-        at = _hours(flagged.sample.time_utc, day)
-        for name, value in flagged.good().items():
-            found.setdefault(name, {}).setdefault(flagged.sample.origin, []).append((at, value))
+        at, origin = _hours(flagged.sample.time_utc, day), flagged.sample.origin
+        good = flagged.good()
+        for name in flagged.sample.values:
+            if name in good:
+                found.setdefault(name, {}).setdefault(origin, []).append((at, good[name]))
+            else:
+                bad[name, origin] = bad.get((name, origin), 0) + 1
     known = [channel.name for channel in CHANNELS if channel.name in found]
     return {
-        name: max((_one(logger, pairs) for logger, pairs in sorted(found[name].items())), key=lambda one: one.covered_h)
+        name: max(
+            (
+                _one(logger, pairs, sum(bad.get((name, origin), 0) for origin in origins))
+                for logger, origins, pairs in _joined(found[name])
+            ),
+            key=lambda one: one.covered_h,
+        )
         for name in known
     }
 
 
-def _one(logger: str, pairs: list[tuple[float, float]]) -> _Series:
+def _joined(
+    by_origin: Mapping[str, list[tuple[float, float]]],
+) -> Iterator[tuple[str, tuple[str, ...], list[tuple[float, float]]]]:
+    """Each logger, with those whose place it took: of one name, each silent before the next began to speak."""
+    ordered = sorted(by_origin.items(), key=lambda item: (name_of(item[0]), min(item[1]), item[0]))
+    for name, group in groupby(ordered, key=lambda item: name_of(item[0])):
+        origins: list[str] = []
+        pairs: list[tuple[float, float]] = []
+        for origin, of_origin in group:
+            if pairs and min(of_origin)[0] <= max(pairs)[0]:
+                yield (origins[0] if len(origins) == 1 else name), tuple(origins), pairs
+                origins, pairs = [], []
+            origins, pairs = [*origins, origin], pairs + of_origin
+        yield (origins[0] if len(origins) == 1 else name), tuple(origins), pairs
+
+
+def _one(logger: str, pairs: list[tuple[float, float]], bad: int) -> _Series:
     pairs.sort()
     hours = [at for at, _ in pairs]
     spans_h = [min(at - before, SPEAKS_FOR_H) for before, at in zip([0.0, *hours], hours, strict=False)]
-    return _Series(logger, tuple(value for _, value in pairs), tuple(hours), tuple(spans_h))
+    return _Series(logger, tuple(value for _, value in pairs), tuple(hours), tuple(spans_h), bad)
 
 
 def _hours(time_utc: str, day: str) -> float:
@@ -137,13 +197,48 @@ def _lacking(series: Mapping[str, _Series]) -> str | None:
     return None
 
 
+def _doubts(series: Mapping[str, _Series], site: Site, day_of_year: int) -> dict[str, Doubt]:
+    """What of the day's channels can hardly be true, by channel."""
+    found: dict[str, Doubt | None] = {}
+    if (rain := series.get("rain_mm")) is not None:
+        found["rain_mm"] = doubts.of_rain(rain.values, rain.hours, rain.bad)
+    if (temperature := series.get("air_temperature_c")) is not None and temperature.covered_h >= ENOUGH_H:
+        found["air_temperature_c"] = doubts.of_temperature(fmean(temperature.values))
+    if (wind := series.get("wind_speed_m_s")) is not None and wind.covered_h >= NEARLY_ALL_H:
+        found["wind_speed_m_s"] = doubts.of_wind(wind.mean())
+    if (solar := series.get("solar_radiation_w_m2")) is not None and solar.covered_h >= NEARLY_ALL_H:
+        outside_mj_m2 = extraterrestrial_radiation_mj_m2(site.latitude_deg, day_of_year)
+        found["solar_radiation_w_m2"] = doubts.of_radiation(solar.mean() * _MJ_M2_D_PER_W_M2, outside_mj_m2)
+    return {name: doubt for name, doubt in found.items() if doubt is not None}
+
+
+def _refused(found: Mapping[str, Doubt]) -> str | None:
+    """Why the day has no reading, where what it cannot do without cannot be true."""
+    return next(
+        (f"{name} {found[name].why}" for name in _NEEDED if name in found and found[name].is_refused),
+        None,
+    )
+
+
 def _et0_mm(
     series: Mapping[str, _Series], tmin_c: float, tmax_c: float, site: Site, day_of_year: int
-) -> tuple[float, str]:
-    """ET0, and how it was come by: as the station gave it, by Penman-Monteith, or from temperature alone."""
+) -> tuple[float, str, Doubt | None]:
+    """ET0, and how it was come by: as the station gave it, by Penman-Monteith, or from temperature alone.
+
+    A station's own that cannot be the day's is doubted, and does not count.
+    """
+    own_mm, how = _own_et0_mm(series, tmin_c, tmax_c, site, day_of_year)
     given = series.get("et0_mm")
-    if given is not None and (given.covered_h >= NEARLY_ALL_H or len(given.values) == 1):
-        return sum(given.values), "given"
+    if given is None or not given.is_whole_sum:
+        return own_mm, how, None
+    doubt = doubts.of_et0(sum(given.values), own_mm)
+    return (sum(given.values), "given", None) if doubt is None else (own_mm, how, doubt)
+
+
+def _own_et0_mm(
+    series: Mapping[str, _Series], tmin_c: float, tmax_c: float, site: Site, day_of_year: int
+) -> tuple[float, str]:
+    """ET0 by what the day's sensors say, and how."""
     humidity, wind, solar = (
         series.get(name) for name in ("relative_humidity_pct", "wind_speed_m_s", "solar_radiation_w_m2")
     )

@@ -1,0 +1,86 @@
+"""What of a day's values cannot be true, or hardly: a counter's total taken for rain, a unit that was assumed.
+
+Quality control judges each value by itself and by its neighbours; here the day as a whole is looked at. What cannot be
+is `refused`, and the day has no such value; what can hardly be is used and told. The words say which setting mends it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+RAINS_NEARLY_ALWAYS = 0.9  # of a day's samples
+ENOUGH_SAMPLES = 12
+ENOUGH_H = 16.0  # of a day, to say how it was as a whole
+RISING_SAMPLES, RISING_H = (
+    8,
+    4.0,
+)  # in a row to the day's end that rain and never less: a counter since midnight does so
+MOST_OF_EQUAL_MM = 50.0  # that a day can bring in samples of one exact value
+HOTTEST_DAY_C, HOT_DAY_C = 45.0, 40.0  # a day's mean; the hottest places on record have had 43
+WINDIEST_DAY_M_S = 17.0  # a day's mean 2 m above ground: a storm for 24 hours
+DIMMEST, BRIGHTEST = (
+    0.02,
+    1.1,
+)  # of the radiation above the atmosphere; FAO-56 has 0.25 and 0.75 for days quite overcast, quite clear
+DAYLIGHT_MJ_M2 = 5.0  # above the atmosphere, for that to be asked
+LEAST_OF_ET0, MOST_OF_ET0 = 0.3, 2.5  # of what this device's own sensors make of the day
+LEAST_APART_MM, MOST_APART_MM = 1.0, 3.0  # and so far from it
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Why a channel's day is doubted. Where it is `is_refused` it does not count."""
+
+    why: str
+    is_refused: bool = False
+
+
+def of_rain(values_mm: Sequence[float], hours: Sequence[float], bad: int) -> Doubt | None:
+    """What a day's rain, sample by sample, looks like. `bad` values did not count."""
+    never_falls = all(later >= one for one, later in pairwise(values_mm))
+    wet = [at for value, at in zip(values_mm, hours, strict=True) if value > 0.0]
+    is_whole = len(values_mm) >= ENOUGH_SAMPLES and hours[-1] - hours[0] >= ENOUGH_H
+    setting = "if it is a running total, say counter = true in [source.fields]"
+    if is_whole and len(wet) >= RAINS_NEARLY_ALWAYS * len(values_mm):
+        first, last = values_mm[0], values_mm[-1]
+        if never_falls and (last > first > 0.0 or sum(values_mm) > MOST_OF_EQUAL_MM):
+            said = f"never falls in {len(values_mm)} values of the day, from {first:g} to {last:g} mm"
+            return Doubt(f"{said}, as a counter does; {setting}", is_refused=True)
+        return Doubt(f"says in {len(wet)} of {len(values_mm)} values of the day that it rains; {setting}")
+    if never_falls and len(wet) >= RISING_SAMPLES and wet[-1] - wet[0] >= RISING_H:
+        return Doubt(f"is never less in {len(wet)} values to the day's end, as a counter since midnight is; {setting}")
+    if bad > (1.0 - RAINS_NEARLY_ALWAYS) * (bad + len(values_mm)):
+        return Doubt(f"{bad} of {bad + len(values_mm)} values of the day are bad: more may have fallen")
+    return None
+
+
+def of_temperature(mean_c: float) -> Doubt | None:
+    if mean_c <= HOT_DAY_C:
+        return None
+    said = f"has a mean of {mean_c:.1f} degC over the day"
+    return Doubt(f'{said}; if it is in Fahrenheit, say unit = "degF" in [source.fields]', mean_c > HOTTEST_DAY_C)
+
+
+def of_wind(mean_m_s: float) -> Doubt | None:
+    if mean_m_s <= WINDIEST_DAY_M_S:
+        return None
+    said = f"has a mean of {mean_m_s:.1f} m/s over the day"
+    return Doubt(f'{said}; say its unit in [source.fields], such as unit = "km/h"', is_refused=True)
+
+
+def of_radiation(solar_mj_m2: float, outside_mj_m2: float) -> Doubt | None:
+    """A day's global radiation beside that above the atmosphere, FAO-56 eq. 21."""
+    if outside_mj_m2 < DAYLIGHT_MJ_M2 or DIMMEST <= solar_mj_m2 / outside_mj_m2 <= BRIGHTEST:
+        return None
+    said = f"comes to {solar_mj_m2:.2g} MJ/m2, of {outside_mj_m2:.0f} above the atmosphere"
+    return Doubt(f'{said}; say its unit in [source.fields], such as unit = "kW/m2" or "MJ/m2/h"', is_refused=True)
+
+
+def of_et0(given_mm: float, own_mm: float) -> Doubt | None:
+    """A station's ET0 of the day beside that by this device's own sensors."""
+    is_low = given_mm < LEAST_OF_ET0 * own_mm and own_mm - given_mm > LEAST_APART_MM
+    is_high = given_mm > MOST_OF_ET0 * own_mm and given_mm - own_mm > MOST_APART_MM
+    if not is_low and not is_high:
+        return None
+    said = f"comes to {given_mm:.2f} mm, where the day's weather makes {own_mm:.2f}"
+    return Doubt(f"{said}; see whether it is of the whole day, in mm, and no running total", is_refused=True)
