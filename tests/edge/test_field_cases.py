@@ -68,7 +68,7 @@ class Lived:
         for arrival in arrivals:
             self._pass_until(arrival["at"].astimezone(UTC) - SETTLES)
             for name in arrival["files"]:
-                source, target = folder / name, self.farm.inbox / Path(name).name
+                source, target = folder / name, device.root / arrival.get("into", f"inbox/{name}")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("ab") as stream:
                     stream.write(source.read_bytes())

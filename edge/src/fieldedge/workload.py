@@ -178,6 +178,10 @@ class Workload(Protocol):
     def begin(self, context: Record) -> Episode:
         """The episode that this row of the context opens."""
 
+    def contradiction(self, context: Record, site: Site | None) -> str | None:  # noqa: ARG002 - a default
+        """What in a row that opens an episode cannot be true together, and what was expected; None where all can."""
+        return None
+
     def assumed(self, decision: Record) -> Record | None:  # noqa: ARG002 - a default
         """The columns of the action that counts as done where nobody says otherwise; None where nothing was to do."""
         return None

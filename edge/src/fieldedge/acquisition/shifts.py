@@ -40,15 +40,16 @@ def shift_of(arrivals: Sequence[tuple[datetime, timedelta]]) -> Shift | None:
         return None
     ahead = [one for _, one in arrivals]
     if ahead[-1] > AHEAD:
-        return Shift(_in_quarters(ahead[-1]))
+        return Shift(in_quarters_h(ahead[-1]))
     is_steady = max(ahead) - min(ahead) <= STEADY and arrivals[-1][0] - arrivals[0][0] >= WITHIN
     usual = timedelta(seconds=median(one.total_seconds() for one in ahead))
     if len(ahead) < ARRIVALS or not is_steady or usual > -BEHIND:
         return None
-    return Shift(_in_quarters(usual))
+    return Shift(in_quarters_h(usual))
 
 
-def _in_quarters(ahead: timedelta) -> float:
+def in_quarters_h(ahead: timedelta) -> float:
+    """A shift as zones have it, in hours; never 0."""
     return round(ahead.total_seconds() / 3600.0 * _QUARTERS_H) / _QUARTERS_H or 0.25
 
 

@@ -1,19 +1,31 @@
 """Where samples come from, and the loggers that send them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
+from fieldedge.contract.samples import is_of_a_whole_day, name_of
 from fieldedge.diagnostics.finding import Finding, Subject
+from fieldedge.presentation.facts import ChannelHealth, LoggerHealth
 from fieldedge.presentation.text import age, counted, span
 from fieldedge.storage.store import Store
+from fieldedge.system.clock import parse_utc
 from fieldedge.system.errors import ConfigError, TransientError
+from fieldedge.system.instants import in_order
 from fieldedge.workload import merit
 
+if TYPE_CHECKING:
+    from fieldedge.acquisition.known_loggers import KnownLogger
+    from fieldedge.acquisition.mapping import Mapper
+
 BAD_SHARE = 0.2  # of a channel's latest values
+NEWS = timedelta(days=2)  # what the service told of is looked at for so long
+LATEST_EVENTS = 200
+SHOWN_NAMES = 8
 
 
 def sources(subject: Subject) -> Iterator[Finding]:
     """Each `[[source]]`: its mapping, and what its kind finds where it takes from."""
-    from fieldedge.acquisition.mapping import Mapper
     from fieldedge.acquisition.sources import look_at_source
 
     config, workload = subject.config, subject.workload
@@ -21,18 +33,34 @@ def sources(subject: Subject) -> Iterator[Finding]:
         return
     if config.site is None and workload.needs_site:
         yield Finding("site", "fail", "there are sources but no [site]", "say latitude_deg and elevation_m in [site]")
-    offset_h = 0.0 if config.site is None else config.site.utc_offset_h
     for source in config.sources:
         name = f"source {source.name}"
         try:
-            Mapper.from_config(source.fields, workload.channels, offset_h, "[source.fields]")
+            _mapper(subject, source.name)
             seen = look_at_source(source, subject.directory, config.device_id, subject.clock.now)
             yield Finding(name, seen.state, seen.found, seen.todo)
         except (ConfigError, OSError) as error:
             yield Finding(name, "fail", str(error), f"mend [[source]] {source.name} in {subject.directory.settings}")
 
 
+def _mapper(subject: Subject, name: str) -> "Mapper":
+    """The mapping of a source.
+
+    Raises:
+        ConfigError: it is broken.
+    """
+    from fieldedge.acquisition.mapping import Mapper
+
+    assert subject.config is not None  # noqa: S101 - the checks ask before
+    assert subject.workload is not None  # noqa: S101 - as above
+    site, channels = subject.config.site, subject.workload.channels
+    source = next(source for source in subject.config.sources if source.name == name)
+    offset_h, zone = (0.0, None) if site is None else (site.utc_offset_h, site.zone)
+    return Mapper.from_config(source.fields, channels, offset_h, "[source.fields]", zone)
+
+
 def sensors(subject: Subject) -> Iterator[Finding]:
+    from fieldedge.acquisition.known_loggers import KnownLoggers
     from fieldedge.page.loggers import read_loggers
 
     if subject.workload is None or not subject.directory.store.exists():
@@ -41,22 +69,136 @@ def sensors(subject: Subject) -> Iterator[Finding]:
     try:
         with Store(subject.directory.store, subject.clock.stamp, merit=merit(subject.workload)) as store:
             loggers = read_loggers(store, None, subject.workload, presenter, subject.clock.now()).shown
+            known = KnownLoggers(subject.directory.loggers).by_origin
+            shifts = _shifts(store, subject)
+            silent = {logger.name: _silent(store, subject, logger, known.get(logger.name)) for logger in loggers}
+            yield from _days(store, subject)
     except TransientError:
         return  # the store's own finding says it
     if not loggers and subject.config is not None and subject.config.sources:
         yield Finding("sensors", "warn", "no sample has come yet", "see what the sources find, and check the loggers")
+    namesakes = _namesakes(known, {logger.name for logger in loggers if not logger.is_silent})
     for logger in loggers:
         name = f"sensors {logger.name}"
-        bad = [
-            f"{channel.name} {channel.samples - channel.good} of {channel.samples} bad ({channel.last_flag})"
-            for channel in logger.channels
-            if channel.samples and channel.samples - channel.good > BAD_SHARE * channel.samples
+        wrong = [
+            *_ahead(logger, shifts.get(logger.name), known.get(logger.name)),
+            *_bad(logger),
+            *silent[logger.name],
+            *namesakes.get(logger.name, ()),
         ]
         if logger.is_silent:
             found = f"silent for {span(logger.age_s)}"
             yield Finding(name, "warn", found, "check the logger, its battery and its cable")
-        elif bad:
-            yield Finding(name, "warn", "; ".join(bad), "check these sensors; what is bad does not count meanwhile")
+        elif wrong:
+            found = "; ".join(found for found, _ in wrong)
+            yield Finding(name, "warn", found, "; ".join(dict.fromkeys(todo for _, todo in wrong)))
         else:
             channels = counted(len(logger.channels), "channel")
             yield Finding(name, "ok", f"{channels}, the last sample {age(logger.age_s)}")
+
+
+def _bad(logger: LoggerHealth) -> Iterator[tuple[str, str]]:
+    """The channels of which much is bad, and what to do."""
+    for channel in logger.channels:
+        if channel.samples and channel.samples - channel.good > BAD_SHARE * channel.samples:
+            found = f"{channel.name} {channel.samples - channel.good} of {channel.samples} bad ({channel.last_flag})"
+            yield found, _todo(channel)
+
+
+def _todo(channel: ChannelHealth) -> str:
+    if channel.last_flag == "fault" and channel.unit == "%" and 0.0 < (channel.value or 0.0) <= 1.0:
+        return f'is {channel.name} a fraction? then say so: unit = "fraction" in [source.fields]'
+    return "check these sensors; what is bad does not count meanwhile"
+
+
+def _ahead(logger: LoggerHealth, shift: float | None, known: "KnownLogger | None") -> Iterator[tuple[str, str]]:
+    """Whether a logger's times are from the future, or steadily behind: its zone is not what is set."""
+    from fieldedge.acquisition.shifts import AHEAD, Shift, in_quarters_h
+
+    ahead_s = 0.0 if logger.age_s is None else -logger.age_s
+    if ahead_s > AHEAD.total_seconds() and not is_of_a_whole_day(logger.last_utc or ""):
+        shift = in_quarters_h(timedelta(seconds=ahead_s))
+        said = f"the last sample is {Shift(shift).said}, and no logger measures the future"
+    elif shift is not None:
+        said = f"its samples are steadily {Shift(shift).said}"
+    else:
+        return
+    source = "its source" if known is None else f"[[source]] {known.source}"
+    yield (
+        said,
+        f"say in which zone the logger writes its times: in [source.fields] of {source}, time = {{ utc_offset_h = … }} "
+        f'({shift:+g} h from what is set now) or zone = "…", or set the logger\'s clock',
+    )
+
+
+def _shifts(store: Store, subject: Subject) -> dict[str, float]:
+    """By logger, how many hours ahead the service found it of late."""
+    found: dict[str, float] = {}
+    for event in store.events(LATEST_EVENTS, "shift"):
+        if subject.clock.now() - parse_utc(event["last_utc"]) <= NEWS / 4:
+            found.setdefault(str(event.get("origin")), float(event.get("ahead_h", 0.0)))
+    return found
+
+
+def _namesakes(known: "Mapping[str, KnownLogger]", heard: set[str]) -> dict[str, list[tuple[str, str]]]:
+    """Loggers of one name that both go on sending."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for origin in sorted(heard):
+        name = name_of(origin)
+        if origin != name and name in heard and name in known and origin in known:
+            said = f"loggers {known[name].serial} and {known[origin].serial} both call themselves {name}"
+            found[origin] = [(said, "give each logger a name of its own")]
+    return found
+
+
+def _silent(store: Store, subject: Subject, logger: LoggerHealth, known: "KnownLogger | None") -> list[tuple[str, str]]:
+    """The mapped channels that a logger sent and does not send any more, though it goes on, and what is new since."""
+    config = subject.config
+    source = None if known is None or config is None else {one.name: one for one in config.sources}.get(known.source)
+    if known is None or source is None or subject.workload is None or logger.last_utc is None:
+        return []
+    try:
+        mapper = _mapper(subject, source.name)
+    except ConfigError:
+        return []  # the source's own finding says it
+    newest, found = parse_utc(logger.last_utc), []
+    for mapped in mapper.mapped:
+        last = None if mapped.channel.how == "last" else store.last_with(logger.name, mapped.kept_as)
+        if last is None or newest - parse_utc(last.sample.time_utc) <= timedelta(hours=source.silent_after_h):
+            continue
+        since = last.sample.time_utc
+        ours = {one.field for one in mapper.mapped}
+        new = [
+            name
+            for name, first_utc in known.fields.items()
+            if in_order(first_utc) > in_order(since) and name not in ours
+        ]
+        named = ", ".join(new[:SHOWN_NAMES])
+        said = f"{mapped.channel.name} (its field {mapped.field}) is silent since {since}"
+        found.append(
+            (
+                f"{said}; new since then: {named}" if new else said,
+                "if the logger's field has another name now, say it in [source.fields]; else check the sensor",
+            )
+        )
+    return found
+
+
+def _days(store: Store, subject: Subject) -> Iterator[Finding]:
+    """What of the latest day was doubted, or why it has no reading."""
+    for kind in ("doubt", "day_unusable", "loggers"):
+        latest = [
+            event["text"]
+            for event in store.events(SHOWN_NAMES, kind)
+            if subject.clock.now() - parse_utc(event["last_utc"]) <= NEWS
+        ]
+        if latest:
+            yield Finding(_NEWS_OF[kind], "warn", latest[0], _NEWS_TODO[kind])
+
+
+_NEWS_OF = {"doubt": "reading", "day_unusable": "reading", "loggers": "loggers"}
+_NEWS_TODO = {
+    "doubt": "see whether it can be true; what was refused does not count",
+    "day_unusable": "see what the sensors and sources find",
+    "loggers": "if one took the other's place, nothing is to be done",
+}

@@ -290,13 +290,24 @@ class Agent:
             )
 
     def _take_context(self, record: Record) -> None:
-        """An episode begins. One that is told again is known, and changes nothing."""
+        """An episode begins. One that is told again is known; told otherwise, it is corrected while it was not sent.
+
+        Raises:
+            DataError: it breaks the contract, contradicts itself, is of another device, or was sent already.
+        """
         contract, table = self._contract, self._contract.context_table
         where = f"{contract.episode.columns[0]} {record.get(contract.episode.columns[0])}"
         checked = contract.record(table.name, record, where)
         if checked.get("device_id") not in (None, self._config.device_id):
             raise DataError(f"the record is of device {checked['device_id']}; this is {self._config.device_id}")
-        self._store.add(table.name, checked, day=contract.day(table.name, checked))
+        fault = self._workload.contradiction(checked, self._config.site)
+        known = self._store.get(checked["record_id"])
+        if fault is not None and known != checked:  # a former version took what is known already
+            raise DataError(f"{where}: {fault}")
+        if known is None:
+            self._store.add(table.name, checked, day=contract.day(table.name, checked))
+        elif known != checked:
+            self._store.replace(table.name, checked, "it was told anew")
 
     def _current(self) -> tuple[Record, Episode]:
         self._follow()
@@ -338,7 +349,11 @@ class Agent:
                 self._fold_in(table, record)
                 continue
             self._known = None
-            if self._context is None or not self._is_current(record):
+            if self._context is not None and self._is_current(record):
+                if record != self._context:
+                    self._load(record)  # it was corrected: all that was folded is folded anew
+                    return
+            else:
                 self._begin(record)
 
     def _contexts(self) -> list[Record]:

@@ -49,7 +49,7 @@ _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _UNREADABLE = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
 _BROKEN_SCHEMA = ("malformed", "no such table", "no such column", "Could not decode")
 _RECORD = ", ".join([*SEALED["records"], "crc"])
-_BY_FIRST_DAY = "FROM records GROUP BY episode ORDER BY min(date), episode"
+_BY_FIRST_DAY = "FROM records GROUP BY episode ORDER BY min(date), min(sequence), episode"
 _SAMPLE = ", ".join(f"s.{name}" for name in [*SEALED["samples"], "crc"])
 
 
@@ -288,7 +288,7 @@ class Store:
         return {row[0]: json.loads(row[5]) for row in rows}
 
     def episodes(self) -> list[str]:
-        """The episodes with records, by the first day that is stored of each."""
+        """The episodes with records, by the first day that is stored of each, then as they were told."""
         return [episode for (episode,) in self._all(f"SELECT episode {_BY_FIRST_DAY}")]
 
     def past_episodes(self, tables: Sequence[str]) -> list[str]:

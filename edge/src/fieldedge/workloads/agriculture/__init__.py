@@ -14,7 +14,7 @@ from fieldedge.workloads.agriculture.channels import CHANNELS
 from fieldedge.workloads.agriculture.commands import history, override
 from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.decision import Recommendation
-from fieldedge.workloads.agriculture.episode import FieldSeason
+from fieldedge.workloads.agriculture.episode import FieldSeason, season_fault
 from fieldedge.workloads.agriculture.features import Day, Forecast, SeasonState
 from fieldedge.workloads.agriculture.forecast import read_forecast
 from fieldedge.workloads.agriculture.presenter import AgriculturePresenter
@@ -55,6 +55,10 @@ class Agriculture:
         """A finished day's samples as one row of table `readings`, or why there is none."""
         assert site is not None  # noqa: S101 - it is needed
         return days.summarise_day(samples, context, window.moment, site)
+
+    def contradiction(self, context: Record, site: Site | None) -> str | None:
+        """Why the season cannot be that of the planting date, if it cannot."""
+        return season_fault(context, None if site is None else site.latitude_deg)
 
     def begin(self, context: Record) -> FieldSeason:
         """The season of a field."""

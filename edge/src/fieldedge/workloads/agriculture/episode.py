@@ -12,6 +12,34 @@ from fieldedge.workloads.agriculture.tables import EPISODE
 
 FAULTY_WINDOW_D, USABLE_DAYS_MIN = 7, 4  # of the last week at least so many days must have had a usable reading
 
+EARLIEST_HARVEST_D, LATEST_HARVEST_D = 80, 300  # of maize, days after planting
+TEMPERATE_DEG = 30.0  # beyond it a winter ends every season
+NORTH_PLANTS_UNTIL, SOUTH_PLANTS_FROM, SOUTH_PLANTS_UNTIL = 8, 7, 4  # months
+
+
+def season_fault(record: Record, latitude_deg: float | None) -> str | None:
+    """Why a field's season, its harvest year, cannot follow from its planting date; None where it can.
+
+    Beyond 30 degrees of latitude a winter tells the year: what is planted in the northern summer half is harvested
+    before it, what is planted in the southern spring after the new year.
+    """
+    planting = date.fromisoformat(record["planting_date"])
+    years = sorted({(planting + timedelta(days=days)).year for days in (EARLIEST_HARVEST_D, LATEST_HARVEST_D)})
+    if latitude_deg is not None and latitude_deg >= TEMPERATE_DEG and planting.month <= NORTH_PLANTS_UNTIL:
+        years = [planting.year]
+    elif latitude_deg is not None and latitude_deg <= -TEMPERATE_DEG:
+        if planting.month >= SOUTH_PLANTS_FROM:
+            years = [planting.year + 1]
+        elif planting.month <= SOUTH_PLANTS_UNTIL:
+            years = [planting.year]
+    if record["season"] in years:
+        return None
+    place = "" if latitude_deg is None else f" at {latitude_deg:g} degrees of latitude"
+    return (
+        f"season is {record['season']}, and maize planted on {planting}{place} is harvested in "
+        f"{' or '.join(str(year) for year in years)}: the season is the year of the harvest"
+    )
+
 
 class FieldSeason:
     """A field's season, begun by its row of table `fields`."""
