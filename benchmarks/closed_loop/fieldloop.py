@@ -36,6 +36,7 @@ from fieldloop.evaluation.predictor import predictor
 from fieldloop.training.networks import load_network
 from fieldloop.training.trainer import train
 from fieldloop.workloads.agriculture.params import WhatIfParams
+from fieldloop.workloads.agriculture.pretraining import practice_ranges
 from fieldloop.workloads.agriculture.pretraining.counterfactuals import live_twice
 from fieldloop.workloads.agriculture.pretraining.policy_search import START
 from fieldloop.workloads.agriculture.pretraining.pretrain import pretrain
@@ -212,7 +213,7 @@ def model_for(site: Site) -> Path:
     """The model of the site's region and tuning seasons as an ONNX file; trained where it is not kept."""
     known = MAIN if site.region is MAIN.region and site.tuned_on == MAIN.tuned_on else site  # soils share a model
     learned_from = [known.region.name, known.tuned_on, known.planting, known.initial_water_pct, SOILS]
-    params = [WHAT_IF.model_dump(), MODEL.model_dump(mode="json"), AGRICULTURE.contract.hash]
+    params = [WHAT_IF.model_dump(), MODEL.model_dump(mode="json"), AGRICULTURE.contract.hash, practice_ranges.table()]
     digest = hashlib.sha256(json.dumps([learned_from, params]).encode())
     folder = KEPT / f"{known.name}-{digest.hexdigest()[:12]}"
     file = folder / "model.onnx"

@@ -24,7 +24,8 @@ class Plot:
 
     `weather` (D, 4) is `WEATHER_COLUMNS` by day from planting day on, at least MAX_SEASON_DAYS + 1 days.
     `initial_water_pct` is the water of the whole profile in percent of its total available water. With
-    `is_nitrogen_limited` false the nitrogen balance is kept all the same, but growth does not feel it.
+    `is_nitrogen_limited` false the nitrogen balance is kept all the same, but growth does not feel it. `variety` and
+    `sown_late_d` are AquaCrop's alone.
     """
 
     weather: Array
