@@ -43,6 +43,9 @@ def show_verdict(registered: RegisteredRef) -> None:
     if verdict.get("floor"):
         floor = verdict["floor"]
         create_table_artifact(table=floor_rows(floor), key="floor", description=floor["reason"])
+        if floor.get("slices"):
+            words = "What the model is worth more than the rule, slice by slice; where it is worse, the rule decides"
+            create_table_artifact(table=floor["slices"], key="slices", description=words)
 
 
 def floor_rows(floor: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldedge.contract import MODEL, RECORD_ID, Record
+from fieldedge.inference.slices import Condition
 from fieldedge.system.errors import DataError
 from fieldedge.workload import Question
 from fieldedge.workload import Workload as DeviceWorkload
@@ -35,6 +36,7 @@ Floats = npt.NDArray[np.float64]
 Tables = Mapping[str, "pd.DataFrame"]  # accepted rows, by table
 Predict = Callable[[Array], Array]  # scaled inputs (N, F) to outputs (N, O)
 FLOOR_UNITS, FLOOR_SEED = 96, 7_002  # where a workload says none of its own
+RULE = "rule"  # the decider that is in every device
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,35 @@ class Decider:
 
 
 @dataclass(frozen=True)
+class Slice:
+    """Some of the N units, to be judged apart from the others.
+
+    `where` are the conditions by which a device knows that its own unit is one of them, which `members` were counted
+    by; none, where no device can know it. `words` say which they are, after "like this one, ".
+    """
+
+    name: str  # as it is stored: "start_water=dry"
+    words: str
+    members: npt.NDArray[np.bool_]  # (N,)
+    where: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True)
+class SliceTerms:
+    """When a slice counts as one in which a model is worse than the rule; losses in the units of the value."""
+
+    least_units: int  # a slice of fewer is not judged
+    max_loss: float  # what the rule may be expected to be worth more
+    max_risk: float  # and what it may be worth more with one chance in ten
+
+
+@dataclass(frozen=True)
 class FloorValues:
-    """What the same N units were worth under a model and under others; more is better."""
+    """What the same N units were worth under a model and under others; more is better.
+
+    `champion` is what they were worth under the model that devices run now, where there is one. Slices are judged
+    against the decider that is called `RULE`.
+    """
 
     metric: Metric
     units: str  # what they are: "fields"
@@ -102,6 +131,9 @@ class FloorValues:
     naive: str  # what foresees without a model, in words: "the mean of the past"
     naive_value: float  # its primary figure on the held-out groups
     figures: Mapping[str, Any]  # what is stored beside
+    champion: Floats | None = None  # (N,)
+    slices: tuple[Slice, ...] = ()
+    slice_terms: SliceTerms | None = None
 
 
 @dataclass(frozen=True)
@@ -528,7 +560,13 @@ class Workload(Protocol):
         return Value(worth, np.array(earned, np.float64))
 
     def floor(
-        self, learned_from: Tables, unseen: Tables, held_out: Dataset, predict: Predict, params: Any
+        self,
+        learned_from: Tables,
+        unseen: Tables,
+        held_out: Dataset,
+        predict: Predict,
+        params: Any,
+        champion: Predict | None = None,
     ) -> FloorValues | None:
         """What following a model is worth beside the device's own rule, on units that nobody has seen.
 
@@ -538,15 +576,30 @@ class Workload(Protocol):
 
         Args:
             held_out: the examples of the unseen tables.
+            champion: the model that devices run now, for the same units.
         """
-        model, rule = (self.value(unseen, one, params, FLOOR_UNITS, FLOOR_SEED) for one in (predict, None))
+
+        def value(one: Predict | None) -> Value | None:
+            return self.value(unseen, one, params, FLOOR_UNITS, FLOOR_SEED)
+
+        model, rule = value(predict), value(None)
         if model is None or rule is None:
             return None
+        standing = None if champion is None else value(champion)
         mean = self.dataset(learned_from).targets.mean(axis=0)
         naive = self.score(lambda rows: np.tile(mean, (len(rows), 1)), held_out).value
         units = Words.of(self.device.contract.episode).units
-        decider = Decider("rule", "the device's rule", rule.per_unit, 0.0)
-        return FloorValues(model.metric, units, model.per_unit, (decider,), "the mean of the past", naive, {})
+        decider = Decider(RULE, "the device's rule", rule.per_unit, 0.0)
+        return FloorValues(
+            model.metric,
+            units,
+            model.per_unit,
+            (decider,),
+            "the mean of the past",
+            naive,
+            {},
+            champion=None if standing is None else standing.per_unit,
+        )
 
     def agreement(self, rows: Array, reference: Predict, other: Predict) -> Agreement | None:
         """Whether two models decide the same where a device knows these inputs (N, F), in the contract's units.

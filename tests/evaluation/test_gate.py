@@ -1,6 +1,7 @@
 """The gate measures challenger and champion on the same field-seasons and says why it decides as it does."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,9 @@ def judge(
     anchor: Predict | None = None,
     **others: Any,
 ) -> Verdict:
-    """The gate's verdict on models, by their scores on these examples."""
+    """The gate's verdict on models, by their scores on these examples; beside a champion, by these alone."""
+    if champion is not None:
+        others = {"floor": lambda: None, **others}
     return gate.judge(
         score(challenger, examples),
         score(champion, examples) if champion else None,
@@ -213,11 +216,50 @@ def test_where_the_workload_measures_no_floor_the_gate_is_skipped_and_a_person_d
     )
 
 
-def test_the_floor_is_not_measured_where_there_is_a_champion(examples: Dataset) -> None:
-    verdict = judge(
-        model(examples, 0.9), model(examples, 1.0), "4", examples, GATES, floor=lambda: pytest.fail("it was measured")
-    )
-    assert verdict.is_promoted
+@pytest.mark.parametrize(
+    ("over_rule", "over_thresholds", "over_champion", "is_promoted"),
+    [
+        (120.0, -10.0, 5.0, True),
+        (120.0, -10.0, -1.0, True),  # less than the champion, and it may be chance
+        (120.0, -10.0, -40.0, False),
+        (-1.0, 50.0, 20.0, False),  # a better model than the champion, and worse than the rule in the box
+        (120.0, -60.0, 20.0, False),
+        (120.0, 50.0, float("nan"), False),
+    ],
+)
+def test_beside_a_champion_too_it_must_earn_in_closed_loop(
+    examples: Dataset, over_rule: float, over_thresholds: float, over_champion: float, is_promoted: bool
+) -> None:
+    values = profits(over_rule, over_thresholds)
+    noise = np.random.default_rng(9).normal(0.0, 20.0, len(values.model))
+    values = replace(values, champion=values.model - over_champion + noise - noise.mean())
+    verdict = judge(model(examples, 0.9), model(examples, 1.0), "4", examples, GATES, floor=lambda: values)
+    assert verdict.is_promoted is is_promoted
+    assert "held-out yield error -10.0 % against version 4" in verdict.reason
+    if np.isfinite(over_champion):
+        assert f"{over_champion:+.1f}"[:3] in verdict.reason and "against the champion" in verdict.reason
+        assert verdict.floor is not None
+        told = verdict.floor.as_dict()["against_champion_usd_ha"]
+        assert told["low"] < over_champion < told["high"]
+    else:
+        assert verdict.reason.endswith("profits in closed loop are not numbers")
+
+
+def test_what_earns_well_and_foresees_worse_than_the_champion_is_kept_back(examples: Dataset) -> None:
+    values = replace(profits(120.0, 50.0), champion=profits(120.0, 50.0).model - 50.0)
+    verdict = judge(model(examples, 1.05), model(examples, 1.0), "4", examples, GATES, floor=lambda: values)
+    assert verdict.gate == "kept back"
+
+
+def test_beside_a_champion_what_was_not_measured_in_closed_loop_is_kept_back_and_what_cannot_be_is_said(
+    examples: Dataset,
+) -> None:
+    rivals = score(model(examples, 0.9), examples), score(model(examples, 1.0), examples), "4"
+    unmeasured = gate.judge(*rivals, GATES)
+    assert (unmeasured.gate, unmeasured.reason[-34:]) == ("kept back", "; the closed loop was not measured")
+    skipped = gate.judge(*rivals, GATES, floor=lambda: None)
+    assert skipped.is_promoted and skipped.floor is None
+    assert skipped.reason.endswith("the closed loop was skipped: the workload measures none")
 
 
 @pytest.mark.parametrize(
@@ -298,7 +340,7 @@ def test_a_challenger_a_little_worse_than_the_champion_is_kept_back_where_it_is_
     assert not verdict.is_promoted
     assert "held-out yield error +0.0 % against version 4" in verdict.reason
     assert "+3.1 % against the anchor, version 2 (+3.1 to +3.1 %)" in verdict.reason
-    assert verdict.reason.endswith("and surely under +2 % against the anchor too")
+    assert "and surely under +2 % against the anchor too" in verdict.reason
     assert verdict.anchor_version == "2"
     assert judge(
         model(examples, 0.98), model(examples, 1.0), "4", examples, GATES, anchor=model(examples, 0.97)
@@ -352,12 +394,15 @@ def test_where_more_is_better_the_gate_promotes_what_rises_and_keeps_back_what_f
     def right(share: float) -> Scores:
         return Scores(accuracy, np.full(20, share), {"accuracy_pct": share})
 
-    risen = gate.judge(right(82.0), right(80.0), "4", GATES)
-    fallen = gate.judge(right(79.0), right(80.0), "4", GATES)
+    def nothing() -> None:
+        return None
+
+    risen = gate.judge(right(82.0), right(80.0), "4", GATES, floor=nothing)
+    fallen = gate.judge(right(79.0), right(80.0), "4", GATES, floor=nothing)
     assert (risen.is_promoted, fallen.is_promoted) == (True, False)
     assert "held-out accuracy +2.5 % against version 4" in risen.reason
     assert "when it is higher, or not shown to be lower and surely over -2 %" in risen.reason
-    far = gate.judge(right(80.0), right(80.0), "4", GATES, anchor=Rival("2", right(90.0)))
+    far = gate.judge(right(80.0), right(80.0), "4", GATES, anchor=Rival("2", right(90.0)), floor=nothing)
     assert not far.is_promoted and "-11.1 % against the anchor" in far.reason
 
 
@@ -382,6 +427,7 @@ def test_a_verdict_is_stored_under_the_names_that_its_readers_know(examples: Dat
     assert list(floor) == [
         *("is_passed", "reason", "fields", "model_usd_ha", "rule_usd_ha", "thresholds_usd_ha"),
         *("against_rule_usd_ha", "against_thresholds_usd_ha", "depletion_fractions", "mean_harvest_rmse_t_ha"),
+        "slices",
     ]
 
 

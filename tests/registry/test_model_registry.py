@@ -16,12 +16,14 @@ import pytest
 import torch
 from mlflow.utils import requirements_utils
 
+from fieldedge.inference.slices import Condition
 from fieldedge.system.errors import ReleaseError, StoreBusy
 from fieldloop.compression import Compressed
 from fieldloop.core.dataset import save_dataset
 from fieldloop.core.git import git_commit
 from fieldloop.core.settings import load_settings
-from fieldloop.evaluation.gate import Absent, Verdict
+from fieldloop.evaluation.gate import Absent, Floor, Verdict
+from fieldloop.evaluation.slices import SliceFound
 from fieldloop.evaluation.terms import Terms
 from fieldloop.registry.card import model_card
 from fieldloop.registry.model_registry import (
@@ -623,6 +625,44 @@ def test_a_challenger_that_was_compared_with_nobody_takes_the_place_of_no_anchor
     shelf.register(shelf.trained("first"), PROMOTED, season=2007)
     shelf.register(shelf.trained("second"), replace(PROMOTED, challenger=scored(1.5)), season=2006)
     assert (shelf.called_champion(), shelf.anchor("2", season=2007)) == ("2", "1")
+
+
+@pytest.mark.slow
+def test_a_version_says_where_its_devices_follow_the_rule_and_in_its_card_how_much_worse_it_is_there(
+    shelf: Shelf,
+) -> None:
+    dry = SliceFound(
+        "start=dry",
+        "dry at planting",
+        44,
+        -209.0,
+        -134.0,
+        -199.0,
+        True,
+        (Condition("context", "initial_water_pct", below=60.0),),
+    )
+    good = replace(dry, name="start=moist", words="moist at planting", is_worse=False)
+    hidden = replace(dry, name="fault=gauge", words="of which the rain gauge is low", where=())
+    floor = Floor(True, "it earned", PROFIT, 288, 900.0, (), {}, "fields", (dry, good, hidden))
+    trained = shelf.trained("first")
+    shelf.register(trained, replace(PROMOTED, floor=floor))
+    assert shelf.registry.slices("1") == (dry.for_device(),)
+    tags = shelf.registry.client.get_model_version(shelf.registry.name, "1").tags
+    assert tags["fieldloop.worse_than_rule_in"] == "dry at planting, of which the rain gauge is low"
+    card = shelf.registry.bundle_card("1")
+    assert "| dry at planting | 44 | -209 | -134 | -199 | the rule decides |" in card
+    assert "| of which the rain gauge is low | 44 | -209 | -134 | -199 | no device can know it |" in card
+    assert "moist" not in card
+    shelf.register(trained, PROMOTED)  # judged again, and its closed loop was not measured
+    assert shelf.registry.slices("1") == (dry.for_device(),)
+    shelf.register(trained, replace(PROMOTED, floor=replace(floor, slices=(good,))))
+    assert shelf.registry.slices("1") == ()
+    shelf.untag("1", "slices")  # as of a version from before slices were judged
+    assert shelf.registry.slices("1") == ()
+    for nonsense in ("x", "{}", '[{"name": "a"}]'):
+        shelf.registry._tag("1", "slices", nonsense)
+        with pytest.raises(ReleaseError, match=r"the tag fieldloop\.slices of version 1"):
+            shelf.registry.slices("1")
 
 
 @pytest.mark.slow

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fieldedge.inference.bundles import FILES, Golden, parse_golden, parse_manifest
+from fieldedge.inference.bundles import CARD, FILES, MANIFEST, Golden, open_bundle, parse_golden, parse_manifest
+from fieldedge.inference.slices import Condition, Slice
 from fieldedge.system.errors import ReleaseError
 from fieldedge.workloads import known_workload
-from fieldloop.release import Lineage, build_bundle, try_bundle
+from fieldloop.release import Lineage, build_bundle, try_bundle, with_slices
 
 CONTRACT = known_workload("agriculture").contract
 
@@ -112,3 +113,17 @@ def test_a_model_that_does_not_repeat_its_golden_vectors_is_not_built(
             card="",
         )
     assert not (tmp_path / "bundle.zip").exists()
+
+
+def test_a_bundle_can_leave_other_slices_to_the_rule_and_is_the_same_in_all_else(
+    make_bundle: Callable[..., Path],
+) -> None:
+    data = make_bundle("7").read_bytes()
+    dry = Slice("start=dry", "dry at planting", (Condition("context", "initial_water_pct", below=60.0),))
+    changed = with_slices(data, [dry], "# Judged again\n", CONTRACT)
+    before, after = open_bundle(data, CONTRACT), open_bundle(changed, CONTRACT)
+    assert (before.manifest.slices, after.manifest.slices) == ((), (dry,))
+    assert {name for name in FILES if before.files[name] != after.files[name]} == {MANIFEST, CARD}
+    assert with_slices(changed, [], before.files[CARD].decode(), CONTRACT) == data
+    with pytest.raises(ReleaseError, match="'no_such' is none of this contract's"):
+        with_slices(data, [Slice("a", "b", (Condition("context", "no_such", minimum=1.0),))], "", CONTRACT)

@@ -85,7 +85,7 @@ class ModelParams(Params):
 
 
 class FloorParams(Params):
-    """What a model must show where there is no champion to compare it with; a workload adds what it measures it by."""
+    """What a model must show in closed loop and against foreseeing without one; a workload adds what it measures."""
 
     max_error_to_mean_pct: float = Field(
         default=100.0,

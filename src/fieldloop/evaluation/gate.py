@@ -1,9 +1,10 @@
-"""Challenger against champion on frozen, held-out periods, with a bootstrap interval over groups.
+"""Challenger against champion on frozen, held-out periods, with a bootstrap interval over groups; and in closed loop.
 
 The gate is a pure function of scores and of values. A group (an episode) counts once, however many examples it has,
 because they share one outcome. A challenger is compared with the champion and with the anchor, the best champion of
-this contract, so that many small losses do not add up. Where there is no champion to compare it with, it must pass the
-absolute floor; there being nothing else is never a reason. Moving the aliases is the registry's.
+this contract, so that many small losses do not add up. Whatever there is to compare it with, it must pass the absolute
+floor, in closed loop beside the device's own rule; there being nothing else is never a reason. Slices in which it is
+worse than the rule are named, and left to the rule (`slices.py`). Moving the aliases is the registry's.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,8 +13,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fieldedge.inference.slices import Slice as DeviceSlice
 from fieldloop.core.params import GateParams
 from fieldloop.core.words import decimals
+from fieldloop.evaluation.slices import SliceFound, decided_by_rule, slices_of
 from fieldloop.workload import Floats, FloorValues, Metric, Scores
 
 
@@ -37,6 +40,7 @@ class Absent:
     runnable: str | None = None
 
 
+SKIPPED = "the closed loop was skipped: the workload measures none"
 NO_CHAMPION_YET = Absent("there is no champion yet")
 
 
@@ -60,7 +64,7 @@ class Beside:
 
 @dataclass(frozen=True)
 class Floor:
-    """What the absolute floor found. Values are means over so many units."""
+    """What the absolute floor found. Values are means over so many units, `units_name` what these are."""
 
     is_passed: bool
     reason: str
@@ -69,6 +73,8 @@ class Floor:
     model: float
     others: tuple[Beside, ...]
     figures: Mapping[str, Any]
+    units_name: str = "units"
+    slices: tuple[SliceFound, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """As it is stored: each value under a name with its unit."""
@@ -81,6 +87,7 @@ class Floor:
             **{f"{other.name}_{unit}": other.mean for other in self.others},
             **{f"against_{other.name}_{unit}": asdict(other.difference) for other in self.others},
             **self.figures,
+            "slices": [one.as_dict(self.units_name, unit) for one in self.slices],
         }
 
 
@@ -110,6 +117,16 @@ class Verdict:
         if self.is_promoted:
             return "promoted"
         return "waiting for a person" if self.waits_for_person else "kept back"
+
+    @property
+    def worse_slices(self) -> tuple[SliceFound, ...]:
+        """Where the challenger is worse than the rule."""
+        return () if self.floor is None else tuple(one for one in self.floor.slices if one.is_worse)
+
+    @property
+    def decided_by_rule(self) -> tuple[DeviceSlice, ...]:
+        """Where its devices are to follow the rule."""
+        return () if self.floor is None else decided_by_rule(self.floor.slices)
 
     def as_dict(self) -> dict[str, Any]:
         """As it is stored: figures under the workload's own names."""
@@ -143,10 +160,10 @@ def mean_difference(ours: Floats, theirs: Floats, draws: int, seed: int = 0) -> 
 
 
 def floor_of(values: FloorValues, scores: Scores, gates: GateParams) -> Floor:
-    """Whether a model may be followed at all: no comparison with another model is asked.
+    """Whether a model may be followed at all.
 
     It must be shown to be worth no less than each other decider, but for what it may lose, by the lower end of the
-    interval, and answer better than one foresees without a model.
+    interval, not be shown to be worth less than the champion, and answer better than one foresees without a model.
 
     Args:
         scores: the model's, on held-out groups.
@@ -161,11 +178,18 @@ def floor_of(values: FloorValues, scores: Scores, gates: GateParams) -> Floor:
         all(found.difference.low >= -other.max_loss for found, other in zip(others, values.others, strict=True))
         and error <= allowed_pct / 100.0 * values.naive_value
     )
-    unit = values.metric.unit
+    unit, slices = values.metric.unit, slices_of(values)
     earned = [
         f"{_told(found.difference, unit)} against {other.words}"
         for found, other in zip(others, values.others, strict=True)
     ]
+    beside_champion = ""
+    if values.champion is not None:
+        standing = mean_difference(values.model, values.champion, draws)
+        others.append(Beside("champion", float(values.champion.mean()), standing))
+        earned.append(f"{_told(standing, unit)} against the champion")
+        is_passed = is_passed and standing.high >= 0.0
+        beside_champion = ", and it is not shown to earn less than the champion"
     places = max(2, decimals(error, values.naive_value))
     lowest = [f"{-other.max_loss + 0.0:+g}" for other in values.others]
     reason = (
@@ -173,11 +197,34 @@ def floor_of(values: FloorValues, scores: Scores, gates: GateParams) -> Floor:
         f"{primary.name} is {error:.{places}f} {primary.unit}, "
         f"{values.naive}'s {values.naive_value:.{places}f} {primary.unit}; "
         f"passed when the lower ends are at least {' and '.join(lowest)} {unit} and the error is at most "
-        f"{allowed_pct:g} % of {values.naive}'s"
+        f"{allowed_pct:g} % of {values.naive}'s{beside_champion}{_worse_than_rule(slices, values)}"
     )
     return Floor(
-        is_passed, reason, values.metric, len(values.model), float(values.model.mean()), tuple(others), values.figures
+        is_passed,
+        reason,
+        values.metric,
+        len(values.model),
+        float(values.model.mean()),
+        tuple(others),
+        values.figures,
+        values.units,
+        slices,
     )
+
+
+def _worse_than_rule(slices: tuple[SliceFound, ...], values: FloorValues) -> str:
+    """The slices in which the model is worse than the rule, as the end of a reason; nothing where none was judged."""
+    if not slices:
+        return ""
+    worse, unit = [one for one in slices if one.is_worse], values.metric.unit
+    if not worse:
+        return f"; in none of {len(slices)} slices is it worse than the rule"
+    told = [
+        f"{one.words} ({one.expected:+.{decimals(one.expected, one.low)}f} {unit} expected of {one.units} "
+        f"{values.units}{'' if one.where else ', which no device can know'})"
+        for one in worse
+    ]
+    return f"; of {len(slices)} slices it has not shown in these that it earns more than the rule: {', '.join(told)}"
 
 
 def _told(difference: Difference, unit: str) -> str:
@@ -202,8 +249,8 @@ def judge(
     Args:
         anchor: the best champion of this contract, where it is another version than the champion.
         absent: why there is no champion, where there is none.
-        floor: measures the challenger in closed loop; asked only where there is no champion to compare with. Without
-            it such a challenger is kept back.
+        floor: measures the challenger in closed loop. Without it a challenger is kept back; where the workload
+            measures nothing there, the champion decides, and where there is none a person.
         is_deployment: a challenger that has only passed the floor waits for a person.
     """
     if not challenger.are_numbers:
@@ -239,8 +286,31 @@ def judge(
             f"({beside[1]:+.1f} to {beside[2]:+.1f} %)"
         )
         rule += f", and surely {far}{allowed:g} % against the anchor too"
-    reason = f"{'promoted' if is_promoted else 'kept back'}: {said}; {rule}"
-    return replace(verdict, is_promoted=is_promoted, reason=reason)
+    found, in_closed_loop = _in_closed_loop(challenger, gates, floor)
+    is_promoted = is_promoted and (in_closed_loop == SKIPPED if found is None else found.is_passed)
+    reason = f"{'promoted' if is_promoted else 'kept back'}: {said}; {rule}; {in_closed_loop}"
+    return replace(verdict, is_promoted=is_promoted, reason=reason, floor=found)
+
+
+def _in_closed_loop(
+    scores: Scores, gates: GateParams, floor: Callable[[], FloorValues | None] | None
+) -> tuple[Floor | None, str]:
+    """What was found in closed loop, and in words; where nothing was, why."""
+    if floor is None:
+        return None, "the closed loop was not measured"
+    values = floor()
+    if values is None:
+        return None, SKIPPED
+    if not _are_numbers(values):
+        return None, f"{values.metric.name}s in closed loop are not numbers"
+    found = floor_of(values, scores, gates)
+    return found, f"the absolute floor was {'passed' if found.is_passed else 'not passed'}: {found.reason}"
+
+
+def _are_numbers(values: FloorValues) -> bool:
+    all_of_them = [values.model, *(other.values for other in values.others)]
+    all_of_them += [] if values.champion is None else [values.champion]
+    return all(bool(np.isfinite(part).all()) for part in all_of_them)
 
 
 def _losses(metric: Metric, change: float, low: float, high: float) -> tuple[float, float, float]:
@@ -266,7 +336,7 @@ def _judged_alone(
     if values is None:
         said = f"waiting for a person: {absent.reason}, and the absolute floor was skipped: the workload measures none"
         return replace(alone, waits_for_person=True, reason=said)
-    if not all(np.isfinite(part).all() for part in (values.model, *(other.values for other in values.others))):
+    if not _are_numbers(values):
         return replace(
             alone, reason=f"kept back: {absent.reason}, and {values.metric.name}s in closed loop are not numbers"
         )

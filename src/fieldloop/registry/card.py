@@ -36,6 +36,7 @@ def model_card(
             "",
             f"Gate: {verdict.reason}.",
             "",
+            *_slices(verdict, called),
             f"Limits: {words.limits}",
             "",
             IN_REGISTRY,
@@ -43,6 +44,20 @@ def model_card(
             f"MLflow run `{trained.mlflow_run_id}`.",
         ]
     )
+
+
+def _slices(verdict: Verdict, called: Words) -> list[str]:
+    """Where the model is worse than the rule, as a table with an empty line; nothing where it is nowhere."""
+    if verdict.floor is None or not verdict.worse_slices:
+        return []
+    unit = verdict.floor.metric.unit
+    rows = [
+        f"| {one.words} | {one.units} | {one.measured:+.0f} | {one.expected:+.0f} | {one.low:+.0f} | "
+        f"{'the rule decides' if one.where else 'no device can know it'} |"
+        for one in verdict.worse_slices
+    ]
+    head = f"| worse than the rule | {called.units} | measured, {unit} | expected | lower 90 % end | devices |"
+    return [head, "| --- " * 6 + "|", *rows, ""]
 
 
 def _left_out(trained: Trained) -> str:

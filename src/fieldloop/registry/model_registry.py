@@ -28,6 +28,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from sqlalchemy.exc import SQLAlchemyError
 
+from fieldedge.inference.slices import Slice, parse_slices
 from fieldedge.system.errors import ConfigError, ReleaseError, StoreBusy
 from fieldloop.core.dataset import Dataset, load_dataset
 from fieldloop.core.process_setup import hush
@@ -55,6 +56,7 @@ PROMOTING = "promotion begun"  # until the alias has moved, so that one that was
 BY_A_PERSON = "promoted by a person"
 _GATE_SAID = "; the gate had said: "
 OVERTAKEN = "kept back"
+_SLICES, _WORSE = "slices", "worse_than_rule_in"  # where its devices follow the rule, as a bundle has it; in words
 LEARNABLE_HASH = "learnable_hash"  # of a training run: the content that it learned from
 _NETWORK_ARTIFACTS = "network"
 _BUNDLE_ARTIFACTS = "bundles"
@@ -321,6 +323,7 @@ class ModelRegistry:
             LEARNED_NOT: json.dumps(terms.judging_periods),
             f"held_out_{verdict.challenger.primary.key}": repr(verdict.challenger.value),
             **({} if is_decided else said),
+            **_told_of_slices(verdict),
             **({"gate": PROMOTED} if was_promoted else {}),
         }
         for key, value in tags.items():
@@ -344,6 +347,19 @@ class ModelRegistry:
             if (anchor := self._anchor_after(version, verdict, terms.contract_hash)) is not None:
                 self.client.set_registered_model_alias(self.name, ANCHOR, anchor)
         return self.describe(version)
+
+    def slices(self, version: str) -> tuple[Slice, ...]:
+        """Where the devices of a version follow the rule; nowhere for one from before slices were judged.
+
+        Raises:
+            ReleaseError: there is no such version, or its tag was changed to something that no device reads.
+        """
+        told = self._existing(version).tags.get(f"{_TAG}{_SLICES}", "[]")
+        where = f"the tag {_TAG}{_SLICES} of version {version} of {self.name}"
+        try:
+            return parse_slices(json.loads(told), where)
+        except ValueError as error:
+            raise ReleaseError(f"{where} is not readable JSON: {error}") from error
 
     def promote(
         self, version: str, contract_hash: str, features: int, by: str, why: str, at: datetime, is_anchor: bool = False
@@ -692,6 +708,16 @@ class _ChampionAlias:
 
     def move(self, version: str) -> None:
         self.registry.client.set_registered_model_alias(self.name, CHAMPION, version)
+
+
+def _told_of_slices(verdict: Verdict) -> dict[str, str]:
+    """What a version says of slices; nothing where none was judged, so that what was found before stays."""
+    if verdict.floor is None:
+        return {}
+    return {
+        _SLICES: json.dumps([one.as_record() for one in verdict.decided_by_rule]),
+        _WORSE: ", ".join(one.words for one in verdict.worse_slices) or "none",
+    }
 
 
 def _this_process() -> str:

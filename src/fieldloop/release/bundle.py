@@ -9,8 +9,8 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from fieldedge.contract import Contract
 from fieldedge.inference.bundles import (
     CARD,
+    FILES,
     FORMAT,
     GOLDEN,
     MANIFEST,
@@ -31,6 +32,7 @@ from fieldedge.inference.bundles import (
     parse_golden,
 )
 from fieldedge.inference.model import Model
+from fieldedge.inference.slices import Slice
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ReleaseError
 
@@ -65,6 +67,7 @@ def build_bundle(
     golden_tolerance: float,
     reference: Mapping[str, Mapping[str, float]],
     card: str,
+    slices: Sequence[Slice] = (),
 ) -> Path:
     """Write the bundle to `out_path` in one step, and return that path.
 
@@ -74,6 +77,7 @@ def build_bundle(
         golden_tolerance: the largest error that a device may find on them, in standard deviations of each output.
         reference: for every feature its mean, std, p01 and p99 over the training data, in physical units.
         card: the model card, Markdown.
+        slices: where devices follow the workload's rule.
 
     Raises:
         ReleaseError: a part is missing or broken, or the model does not repeat its golden vectors.
@@ -85,6 +89,7 @@ def build_bundle(
         contract_hash=contract.hash,
         model_sha256=hashlib.sha256(model).hexdigest(),
         golden_tolerance=golden_tolerance,
+        slices=tuple(slices),
         **asdict(_complete(lineage)),
     )
     data = _zipped(
@@ -100,6 +105,21 @@ def build_bundle(
     out_path.parent.mkdir(parents=True, exist_ok=True)
     write_durably(out_path, data)
     return out_path
+
+
+def with_slices(data: bytes, slices: Sequence[Slice], card: str, contract: Contract) -> bytes:
+    """The same bundle for devices that follow the workload's rule in these slices.
+
+    Raises:
+        ReleaseError: a device would refuse it.
+    """
+    bundle = open_bundle(data, contract)
+    manifest = replace(bundle.manifest, slices=tuple(slices))
+    changed = _zipped(
+        {**{name: bundle.files[name] for name in FILES}, MANIFEST: manifest.as_json(), CARD: card.encode()}
+    )
+    try_bundle(changed, contract)
+    return changed
 
 
 def try_bundle(data: bytes, contract: Contract) -> Manifest:

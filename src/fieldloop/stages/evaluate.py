@@ -48,7 +48,8 @@ def evaluate_and_register(loop: Loop, data: SnapshotRef, trained: Trained) -> Re
     def floor() -> FloorValues | None:
         seen, unseen = training_periods(loop, data), loop.params.gates.held_out_periods
         tables = read_judging_tables(loop, seen), read_judging_tables(loop, unseen)
-        return workload.floor(*tables, held_out, predict, loop.params)
+        standing = None if champion is None else champion.predict
+        return workload.floor(*tables, held_out, predict, loop.params, champion=standing)
 
     verdict = judge(
         scores(predict),

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from fieldedge.inference.bundles import Golden
+from fieldedge.inference.bundles import Golden, open_bundle
 from fieldedge.system.durable import write_durably
 from fieldloop.core.dataset import Dataset
 from fieldloop.evaluation.predictor import predictor
 from fieldloop.registry.model_registry import PICTURE, REPORT, ModelRegistry
-from fieldloop.release import Lineage, ReleaseRepository, build_bundle, is_begun
+from fieldloop.release import Lineage, ReleaseRepository, build_bundle, is_begun, with_slices
 from fieldloop.stages.context import Loop, contract_of
 from fieldloop.stages.examples import held_out_examples, training_examples
 from fieldloop.stages.kept import note_registry
@@ -24,15 +24,19 @@ GOLDEN_TOLERANCE = 0.05  # standard deviations of each output: other processors 
 
 
 def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> ReleasedRef:
-    """The small model as a bundle, tried as a device would try it, and signed in the TUF repository."""
+    """The small model as a bundle, tried as a device would try it, and signed in the TUF repository.
+
+    What was released of a version stands, unless it was judged again since and other slices are the rule's.
+    """
     registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
     standing = standing_bundle(loop, registry, compressed.version, compressed.key)
     if standing is not None:
         bundle = loop.paths.bundles / f"{loop.workload}-{compressed.version}.zip"
         bundle.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(bundle, standing.bundle.read_bytes())
+        write_durably(bundle, _as_judged(loop, standing.bundle.read_bytes(), registry, compressed.version))
     else:
         bundle = _built_bundle(loop, data, compressed, registry)
+    if standing is None or bundle.read_bytes() != standing.bundle.read_bytes():
         picture = Path(json.loads(Path(compressed.report).read_text(encoding="utf-8"))["picture"])
         measured = {REPORT: Path(compressed.report), **({PICTURE: picture} if picture.is_file() else {})}
         registry.note_release(compressed.version, compressed.key, bundle, measured, data.data_hash)
@@ -50,8 +54,19 @@ def stands(loop: Loop, released: ReleasedRef) -> bool:
     if not is_begun(loop.paths.tuf):
         return False
     offered = ReleaseRepository(loop.paths.tuf).current(loop.workload)
-    is_offered = offered is not None and offered.sha256 == released.sha256
-    return is_offered and ModelRegistry(loop.settings.tracking_uri, workload_of(loop)).has(released.version)
+    registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
+    if offered is None or offered.sha256 != released.sha256 or not registry.has(released.version):
+        return False
+    bundle = open_bundle(Path(released.bundle).read_bytes(), contract_of(loop))
+    return bundle.manifest.slices == registry.slices(released.version)
+
+
+def _as_judged(loop: Loop, data: bytes, registry: ModelRegistry, version: str) -> bytes:
+    """A bundle with the slices that stand on its version now; itself where it has these."""
+    contract, slices = contract_of(loop), registry.slices(version)
+    if open_bundle(data, contract).manifest.slices == slices:
+        return data
+    return with_slices(data, slices, registry.bundle_card(version), contract)
 
 
 def _built_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef, registry: ModelRegistry) -> Path:
@@ -74,6 +89,7 @@ def _built_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef, regi
         golden_tolerance=GOLDEN_TOLERANCE,
         reference=_reference(loop, training_examples(loop, data)),
         card=registry.bundle_card(champion.version),
+        slices=registry.slices(champion.version),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fieldedge.contract import Record
 from fieldedge.contract.batches import PERIOD_KEY, as_header
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
-from fieldedge.inference.loading import usable
+from fieldedge.inference.loading import slices_of, usable
 from fieldedge.presentation.answer import answer, is_for_program, say
 from fieldedge.presentation.text import age, quantity, short_time, shortened, size, span
 from fieldedge.storage.store import Store
@@ -81,7 +81,9 @@ def _model_status(directory: DeviceDirectory, workload: Workload) -> Record | No
         return {"error": str(error)}
     if used is None:
         return None if problem is None else {"error": problem}
-    return asdict(used) if problem is None else {**asdict(used), "problem": problem}
+    left_to_rule = [one.words for one in slices_of(directory, used, workload)]
+    known = {**asdict(used), **({"left_to_rule": left_to_rule} if left_to_rule else {})}
+    return known if problem is None else {**known, "problem": problem}
 
 
 def _under_way(directory: DeviceDirectory) -> dict[str, Record]:
@@ -165,6 +167,7 @@ def _device(known: Record, view: "View", rule: str) -> list[str]:
         runs = f"none: {rule} decides"
     else:
         runs = model.get("error") or f"{model['version']} ({model['precision']}), slot {model['slot']}"
+        runs += f"; left to the rule: {'; '.join(model['left_to_rule'])}" if "left_to_rule" in model else ""
         runs += f"; {model['problem']}" if "problem" in model else ""
     states = ", ".join(f"{count} {state}" for state, count in store.records.items()) or "none"
     records = f"{states}; {known['rejected']} messages rejected"

@@ -77,11 +77,19 @@ def usable(directory: DeviceDirectory, workload: Workload) -> tuple[Installed | 
     slots, trials = Slots(directory.root), Trials(directory.root, workload.contract)
     problem = None
     for installed, _ in slots.sound():
-        why = trials.failure(installed.model_sha256)
+        why = trials.failure(installed.model_sha256) or _unreadable_slices(slots.path(installed.slot), workload)
         if why is None:
             return installed, problem or _unlike(slots, installed)
         problem = problem or f"model {installed.version} in slot {installed.slot} is not used: {why}"
     return None, problem or _unlike(slots, None)
+
+
+def slices_of(directory: DeviceDirectory, installed: Installed, workload: Workload) -> tuple[Slice, ...]:
+    """Where the rule decides in the place of a model that `usable` has found."""
+    try:
+        return read_slices(Slots(directory.root).path(installed.slot), workload)
+    except ReleaseError:  # it was damaged since: what is usable now is another one
+        return ()
 
 
 def read_reference(directory: DeviceDirectory, workload: Workload) -> tuple[str, Reference | None]:
@@ -145,6 +153,14 @@ def read_slices(folder: Path, workload: Workload) -> tuple[Slice, ...]:
         raise ReleaseError(f"{MANIFEST} cannot be read: {error}") from error
     check_fits(manifest, workload.contract)
     return manifest.slices
+
+
+def _unreadable_slices(folder: Path, workload: Workload) -> str | None:
+    try:
+        read_slices(folder, workload)
+    except ReleaseError as error:
+        return str(error)
+    return None
 
 
 def _reference(slots: Slots, installed: Installed, workload: Workload) -> Reference | None:

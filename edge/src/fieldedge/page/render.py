@@ -318,7 +318,8 @@ def _model(view: View) -> str:
     contract = f"contract {escaped(model.contract_hash[:12])}"
     if model.version is None:
         return f"none; {contract}"
-    return f"{escaped(model.version)}, {escaped(model.precision)}, slot {escaped(model.slot)}; {contract}"
+    left = f"; left to the rule: {escaped('; '.join(model.left_to_rule))}" if model.left_to_rule else ""
+    return f"{escaped(model.version)}, {escaped(model.precision)}, slot {escaped(model.slot)}; {contract}{left}"
 
 
 def _link(view: View) -> list[tuple[str, str]]:

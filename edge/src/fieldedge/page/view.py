@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from fieldedge.contract import Contract, Record, Role
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
-from fieldedge.inference.loading import usable
+from fieldedge.inference.loading import slices_of, usable
 from fieldedge.page.loggers import NO_LOGGERS, read_loggers
 from fieldedge.presentation.facts import (
     AS_JSON,
@@ -170,7 +170,8 @@ def _model(directory: DeviceDirectory, workload: Workload) -> ModelFacts:
         return ModelFacts(contract_hash, error=str(error))
     if used is None:
         return ModelFacts(contract_hash, error=problem)
-    return ModelFacts(contract_hash, used.version, used.precision, used.slot, problem)
+    left_to_rule = tuple(one.words for one in slices_of(directory, used, workload))
+    return ModelFacts(contract_hash, used.version, used.precision, used.slot, problem, left_to_rule)
 
 
 def _store(reader: Reader) -> StoreFacts:

@@ -177,13 +177,14 @@ class LoggerHealth:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """The model on the device, or why there is none that can be used."""
+    """The model on the device, or why there is none that can be used; in words, where the rule decides in its place."""
 
     contract_hash: str
     version: str | None = None
     precision: str | None = None
     slot: str | None = None
     error: str | None = None
+    left_to_rule: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""What a model must earn before any device follows it: compared with the rule in the box and with tuned thresholds.
+"""What a model must earn before devices follow it: compared with the rule in the box, tuned thresholds, the champion.
 
-Three deciders live the same simulated fields, under the same weather, prices and sensors: the model through the
-device's own decision, the device's FAO-56 rule without a model, and thresholds of root-zone depletion by growth
-stage. The thresholds are tuned on fields of the seasons that the model learned from; all three are judged on fields
-of seasons that neither has seen. Whether the model passes is the gate's to say.
+All deciders live the same simulated fields, under the same weather, prices and sensors: the model through the device's
+own decision, the champion likewise, the device's FAO-56 rule without a model, and thresholds of root-zone depletion by
+growth stage. The thresholds are tuned on fields of the seasons that the model learned from; all are judged on fields of
+seasons that none has seen. Whether the model passes, and where, is the gate's to say.
 """
 
 from collections.abc import Mapping
@@ -20,13 +20,14 @@ from fieldedge.workloads.agriculture.decision import (
 )
 from fieldedge.workloads.agriculture.features import INDEX
 from fieldloop.core.dataset import Dataset
-from fieldloop.workload import Decider, FloorValues, Predict
+from fieldloop.workload import RULE, Decider, FloorValues, Predict, SliceTerms
 from fieldloop.workloads.agriculture.advice import closed_loop_profits_usd_ha
 from fieldloop.workloads.agriculture.metrics import PROFIT, YIELD_ERROR, rmse_t_ha
-from fieldloop.workloads.agriculture.params import FloorParams
+from fieldloop.workloads.agriculture.params import FloorParams, GateParams
 from fieldloop.workloads.agriculture.pretraining.policy_search import habit_kg_ha, profits_usd_ha
 from fieldloop.workloads.agriculture.pretraining.training_world import Drawn, TrainingWorld
 from fieldloop.workloads.agriculture.pretraining.what_if import Decide, Floats, Rows, live
+from fieldloop.workloads.agriculture.slicing import slices_of
 
 STAGE_ENDS_DAP = (25.0, 54.0, 107.0)  # maize: 10 % cover, full cover, senescence
 START_FRACTIONS = (0.95, 0.55, 0.60, 0.80)  # params.yaml's own practice
@@ -40,31 +41,37 @@ def floor_values(
     unseen: Mapping[str, pd.DataFrame],
     held_out: Dataset,
     predict: Predict,
-    params: FloorParams,
+    params: GateParams,
+    champion: Predict | None = None,
 ) -> FloorValues:
-    """What fields of unseen seasons earn under each decider; alike for the same arguments.
+    """What fields of unseen seasons earn under each decider, and their slices; alike for the same arguments.
 
     Args:
         learned_from: accepted tables of the seasons that the model learned from; thresholds are tuned on them, and the
             mean of their harvests is what one would foresee without a model.
         unseen: accepted tables of seasons that neither has seen.
         held_out: the examples of those seasons.
+        champion: the model that devices run now.
     """
-    fractions = tuned_fractions(TrainingWorld.of(learned_from), params)
+    floor, slices = params.floor, params.slices
+    fractions = tuned_fractions(TrainingWorld.of(learned_from), floor)
     world = TrainingWorld.of(unseen)
-    drawn = world.draw(params.fields, _JUDGING_SEED)
-    model = closed_loop_profits_usd_ha(world, predict, params.fields, _JUDGING_SEED)
-    rule = closed_loop_profits_usd_ha(world, None, params.fields, _JUDGING_SEED)
+    drawn = world.draw(floor.fields, _JUDGING_SEED)
+    first_rows = drawn.fields.features()
+
+    def earned(one: Predict | None) -> Floats:
+        return closed_loop_profits_usd_ha(world, one, floor.fields, _JUDGING_SEED)
+
     thresholds = profits_usd_ha(live(drawn.fields, at_fractions(fractions, drawn)), drawn)
     mean_harvest_t_ha = float(learned_from["harvests"]["yield_t_ha"].mean())
     by_mean = rmse_t_ha(np.full(len(held_out), mean_harvest_t_ha, np.float32), held_out)
     return FloorValues(
         PROFIT,
         "fields",
-        model,
+        earned(predict),
         (
-            Decider("rule", "the FAO-56 rule", rule, params.max_loss_to_rule_usd_ha),
-            Decider("thresholds", "tuned thresholds", thresholds, params.max_loss_to_thresholds_usd_ha),
+            Decider(RULE, "the FAO-56 rule", earned(None), floor.max_loss_to_rule_usd_ha),
+            Decider("thresholds", "tuned thresholds", thresholds, floor.max_loss_to_thresholds_usd_ha),
         ),
         "the mean harvest",
         by_mean,
@@ -72,6 +79,9 @@ def floor_values(
             "depletion_fractions": tuple(float(value) for value in fractions),
             f"mean_harvest_rmse_{YIELD_ERROR.unit_key}": by_mean,
         },
+        champion=None if champion is None else earned(champion),
+        slices=tuple(slices_of(drawn.records, first_rows)),
+        slice_terms=SliceTerms(slices.least_fields, slices.max_loss_usd_ha, slices.max_risk_usd_ha),
     )
 
 

@@ -1,4 +1,4 @@
-"""Agriculture's block of params.yaml: sample world and practices, what-if seasons, and the floor of a first model."""
+"""Agriculture's block of params.yaml: sample world and practices, what-if seasons, and what the gate asks."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -52,12 +52,12 @@ class WhatIfParams(core.Params):
 
 
 class FloorParams(core.FloorParams):
-    """What a model must show where there is no champion to compare it with.
+    """What a model must show in closed loop.
 
     The profits are those of the same simulated fields; what a model may lose is asked of the lower end of the interval.
     """
 
-    fields: int = Field(default=96, ge=2, description="simulated fields that all deciders live")
+    fields: int = Field(default=288, ge=2, description="simulated fields that all deciders live")
     generations: int = Field(default=6, ge=0, description="of the search for thresholds of depletion")
     population: int = Field(default=8, ge=4)
     seasons: int = Field(default=64, ge=2, description="simulated fields that each candidate of thresholds lives")
@@ -65,10 +65,19 @@ class FloorParams(core.FloorParams):
     max_loss_to_thresholds_usd_ha: float = Field(default=40.0, ge=0, description="against the tuned thresholds")
 
 
+class SliceParams(core.Params):
+    """When devices are to follow the rule in a slice of the floor's fields."""
+
+    least_fields: int = Field(default=12, ge=2, description="a slice of fewer is not judged")
+    max_loss_usd_ha: float = Field(default=5.0, ge=0, description="what the rule may be expected to earn more")
+    max_risk_usd_ha: float = Field(default=25.0, ge=0, description="and what it may, with one chance in ten")
+
+
 class GateParams(core.GateParams):
     """What a challenger must show."""
 
     floor: FloorParams = FloorParams()
+    slices: SliceParams = SliceParams()
 
 
 class AgricultureParams(core.WorkloadParams):

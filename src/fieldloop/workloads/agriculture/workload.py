@@ -93,11 +93,12 @@ class AgricultureInCloud(Workload):
         held_out: Dataset,
         predict: Predict,
         params: AgricultureParams,
+        champion: Predict | None = None,
     ) -> FloorValues:
         """What the same fields of unseen seasons earn under a model, the device's own rule and tuned thresholds."""
         from fieldloop.workloads.agriculture.floor import floor_values
 
-        return floor_values(learned_from, unseen, held_out, predict, params.gates.floor)
+        return floor_values(learned_from, unseen, held_out, predict, params.gates, champion)
 
     def agreement(self, rows: Array, reference: Predict, other: Predict) -> Agreement:
         """Whether both models advise the same on mornings (N, F), and what the other's advice costs, USD/ha."""

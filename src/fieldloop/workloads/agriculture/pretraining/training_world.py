@@ -73,13 +73,14 @@ class Weather:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What-if fields with what a profit needs, arrays (N,)."""
+    """What-if fields with what a profit needs, arrays (N,); `records` are what their growers told, rows of `fields`."""
 
     fields: WhatIfs
     grain_price_usd_t: Floats
     water_price_usd_mm: Floats
     nitrogen_price_usd_kg: Floats
     has_ample_nitrogen: NDArray[np.bool_]
+    records: tuple[Record, ...] = ()
 
     def tiled(self, times: int) -> "Drawn":
         """All fields over again, `times` times."""
@@ -90,6 +91,7 @@ class Drawn:
             self.water_price_usd_mm[rows],
             self.nitrogen_price_usd_kg[rows],
             self.has_ample_nitrogen[rows],
+            self.records * times,
         )
 
 
@@ -147,7 +149,7 @@ class TrainingWorld:
         foretold = np.stack([_forecasts(plot, rng, forecast_share) for plot in plots])
         wrong = Faults.of(count, **{name: wide[name] for name in Faults.names()}) if faults is None else faults
         fields = WhatIfs.of(plots, records, sensors, foretold, faults=wrong)
-        return Drawn(fields, prices[:, 0], prices[:, 1], prices[:, 2], ample)
+        return Drawn(fields, prices[:, 0], prices[:, 1], prices[:, 2], ample, tuple(records))
 
     def _field(
         self, rng: np.random.Generator, ample_share: float, departures: Mapping[str, float]
