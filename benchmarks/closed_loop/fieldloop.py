@@ -38,6 +38,7 @@ from fieldloop.training.trainer import train
 from fieldloop.workloads.agriculture.params import WhatIfParams
 from fieldloop.workloads.agriculture.pretraining import practice_ranges
 from fieldloop.workloads.agriculture.pretraining.counterfactuals import live_twice
+from fieldloop.workloads.agriculture.pretraining.followed import without_years, years_set_aside
 from fieldloop.workloads.agriculture.pretraining.policy_search import START
 from fieldloop.workloads.agriculture.pretraining.pretrain import pretrain
 from fieldloop.workloads.agriculture.pretraining.training_world import KnownField, TrainingWorld, Weather
@@ -235,7 +236,7 @@ def _trained(site: Site, folder: Path) -> Path:
     def taught(network: nn.Module) -> Dataset:
         return pretrain(network, world, WHAT_IF, None, MODEL.seed, _told(site.name))
 
-    first = live_twice(world, START, 200, MODEL.seed)[1]
+    first = live_twice(without_years(world, years_set_aside(world)), START, 200, MODEL.seed)[1]
     uri = f"sqlite:///{KEPT}/mlflow/mlflow.db"
     trained = train(AGRICULTURE_IN_CLOUD, first, MODEL, folder, uri, "benchmark", {}, lambda *_: None, taught)
     network = load_network(Path(trained.checkpoint), AGRICULTURE_IN_CLOUD)

@@ -190,8 +190,14 @@ class Learner(Protocol):
     def forget_calibration(self, network: "nn.Module") -> None:
         """Back to the network's bare answers."""
 
-    def calibrate(self, network: "nn.Module", outputs: "Tensor", targets: "Tensor") -> None:
-        """Make what the network says of its own error true, by its bare answers on groups that it has not seen."""
+    def calibrate(self, network: "nn.Module", inputs: "Tensor", outputs: "Tensor", targets: "Tensor") -> None:
+        """Make what the network says of its own error true, by its bare answers on groups that it has not seen.
+
+        Args:
+            inputs: scaled (B, F), as the network takes them.
+            outputs: its bare answers to them (B, O).
+            targets: what came (B, T).
+        """
 
     def pretrain(
         self,

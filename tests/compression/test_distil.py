@@ -11,6 +11,7 @@ from fieldloop.compression import CompressionInputs
 from fieldloop.compression.distil import Teachers, ensemble, fine_tuned, quantisation_aware, subset, swapped
 from fieldloop.core.params import ModelParams
 from fieldloop.workloads import known_workload
+from fieldloop.workloads.agriculture.network.interval import one_for_all
 from tests.training.small_training import PARAMS, scaled, small_examples
 
 EXAMPLES = small_examples()
@@ -48,7 +49,7 @@ def test_fine_tuning_leaves_the_given_network_and_its_effects_alone_and_calibrat
     assert all(torch.equal(value, before[name]) for name, value in given.state_dict().items())
     assert torch.equal(tuned.effects.trigger_weights, given.effects.trigger_weights)
     assert not torch.equal(tuned.body[0].weight, given.body[0].weight)
-    assert not torch.equal(tuned.stretch, torch.ones(2))
+    assert not torch.equal(tuned.stretch, one_for_all(torch.ones(2)))
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from lightning.pytorch.loggers import MLFlowLogger
 
 from fieldedge.system.errors import ReleaseError
+from fieldloop.core.dataset import chosen, joined, load_dataset, save_dataset
 from fieldloop.training.networks import load_network, save_network
 from fieldloop.training.trained import Trained
 from fieldloop.training.trainer import GroupedData
@@ -149,3 +151,28 @@ def test_a_network_of_another_workload_is_refused_by_name(tmp_path: Path) -> Non
     save_network(network, "vineyard", PARAMS, tmp_path)
     with pytest.raises(ReleaseError, match="holds a network of workload 'vineyard'; expected 'agriculture'"):
         load_network(tmp_path, WORKLOAD)
+
+
+def test_what_is_set_aside_is_what_is_calibrated_on_and_nothing_of_it_is_fitted() -> None:
+    fitted = small_examples(field_seasons=6, season=2003)
+    aside = small_examples(field_seasons=4, season=2004, seed=5)
+    examples = joined(fitted, replace(aside, set_aside=frozenset({"2004"})))
+    data = GroupedData(examples, SCALE, batch_size=64, seed=3)
+    assert torch.equal(data.fit_set.tensors[1], torch.from_numpy(fitted.targets))
+    assert torch.equal(data.validation_set.tensors[1], torch.from_numpy(aside.targets))
+
+
+@pytest.mark.parametrize("periods", [{"2003"}, {"1999"}])
+def test_where_all_or_nothing_would_be_set_aside_some_field_seasons_are(periods: set[str]) -> None:
+    data = GroupedData(replace(small_examples(), set_aside=frozenset(periods)), SCALE, batch_size=64, seed=3)
+    assert len(data.fit_set) > len(data.validation_set) > 0
+
+
+def test_what_is_set_aside_is_kept_with_the_examples_and_former_files_set_nothing_aside(tmp_path: Path) -> None:
+    examples = replace(small_examples(field_seasons=3), set_aside=frozenset({"2003", "1999"}))
+    save_dataset(examples, tmp_path / "now.npz")
+    assert load_dataset(tmp_path / "now.npz").set_aside == {"2003", "1999"}
+    assert chosen(examples, [1]).set_aside == {"2003", "1999"}
+    with np.load(tmp_path / "now.npz") as kept:
+        np.savez(tmp_path / "former.npz", **{name: kept[name] for name in kept.files if name != "set_aside"})
+    assert load_dataset(tmp_path / "former.npz").set_aside == frozenset()

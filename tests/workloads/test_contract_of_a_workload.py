@@ -235,7 +235,7 @@ def test_a_network_gives_the_contracts_outputs_and_a_loss_that_can_be_learned_fr
     assert any(float(weight.grad.abs().sum()) > 0.0 for weight in network.body.parameters())
     assert network.body(network.body_inputs(rows)).shape[0] == 32
     with torch.no_grad():
-        learner.calibrate(network, outputs, torch.from_numpy(found.targets[:32]))
+        learner.calibrate(network, rows, outputs, torch.from_numpy(found.targets[:32]))
         learner.forget_calibration(network)
     assert learner.is_sound(guest.outputs(rows.numpy()))
 

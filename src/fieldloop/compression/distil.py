@@ -125,7 +125,7 @@ def calibrate(workload: Workload, network: nn.Module, data: GroupedData) -> None
     workload.learner.forget_calibration(network)
     with torch.no_grad():
         outputs = network.eval()(inputs)
-    workload.learner.calibrate(network, outputs, targets)
+    workload.learner.calibrate(network, inputs, outputs, targets)
 
 
 def ensemble(

@@ -27,11 +27,17 @@ class Dataset:
     group: npt.NDArray[np.int32]  # (N,), index into `groups`
     groups: tuple[str, ...]  # "period/name"
     left_out: Mapping[str, str] = field(default_factory=dict)  # groups with an outcome that teach nothing, and why
+    set_aside: frozenset[str] = frozenset()  # periods that a model is calibrated on, and therefore not fitted to
 
     @property
     def periods(self) -> list[str]:
         """What the groups are of: the first part of their names, in order."""
-        return sorted({name.partition("/")[0] for name in self.groups})
+        return sorted({_period(name) for name in self.groups})
+
+    @property
+    def is_set_aside(self) -> npt.NDArray[np.bool_]:
+        """Whether a group is of a period that is set aside, by group."""
+        return np.array([_period(name) in self.set_aside for name in self.groups], dtype=np.bool_)
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -45,6 +51,7 @@ def joined(first: Dataset, second: Dataset) -> Dataset:
         np.concatenate([first.group, second.group + np.int32(len(first.groups))]).astype(np.int32),
         first.groups + second.groups,
         {**first.left_out, **second.left_out},
+        first.set_aside | second.set_aside,
     )
 
 
@@ -59,6 +66,7 @@ def chosen(dataset: Dataset, groups: Sequence[int]) -> Dataset:
         renumbered[dataset.group[is_in]],
         tuple(dataset.groups[i] for i in groups),
         dataset.left_out,
+        dataset.set_aside,
     )
 
 
@@ -79,6 +87,7 @@ def save_dataset(dataset: Dataset, path: Path) -> None:
         group=dataset.group,
         groups=np.array(dataset.groups, dtype=np.str_),
         left_out=np.array(json.dumps(dict(dataset.left_out)), dtype=np.str_),
+        set_aside=np.array(sorted(dataset.set_aside), dtype=np.str_),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_durably(path, sink.getvalue())
@@ -89,4 +98,9 @@ def load_dataset(path: Path) -> Dataset:
     with np.load(path, allow_pickle=False) as kept:
         groups = tuple(str(name) for name in kept["groups"])
         left_out = json.loads(str(kept["left_out"])) if "left_out" in kept else {}  # a practice has none
-        return Dataset(kept["features"], kept["targets"], kept["group"], groups, left_out)
+        set_aside = frozenset(str(name) for name in kept["set_aside"]) if "set_aside" in kept else frozenset()
+        return Dataset(kept["features"], kept["targets"], kept["group"], groups, left_out, set_aside)
+
+
+def _period(group: str) -> str:
+    return group.partition("/")[0]

@@ -40,16 +40,18 @@ EXPERIMENT = "fieldloop"
 LEFT_OUT = "left_out.json"  # in the MLflow run: groups that nothing was learned from, and why
 LAST = "last"  # the checkpoint of the last whole epoch
 _RUN_ID = "mlflow_run_id"
-VALIDATION_SHARE = 0.1  # of groups, to see overfitting; the gate uses whole held-out periods instead
+VALIDATION_SHARE = 0.1  # of groups, where no periods are set aside; the gate uses whole held-out periods instead
 
 
 class GroupedData(lightning.LightningDataModule):
-    """Examples held in memory as tensors; whole groups are set aside for validation."""
+    """Examples held in memory as tensors; whole groups are for validation and calibration, those set aside if any."""
 
     def __init__(self, examples: Dataset, scale: Scale, batch_size: int, seed: int) -> None:
         super().__init__()
         self.batch_size, self.seed = batch_size, seed
-        chosen = np.random.default_rng(seed).random(len(examples.groups)) < VALIDATION_SHARE
+        chosen = examples.is_set_aside
+        if chosen.all() or not chosen.any():
+            chosen = np.random.default_rng(seed).random(len(examples.groups)) < VALIDATION_SHARE
         is_validation = torch.from_numpy(chosen[examples.group])
         inputs, targets = torch.from_numpy(scale(examples.inputs)), torch.from_numpy(examples.targets)
         self.fit_set = TensorDataset(inputs[~is_validation], targets[~is_validation])
@@ -75,7 +77,7 @@ class LearnerModule(lightning.LightningModule):
         self.params = ModelParams.model_validate(params)
         self.workload, self.learner = workload, workload.learner
         self.network = self.learner.network(self.params.hidden, self.params.dropout)
-        self._seen: list[tuple[Tensor, Tensor]] = []
+        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def on_train_batch_start(self, _batch: tuple[Tensor, Tensor], _index: int) -> None:
         """Dropout draws by step, so that a resumed run draws what an undisturbed one would have."""
@@ -91,7 +93,7 @@ class LearnerModule(lightning.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
         outputs = self.network(batch[0])
         self.log("validation_loss", self.learner.loss(outputs, batch[1]), batch_size=len(batch[0]))
-        self._seen.append((outputs.detach(), batch[1]))
+        self._seen.append((batch[0], outputs.detach(), batch[1]))
 
     def on_validation_start(self) -> None:
         """What is validated, and calibrated by, are the bare answers: the same however often it is done."""
@@ -99,9 +101,9 @@ class LearnerModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Calibrated after every epoch, so that every checkpoint is; the fit itself does not depend on it."""
-        outputs, targets = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
+        inputs, outputs, targets = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
         self._seen.clear()
-        self.learner.calibrate(self.network, outputs, targets)
+        self.learner.calibrate(self.network, inputs, outputs, targets)
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.AdamW(

@@ -21,7 +21,8 @@ def network() -> Any:
     with torch.no_grad():
         for weights in made.effects.parameters():
             weights += 0.2 * torch.randn_like(weights)
-        made.stretch.copy_(torch.tensor([0.7, 1.4]))
+        made.stretch.copy_(0.2 * torch.randn_like(made.stretch))
+        made.stretch[0] = torch.tensor([0.7, 1.4])
     return made.eval()
 
 

@@ -150,9 +150,19 @@ def test_calibration_stretches_the_interval_until_a_tenth_lies_beyond_each_end(n
     bare = network(rows).detach()
     targets = torch.zeros(4000, 3)
     targets[:, 0] = bare[:, 1] + torch.randn(4000) * 0.8 * (bare[:, 2] - bare[:, 0])
-    calibrate(network, bare, targets)
+    calibrate(network, rows, bare, targets)
     stretched = network(rows).detach()
     beyond = ((targets[:, 0] < stretched[:, 0]).float().mean(), (targets[:, 0] > stretched[:, 2]).float().mean())
     assert [round(float(share), 2) for share in beyond] == [0.1, 0.1]
     forget_calibration(network)
     assert torch.equal(network(rows), bare)
+
+
+def test_a_network_from_before_mornings_had_kinds_answers_as_it_did(network: CropModel) -> None:
+    rows = torch.rand(200, FEATURES) * 2 - 1
+    low, middle, high = network(rows)[:, :3].T
+    former = {**network.state_dict(), "stretch": torch.tensor([0.5, 2.0])}
+    network.load_state_dict(former)
+    torch.testing.assert_close(network(rows)[:, 0], middle - 0.5 * (middle - low))
+    torch.testing.assert_close(network(rows)[:, 2], middle + 2.0 * (high - middle))
+    assert former["stretch"].shape == (2,)  # what was read is not changed

@@ -14,6 +14,7 @@ from fieldloop.workloads.agriculture.params import WhatIfParams
 from fieldloop.workloads.agriculture.pretraining import policy_search, practice_ranges
 from fieldloop.workloads.agriculture.pretraining.counterfactuals import fit_effects, live_twice
 from fieldloop.workloads.agriculture.pretraining.faults import Faults
+from fieldloop.workloads.agriculture.pretraining.followed import FOLLOWED, follow_advice, without_years, years_set_aside
 from fieldloop.workloads.agriculture.pretraining.policy_search import (
     DOSES,
     FORECASTS,
@@ -210,3 +211,49 @@ def test_practice_is_the_same_for_the_same_seed_and_starts_from_a_champion(table
     assert told[-1] == (6, 6)
     pretrain(networks[2], world, params, networks[0], 7, lambda *_: None)
     assert np.array_equal(weights_of(networks[2]), weights_of(networks[0]))
+
+
+def known_years(**regions: range) -> TrainingWorld:
+    """A world that knows these years, and nothing else of them."""
+    empty = Weather(date(2000, 1, 1), np.zeros((0, 4)))
+    known = [(region, year) for region, years in regions.items() for year in years]
+    fields = [KnownField({"region": r, "season": y, "practice": "calendar"}, 80.0) for r, y in known]
+    return TrainingWorld(fields, dict.fromkeys(known, empty))
+
+
+def test_every_fifth_year_is_set_aside_and_a_year_that_comes_moves_none() -> None:
+    assert years_set_aside(known_years(champion=range(1984, 2004))) == {1986, 1991, 1996, 2001}
+    assert years_set_aside(known_years(champion=range(1984, 2006))) == {1986, 1991, 1996, 2001}
+    assert years_set_aside(known_years(champion=range(1984, 2007))) == {1986, 1991, 1996, 2001, 2006}
+    assert years_set_aside(known_years(champion=range(2000, 2002))) == frozenset()
+
+
+def test_no_region_loses_all_its_years() -> None:
+    world = known_years(champion=range(1984, 2004), cordoba=range(1991, 1992))
+    assert years_set_aside(world) == {1986, 1996, 2001}
+    fitted = without_years(world, years_set_aside(world))
+    assert {known.record["region"] for known in fitted.fields} == {"champion", "cordoba"}
+    assert not {season for _, season in fitted.weather} & {1986, 1996, 2001}
+
+
+@pytest.mark.slow
+def test_what_calibrates_follows_the_advice_to_the_harvest_and_all_of_it_is_set_aside(world: TrainingWorld) -> None:
+    examples = follow_advice(world, START, 40, seed=4)
+    assert examples.is_set_aside.all()
+    assert examples.periods == [FOLLOWED]
+    assert set(np.unique(examples.inputs[:, INDEX["is_advised"]])) == {1.0}
+    assert np.unique(examples.group).size == 40
+    assert (examples.targets[:, 1:] >= -1e-3).all()
+    again = follow_advice(world, START, 40, seed=4)
+    assert np.array_equal(again.inputs, examples.inputs)
+    days = examples.inputs[:, INDEX["dap"]]
+    assert days.min() < 10.0
+    assert days.max() < 150.0
+
+
+@pytest.mark.slow
+def test_practice_sets_the_years_aside_that_it_calibrates_on(world: TrainingWorld) -> None:
+    params = WhatIfParams(generations=0, generations_from_champion=0, population=4, seasons=8, pairs=24, followed=16)
+    examples = pretrain(CropModel(len(FEATURES), [8], 0.0), world, params, None, 7, lambda *_: None)
+    assert examples.set_aside == {FOLLOWED, "2001"}
+    assert examples.periods == [FOLLOWED, "what-if"]

@@ -29,9 +29,9 @@ class CropLearner:
         """Back to the network's bare answers."""
         forget_calibration(network)
 
-    def calibrate(self, network: nn.Module, outputs: Tensor, targets: Tensor) -> None:
+    def calibrate(self, network: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor) -> None:
         """Stretch the network's interval so that it covers as often as it says, by its answers on unseen seasons."""
-        calibrate(network, outputs, targets)
+        calibrate(network, inputs, outputs, targets)
 
     def pretrain(
         self,

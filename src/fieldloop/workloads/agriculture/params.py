@@ -49,6 +49,9 @@ class WhatIfParams(core.Params):
     population: int = Field(ge=4)
     seasons: int = Field(ge=8, description="what-if seasons that each candidate lives")
     pairs: int = Field(ge=16, description="seasons lived twice, once with an action")
+    followed: int = Field(
+        default=600, ge=16, description="seasons that follow the advice, to calibrate the interval on"
+    )
 
 
 class FloorParams(core.FloorParams):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fieldedge.workloads.agriculture.features import FEATURES, INDEX
 from fieldloop.workloads.agriculture.network import model as term
+from fieldloop.workloads.agriculture.network.interval import CIRCUMSTANCES, RAMPS, STRETCH_LIMITS, kind_weights
 
 if TYPE_CHECKING:
     from fieldloop.workloads.agriculture.network.model import CropModel
@@ -53,6 +54,7 @@ class DeployedCropModel(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         raw = self.body(self.body_inputs(features))
+        sides = nn.functional.softplus(raw)
         known = nn.functional.hardsigmoid(torch.addmm(self.known_bias, features, self.known))
         first = torch.addmm(self.first_bias, known, self.first)
         told = first * torch.addmm(self.second_bias, known, self.second)
@@ -64,8 +66,10 @@ class DeployedCropModel(nn.Module):
         share = nn.functional.hardsigmoid(torch.addmm(self.share_bias, seen, self.share))  # of the nitrogen need
         not_saved = torch.sigmoid(torch.addmm(self.not_saved_bias, told, self.not_saved))
         earned = torch.cat([past, share, not_saved], dim=1) * acts
+        ramps = torch.addmm(self.ramps_bias, told, self.ramps).clamp(0.0, 1.0)
+        sides = sides * torch.addmm(self.stretch_bias, ramps, self.stretch).clamp(*STRETCH_LIMITS)
         # Bounds may turn what is no number into one; the features themselves pass it on to every output.
-        parts = torch.cat([raw, nn.functional.softplus(raw), earned, told, features], dim=1)
+        parts = torch.cat([raw, sides, earned, told, features], dim=1)
         return torch.addmm(self.centre, parts, self.outputs)
 
     def _fold(self, network: "CropModel") -> None:
@@ -169,6 +173,7 @@ class DeployedCropModel(nn.Module):
             "not saved": (_total((columns.at_day(term._STAGE_KNOTS_D, saved), -1.0)), one),
             "dose paid": (kilos, _total((kilos, -nitrogen / 10.0), (nitrogen_price, kept_kg))),
             "kilos": (kilos, one),
+            **{f"read {name}": ({columns.plain(name): 1.0}, one) for name in CIRCUMSTANCES if name in INDEX},
         }
         groups: list[dict[str, tuple[_Sum, _Sum]]] = [above, costs, weights, acts, summed]
         self.widths = [len(group) for group in groups]
@@ -183,7 +188,7 @@ class DeployedCropModel(nn.Module):
             "past": 1.0,
         }
         share = {"nitrogen price weighed": 1.0, "by balance": 1.0, "at planting": 1.0}
-        bodys = [f"{what} {i}" for what in ("raw", "softplus") for i in range(5)]
+        bodys = [f"{what} {i}" for what in ("raw", "side") for i in range(5)]
         parts = [*bodys, *(f"{name} earned" for name in acts), *names, *(feature.name for feature in FEATURES)]
         change = {
             "depth earned": 1e-3 * water,
@@ -191,14 +196,17 @@ class DeployedCropModel(nn.Module):
             "depth paid earned": 1e-3,
             "dose paid": 1e-3,
         }
-        spread, stretch = [float(v) for v in network.spread], [float(v) for v in network.stretch]
+        spread = [float(v) for v in network.spread]
         outputs: list[_Sum] = [
-            {"raw 1": spread[0], "softplus 0": -stretch[0] * spread[0], **change},
+            {"raw 1": spread[0], "side 0": -spread[0], **change},
             {"raw 1": spread[1], **change},
-            {"raw 1": spread[2], "softplus 2": stretch[1] * spread[2], **change},
+            {"raw 1": spread[2], "side 2": spread[2], **change},
             {"raw 3": spread[3], "depth again earned": 1.0, "depth": -1.0},
             {"raw 4": spread[4], "kilos": kept_kg - 1.0},
         ]
+        circumstances = {"shortage_mm": shortage, "lacking_mm": {**shortage, "left": -1.0}}
+        sums = [circumstances.get(ramp.of, {f"read {ramp.of}": 1.0}) for ramp in RAMPS]
+        steps = [1.0 / (ramp.last - ramp.first) for ramp in RAMPS]
         sixth = _SHARE_LIMIT / 6.0  # torch's hard sigmoid is a sixth of its input and a half, between 0 and 1
         self._hold(
             **columns.known(),
@@ -212,6 +220,9 @@ class DeployedCropModel(nn.Module):
             share_bias=torch.tensor([-3.0]),
             not_saved=_matrix(names, [{"not saved": 1.0}] * 2),
             not_saved_bias=torch.zeros(2),
+            ramps=_matrix(names, [_total((one, step)) for one, step in zip(sums, steps, strict=True)]),
+            ramps_bias=torch.tensor([-ramp.first * step for ramp, step in zip(RAMPS, steps, strict=True)]),
+            **_stretches(network.stretch),
             outputs=_matrix(parts, outputs),
             centre=network.centre.clone(),
         )
@@ -283,6 +294,15 @@ class _Columns:
     def _add(self, name: str, feature: str, gain: float, offset: float, low: float, high: float) -> str:
         self._found[name] = (feature, gain, offset, low, high)
         return name
+
+
+def _stretches(table: Tensor) -> dict[str, Tensor]:
+    """Weights on the ramps (len(RAMPS), 5) and constants (5,): the stretch of either side, 1 for all else."""
+    weights, constants = kind_weights()
+    stretch, bias = torch.zeros(len(RAMPS), 5), torch.ones(5)
+    stretch[:, [0, 2]] = weights @ table[1:]
+    bias[[0, 2]] = table[0] + constants @ table[1:]
+    return {"stretch": stretch, "stretch_bias": bias}
 
 
 def _total(*parts: tuple[Mapping[str, float], float]) -> _Sum:

@@ -9,12 +9,13 @@ irrigation's gain, which decides, rests on few weights, and stays the same in in
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from fieldedge.workloads.agriculture.features import FEATURES, INDEX
+from fieldloop.workloads.agriculture.network import interval
 
 QUANTILES = (0.1, 0.5, 0.9)
 TARGET_CENTRE = (9.0, 120.0, 90.0)  # t/ha, mm, kg/ha
@@ -106,13 +107,24 @@ class CropModel(nn.Module):
         self.register_buffer("spread", torch.tensor([spread_yield] * 3 + [spread_water, spread_nitrogen]))
         self.register_buffer("low", torch.tensor([f.minimum for f in FEATURES], dtype=torch.float32))
         self.register_buffer("half_span", torch.tensor([(f.maximum - f.minimum) / 2 for f in FEATURES]))
-        self.register_buffer("stretch", torch.ones(2))  # of the interval below and above the median
+        self.register_buffer("stretch", interval.one_for_all(torch.ones(2)))  # below and above, by kind of morning
         self.effects = Effects().requires_grad_(False)  # learned apart (pretrain.py)
         if features != len(FEATURES):
             raise ValueError(f"the contract has {features} features; the model is made for {len(FEATURES)}")
 
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Of a network from before mornings had kinds, the one stretch is that of all mornings."""
+        kept = state.get(f"{prefix}stretch")
+        if kept is not None and kept.shape == (2,):
+            state[f"{prefix}stretch"] = interval.one_for_all(kept)
+        super()._load_from_state_dict(state, prefix, *rest)
+
     def forward(self, features: Tensor) -> Tensor:
-        return self.level(features) + self.effects((features + 1.0) * self.half_span + self.low)
+        return self.level(features) + self.effects(self.in_units(features))
+
+    def in_units(self, features: Tensor) -> Tensor:
+        """Scaled features (B, F) in physical units."""
+        return (features + 1.0) * self.half_span + self.low
 
     def body_inputs(self, features: Tensor) -> Tensor:
         """What the body sees of scaled features (B, F): all but the candidate action."""
@@ -128,10 +140,11 @@ class CropModel(nn.Module):
         """What comes without an action today (B, 5)."""
         raw = self.body(self.body_inputs(features))
         middle = raw[:, 1:2]
-        stretch = torch.ones_like(self.stretch) if self.training else self.stretch
-        low = middle - nn.functional.softplus(raw[:, 0:1]) * stretch[0]
-        high = middle + nn.functional.softplus(raw[:, 2:3]) * stretch[1]
-        outputs = torch.cat([low, middle, high, raw[:, 3:5]], dim=1)
+        below, above = nn.functional.softplus(raw[:, 0:1]), nn.functional.softplus(raw[:, 2:3])
+        if not self.training:
+            stretch = interval.stretches_of(circumstances(self.in_units(features)), self.stretch)
+            below, above = below * stretch[:, 0:1], above * stretch[:, 1:2]
+        outputs = torch.cat([middle - below, middle, middle + above, raw[:, 3:5]], dim=1)
         return outputs * self.spread + self.centre
 
 
@@ -234,6 +247,14 @@ def dose_terms(rows: Tensor) -> Tensor:
     return torch.cat([at_planting, later, log_cost], dim=1)
 
 
+def circumstances(rows: Tensor) -> Tensor:
+    """By what a morning's kind goes: (B, F) physical units to (B, len(interval.CIRCUMSTANCES))."""
+    shortage_mm = _shortage_mm(rows, _columns(rows, ("dap",)))
+    lacking_mm = shortage_mm - _columns(rows, ("allowance_left_mm",))
+    found = {"lacking_mm": lacking_mm, "shortage_mm": shortage_mm}
+    return torch.cat([found[n] if n in found else _columns(rows, (n,)) for n in interval.CIRCUMSTANCES], dim=1)
+
+
 def _shortage_mm(rows: Tensor, dap: Tensor) -> Tensor:
     """Roughly what this season's crop will lack until maturity, mm (B, 1): its need less stored water, usual rain."""
     demand = (_columns(rows, ("et0_7d_mm",)) / 42.0).clamp(0.7, 1.4)
@@ -273,21 +294,22 @@ def _at_day(days: Tensor, knots: Sequence[float], values: Sequence[float]) -> Te
 def forget_calibration(network: nn.Module) -> None:
     """Back to the bare quantiles that the fit found."""
     if isinstance(network, CropModel):
-        network.stretch.fill_(1.0)
+        network.stretch.copy_(interval.one_for_all(torch.ones(2)))
 
 
-def calibrate(network: nn.Module, outputs: Tensor, targets: Tensor) -> None:
-    """Conformalised quantiles: stretch both sides of the interval so that a tenth of `targets` lies beyond each.
+def calibrate(network: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor) -> None:
+    """Stretch both sides of the interval so that a tenth of `targets` lies beyond each, on every kind of morning.
 
-    `outputs` (B, 5) are the network's bare answers, `targets` (B, 3) what came, of seasons that it was not fitted on.
-    Source: Romano, Patterson & Candes 2019 (doi:10.48550/arXiv.1905.03222), in its multiplicative form.
+    `outputs` (B, 5) are the network's bare answers to scaled `inputs` (B, F), `targets` (B, 3) what came, of seasons
+    that it was not fitted on.
     """
     if not isinstance(network, CropModel):
         raise TypeError(f"a CropModel is calibrated, not a {type(network).__name__}")
     truth, low, middle, high = targets[:, 0], outputs[:, 0], outputs[:, 1], outputs[:, 2]
-    below = torch.quantile((middle - truth) / (middle - low).clamp(min=1e-3), QUANTILES[2])
-    above = torch.quantile((truth - middle) / (high - middle).clamp(min=1e-3), QUANTILES[2])
-    network.stretch.copy_(torch.stack([below, above]).clamp(0.3, 4.0))
+    below = (middle - truth) / (middle - low).clamp(min=1e-3)
+    above = (truth - middle) / (high - middle).clamp(min=1e-3)
+    needed = torch.stack([below, above], dim=1).float()
+    network.stretch.copy_(interval.fitted(circumstances(network.in_units(inputs).float()), needed))
 
 
 def crop_loss(outputs: Tensor, targets: Tensor) -> Tensor:

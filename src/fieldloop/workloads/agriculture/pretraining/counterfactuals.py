@@ -4,6 +4,7 @@ Both twins share weather, sensors and every earlier day, and follow the same rul
 the action's alone. The mornings after it are examples of what comes when the model's advice is followed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,7 +82,9 @@ def live_twice(world: TrainingWorld, weights: Floats, count: int, seed: int) -> 
     differences[:, 1:] -= own  # what is still to come, not what was done
     is_pair = (own.sum(1) > 0.0) & asked.any(axis=1)
     pairs = Pairs(asked[is_pair], differences[is_pair].astype(np.float32))
-    return pairs, _examples(rng, mornings, irrigation, nitrogen, fields.batch.yield_t_ha, pair_day)
+    rows_by_day = [morning[0] for morning in mornings]
+    harvested = np.full(2 * count, irrigation.shape[1])
+    return pairs, examples_of(rng, rows_by_day, irrigation, nitrogen, fields.batch.yield_t_ha, pair_day, harvested)
 
 
 def _pair_days(rng: np.random.Generator, is_about_nitrogen: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -91,28 +94,37 @@ def _pair_days(rng: np.random.Generator, is_about_nitrogen: NDArray[np.bool_]) -
     return np.where(is_about_nitrogen, nitrogen_day, rng.integers(8, LAST_PAIR_DAY, count))
 
 
-def _examples(
+def examples_of(
     rng: np.random.Generator,
-    mornings: list[tuple[Rows, Floats, Floats]],
+    rows_by_day: Sequence[Rows],
     irrigation: Floats,
     nitrogen: Floats,
     yields: Floats,
-    pair_day: NDArray[np.int64],
+    first_day: NDArray[np.int64],
+    end_day: NDArray[np.int64],
+    period: str = "what-if",
 ) -> Dataset:
-    """Some mornings of every season after which only the rule decided, with what was done and what came of it."""
+    """Some mornings of every season, from its first day and before its end, with what was done and what came of it.
+
+    Args:
+        rows_by_day: features of every morning, (N, F) each, without the day's action.
+        irrigation: what was done by day (N, days); `nitrogen` likewise.
+        first_day: by season (N,), from when on only the rule decided.
+        period: what the groups are named by.
+    """
     seasons, days = irrigation.shape
     row_of, day_of = [], []
     for season in range(seasons):
-        lived = np.arange(min(int(pair_day[season]), days - 1), days)
+        lived = np.arange(min(int(first_day[season]), days - 1), int(end_day[season]))
         chosen = rng.choice(lived, min(MORNINGS_A_SEASON, len(lived)), replace=False)
         row_of += [season] * len(chosen)
         day_of += np.sort(chosen).tolist()
     row, day = np.array(row_of), np.array(day_of)
-    features = np.stack([mornings[d][0][s] for s, d in zip(row, day, strict=True)])
+    features = np.stack([rows_by_day[d][s] for s, d in zip(row, day, strict=True)])
     features = set_actions(features, irrigation[row, day].astype(np.float32), nitrogen[row, day].astype(np.float32))
     to_come = [(total.sum(1)[:, None] - np.cumsum(total, 1))[row, day] for total in (irrigation, nitrogen)]
     targets = np.stack([yields[row], *to_come], axis=1).astype(np.float32)
-    groups = tuple(f"what-if/{i}" for i in range(seasons))
+    groups = tuple(f"{period}/{i}" for i in range(seasons))
     return Dataset(features, targets, row.astype(np.int32), groups)
 
 

@@ -1,15 +1,17 @@
 """How a fresh crop model is taught to decide: search when to act, then measure what an action changes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 
-from fieldloop.core.dataset import Dataset
+from fieldloop.core.dataset import Dataset, joined
 from fieldloop.workloads.agriculture.network.model import CropModel
 from fieldloop.workloads.agriculture.params import WhatIfParams
 from fieldloop.workloads.agriculture.pretraining.counterfactuals import fit_effects, live_twice
+from fieldloop.workloads.agriculture.pretraining.followed import follow_advice, without_years, years_set_aside
 from fieldloop.workloads.agriculture.pretraining.policy_search import (
     DOSES,
     FIRST_STEP,
@@ -31,7 +33,10 @@ def pretrain(
     seed: int,
     on_progress: Callable[[int, int], None],
 ) -> Dataset:
-    """Set the network's effects; returns examples of what comes when its advice is followed."""
+    """Set the network's effects; returns examples of what comes when its advice is followed.
+
+    Some are set aside to calibrate on, and with them the years that they are of.
+    """
     if not isinstance(network, CropModel):
         raise TypeError(f"a CropModel practises, not a {type(network).__name__}")
     knows = isinstance(champion, CropModel)
@@ -49,10 +54,13 @@ def pretrain(
         lambda done, _: on_progress(done, total),
     )
     set_weights(network, found)
-    pairs, examples = live_twice(world, found, params.pairs, seed)
+    aside = years_set_aside(world)
+    pairs, examples = live_twice(without_years(world, aside), found, params.pairs, seed)
     fit_effects(network.effects, pairs, seed)
+    unseen = world.within(aside) if aside else world  # so few years are known that other fields in them must do
+    examples = joined(examples, follow_advice(unseen, found, params.followed, seed))
     on_progress(total, total)
-    return examples
+    return replace(examples, set_aside=examples.set_aside | {str(year) for year in aside})
 
 
 def weights_of(network: CropModel) -> Floats:

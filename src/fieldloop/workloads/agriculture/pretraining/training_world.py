@@ -8,7 +8,7 @@ rule cannot learn the few years by heart. A share of the fields is wide: not as 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -120,6 +120,11 @@ class TrainingWorld:
             fields.append(KnownField(named, min(max(100.0 * share, 30.0), 105.0)))
         return cls(fields, _pooled_weather(readings))
 
+    def within(self, years: Collection[int]) -> "TrainingWorld":
+        """The fields and the weather of these years alone."""
+        fields = [known for known in self.fields if known.record["season"] in years]
+        return TrainingWorld(fields, {place: days for place, days in self.weather.items() if place[1] in years})
+
     def draw(
         self,
         count: int,
@@ -128,6 +133,7 @@ class TrainingWorld:
         forecast_share: float = FORECAST_SHARE,
         wide_share: float = WIDE_SHARE,
         faults: Faults | None = None,
+        drought_share: float = DROUGHT_SHARE,
     ) -> Drawn:
         """`count` fields on the morning of planting, the same for the same arguments.
 
@@ -139,10 +145,14 @@ class TrainingWorld:
             forecast_share: of fields with a weather forecast at hand.
             wide_share: of fields that may depart from what is told and known; 0 for none.
             faults: what is wrong with the fields, where that is not to be drawn: to judge by faults that have a name.
+            drought_share: of seasons that are made drier than those on record.
         """
         rng = np.random.default_rng(seed)
         wide = practice_ranges.drawn(count, seed, wide_share)
-        made = [self._field(rng, ample_share, {name: float(wide[name][i]) for name in wide}) for i in range(count)]
+        made = [
+            self._field(rng, ample_share, drought_share, {name: float(wide[name][i]) for name in wide})
+            for i in range(count)
+        ]
         plots, records, sensors = [m[0] for m in made], [m[1] for m in made], [m[2] for m in made]
         prices = np.array([[record[name] for name in _PRICES] for record in records])
         ample = np.array([not plot.is_nitrogen_limited for plot in plots])
@@ -152,7 +162,7 @@ class TrainingWorld:
         return Drawn(fields, prices[:, 0], prices[:, 1], prices[:, 2], ample, tuple(records))
 
     def _field(
-        self, rng: np.random.Generator, ample_share: float, departures: Mapping[str, float]
+        self, rng: np.random.Generator, ample_share: float, drought_share: float, departures: Mapping[str, float]
     ) -> tuple[Plot, Record, Sensors]:
         fields = self.advised if self.advised and rng.random() < ADVISED_SHARE else self.fields
         known = fields[int(rng.integers(len(fields)))]
@@ -169,7 +179,9 @@ class TrainingWorld:
         record = {**known.record, **{name: getattr(spec, name) for name in _DRAWN}, "practice": ADVISED}
         record["initial_water_pct"] = spec.initial_water_pct if rng.random() < 0.5 else None
         plot = Plot(
-            weather=self._shifted(self._weather(region, season, planting, rng), region, season, planting, departures),
+            weather=self._shifted(
+                self._weather(region, season, planting, rng, drought_share), region, season, planting, departures
+            ),
             soil=spec.soil,
             planting_date=in_that_air,
             initial_water_pct=spec.initial_water_pct,
@@ -181,9 +193,11 @@ class TrainingWorld:
         )
         return plot, record, Sensors(spec)
 
-    def _weather(self, region: str, season: int, planting: date, rng: np.random.Generator) -> Floats:
+    def _weather(
+        self, region: str, season: int, planting: date, rng: np.random.Generator, drought_share: float
+    ) -> Floats:
         days = self._spliced(region, season, planting, rng)
-        if rng.random() < DROUGHT_SHARE:  # worse than the few years on record: those are when water is dearest
+        if rng.random() < drought_share:  # worse than the few years on record: those are when water is dearest
             days = days * np.array([1.0, 1.0, rng.uniform(*DROUGHT_RAIN), rng.uniform(*DROUGHT_ET0)])
         return days
 
