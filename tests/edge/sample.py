@@ -367,9 +367,13 @@ def dated(table: str, day: int, season: int = SEASON, **values: Any) -> Record:
 
 
 def reading_record(day: int, season: int = SEASON) -> Record:
-    """A hot and nearly rainless season, with a flight every tenth day and a probe that is often away."""
+    """A hot and nearly rainless season, with a flight every tenth day and a probe that is often away.
+
+    Flights see the canopy that the balance foretells of the sample's field, more or less.
+    """
     rng = np.random.default_rng([season, day])
     is_flight = day % 10 == 5
+    ndvi = min(max(0.22 + 0.017 * (day - 25), 0.2), 0.2 + 0.006 * day, max(0.55 - 0.008 * (day - 75), 0.25))
     return dated(
         "readings",
         day,
@@ -382,7 +386,7 @@ def reading_record(day: int, season: int = SEASON) -> Record:
         vwc_35cm_m3_m3=round(0.21 - 0.0006 * day + rng.normal(0, 0.004), 4),
         vwc_75cm_m3_m3=None if rng.random() < 0.3 else round(0.22 + rng.normal(0, 0.004), 4),
         vwc_105cm_m3_m3=round(0.22 + rng.normal(0, 0.004), 4),
-        ndvi=round(min(0.2 + 0.006 * day, 0.9), 3) if is_flight else None,
+        ndvi=round(ndvi, 3) if is_flight else None,
         ndre=round(min(0.1 + 0.003 * day, 0.5), 3) if is_flight else None,
     )
 

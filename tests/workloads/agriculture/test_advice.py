@@ -4,11 +4,16 @@ import numpy as np
 import pytest
 
 from fieldedge.contract import MODEL
+from fieldedge.workloads.agriculture import layout as at
 from fieldedge.workloads.agriculture.decision import largest_depth_mm, largest_dose_kg_ha
 from fieldedge.workloads.agriculture.features import INDEX
 from fieldloop.workloads import known_workload
-from fieldloop.workloads.agriculture.advice import advice, recommendations, values_usd_ha
+from fieldloop.workloads.agriculture.advice import advice, as_advised, recommendations, values_usd_ha
+from fieldloop.workloads.agriculture.pretraining.training_world import TrainingWorld
 from tests.training.small_training import small_examples
+from tests.workloads.agriculture.test_practice import tables, world
+
+__all__ = ["tables", "world"]  # fixtures
 
 WORKLOAD = known_workload("agriculture")
 Rows = np.ndarray[tuple[int, int], np.dtype[np.float32]]
@@ -84,3 +89,21 @@ def test_where_the_balances_allow_nothing_nothing_is_advised_whoever_decides() -
     assert not largest_dose_kg_ha(rows).any()
     for predict in (Gains(10.0), Gains(1.0, width_t_ha=20.0)):
         assert not advice(rows, predict).any()
+
+
+@pytest.mark.slow
+def test_in_the_closed_loop_fields_whose_crops_do_not_as_foretold_get_the_rules_water(world: TrainingWorld) -> None:
+    drawn, idle, day = world.draw(8, 5), np.zeros(8), 0
+    while day < 70:
+        drawn.fields.step(idle, idle)
+        day += 1
+    rows, never = drawn.fields.features(), Gains(-50.0)
+    state = drawn.fields.devices.values
+    state[:, at.CANOPY_FLIGHTS], state[:, at.CANOPY_SURPRISE] = 1.0, 0.0
+    assert (as_advised(drawn, never)(day, rows)[0] == 0.0).all()
+    by_rule = as_advised(drawn, None)(day, rows)[0]
+    assert (by_rule > 0.0).any()
+    state[:4, at.CANOPY_SURPRISE] = -9.0
+    leaning = as_advised(drawn, never)(day, rows)[0]
+    np.testing.assert_array_equal(leaning[:4], by_rule[:4])
+    assert (leaning[4:] == 0.0).all()

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fieldedge.contract import Record
 from fieldedge.workloads.agriculture import layout as at
+from fieldedge.workloads.agriculture.evidence import EVIDENCE_VALUES, read_evidence
 from fieldedge.workloads.agriculture.features import FEATURES, field_constants, read_features
 from fieldedge.workloads.agriculture.season import advance, start_season
 from fieldloop.workloads.agriculture.pretraining.many_fields import ManyFields
@@ -63,6 +64,11 @@ def test_the_compiled_form_is_plain_python_to_a_billionth() -> None:
     for (state, field), forecast, row in zip(alone, forecasts, rows, strict=True):
         read_features(state, field, forecast, row)
     np.testing.assert_allclose(together.features(forecasts), rows, rtol=1e-6, atol=1e-6)
+    found = np.zeros((10, EVIDENCE_VALUES))
+    for (state, _), one in zip(alone, found, strict=True):
+        read_evidence(state, one)
+    np.testing.assert_allclose(together.evidence(), found, rtol=1e-9, atol=1e-9)
+    assert found[:, 0].min() < 1.0 and np.ptp(found[:, 1]) > 0.0
     assert together.values[:, at.BIOMASS_T_HA].min() > 5.0
 
 

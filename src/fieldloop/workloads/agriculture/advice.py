@@ -1,7 +1,9 @@
 """What a model file would advise: the device's own decision on given mornings, and over whole simulated seasons.
 
 Nothing is decided here. Every morning goes through `recommend_from_state` as it does on a device; only the fields are
-many, and the state that a device keeps is given as the row of features that it had come to.
+many, and the state that a device keeps is given as the row of features that it had come to. In whole seasons it comes
+with what the device has seen of its crop, so that it leans on the rule as a device would; a row that was only kept has
+no such evidence, and says what the model would, trusted fully.
 """
 
 from collections.abc import Sequence
@@ -20,6 +22,7 @@ from fieldedge.workloads.agriculture.decision import (
     largest_dose_kg_ha,
     recommend_from_state,
 )
+from fieldedge.workloads.agriculture.evidence import NOTHING_SEEN, Evidence
 from fieldedge.workloads.agriculture.features import INDEX, Array, Forecast, with_actions
 from fieldloop.workload import Agreement
 from fieldloop.workloads.agriculture.pretraining.faults import Faults
@@ -35,11 +38,12 @@ _APPLICATION_EFFICIENCY = 0.85
 
 @dataclass(frozen=True)
 class Morning:
-    """What a device knows one morning, where only its row of features was kept."""
+    """What a device knows one morning, where only its row of features was kept, and what it has seen of the crop."""
 
     row: Array
     dap: int
     days_without_reading: int = 0
+    evidence: Evidence = NOTHING_SEEN
 
     def features(self, _forecast: Forecast | None = None) -> Array:
         """The row, in physical units."""
@@ -54,7 +58,8 @@ def advice(rows: Rows, predict: Predict) -> Floats:
 
 def recommendations(rows: Rows, predict: Predict) -> list[Recommendation]:
     """The same, with who decided and why: one for each row (N, F), physical units."""
-    return [_recommended(row, _record_of(row), predict) for row in rows]
+    mornings = (Morning(row, round(float(row[INDEX["dap"]]))) for row in rows)
+    return [_recommended(morning, _record_of(morning.row), predict) for morning in mornings]
 
 
 def values_usd_ha(rows: Rows, actions: Floats, predict: Predict) -> Floats:
@@ -86,10 +91,11 @@ def closed_loop_profits_usd_ha(
     Without a model the device's own FAO-56 rule advises. `wide_share` and `faults` are those of `TrainingWorld.draw`.
     """
     drawn = world.draw(fields, seed, wide_share=wide_share, faults=faults)
-    return profits_usd_ha(live(drawn.fields, _as_advised(drawn, predict)), drawn)
+    return profits_usd_ha(live(drawn.fields, as_advised(drawn, predict)), drawn)
 
 
-def _as_advised(drawn: Drawn, predict: Predict | None) -> Decide:
+def as_advised(drawn: Drawn, predict: Predict | None) -> Decide:
+    """What the devices of these fields advise each morning, by what they know and have seen by then."""
     prices = (drawn.grain_price_usd_t, drawn.water_price_usd_mm, drawn.nitrogen_price_usd_kg)
     records = [_record(*values) for values in zip(*prices, drawn.fields.application_efficiency, strict=True)]
     efficiency = drawn.fields.application_efficiency.astype(np.float32)
@@ -97,17 +103,17 @@ def _as_advised(drawn: Drawn, predict: Predict | None) -> Decide:
     def decide(day: int, rows: Rows) -> tuple[Floats, Floats]:
         # Where the balances allow neither water nor nitrogen, nothing is all that can be advised: most mornings.
         has_choice = (largest_depth_mm(rows, efficiency) > 0.0) | (largest_dose_kg_ha(rows) > 0.0)
+        seen = drawn.fields.devices.evidence()
         actions = np.zeros((len(rows), 2))
         for i in np.flatnonzero(has_choice & ~drawn.fields.batch.is_finished):
-            told = _recommended(rows[i], records[i], predict, day)
+            told = _recommended(Morning(rows[i], day, evidence=Evidence(*seen[i].tolist())), records[i], predict)
             actions[i] = told.irrigation_mm, told.nitrogen_kg_ha
         return actions[:, 0], habit_kg_ha(day, actions[:, 1], drawn.has_ample_nitrogen)
 
     return decide
 
 
-def _recommended(row: Array, record: Record, predict: Predict | None, dap: int | None = None) -> Recommendation:
-    morning = Morning(row, round(float(row[INDEX["dap"]])) if dap is None else dap)
+def _recommended(morning: Morning, record: Record, predict: Predict | None) -> Recommendation:
     today = (_PLANTING + timedelta(morning.dap)).isoformat()
     return recommend_from_state(record, morning, today, predict)  # type: ignore[arg-type]  # all that it asks of a state
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldedge.contract import Record
+from fieldedge.contract import MAX_CANDIDATES, MODEL, Record
 from fieldedge.workloads import known_workload
 from fieldedge.workloads.agriculture import Day, Predict, Recommendation, SeasonState
 from fieldedge.workloads.agriculture import layout as at
@@ -23,8 +23,10 @@ from fieldedge.workloads.agriculture.decision import (
     NITROGEN_WINDOWS_DAP,
     largest_depth_mm,
     largest_dose_kg_ha,
+    question_of,
     sound_actions,
 )
+from fieldedge.workloads.agriculture.evidence import STRANGE_SD, USUAL_SD
 from fieldedge.workloads.agriculture.features import FEATURES, INDEX, Array, Forecast
 from tests.edge.sample import field_record, reading_record
 
@@ -375,3 +377,103 @@ def test_the_same_season_gives_the_same_advice_folded_at_once_or_day_by_day() ->
     at_once = AGRICULTURE.recommend(field(), history, "2006-07-10", worth(2.0))
     by_day = AGRICULTURE.recommend_from_state(field(), state, "2006-07-10", worth(2.0))
     assert at_once.as_values(field(), "7") == by_day.as_values(field(), "7")
+
+
+# Between the model and the rule
+
+
+def trusted(state: SeasonState, trust: float) -> SeasonState:
+    """The same morning, after flights that saw a crop which lags so much that the model is trusted to that share."""
+    state.values[at.CANOPY_SURPRISE] = -(STRANGE_SD - trust * (STRANGE_SD - USUAL_SD))
+    state.values[at.CANOPY_FLIGHTS] = 1.0
+    assert state.evidence.trust == pytest.approx(trust)
+    return state
+
+
+def pays_from(depletion_fraction: float) -> Predict:
+    """A model to which water pays once so much of TAW is used up, and the more so the drier."""
+    fraction = FEATURES[INDEX["depletion_fraction"]]
+    water = FEATURES[INDEX["candidate_irrigation_mm"]]
+
+    def predict(rows: Array) -> Array:
+        dry = (rows[:, INDEX["depletion_fraction"]] + 1.0) / 2.0 * (fraction.maximum - fraction.minimum)
+        mm = (rows[:, INDEX["candidate_irrigation_mm"]] + 1.0) / 2.0 * (water.maximum - water.minimum)
+        middle = 10.0 + mm * (field_record()["water_price_usd_mm"] / field_record()["grain_price_usd_t"])
+        middle = middle + 0.003 * mm * (dry - depletion_fraction)
+        nothing = np.zeros_like(middle)
+        return np.stack([middle - 1, middle, middle + 1, nothing, nothing], axis=1).astype(np.float32)
+
+    return predict
+
+
+def first_irrigated_mm(predict: Predict | None, trust: float) -> float:
+    """The least depletion, to the millimetre, at which water is given."""
+    for depletion_mm in range(int(TAW_MM)):
+        state = trusted(state_on(MIDSUMMER_DAP, depletion_mm / TAW_MM, field()), trust)
+        if advice(state, field(), predict).irrigation_mm > 0.0:
+            return float(depletion_mm)
+    return TAW_MM
+
+
+@pytest.mark.parametrize("model", [0.4, 0.85])
+def test_the_less_the_model_is_trusted_the_nearer_water_is_given_to_when_the_rule_gives_it(model: float) -> None:
+    rule = first_irrigated_mm(None, 1.0)
+    found = [first_irrigated_mm(pays_from(model), trust) for trust in (1.0, 0.75, 0.5, 0.25, 0.0)]
+    assert found[0] == pytest.approx(model * TAW_MM, abs=1.0)
+    assert found[-1] == rule
+    expected = [share * model * TAW_MM + (1.0 - share) * rule for share in (0.75, 0.5, 0.25)]
+    assert found[1:4] == pytest.approx(expected, abs=1.5)
+
+
+@settings(max_examples=50)
+@given(record=fields, morning=mornings, predict=models)
+def test_without_any_trust_water_is_the_rules_whatever_the_model_answers(
+    record: Record, morning: dict[str, float], predict: Predict | None
+) -> None:
+    alone = advice(state_on(record=record, **morning), record, None)
+    assert (
+        advice(trusted(state_on(record=record, **morning), 0.0), record, predict).irrigation_mm == alone.irrigation_mm
+    )
+
+
+def test_a_model_that_is_trusted_is_asked_nothing_more_and_one_that_is_not_within_what_it_was_tried_with() -> None:
+    record = field()
+    for trust, more in ((1.0, 0), (0.5, 2)):
+        state = trusted(state_on(35, 0.7, record, mineral_nitrogen_kg_ha=20.0, nitrogen_taken_kg_ha=10.0), trust)
+        question = question_of(record, state, day_after_planting(record, 35), None)
+        depths, _ = question.detail.bounds.candidates()
+        assert len(question.rows) == len(depths) + more <= MAX_CANDIDATES
+        assert max(question.detail.bounds.nitrogen_kg_ha) == float(largest_dose_kg_ha(question.rows[:1])[0])
+
+
+def day_after_planting(record: Record, dap: int) -> str:
+    return (date.fromisoformat(record["planting_date"]) + timedelta(days=dap)).isoformat()
+
+
+def test_a_recommendation_that_leans_on_the_rule_says_how_much_and_why() -> None:
+    told = advice(trusted(state_on(MIDSUMMER_DAP, 0.7, field()), 0.6), field(), pays_from(0.9))
+    (reason,) = [one for one in told.why if one.code == "leans_on_rule"]
+    assert reason.text.startswith(
+        "The crop grows more slowly than foretold: the advice leans on the FAO-56 rule, 40 %. Water is due once"
+    )
+    values = dict(reason.values)
+    assert values["rule_trigger_mm"] < values["trigger_mm"] < values["model_trigger_mm"]
+    assert values["model_trigger_mm"] == pytest.approx(0.9 * TAW_MM, abs=0.2)
+    assert (told.source, told.rule_share) == (MODEL, pytest.approx(0.4))
+    assert "leans_on_rule" in told.guardrails and told.yield_p50_t_ha is not None
+
+
+def test_where_the_rule_has_the_greater_share_the_decision_is_the_rules_and_no_yield_is_foretold() -> None:
+    told = advice(trusted(state_on(MIDSUMMER_DAP, 0.7, field()), 0.4), field(), pays_from(0.9))
+    assert (told.source, told.rule_share) == ("fao56", pytest.approx(0.6))
+    assert told.yield_p10_t_ha is told.yield_p50_t_ha is told.yield_p90_t_ha is None
+    values = told.as_values(field(), "1")
+    assert values["rule_share"] == pytest.approx(0.6)
+    checked = RECOMMENDATIONS.check({**values, "record_id": "2006/field/recommendations/day"}, "test")
+    assert checked["source"] == "fao56"
+
+
+def test_with_a_little_less_than_full_trust_nothing_is_said_of_it() -> None:
+    told = advice(trusted(state_on(MIDSUMMER_DAP, 0.7, field()), 0.995), field(), pays_from(0.5))
+    assert [reason.code for reason in told.why] == ["root_zone_depletion", "most_profitable"]
+    assert told.guardrails == ()

@@ -2,17 +2,21 @@
 
 The model never decides alone. The FAO-56 water balance and the nitrogen balance say which actions are sound today;
 among those the model picks the most profitable at the grower's own prices. Where the model abstains, the same
-balances decide. Pure functions over arrays and records; storing and showing the answer is the agent's.
+balances decide; where the crop does not do what was foretold (evidence.py), water is given between when the model would
+give it and when the FAO-56 rule would. Pure functions over arrays and records; storing and showing the answer is the
+agent's.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from fieldedge.contract import MODEL, Record
+from fieldedge.contract import MAX_CANDIDATES, MODEL, Record
 from fieldedge.workload import Array, Decision, Doubt, Predict, Question, ask, decision_values
 from fieldedge.workloads.agriculture.contract import CONTRACT
+from fieldedge.workloads.agriculture.evidence import Evidence
 from fieldedge.workloads.agriculture.features import (
     INDEX,
     Day,
@@ -35,6 +39,9 @@ NITROGEN_MIN_KG_HA = 15.0
 NITROGEN_MUST_DAP = 42  # by then the crop outgrows the soil's own supply
 MAX_DATA_AGE_DAYS = 3
 MAX_INTERVAL_T_HA = 8.0  # wider, the model knows less than any agronomist
+PROBED_FRACTION = 0.25  # drier or wetter by so much of TAW, the model is asked for once more: so its trigger is found
+WORTH_SAYING = 0.01  # of the rule's share
+RULE = "fao56"
 
 _YIELD_P10, _YIELD_P50, _YIELD_P90, _WATER_TO_COME, _NITROGEN_TO_COME = range(len(OUTPUTS))
 
@@ -53,7 +60,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What to do today and why. Yields are None where the agronomic rule decided without the model."""
+    """What to do today and why. Yields are None where the agronomic rule decided, alone or for the greater part."""
 
     date: str
     irrigation_mm: float
@@ -67,6 +74,7 @@ class Recommendation:
     yield_p10_t_ha: float | None = None
     yield_p50_t_ha: float | None = None
     yield_p90_t_ha: float | None = None
+    rule_share: float = 0.0  # of the FAO-56 rule in when water is given
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -94,6 +102,7 @@ class Recommendation:
                 "reason_codes": [reason.as_record() for reason in self.why],
                 "guardrails": list(self.guardrails),
                 "expected_gain_usd_ha": round(self.expected_gain_usd_ha, 2),
+                **({"rule_share": round(self.rule_share, 3)} if self.rule_share > 0.0 else {}),
             },
         )
 
@@ -110,6 +119,18 @@ class Bounds:
         """Every depth with every dose, (K,) each."""
         depths = np.repeat(self.irrigation_mm, len(self.nitrogen_kg_ha)).astype(np.float32)
         return depths, np.tile(self.nitrogen_kg_ha, len(self.irrigation_mm)).astype(np.float32)
+
+
+class Grounds(NamedTuple):
+    """What a morning's decision rests on beside the row of features."""
+
+    bounds: Bounds
+    evidence: Evidence
+
+    @property
+    def is_graded(self) -> bool:
+        """Whether the rule has a share in when water is given."""
+        return self.evidence.trust < 1.0
 
 
 def recommend(
@@ -141,15 +162,24 @@ def recommend_from_state(
 def question_of(
     record: Record, state: SeasonState, today: str, forecast: Forecast | None = None, doubt: str | None = None
 ) -> Question:
-    """What is known on a morning, and the actions that the balances allow; its detail are the `Bounds` of those."""
+    """What is known on a morning, and the actions that the balances allow; its detail are the `Grounds` of those.
+
+    Where the rule has a share in the decision, the last two rows ask the model for its trigger (`_model_trigger_mm`).
+    """
     if days_between(record["planting_date"], today) != state.dap:
         raise ValueError(f"{today} is not day {state.dap} after planting on {record['planting_date']}")
     row = state.features(forecast)
-    bounds = sound_actions(row, record)
+    grounds = Grounds(sound_actions(row, record), state.evidence)
     if state.days_without_reading > MAX_DATA_AGE_DAYS:
         doubt = f"the last reading is {state.days_without_reading} days old"
-    rows = with_actions(row, *bounds.candidates())
-    return Question(today, row, rows, state.days_without_reading, doubt, bounds)
+    if grounds.is_graded:
+        grounds = Grounds(_with_room_to_probe(grounds.bounds), grounds.evidence)
+    rows = with_actions(row, *grounds.bounds.candidates())
+    if grounds.is_graded:
+        probed = _probed(row)
+        ends = grounds.bounds.irrigation_mm[0], grounds.bounds.irrigation_mm[-1]
+        rows = np.concatenate([rows, with_actions(probed, np.array(ends, np.float32), np.zeros(2, np.float32))])
+    return Question(today, row, rows, state.days_without_reading, doubt, grounds)
 
 
 def answer(record: Record, question: Question, outputs: Array | None, abstained: str | None) -> Recommendation:
@@ -228,14 +258,14 @@ def _sound_doses(row: Array) -> tuple[tuple[float, ...], tuple[str, ...]]:
 
 def _agronomic(question: Question, why: str) -> Recommendation:
     """The FAO-56 rule: refill the root zone once RAW is used up; nitrogen by balance when it falls due."""
-    row, bounds = question.features, question.detail
+    row, bounds = question.features, question.detail.bounds
     is_due = "nitrogen_due" in bounds.guardrails
     is_early = "before_raw" in bounds.guardrails
     return Recommendation(
         date=question.at,
         irrigation_mm=0.0 if is_early else bounds.irrigation_mm[-1],
         nitrogen_kg_ha=_balance_dose_kg_ha(row, bounds) if is_due else 0.0,
-        source="fao56",
+        source=RULE,
         why=(
             Reason("model_abstains", f"The model abstains: {why}. The FAO-56 balance decides."),
             *_balance_reasons(row, bounds),
@@ -253,31 +283,108 @@ def _balance_dose_kg_ha(row: Array, bounds: Bounds) -> float:
 
 
 def _most_profitable(record: Record, question: Question, outputs: Array) -> Recommendation:
-    row, bounds = question.features, question.detail
+    """The action of the highest value; where the rule has a share, of those with the depth that the two agree on."""
+    row, (bounds, evidence) = question.features, question.detail
     depths, doses = bounds.candidates()
-    values = (
-        record["grain_price_usd_t"] * outputs[:, _YIELD_P50]
-        - record["water_price_usd_mm"] * (depths + outputs[:, _WATER_TO_COME])
-        - record["nitrogen_price_usd_kg"] * (doses + outputs[:, _NITROGEN_TO_COME])
-    )
-    least = int(np.lexsort((doses, depths))[0])
-    best = int(np.argmax(values))
-    gain = float(values[best] - values[least])
+    asked = question.rows
+    given = asked[:, INDEX["candidate_irrigation_mm"]], asked[:, INDEX["candidate_nitrogen_kg_ha"]]
+    values = _values_usd_ha(record, outputs, *given)
+    weighed = values[: len(depths)]
+    why, share = _balance_reasons(row, bounds), 1.0 - evidence.trust
+    least, best = int(np.lexsort((doses, depths))[0]), int(np.argmax(weighed))
+    if question.detail.is_graded:
+        triggers = _triggers_mm(row, bounds, values, share)
+        depth = bounds.irrigation_mm[-1] if row[INDEX["depletion_mm"]] >= triggers.agreed else 0.0
+        best = int(np.argmax(np.where(np.isclose(depths, depth), weighed, -np.inf)))
+    is_models = share < 0.5
     chosen = Recommendation(
         date=question.at,
         irrigation_mm=round(float(depths[best]), 1),
         nitrogen_kg_ha=float(doses[best]),
-        source=MODEL,
-        why=_balance_reasons(row, bounds),
-        guardrails=bounds.guardrails,
-        expected_gain_usd_ha=gain,
+        source=MODEL if is_models else RULE,
+        why=why,
+        guardrails=(*bounds.guardrails, *(("leans_on_rule",) if share >= WORTH_SAYING else ())),
+        expected_gain_usd_ha=float(weighed[best] - weighed[least]),
         data_age_days=question.data_age_days,
         features=row,
-        yield_p10_t_ha=round(float(outputs[best, _YIELD_P10]), 3),
-        yield_p50_t_ha=round(float(outputs[best, _YIELD_P50]), 3),
-        yield_p90_t_ha=round(float(outputs[best, _YIELD_P90]), 3),
+        yield_p10_t_ha=round(float(outputs[best, _YIELD_P10]), 3) if is_models else None,
+        yield_p50_t_ha=round(float(outputs[best, _YIELD_P50]), 3) if is_models else None,
+        yield_p90_t_ha=round(float(outputs[best, _YIELD_P90]), 3) if is_models else None,
+        rule_share=share,
     )
-    return replace(chosen, why=(*chosen.why, _profit_reason(chosen, len(values)), *_carried_on(question)))
+    if share >= WORTH_SAYING:
+        why = (*why, _leaning_reason(evidence, share, triggers))
+    if is_models:
+        why = (*why, _profit_reason(chosen, len(weighed)))
+    return replace(chosen, why=(*why, *_carried_on(question)))
+
+
+def _values_usd_ha(record: Record, outputs: Array, depths: Array, doses: Array) -> Array:
+    """What the model expects of each action (K,) at the grower's prices, the same costs left out of all."""
+    values: Array = (
+        record["grain_price_usd_t"] * outputs[:, _YIELD_P50]
+        - record["water_price_usd_mm"] * (depths + outputs[:, _WATER_TO_COME])
+        - record["nitrogen_price_usd_kg"] * (doses + outputs[:, _NITROGEN_TO_COME])
+    )
+    return values
+
+
+class Triggers(NamedTuple):
+    """Root-zone depletions from which water is given, mm: by the model, by the FAO-56 rule, and between the two."""
+
+    model: float
+    rule: float
+    agreed: float
+
+
+def _with_room_to_probe(bounds: Bounds) -> Bounds:
+    """The same with as many doses as leave two rows of a model's question free; the full dose stays."""
+    most = (MAX_CANDIDATES - 2) // 2
+    doses = bounds.nitrogen_kg_ha
+    return bounds if len(doses) <= most else replace(bounds, nitrogen_kg_ha=(*doses[: most - 1], doses[-1]))
+
+
+def _probed(row: Array) -> Array:
+    """The same morning with a root zone that is drier, or wetter where it is dry already; nothing else is changed."""
+    probed, fraction = row.copy(), float(row[INDEX["depletion_fraction"]])
+    probed[INDEX["depletion_fraction"]] = fraction + (PROBED_FRACTION if fraction < 0.5 else -PROBED_FRACTION)
+    probed[INDEX["depletion_mm"]] = probed[INDEX["depletion_fraction"]] * row[INDEX["taw_mm"]]
+    return probed
+
+
+def _triggers_mm(row: Array, bounds: Bounds, values: Array, rule_share: float) -> Triggers:
+    """When the model, the rule and the two together would give water. `values` (K + 2,) end with the probed ones.
+
+    The model's trigger is where an irrigation begins to pay: on the line through what it gains now and what it would
+    gain in the probed root zone. It lies between the guardrail's lowest depletion and TAW.
+    """
+    depletion, taw = float(row[INDEX["depletion_mm"]]), float(row[INDEX["taw_mm"]])
+    raw = float(row[INDEX["raw_fraction"]]) * taw
+    gain = float(values[(len(bounds.irrigation_mm) - 1) * len(bounds.nitrogen_kg_ha)] - values[0])
+    probed_mm = float(_probed(row)[INDEX["depletion_mm"]])
+    slope = (float(values[-1] - values[-2]) - gain) / (probed_mm - depletion)
+    lowest = EARLY_SHARE_OF_RAW * raw
+    # Where dryness does not make water worth more, the model gives it always or never.
+    pays_from = depletion - gain / slope if slope > 0.0 else (lowest if gain > 0.0 else taw)
+    model = min(max(pays_from, lowest), taw)
+    return Triggers(model, raw, (1.0 - rule_share) * model + rule_share * raw)
+
+
+def _leaning_reason(evidence: Evidence, share: float, triggers: Triggers) -> Reason:
+    seen = "more slowly" if evidence.canopy < 0.0 else "faster"
+    return Reason(
+        "leans_on_rule",
+        f"The crop grows {seen} than foretold: the advice leans on the FAO-56 rule, {100.0 * share:.0f} %. "
+        f"Water is due once the root zone lacks {triggers.agreed:.0f} mm; by the model alone {triggers.model:.0f} mm, "
+        f"by the rule {triggers.rule:.0f} mm.",
+        (
+            ("rule_share", round(share, 3)),
+            ("canopy_surprise_sd", round(evidence.canopy, 2)),
+            ("model_trigger_mm", round(triggers.model, 1)),
+            ("rule_trigger_mm", round(triggers.rule, 1)),
+            ("trigger_mm", round(triggers.agreed, 1)),
+        ),
+    )
 
 
 def _balance_reasons(row: Array, bounds: Bounds) -> tuple[Reason, ...]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fieldedge.contract import Feature, Record
 from fieldedge.workloads.agriculture import agronomy as ag
 from fieldedge.workloads.agriculture import layout as at
+from fieldedge.workloads.agriculture.evidence import EVIDENCE_VALUES, Evidence, read_evidence
 from fieldedge.workloads.agriculture.probes import uncertainty, wetness
 from fieldedge.workloads.agriculture.season import advance, start_season
 from fieldedge.workloads.agriculture.tables import PROBE_DEPTHS_CM
@@ -158,6 +159,13 @@ class SeasonState:
     @property
     def days_since_nitrogen(self) -> int:
         return int(self.values[at.SINCE_NITROGEN_D])
+
+    @property
+    def evidence(self) -> Evidence:
+        """Whether the crop does what was foretold."""
+        found = [0.0] * EVIDENCE_VALUES
+        read_evidence(self.values, found)
+        return Evidence(*found)
 
     def advance(self, day: Day) -> None:
         """Fold in one day: what was done in its morning, its weather, and the probes in its evening."""

@@ -82,7 +82,9 @@ PROBE_LAST = PROBE_BIAS + PROBES
 PROBE_REPEATS_D = PROBE_LAST + PROBES
 ERRORS = 2 * PROBES  # of the estimate: water around each probe, then each probe's bias
 COVARIANCE = PROBE_REPEATS_D + PROBES  # ERRORS x ERRORS
-STATES = COVARIANCE + ERRORS * ERRORS
+CANOPY_SURPRISE = COVARIANCE + ERRORS * ERRORS  # of all flights, standard deviations, summed up with forgetting
+CANOPY_FLIGHTS = CANOPY_SURPRISE + 1  # the variance of that sum: how many flights it is worth
+STATES = CANOPY_FLIGHTS + 1
 
 # One day as the device learns of it; what is unknown is NaN. A day without any reading has no weather either.
 (

@@ -15,6 +15,7 @@ from fieldedge.presentation.text import as_date, as_number, capitalised, number,
 
 SHORTEST_CHART_DAYS = 30
 ALREADY_NOTHING_MM = 0.05
+LEANING_SHARE = 0.01  # of the rule in a decision, from which it is shown
 ASKED_DAYS = 7  # as far back as what was recommended is assumed to be done
 
 _GUARDRAILS = {
@@ -27,6 +28,7 @@ _GUARDRAILS = {
     "nitrogen_balance_met": "No nitrogen: the soil holds what the crop still needs",
     "nitrogen_spacing": "No nitrogen so soon after the last",
     "model_abstains": "The model abstains, the FAO-56 balance decides",
+    "leans_on_rule": "The crop does not do what was foretold: the FAO-56 balance has a share in the decision",
 }
 _UNITS = {
     "m3_m3": "m³/m³",
@@ -117,8 +119,11 @@ class AgriculturePresenter:
             lines.append(f"  Rules that bounded it: {', '.join(record['guardrails'])}")
         age = record["data_age_days"]
         seen = "yesterday's reading" if age == 0 else f"a last reading that is {age + 1} days old"
+        share = as_number(record.get("rule_share")) or 0.0
+        leaning = f", the FAO-56 rule has {_pct(share)}" if share >= LEANING_SHARE else ""
         lines.append(
-            f"  By {record['source']} (model {record['model_version']}), from {seen}, in {record['latency_ms']:g} ms"
+            f"  By {record['source']} (model {record['model_version']}{leaning}), from {seen}, "
+            f"in {record['latency_ms']:g} ms"
         )
         return lines
 
@@ -287,7 +292,14 @@ def _gauge(record: Record) -> Gauge | None:
 
 def _basis(record: Record, is_fallback: bool) -> tuple[str, ...]:
     """Who decided, on data of what age, how fast."""
+    rule_share = as_number(record.get("rule_share")) or 0.0
     by = "FAO-56 balance" if is_fallback else f"Model {record.get('model_version', '?')}"
+    if rule_share >= LEANING_SHARE:
+        parts = (
+            f"model {record.get('model_version', '?')} {_pct(1.0 - rule_share)}",
+            f"FAO-56 balance {_pct(rule_share)}",
+        )
+        by = capitalised(", ".join(reversed(parts) if is_fallback else parts))
     age_days = as_number(record.get("data_age_days"))
     basis = [by]
     if age_days is not None:
@@ -297,6 +309,10 @@ def _basis(record: Record, is_fallback: bool) -> tuple[str, ...]:
     if as_number(record.get("latency_ms")) is not None:
         basis.append(f"decided in {number(record.get('latency_ms'), 1)} ms")
     return tuple(basis)
+
+
+def _pct(share: float) -> str:
+    return number(100.0 * share, 0, "%")
 
 
 def _done(operation: Record | None) -> str | None:

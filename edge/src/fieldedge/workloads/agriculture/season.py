@@ -9,8 +9,10 @@ from collections.abc import MutableSequence, Sequence
 
 from fieldedge.workloads.agriculture import agronomy as ag
 from fieldedge.workloads.agriculture.canopy import grow_canopy
+from fieldedge.workloads.agriculture.evidence import weigh_canopy
 from fieldedge.workloads.agriculture.layout import (
     BIOMASS_T_HA,
+    CANOPY,
     DAP,
     DAY_ET0_MM,
     DAY_IRRIGATION_MM,
@@ -103,6 +105,7 @@ def advance(state: MutableSequence[float], field: Sequence[float], day: Sequence
         rain_mm, et0_mm, tmin_c, tmax_c = day[DAY_RAIN_MM], day[DAY_ET0_MM], day[DAY_TMIN_C], day[DAY_TMAX_C]
     state[WITHOUT_READING_D] = state[WITHOUT_READING_D] + 1.0 if is_missing else 0.0
     state[DAP] += 1.0
+    canopy_before = state[CANOPY]
     gdd_c_d = ag.growing_degrees_c_d(tmin_c, tmax_c)
     grow_roots(state, field)
     wetted_mm = balance_day(state, field, day[DAY_IRRIGATION_MM], rain_mm)
@@ -116,6 +119,7 @@ def advance(state: MutableSequence[float], field: Sequence[float], day: Sequence
     _balance_nitrogen(state, field, day[DAY_NITROGEN_KG_HA], 0.5 * (tmin_c + tmax_c))
     _remember_weather(state, rain_mm, et0_mm, tmin_c, tmax_c, gdd_c_d)
     _see_from_above(state, day)
+    weigh_canopy(state, canopy_before, day)
     _count_work(state, day[DAY_IRRIGATION_MM], day[DAY_NITROGEN_KG_HA])
 
 

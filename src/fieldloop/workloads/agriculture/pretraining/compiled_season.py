@@ -9,9 +9,9 @@ import inspect
 from numba import njit
 from numba.extending import register_jitable
 
-from fieldedge.workloads.agriculture import agronomy, canopy, features, probes, season, water_balance
+from fieldedge.workloads.agriculture import agronomy, canopy, evidence, features, probes, season, water_balance
 
-for _module in (agronomy, water_balance, canopy, probes, season):
+for _module in (agronomy, water_balance, canopy, evidence, probes, season):
     for _function in vars(_module).values():
         if inspect.isfunction(_function) and _function.__module__ == _module.__name__:
             register_jitable(_function)
@@ -34,3 +34,9 @@ def advance_rows(values, fields, days, first, last):  # type: ignore[no-untyped-
 def read_rows(values, fields, forecasts, rows, first, last):  # type: ignore[no-untyped-def]  # numba gives the types
     for i in range(first, last):
         features.read_features(values[i], fields[i], forecasts[i], rows[i])
+
+
+@njit(cache=True, nogil=True)
+def weigh_rows(values, found, first, last):  # type: ignore[no-untyped-def]  # numba gives the types
+    for i in range(first, last):
+        evidence.read_evidence(values[i], found[i])

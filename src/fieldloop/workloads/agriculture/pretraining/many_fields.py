@@ -18,13 +18,23 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from fieldedge.contract import Record
-from fieldedge.workloads.agriculture import agronomy, canopy, features, layout, probes, season, water_balance
+from fieldedge.workloads.agriculture import (
+    agronomy,
+    canopy,
+    evidence,
+    features,
+    layout,
+    probes,
+    season,
+    water_balance,
+)
+from fieldedge.workloads.agriculture.evidence import EVIDENCE_VALUES
 from fieldedge.workloads.agriculture.features import FEATURES, FORECAST_VALUES, field_constants
 from fieldloop.workloads.agriculture.world.compiled import store
 
 Floats = NDArray[np.float64]
 _MODULE = "fieldloop_compiled_device"
-_SOURCES = (agronomy, canopy, features, layout, probes, season, water_balance)
+_SOURCES = (agronomy, canopy, evidence, features, layout, probes, season, water_balance)
 _ROWS_A_THREAD = 128
 
 
@@ -62,6 +72,12 @@ class ManyFields:
         self._spread(_core().read_rows, self.values, self.constants, forecasts, rows)
         return rows.astype(np.float32)
 
+    def evidence(self) -> Floats:
+        """Whether the crops do what was foretold: (N, EVIDENCE_VALUES), the values of `Evidence`."""
+        found = np.zeros((len(self), EVIDENCE_VALUES))
+        self._spread(_core().weigh_rows, self.values, found)
+        return found
+
     def _spread(self, work: Callable[..., None], *arrays: Floats) -> None:
         """The work on all rows, divided over threads; rows never touch each other."""
         count = len(self.constants)
@@ -87,6 +103,7 @@ class _Core(Protocol):
     def read_rows(
         self, values: Floats, fields: Floats, forecasts: Floats, rows: Floats, first: int, last: int
     ) -> None: ...
+    def weigh_rows(self, values: Floats, found: Floats, first: int, last: int) -> None: ...
 
 
 class PlainCore:
@@ -103,6 +120,10 @@ class PlainCore:
     def read_rows(self, values: Floats, fields: Floats, forecasts: Floats, rows: Floats, first: int, last: int) -> None:
         for i in range(first, last):
             features.read_features(values[i], fields[i], forecasts[i], rows[i])
+
+    def weigh_rows(self, values: Floats, found: Floats, first: int, last: int) -> None:
+        for i in range(first, last):
+            evidence.read_evidence(values[i], found[i])
 
 
 @cache
@@ -131,6 +152,7 @@ def _compiled() -> Any:
         module.start_rows(values, fields, 0, 0)  # called once under the lock, so that only one process compiles
         module.advance_rows(values, fields, np.zeros((1, layout.DAY_VALUES)), 0, 0)
         module.read_rows(values, fields, forecasts, rows, 0, 0)
+        module.weigh_rows(values, np.zeros((1, EVIDENCE_VALUES)), 0, 0)
     return module
 
 
