@@ -127,7 +127,7 @@ def reading_of(day: int, advice: Record, done: Record | None) -> Record:
         rain_mm=rain_mm,
         et0_mm=round(float(et0_mm), 2),
         **seen,
-        ndvi=round(float(0.2 + 0.65 * advice["x_canopy_cover"]), 3) if is_flight else None,
+        ndvi=round(float((advice["x_canopy_cover"] + 0.18) / 1.26), 3) if is_flight else None,
         ndre=round(float(0.12 + 0.3 * advice["x_canopy_cover"]), 3) if is_flight else None,
     )
 

@@ -34,6 +34,7 @@ COLUMNS = (
     "rain_mm",
     "yield_t_ha",
     "latency_ms",
+    "rule_share",
     "why",
     "planting_date",
     "soil",
@@ -127,6 +128,24 @@ def test_a_fallback_is_said_and_has_no_range() -> None:
     assert advice is not None and advice.expected is None
     assert advice.basis[0] == "FAO-56 balance"
     assert advice.guardrails[1:] == ("The model abstains, the FAO-56 balance decides", "a rule of tomorrow")
+
+
+@pytest.mark.parametrize(
+    ("source", "share", "said"),
+    [
+        ("model", 0.4, "Model 3 60\u00a0%, FAO-56 balance 40\u00a0%"),
+        ("fao56", 0.6, "FAO-56 balance 60\u00a0%, model 3 40\u00a0%"),
+    ],
+)
+def test_a_decision_that_model_and_rule_share_says_so_with_the_greater_share_first(
+    source: str, share: float, said: str
+) -> None:
+    shared = advice_of(10, source=source, rule_share=share, guardrails=["leans_on_rule"], latency_ms=0.4)
+    advice = AGRICULTURE.presenter.advice(EpisodeRecords(field_record(), [], [shared], [], []), TODAY)
+    assert advice is not None
+    assert advice.basis[0].replace(" ", "\u00a0") == said.replace(" ", "\u00a0")
+    assert "the FAO-56 balance has a share in the decision" in advice.guardrails[0]
+    assert AGRICULTURE.presenter.lines(shared)[-1].startswith(f"  By {source} (model 3, the FAO-56 rule has")
 
 
 def test_the_chart_has_each_day_of_the_season_with_gaps_where_nothing_is_known() -> None:
