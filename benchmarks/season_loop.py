@@ -9,7 +9,6 @@ else is there. `--beside` counts another checkout's too, with its own environmen
 
 import argparse
 import json
-import os
 import re
 import statistics
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.bars import machine, print_bars
+from benchmarks.common.clone import cloned, commit_of, environment_of, python_of
 from benchmarks.common.cpu import Counted, Said, counted
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,7 +37,7 @@ def main() -> int:
     cold, warm_s, fleet_s, report = [], [], [], {}
     for _ in range(options.cold_runs):
         with tempfile.TemporaryDirectory() as scratch:
-            clone = cloned(ROOT, Path(scratch))
+            clone = cloned(ROOT, Path(scratch) / "clone")
             cold.append(run_season(clone, ROOT))
             fleet_s += [float(spent) for step, spent in _STEP.findall(cold[-1].output) if step == "season"]
             told = (clone / ".fieldloop" / "report.json").read_text()
@@ -47,7 +47,9 @@ def main() -> int:
     if options.beside is not None:
         with tempfile.TemporaryDirectory() as scratch:
             beside = options.beside.resolve()
-            steps[f"beside, {commit_of(beside)}"] = steps_of(run_season(cloned(beside, Path(scratch)), beside))
+            steps[f"beside, {commit_of(beside)}"] = steps_of(
+                run_season(cloned(beside, Path(scratch) / "clone"), beside)
+            )
     rows = bars(report, cold, warm_s, fleet_s)
     print_bars(rows)
     print_steps(steps)
@@ -68,30 +70,9 @@ def main() -> int:
     return int(not all(row["is_met"] for row in rows))
 
 
-def cloned(checkout: Path, scratch: Path) -> Path:
-    """A throw-away clone of the checkout's HEAD."""
-    clone = scratch / "clone"
-    subprocess.run(["git", "clone", "--quiet", str(checkout), str(clone)], check=True)
-    return clone
-
-
-def commit_of(checkout: Path) -> str:
-    """Its HEAD, shortened."""
-    asked = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
-
-
 def run_season(clone: Path, checkout: Path) -> Counted:
-    """One `python -m flows` in the clone, with the environments of the checkout; what `make setup` compiles is there.
-
-    The devices run what the checkout's device environment has installed: `make setup` brings it up to date.
-    """
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(str(clone / folder) for folder in ("src", "edge/src", ".")),
-        "FIELDLOOP_EDGE_PYTHON": str(checkout / ".venv-edge/bin/python"),
-    }
-    python = str(checkout / ".venv/bin/python")
+    """One `python -m flows` in the clone with the checkout's environments; what `make setup` compiles is there."""
+    environment, python = environment_of(clone, checkout), python_of(checkout)
     subprocess.run([python, "-m", "fieldloop.cli", "compile"], cwd=clone, env=environment, check=True)
     done = counted([python, "-m", "flows"], clone, environment, shown)
     if done.returncode != 0:

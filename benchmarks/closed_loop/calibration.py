@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.closed_loop.diary import Morning, by_day
-from benchmarks.closed_loop.fieldloop import advised, model_for
+from benchmarks.closed_loop.fieldloop import advised
+from benchmarks.closed_loop.shipped import Decider
 from benchmarks.closed_loop.sites import CHEAP_WATER, SCENARIOS, Array, Scenario, Site
 from benchmarks.closed_loop.table import RESAMPLES
-from fieldloop.evaluation.predictor import predictor
 from fieldloop.workloads.agriculture.network.model import QUANTILES
 from fieldloop.workloads.agriculture.world.plots import Plot
 
@@ -51,14 +51,15 @@ class Foretold:
         return covered
 
 
-def foretold(site: Site, nitrogen_pct: Sequence[float], seeds: Sequence[int]) -> list[Foretold]:
+def foretold(site: Site, nitrogen_pct: Sequence[float], seeds: Sequence[int], ours: Decider) -> list[Foretold]:
     """What the devices foretold in each table; the thresholds `nitrogen_pct` irrigate in the nitrogen table."""
-    predict = predictor(model_for(site))
 
     def lived(table: str, scenario: Scenario, moisture_pct: Sequence[float] | None = None) -> Foretold:
         diary: list[Morning] = []
         shape = len(seeds), len(site.tested_on)
-        outcomes = advised(site, scenario, seeds, predict, moisture_pct=moisture_pct, diary=diary)
+        outcomes = advised(
+            site, scenario, seeds, ours.predict, moisture_pct=moisture_pct, diary=diary, doubt=ours.doubt
+        )
         quantiles = by_day(diary, "yields_t_ha")
         harvest = outcomes.yield_t_ha.reshape(shape)
         return Foretold(table, site.tested_on, quantiles.reshape(*shape, *quantiles.shape[1:]), harvest)

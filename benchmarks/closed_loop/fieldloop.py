@@ -1,17 +1,20 @@
-"""Our rows: a crop model trained on the tuning seasons alone, and the device's own code deciding day by day.
+"""Our rows: the device's own code deciding day by day, with the bundle that ships, or with a model of the site alone.
 
 The device is `fieldedge`'s: it folds noisy readings (all the faults of world/sensors.py) into its state, scores
 the candidates with the exported model in ONNX Runtime, and keeps its guardrails. It knows what the benchmark says of
-the field: soil, sowing day, and that the profile was at field capacity. What equipment applies is 25 mm or nothing.
-Models are kept under `.fieldloop/benchmarks/`, by a hash of the contract, the seasons and the settings that they
-learned from; after a change of the learning itself `--retrain` forgets them.
+the field: soil, sowing day, and how full the profile was. What equipment applies is 25 mm or nothing.
+
+The bundle that ships is shipped.py's. Beside it stands a model that was trained on the site's tuning seasons alone with
+a long search: what learning for one place could bring. Such models are kept under `.fieldloop/benchmarks/`, by a hash
+of the contract, the seasons and the settings that they learned from; after a change of the learning itself `--retrain`
+forgets them.
 """
 
 import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
@@ -20,12 +23,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.closed_loop.bars import FIELDLOOP, FIELDLOOP_FORECAST
 from benchmarks.closed_loop.diary import Morning, morning_of
 from benchmarks.closed_loop.harness import Outcomes, Row, for_seeds, outcomes_of
+from benchmarks.closed_loop.shipped import Decider
 from benchmarks.closed_loop.sites import CHEAP_WATER, DOSE_MM, MAIN, Array, Scenario, Site
 from benchmarks.closed_loop.thresholds import Thresholds
 from fieldedge.contract import Record
+from fieldedge.workload import Doubt
 from fieldedge.workloads.agriculture import AGRICULTURE, Day, Forecast, Predict, SeasonState
 from fieldedge.workloads.agriculture.decision import Recommendation, recommend_from_state
 from fieldedge.workloads.agriculture.features import ADVISED, PROBE_COLUMNS
@@ -44,12 +48,15 @@ from fieldloop.workloads.agriculture.pretraining.pretrain import pretrain
 from fieldloop.workloads.agriculture.pretraining.training_world import KnownField, TrainingWorld, Weather
 from fieldloop.workloads.agriculture.pretraining.what_if import Floats
 from fieldloop.workloads.agriculture.workload import AGRICULTURE_IN_CLOUD
-from fieldloop.workloads.agriculture.world.field_batch import field_batch
+from fieldloop.workloads.agriculture.world.field_batch import FieldBatch, field_batch
 from fieldloop.workloads.agriculture.world.forecasts import LEAD_DAYS, daily_forecasts
+from fieldloop.workloads.agriculture.world.plots import Plot
 from fieldloop.workloads.agriculture.world.sensor_rows import SensorRows
 from fieldloop.workloads.agriculture.world.sensors import FaultRates, Sensors
 from fieldloop.workloads.agriculture.world.world import FieldSpec
 
+FIELDLOOP, FIELDLOOP_FORECAST = "Fieldloop", "Fieldloop with a 5-day forecast"  # the bundle that ships
+FIELDLOOP_OWN = "a model of this site alone, long search"
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / ".fieldloop" / "benchmarks"
 WHAT_IF = WhatIfParams(generations=70, generations_from_champion=0, population=16, seasons=200, pairs=3000)
@@ -58,36 +65,56 @@ MODEL = ModelParams(
 )
 SOILS = ("SandyLoam", "SandyLoam", "Loam", "SiltLoam", "LoamySand")
 HABIT_KG_HA = 250.0  # in the irrigation tables nitrogen is plenty, and the device is told so
+Simulated = Callable[[Sequence[Plot]], FieldBatch]
 _READ = ("tmin_c", "tmax_c", "rain_mm", "et0_mm", "ndvi", "ndre", *PROBE_COLUMNS)
 
 
-def fieldloop_rows(site: Site, scenario: Scenario, seeds: Sequence[int]) -> list[Row]:
-    """Without and with a forecast, on the site's test seasons."""
-    predict = predictor(model_for(site))
-    return [
-        _row(name, site, seeds, advised(site, scenario, seeds, predict, with_forecast=name == FIELDLOOP_FORECAST))
-        for name in (FIELDLOOP, FIELDLOOP_FORECAST)
+def fieldloop_rows(site: Site, scenario: Scenario, seeds: Sequence[int], ours: Decider) -> list[Row]:
+    """The bundle without and with a forecast, then the site's own model, on the site's test seasons."""
+    rows = [
+        _row(name, site, seeds, advised(site, scenario, seeds, ours.predict, has_forecast, doubt=ours.doubt))
+        for name, has_forecast in ((FIELDLOOP, False), (FIELDLOOP_FORECAST, True))
     ]
+    return [*rows, own_model_row(site, scenario, seeds)]
 
 
-def fieldloop_nitrogen_rows(site: Site, moisture_pct: Sequence[float], seeds: Sequence[int]) -> list[Row]:
+def own_model_row(site: Site, scenario: Scenario, seeds: Sequence[int]) -> Row:
+    """What a model of the site's tuning seasons alone makes of its test seasons."""
+    return _row(FIELDLOOP_OWN, site, seeds, advised(site, scenario, seeds, predictor(model_for(site))))
+
+
+def fieldloop_nitrogen_rows(
+    site: Site, moisture_pct: Sequence[float], seeds: Sequence[int], ours: Decider
+) -> list[Row]:
     """Nitrogen by our advice, under the irrigation of every row of that table."""
-    predict = predictor(model_for(site))
-    return [_row(FIELDLOOP, site, seeds, advised(site, CHEAP_WATER, seeds, predict, moisture_pct=moisture_pct))]
+    own = Decider(FIELDLOOP_OWN, predictor(model_for(site)))
+    return [
+        _row(name, site, seeds, advised(site, CHEAP_WATER, seeds, one.predict, False, moisture_pct, doubt=one.doubt))
+        for one, name in ((ours, FIELDLOOP), (own, FIELDLOOP_OWN))
+    ]
 
 
 def _row(name: str, site: Site, seeds: Sequence[int], outcomes: Outcomes) -> Row:
     return Row(name, site.tested_on, outcomes.reshaped(len(seeds), len(site.tested_on)))
 
 
+def aquacrop(plots: Sequence[Plot]) -> FieldBatch:
+    """Those plots in AquaCrop, on one thread."""
+    return field_batch(plots, 1)
+
+
 @dataclass(frozen=True)
 class Senses:
-    """What a device can know; the defaults are the benchmark's. For the ablations."""
+    """What a device can know, and what is wrong that nobody knows of; the defaults are the benchmark's."""
 
     faults: FaultRates | None = None  # None: the sample world's
     has_probes: bool = True
     knows_start_water: bool = True
     soil_error: float = 0.0  # the soil's water contents in its record are that share too high
+    capacity_error: float = 0.0  # the record's field capacity alone is that share too high
+    delivered_share: float = 1.0  # of the irrigation that is noted and paid, what arrives
+    gauge_factor: float = 1.0  # what the gauge notes, of the rain that falls
+    sown_late_d: int = 0  # days from the planting date in the record to the day of sowing
     has_exact_forecast: bool = False
 
 
@@ -98,6 +125,7 @@ class _Device:
     record: Record
     state: SeasonState
     foretold: tuple[Floats, Floats] | None
+    sown_late_d: int = 0
 
     def forecast(self, day: int) -> Forecast | None:
         if self.foretold is None:
@@ -110,47 +138,79 @@ def advised(
     site: Site,
     scenario: Scenario,
     seeds: Sequence[int],
-    predict: Predict,
+    predict: Predict | None,
     with_forecast: bool = False,
     moisture_pct: Sequence[float] | None = None,
     diary: list[Morning] | None = None,
     senses: Senses | None = None,
+    doubt: Doubt | None = None,
+    simulated: Simulated = aquacrop,
+    root_depth_max_m: float | None = None,
 ) -> Outcomes:
     """Every test season under every seed's sensors, (seeds * seasons,), as the device advises.
 
     With `moisture_pct` the device advises on nitrogen alone, and those thresholds irrigate.
     What was said every morning, and what was so, is added to a `diary`.
+
+    Args:
+        predict: the model; None for the device without one, whose rule decides.
+        doubt: why the model is not to be asked, as the bundle's reference has it.
+        simulated: makes a batch of plots; AquaCrop's by default.
+        root_depth_max_m: as the device is told it, where the crop is another one.
     """
     about_nitrogen, senses = moisture_pct is not None, senses or Senses()
-    plots = for_seeds(site.plots(site.tested_on, is_nitrogen_limited=about_nitrogen), seeds)
+    sown = replace(site, planting=later(site, senses.sown_late_d))
+    plots = for_seeds(sown.plots(site.tested_on, is_nitrogen_limited=about_nitrogen), seeds)
     specs = [_spec(site, scenario, season, seed) for seed in seeds for season in site.tested_on]
-    sensors, batch = SensorRows([Sensors(spec, senses.faults) for spec in specs]), field_batch(plots, 1)
+    sensors, batch = SensorRows([Sensors(spec, senses.faults) for spec in specs]), simulated(plots)
+    before = for_seeds(site.plots(site.tested_on), seeds)
     devices = []
-    for spec, plot in zip(specs, plots, strict=True):
+    for spec, plot, bare in zip(specs, plots, before, strict=True):
         record = _known(spec, site, senses)
+        if root_depth_max_m is not None:
+            record["root_depth_max_m"] = root_depth_max_m
         foretold = daily_forecasts(plot.weather, spec.rng("forecast")) if with_forecast else None
         foretold = _exact_forecasts(plot.weather) if senses.has_exact_forecast else foretold
-        devices.append(_Device(record, SeasonState.start(record), foretold))
+        devices.append(_Device(record, _until_sown(record, bare, senses), foretold, senses.sown_late_d))
     others = None if moisture_pct is None else Thresholds(np.tile(np.asarray(moisture_pct), (len(plots), 1)))
+    paid = np.zeros(len(devices))
     while not batch.is_finished.all():
         day, live = batch.day, ~batch.is_finished
-        told = [_told_by(devices[i], day, predict) if live[i] else None for i in range(len(devices))]
+        told = [_told_by(devices[i], day, predict, doubt) if live[i] else None for i in range(len(devices))]
         advice = np.array([(one.irrigation_mm, one.nitrogen_kg_ha) if one else (0.0, 0.0) for one in told])
         water = advice[:, 0] > 0.0 if others is None else others.decide(day, batch)
-        may = batch.irrigation_mm + DOSE_MM <= scenario.water_cap_mm + 1e-9
+        may = paid + DOSE_MM <= scenario.water_cap_mm + 1e-9
         habit = np.full(len(devices), HABIT_KG_HA if day == 0 else 0.0)
         depth: Array = np.where(water & may & live, DOSE_MM, 0.0)
         dose = advice[:, 1] if about_nitrogen else habit
         if diary is not None:
             diary.append(morning_of(batch, told, depth))
-        batch.step(depth, dose * live)
+        paid += depth
+        batch.step(senses.delivered_share * depth, dose * live)
         weather = np.nan_to_num(batch.weather)
         read = sensors.read(weather, batch.water_m3_m3, batch.compartment_middles_m, batch.canopy_cover, batch.nni)
+        read[:, _READ.index("rain_mm")] *= senses.gauge_factor
         for i in np.flatnonzero(live):
             reading = _reading(read[i] if senses.has_probes else _blinded(read[i]))
             devices[i].state.advance(Day("", reading, float(depth[i]), float(dose[i])))
-    done = outcomes_of(batch, scenario)
+    done = outcomes_of(batch, scenario, paid)
     return done if about_nitrogen else _without_habit(done, scenario)
+
+
+def later(site: Site, days: int) -> tuple[int, int]:
+    """(month, day) so many days after the site's planting."""
+    moved = site.planting_date(site.tested_on[0]) + timedelta(days)
+    return moved.month, moved.day
+
+
+def _until_sown(record: Record, bare: Plot, senses: Senses) -> SeasonState:
+    """The device on the morning of sowing: it has taken the days since the told planting date for the crop's first."""
+    state = SeasonState.start(record)
+    for tmin_c, tmax_c, rain_mm, et0_mm in bare.weather[: senses.sown_late_d].tolist():
+        noted = (tmin_c, tmax_c, senses.gauge_factor * rain_mm, et0_mm)
+        silent = dict.fromkeys(_READ[len(noted) :])
+        state.advance(Day("", {**dict(zip(_READ, noted, strict=False)), **silent}))
+    return state
 
 
 def _known(spec: FieldSpec, site: Site, senses: Senses) -> Record:
@@ -158,6 +218,7 @@ def _known(spec: FieldSpec, site: Site, senses: Senses) -> Record:
     record = {**spec.record(), "initial_water_pct": site.initial_water_pct if senses.knows_start_water else None}
     for name in ("field_capacity_m3_m3", "wilting_point_m3_m3", "saturation_m3_m3"):
         record[name] *= 1.0 + senses.soil_error
+    record["field_capacity_m3_m3"] *= 1.0 + senses.capacity_error
     return record
 
 
@@ -170,9 +231,9 @@ def _blinded(read: Array) -> Array:
     return np.where(np.arange(len(read)) < len(_READ) - len(PROBE_COLUMNS), read, np.nan)
 
 
-def _told_by(device: _Device, day: int, predict: Predict) -> Recommendation:
-    today = (date.fromisoformat(device.record["planting_date"]) + timedelta(day)).isoformat()
-    return recommend_from_state(device.record, device.state, today, predict, device.forecast(day))
+def _told_by(device: _Device, day: int, predict: Predict | None, doubt: Doubt | None) -> Recommendation:
+    today = (date.fromisoformat(device.record["planting_date"]) + timedelta(day + device.sown_late_d)).isoformat()
+    return recommend_from_state(device.record, device.state, today, predict, device.forecast(day), doubt)
 
 
 def _reading(values: Array) -> Record:

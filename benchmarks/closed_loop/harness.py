@@ -68,20 +68,26 @@ def live(
     scenario: Scenario,
     nitrogen: NitrogenPlan | None = None,
     threads: int | None = 1,
+    delivered_share: float = 1.0,
+    simulated: FieldBatch | None = None,
 ) -> Outcomes:
-    """Every plot from planting to harvest, (N,)."""
-    batch = field_batch(plots, threads)
-    nothing = np.zeros(batch.size)
+    """Every plot from planting to harvest, (N,).
+
+    Of the water that is paid `delivered_share` arrives. `simulated` are the plots in another simulator than AquaCrop.
+    """
+    batch = field_batch(plots, threads) if simulated is None else simulated
+    nothing, paid = np.zeros(batch.size), np.zeros(batch.size)
     while not batch.is_finished.all():
-        is_allowed = batch.irrigation_mm + DOSE_MM <= scenario.water_cap_mm + 1e-9
-        is_irrigated = policy.decide(batch.day, batch) & is_allowed
-        batch.step(DOSE_MM * is_irrigated, nothing if nitrogen is None else nitrogen.doses(batch.day, batch))
-    return outcomes_of(batch, scenario)
+        is_allowed = (paid + DOSE_MM <= scenario.water_cap_mm + 1e-9) & ~batch.is_finished
+        depth = DOSE_MM * (policy.decide(batch.day, batch) & is_allowed)
+        paid += depth
+        batch.step(delivered_share * depth, nothing if nitrogen is None else nitrogen.doses(batch.day, batch))
+    return outcomes_of(batch, scenario, paid)
 
 
-def outcomes_of(batch: FieldBatch, scenario: Scenario) -> Outcomes:
-    """What a batch of finished seasons brought."""
-    figures = (batch.yield_t_ha, batch.irrigation_mm, batch.nitrogen_kg_ha)
+def outcomes_of(batch: FieldBatch, scenario: Scenario, paid_mm: Array | None = None) -> Outcomes:
+    """What a batch of finished seasons brought; `paid_mm` (N,) where less arrived than was paid."""
+    figures = (batch.yield_t_ha, batch.irrigation_mm if paid_mm is None else paid_mm, batch.nitrogen_kg_ha)
     return Outcomes(scenario.profit_usd_ha(*figures), *figures, batch.leached_kg_ha)
 
 

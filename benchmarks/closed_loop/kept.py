@@ -13,10 +13,10 @@ from typing import Any
 
 
 class Kept:
-    """Values by key. With `is_recomputed`, what the file holds is not believed."""
+    """Values by key. With `is_recomputed`, what the file holds is not believed; `is_read_only`: it stays as it is."""
 
-    def __init__(self, path: Path, is_recomputed: bool = False) -> None:
-        self._path = path
+    def __init__(self, path: Path, is_recomputed: bool = False, is_read_only: bool = False) -> None:
+        self._path, self._is_read_only = path, is_read_only
         is_read = path.exists() and not is_recomputed
         self._entries: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if is_read else {}
 
@@ -32,6 +32,8 @@ class Kept:
         return self._entries[key]["value"]
 
     def _write(self) -> None:
+        if self._is_read_only:
+            return
         write_json(self._path, dict(sorted(self._entries.items())))
 
 

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.closed_loop.bars import FIELDLOOP, FIELDLOOP_FORECAST, ISSUE_USD_HA
+from benchmarks.closed_loop.bars import ISSUE_USD_HA
+from benchmarks.closed_loop.fieldloop import FIELDLOOP, FIELDLOOP_FORECAST, FIELDLOOP_OWN
 from benchmarks.closed_loop.foresight import FORESIGHT
+from benchmarks.closed_loop.settings import OURS, RULE, THRESHOLDS
 from benchmarks.closed_loop.sites import MAIN
 from benchmarks.closed_loop.thresholds import FAO56_TRUE, RAINFED, TUNED_NOISY, TUNED_TRUE
 from fieldloop.report.words import amount, signed
@@ -20,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "decisions.md"
 BEGIN = "<!-- tables: benchmarks/closed_loop/page.py writes them -->"
 END = "<!-- end of tables -->"
-_ELSEWHERE = (RAINFED, FAO56_TRUE, TUNED_NOISY, FIELDLOOP, FIELDLOOP_FORECAST, FORESIGHT)
+_ELSEWHERE = (RAINFED, FAO56_TRUE, TUNED_NOISY, FIELDLOOP, FIELDLOOP_FORECAST, FIELDLOOP_OWN, FORESIGHT)
 
 Figures = Mapping[str, Any]
 
@@ -48,6 +50,7 @@ def tables(figures: Figures) -> str:
         _bars(figures["bars"]),
         *(_main_site(name, rows) for name, rows in irrigation[MAIN.name].items()),
         _elsewhere({site: found for site, found in irrigation.items() if site != MAIN.name}),
+        _settings(figures.get("settings", ())),
         _nitrogen(figures["nitrogen"][MAIN.name]),
         _calibration(figures.get("calibration", {}).get(MAIN.name)),
         _limits(irrigation[MAIN.name]),
@@ -110,6 +113,26 @@ def _elsewhere(sites: Mapping[str, Mapping[str, Sequence[Figures]]]) -> str:
             lines.append([site, name, *profits, gain])
     heads = ("site", "", *_ELSEWHERE, "Fieldloop's gain over noisy thresholds")
     return "### Other soils and climates, USD/ha\n\n" + _table(heads, lines) if lines else ""
+
+
+def _settings(settings: Sequence[Figures]) -> str:
+    lines = [
+        [
+            one["setting"],
+            *(amount(one["usd_ha"][who], 0) for who in (RULE, THRESHOLDS, OURS)),
+            *(
+                f"{signed(mean, 0)} ({signed(low, 0)} to {signed(high, 0)})"
+                for mean, low, high in (one["gain_over_thresholds_usd_ha"], one["gain_over_rule_usd_ha"])
+            ),
+            amount(one["abstained_pct"], 1),
+        ]
+        for one in settings
+    ]
+    heads = (
+        *("setting", "the rule in the box", "noisy thresholds", "the bundle"),
+        *("over thresholds, 95 %", "over the rule, 90 %", "abstained, %"),
+    )
+    return "### The bundle that ships in every setting, USD/ha\n\n" + _table(heads, lines) if lines else ""
 
 
 def _nitrogen(rows: Sequence[Figures]) -> str:

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.closed_loop.bars import COVERAGE_PCT, FIELDLOOP, FIELDLOOP_FORECAST, ISSUE_USD_HA
+from benchmarks.closed_loop.bars import COVERAGE_PCT, ISSUE_USD_HA
 from benchmarks.closed_loop.calibration import SPAN_DAYS
 from benchmarks.closed_loop.diary import Morning, Watched, by_day
-from benchmarks.closed_loop.fieldloop import advised, model_for
+from benchmarks.closed_loop.fieldloop import FIELDLOOP, FIELDLOOP_FORECAST, advised
 from benchmarks.closed_loop.foresight import FORESIGHT
 from benchmarks.closed_loop.harness import Outcomes, live
+from benchmarks.closed_loop.shipped import Decider
 from benchmarks.closed_loop.sites import CHEAP_WATER, DOSE_MM, MAIN, SCENARIOS, Array
 from benchmarks.closed_loop.thresholds import (
     FAO56_TRUE,
@@ -28,7 +29,6 @@ from benchmarks.closed_loop.thresholds import (
     depletion_errors,
 )
 from benchmarks.nitrogen import _alone, _with_short_numbers
-from fieldloop.evaluation.predictor import predictor
 from fieldloop.report import pictures
 from fieldloop.report.pictures import COLOURS
 from fieldloop.report.words import amount, signed
@@ -45,11 +45,13 @@ _DEEPEST_MM = 290.0
 Figures = Mapping[str, Any]
 
 
-def draw(figures: Figures, thresholds_pct: Sequence[float], seed: int) -> list[Path]:
+def draw(figures: Figures, thresholds_pct: Sequence[float], seed: int, ours: Decider) -> list[Path]:
     """Draw all three to docs/ and say where they are; `thresholds_pct` are those tuned under noise for `SHOWN`."""
     seasons = shown_seasons(figures)
     return [
-        _write("soil_water", (8.6, 6.2), lambda figure: draw_soil_water(figure, lived(thresholds_pct, seed), seasons)),
+        _write(
+            "soil_water", (8.6, 6.2), lambda figure: draw_soil_water(figure, lived(thresholds_pct, seed, ours), seasons)
+        ),
         _write("profit", (8.6, 6.2), lambda figure: draw_profit(figure, figures["irrigation"][MAIN.name])),
         _write("calibration", (8.6, 3.9), lambda figure: draw_calibration(figure, figures["calibration"][MAIN.name])),
     ]
@@ -96,15 +98,15 @@ class Trace:
         return f"{doses:.0f} × {DOSE_MM:.0f} mm, {found.yield_t_ha[at]:.1f} t/ha, {found.profit_usd_ha[at]:.0f} USD/ha"
 
 
-def lived(thresholds_pct: Sequence[float], seed: int) -> tuple[Trace, Trace]:
+def lived(thresholds_pct: Sequence[float], seed: int, ours: Decider) -> tuple[Trace, Trace]:
     """The test seasons under our advice and under the tuned thresholds, each with its noisy view of the soil."""
-    ours: list[Morning] = []
+    diary: list[Morning] = []
     theirs: list[Morning] = []
-    earned = advised(MAIN, SHOWN, [seed], predictor(model_for(MAIN)), diary=ours)
+    earned = advised(MAIN, SHOWN, [seed], ours.predict, diary=diary, doubt=ours.doubt)
     plots = MAIN.plots(MAIN.tested_on)
     rule = Thresholds(np.tile(thresholds_pct, (len(plots), 1)), depletion_errors(MAIN, MAIN.tested_on, [seed]))
     rival = live(plots, Watched(rule, theirs), SHOWN)
-    return Trace(FIELDLOOP, "fieldloop", ours, earned), Trace("thresholds", "blue", theirs, rival)
+    return Trace(FIELDLOOP, "fieldloop", diary, earned), Trace("thresholds", "blue", theirs, rival)
 
 
 def draw_soil_water(figure: Any, traces: tuple[Trace, Trace], seasons: tuple[int, int]) -> str:

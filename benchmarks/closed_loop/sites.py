@@ -121,6 +121,38 @@ OTHER_CLIMATES = (
 )
 SITES = (MAIN, *OTHER_SOILS, *OTHER_CLIMATES)
 
+HYDERABAD = Region(
+    name="hyderabad",  # India: maize of the dry winter, sown when the monsoon has ended
+    climate_file="hyderabad_climate.txt",
+    first_planting=(10, 25),
+    last_planting=(10, 25),
+    planting_years_before_harvest=1,
+    initial_water_pct=(100.0, 100.0),
+    soils=("SandyLoam",),
+)
+_CORDOBA, _TUNIS = OTHER_CLIMATES
+PRODUCT_SITES = (  # where the bundle that ships is tried: five soils, and three more climates
+    MAIN,
+    *OTHER_SOILS,
+    *(replace(MAIN, name=f"champion-{soil.lower()}", soil=soil) for soil in ("Loam", "ClayLoam")),
+    replace(_CORDOBA, tested_on=tuple(range(2008, 2021))),  # after the seasons that the sample world's devices live
+    _TUNIS,
+    Site(
+        name="hyderabad-sandyloam",
+        region=HYDERABAD,
+        soil="SandyLoam",
+        planting=(10, 25),
+        tuned_on=tuple(range(2001, 2006)),
+        tested_on=tuple(range(2006, 2011)),
+    ),
+)
+PRODUCT_SCENARIOS = (
+    *(Scenario(f"c={price:g}", water_price_usd_mm=price) for price in (0.5, 1.0, 2.0, 3.0)),
+    *(Scenario(f"cap {cap:g}", water_price_usd_mm=1.0, water_cap_mm=cap) for cap in (100.0, 150.0, 225.0)),
+    *(Scenario(f"grain {usd:g}", water_price_usd_mm=1.0, grain_price_usd_t=usd) for usd in (140.0, 260.0)),
+)
+START_WATER_PCT = (50.0, 75.0, 100.0)
+
 
 def folds(site: Site) -> tuple[Site, Site]:
     """The site twice, tuned on its odd and tested on its even years and the other way round."""

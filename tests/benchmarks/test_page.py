@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.closed_loop.bars import FIELDLOOP
+from benchmarks.closed_loop.fieldloop import FIELDLOOP
 from benchmarks.closed_loop.page import BEGIN, END, PAGE, tables, with_tables
 from benchmarks.closed_loop.sites import MAIN
 
