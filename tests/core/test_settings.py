@@ -58,6 +58,14 @@ def test_a_folder_that_no_address_of_mlflow_s_database_can_hold_is_named(
     assert load_settings().home_dir == Path("/var/what now?")
 
 
+def test_a_folder_in_which_dvc_cannot_work_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "{farm}"
+    root.mkdir()
+    (root / "params.yaml").touch()
+    with pytest.raises(ConfigError, match=r"\{farm\} has a brace in its name.*move the clone"):
+        load_settings(root=root)
+
+
 def test_every_broken_setting_is_named_at_once(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIELDLOOP_WORKERS", "many")
     monkeypatch.setenv("FIELDLOOP_MLFLOW_PORT", "x")

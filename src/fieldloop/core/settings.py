@@ -15,6 +15,7 @@ from fieldedge.system.errors import ConfigError
 from fieldloop.core.broken_values import told
 
 USUAL_PAGES_PORT = 8000
+_NOT_FOR_DVC = frozenset("{}")
 
 
 class Settings(BaseSettings):
@@ -94,5 +95,10 @@ def load_settings(**overrides: Any) -> Settings:
         raise ConfigError(
             f"{settings.home_dir} has a '?' in its name, where the address of MLflow's database would end: move the "
             "clone, or set FIELDLOOP_HOME to a folder of another name"
+        )
+    if not _NOT_FOR_DVC.isdisjoint(str(settings.root)):
+        raise ConfigError(
+            f"{settings.root} has a brace in its name, in which DVC would look for a value: move the clone to a folder "
+            "of another name"
         )
     return settings
