@@ -42,3 +42,20 @@ def test_one_that_is_there_is_not_touched_and_no_other_is_begun(
     begin_store("http://127.0.0.1:9")
     assert MlflowClient(uri).get_experiment(made).name == "mine"
     assert list(tmp_path.iterdir()) == [tmp_path / "mlflow.db"]
+
+
+@pytest.mark.parametrize("name", ["o'brien", "\"quoted\" o'brien", "a:b", "back\\slash", "50% #1", "ü 玉米", "$HOME;--"])
+def test_models_are_kept_below_a_folder_of_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / name
+    uri = f"sqlite:///{folder}/mlflow.db"
+    begin_store(uri)
+    client = MlflowClient(uri)
+    made = client.create_experiment("mine", artifact_location=(folder / "artifacts").as_uri())
+    run = client.create_run(made)
+    client.log_text(run.info.run_id, "kept", "note.txt")
+    assert client.get_experiment("0").name == "Default"
+    (note,) = folder.rglob("note.txt")
+    assert note.read_text() == "kept"
+    assert sorted(path.name for path in folder.iterdir()) == ["artifacts", "mlflow.db"]
+    assert list(tmp_path.iterdir()) == [folder]
