@@ -44,7 +44,7 @@ def test_one_that_is_there_is_not_touched_and_no_other_is_begun(
     assert list(tmp_path.iterdir()) == [tmp_path / "mlflow.db"]
 
 
-@pytest.mark.parametrize("name", ["o'brien", "\"quoted\" o'brien", "a:b", "back\\slash", "50% #1", "ü 玉米", "$HOME;--"])
+@pytest.mark.parametrize("name", ["o'brien", '"quoted" o\'brien', "a:b", "back\\slash", "50% #1", "ü 玉米", "$HOME;--"])
 def test_models_are_kept_below_a_folder_of_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / name

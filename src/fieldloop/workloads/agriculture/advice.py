@@ -24,6 +24,7 @@ from fieldedge.workloads.agriculture.decision import (
 )
 from fieldedge.workloads.agriculture.evidence import NOTHING_SEEN, Evidence
 from fieldedge.workloads.agriculture.features import INDEX, Array, Forecast, with_actions
+from fieldedge.workloads.agriculture.learned import Learned
 from fieldloop.workload import Agreement
 from fieldloop.workloads.agriculture.pretraining.faults import Faults
 from fieldloop.workloads.agriculture.pretraining.policy_search import habit_kg_ha, profits_usd_ha
@@ -44,6 +45,7 @@ class Morning:
     dap: int
     days_without_reading: int = 0
     evidence: Evidence = NOTHING_SEEN
+    learned: tuple[Learned, ...] = ()
 
     def features(self, _forecast: Forecast | None = None) -> Array:
         """The row, in physical units."""

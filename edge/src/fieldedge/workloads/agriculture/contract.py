@@ -5,7 +5,7 @@ from fieldedge.workloads.agriculture import agronomy, features, probes, tables, 
 
 CONTRACT = Contract(
     workload="agriculture",
-    revision=3,
+    revision=4,
     tables=(
         tables.FIELDS,
         tables.READINGS,
@@ -19,6 +19,7 @@ CONTRACT = Contract(
     constants={
         "days_to_maturity": agronomy.DAYS_TO_MATURITY,
         "probe_bias_sd": probes.BIAS_SD,
+        "probe_alike_d": probes.ALIKE_D,
         "start_water_unknown": features.START_WATER_UNKNOWN,
         "volatilised_fraction": agronomy.VOLATILISED_FRACTION,
         "start_mineral_nitrogen_kg_ha": agronomy.START_MINERAL_NITROGEN_KG_HA,

@@ -25,6 +25,7 @@ from fieldedge.workloads.agriculture.features import (
     days_between,
     with_actions,
 )
+from fieldedge.workloads.agriculture.learned import Learned
 from fieldedge.workloads.agriculture.tables import OUTPUTS
 
 IRRIGATION_MIN_MM = 8.0
@@ -75,6 +76,7 @@ class Recommendation:
     yield_p50_t_ha: float | None = None
     yield_p90_t_ha: float | None = None
     rule_share: float = 0.0  # of the FAO-56 rule in when water is given
+    learned: tuple[Learned, ...] = ()
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -103,17 +105,19 @@ class Recommendation:
                 "guardrails": list(self.guardrails),
                 "expected_gain_usd_ha": round(self.expected_gain_usd_ha, 2),
                 **({"rule_share": round(self.rule_share, 3)} if self.rule_share > 0.0 else {}),
+                "learned": [one.as_record() for one in self.learned],
             },
         )
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What the balances allow today: candidate depths and doses, and which rules made them."""
+    """What the balances allow today: candidate depths and doses, which rules made them, what the balances learned."""
 
     irrigation_mm: tuple[float, ...]
     nitrogen_kg_ha: tuple[float, ...]
     guardrails: tuple[str, ...]
+    learned: tuple[Learned, ...] = ()
 
     def candidates(self) -> tuple[Array, Array]:
         """Every depth with every dose, (K,) each."""
@@ -169,7 +173,8 @@ def question_of(
     if days_between(record["planting_date"], today) != state.dap:
         raise ValueError(f"{today} is not day {state.dap} after planting on {record['planting_date']}")
     row = state.features(forecast)
-    grounds = Grounds(sound_actions(row, record), state.evidence)
+    bounds = replace(sound_actions(row, record), learned=state.learned)
+    grounds = Grounds(bounds, state.evidence)
     if state.days_without_reading > MAX_DATA_AGE_DAYS:
         doubt = f"the last reading is {state.days_without_reading} days old"
     if grounds.is_graded:
@@ -274,6 +279,7 @@ def _agronomic(question: Question, why: str) -> Recommendation:
         expected_gain_usd_ha=0.0,
         data_age_days=question.data_age_days,
         features=row,
+        learned=bounds.learned,
     )
 
 
@@ -307,6 +313,7 @@ def _most_profitable(record: Record, question: Question, outputs: Array) -> Reco
         expected_gain_usd_ha=float(weighed[best] - weighed[least]),
         data_age_days=question.data_age_days,
         features=row,
+        learned=bounds.learned,
         yield_p10_t_ha=round(float(outputs[best, _YIELD_P10]), 3) if is_models else None,
         yield_p50_t_ha=round(float(outputs[best, _YIELD_P50]), 3) if is_models else None,
         yield_p90_t_ha=round(float(outputs[best, _YIELD_P90]), 3) if is_models else None,

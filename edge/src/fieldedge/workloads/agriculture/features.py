@@ -17,6 +17,7 @@ from fieldedge.contract import Feature, Record
 from fieldedge.workloads.agriculture import agronomy as ag
 from fieldedge.workloads.agriculture import layout as at
 from fieldedge.workloads.agriculture.evidence import EVIDENCE_VALUES, Evidence, read_evidence
+from fieldedge.workloads.agriculture.learned import Learned, learned
 from fieldedge.workloads.agriculture.probes import uncertainty, wetness
 from fieldedge.workloads.agriculture.season import advance, start_season
 from fieldedge.workloads.agriculture.tables import PROBE_DEPTHS_CM
@@ -161,6 +162,11 @@ class SeasonState:
         return int(self.values[at.SINCE_NITROGEN_D])
 
     @property
+    def learned(self) -> tuple[Learned, ...]:
+        """What the season taught of the field beyond what was told."""
+        return learned(self.values)
+
+    @property
     def evidence(self) -> Evidence:
         """Whether the crop does what was foretold."""
         found = [0.0] * EVIDENCE_VALUES
@@ -223,7 +229,7 @@ def read_features(
     state: Sequence[float], field: Sequence[float], forecast: Sequence[float], row: MutableSequence[float]
 ) -> None:
     """Write the features in the order of FEATURES, physical units, without any action."""
-    capacity, wilting = field[at.FIELD_CAPACITY], field[at.WILTING_POINT]
+    capacity, wilting = state[at.CAPACITY], field[at.WILTING_POINT]
     taw_mm, dap = state[at.TAW_MM], state[at.DAP]
     rain_3d, rain_7d, rain_14d, et0_7d, tmax_7d, tmin_7d = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(at.RAIN_DAYS):

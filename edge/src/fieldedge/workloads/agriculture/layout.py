@@ -80,9 +80,29 @@ TMAX_C = TMIN_C + WEEK
 PROBE_BIAS = TMAX_C + WEEK  # m3/m3, estimated
 PROBE_LAST = PROBE_BIAS + PROBES
 PROBE_REPEATS_D = PROBE_LAST + PROBES
-ERRORS = 2 * PROBES  # of the estimate: water around each probe, then each probe's bias
-COVARIANCE = PROBE_REPEATS_D + PROBES  # ERRORS x ERRORS
-CANOPY_SURPRISE = COVARIANCE + ERRORS * ERRORS  # of all flights, standard deviations, summed up with forgetting
+# What may be other than a device was told, each a multiple of it: 1 is as told.
+(
+    SOIL,  # the soil's field capacity
+    SHARE,  # the irrigation that arrives, of what was noted
+    GAUGE,  # the rain that fell, of what was measured
+    START,  # the water at planting, a share of TAW that is added to what was told
+) = range(4)
+FACTORS = 3  # the first of the modes: constants of a field that the season teaches
+MODES = 4
+FACTOR = PROBE_REPEATS_D + PROBES  # FACTORS estimates
+CAPACITY = FACTOR + FACTORS  # field capacity as told times its factor, m3/m3
+SENSITIVITY = CAPACITY + 1  # MODES x LAYERS: how a layer's water changes with each mode, m3/m3
+SURPRISE = SENSITIVITY + MODES * LAYERS  # how far readings lie from what was expected: normalised innovation squared
+SINCE_WETTED_D = SURPRISE + 1
+SHADOW = SINCE_WETTED_D + 1  # MODES x SHADOWED: what evaporation keeps, had the mode been a step larger
+SHADOWED = 3
+ERRORS = 2 * PROBES + MODES  # of the estimate: water around each probe, then each probe's bias, then the modes
+COVARIANCE = SHADOW + MODES * SHADOWED  # ERRORS x ERRORS
+# Room to work in, within a day: compiled code reads a list far slower than the state.
+THETA_BEFORE = COVARIANCE + ERRORS * ERRORS  # LAYERS
+THETA_BELIEVED = THETA_BEFORE + LAYERS  # LAYERS
+SEEN = THETA_BELIEVED + LAYERS  # ERRORS
+CANOPY_SURPRISE = SEEN + ERRORS  # of all flights, standard deviations, summed up with forgetting
 CANOPY_FLIGHTS = CANOPY_SURPRISE + 1  # the variance of that sum: how many flights it is worth
 STATES = CANOPY_FLIGHTS + 1
 

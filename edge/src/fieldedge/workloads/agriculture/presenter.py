@@ -12,6 +12,7 @@ from fieldedge.contract import MODEL, Record
 from fieldedge.presentation.chart import MAX_DAYS, Bars, Chart, Line, Mark, Values
 from fieldedge.presentation.facts import Advice, Amount, EpisodeRecords, Figure, Gauge, PastDay, Question, Range
 from fieldedge.presentation.text import as_date, as_number, capitalised, number, plural, short_date
+from fieldedge.workloads.agriculture.learned import sentences
 
 SHORTEST_CHART_DAYS = 30
 ALREADY_NOTHING_MM = 0.05
@@ -92,7 +93,7 @@ class AgriculturePresenter:
             is_today=is_today,
             is_action=water > 0.0 or nitrogen > 0.0,
             headline=_headline(water, nitrogen, "today" if is_today else ""),
-            reasons=_texts(record.get("reasons")),
+            reasons=(*_texts(record.get("reasons")), *sentences(record.get("learned"))),
             guardrails=tuple(
                 _GUARDRAILS.get(rule, rule.replace("_", " ")) for rule in _texts(record.get("guardrails"))
             ),
@@ -110,6 +111,7 @@ class AgriculturePresenter:
         todo += [f"apply {nitrogen:.0f} kg/ha of nitrogen"] if nitrogen > 0.0 else []
         first = " and ".join(todo) or "nothing to do"
         lines = [f"{record['date']}: {first}", *(f"  {reason}" for reason in record["reasons"])]
+        lines += [f"  {sentence}" for sentence in sentences(record.get("learned"))]
         if record["yield_p50_t_ha"] is not None:
             lines.append(
                 f"  Yield: {record['yield_p50_t_ha']:.1f} t/ha, between {record['yield_p10_t_ha']:.1f} and "

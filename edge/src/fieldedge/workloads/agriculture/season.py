@@ -13,6 +13,7 @@ from fieldedge.workloads.agriculture.evidence import weigh_canopy
 from fieldedge.workloads.agriculture.layout import (
     BIOMASS_T_HA,
     CANOPY,
+    CAPACITY,
     DAP,
     DAY_ET0_MM,
     DAY_IRRIGATION_MM,
@@ -26,7 +27,9 @@ from fieldedge.workloads.agriculture.layout import (
     ET0_MM,
     ET0_SEASON_MM,
     EVAPORATION_DEPTH_M,
+    FACTOR,
     FIELD_CAPACITY,
+    GAUGE,
     GDD_C_D,
     IRRIGATION_MM,
     LAYERS,
@@ -42,15 +45,18 @@ from fieldedge.workloads.agriculture.layout import (
     RAIN_SEASON_MM,
     RELATIVE_TRANSPIRATION,
     ROOT_DEPTH_M,
+    SHARE,
     SINCE_FLIGHT_D,
     SINCE_IRRIGATION_D,
     SINCE_NITROGEN_D,
+    SINCE_WETTED_D,
     STAGE_TWO_WETNESS,
     START_WATER,
     STRESS_FILLING_D,
     STRESS_FLOWERING_D,
     STRESS_VEGETATIVE_D,
     THETA,
+    THETA_BEFORE,
     TMAX_C,
     TMIN_C,
     WEEK,
@@ -58,6 +64,7 @@ from fieldedge.workloads.agriculture.layout import (
     WITHOUT_READING_D,
 )
 from fieldedge.workloads.agriculture.probes import correct, start_filter
+from fieldedge.workloads.agriculture.sensitivity import live_otherwise, start_modes
 from fieldedge.workloads.agriculture.water_balance import (
     EVAPORATION_DEPTH_MIN_M,
     ROOT_DEPTH_MIN_M,
@@ -70,6 +77,7 @@ from fieldedge.workloads.agriculture.water_balance import (
 
 FLOWERING_D = (60.0, 80.0)
 GROWTH_FACTOR_MIN = 0.3
+WETTING_MM = 5.0  # less does not get down to a probe
 _LONG_AGO_D = 30.0
 _NEVER_D = 999.0
 _BARE_NDVI, _BARE_NDRE = 0.15, 0.10
@@ -78,8 +86,9 @@ _BARE_NDVI, _BARE_NDRE = 0.15, 0.10
 def start_season(state: MutableSequence[float], field: Sequence[float]) -> None:
     """The morning of planting. `state` comes in as zeros."""
     wilting = field[WILTING_POINT]
+    state[CAPACITY] = field[FIELD_CAPACITY]
     for i in range(LAYERS):
-        state[THETA + i] = wilting + field[START_WATER] * (field[FIELD_CAPACITY] - wilting)
+        state[THETA + i] = wilting + field[START_WATER] * (state[CAPACITY] - wilting)
     state[ROOT_DEPTH_M] = ROOT_DEPTH_MIN_M
     state[STAGE_TWO_WETNESS] = -1.0  # not known before the first day
     state[EVAPORATION_DEPTH_M] = EVAPORATION_DEPTH_MIN_M
@@ -92,6 +101,7 @@ def start_season(state: MutableSequence[float], field: Sequence[float]) -> None:
         state[PROBE_LAST + i] = -1.0
     for i in range(WEEK):
         state[ET0_MM + i], state[TMIN_C + i], state[TMAX_C + i] = 5.0, 12.0, 25.0
+    start_modes(state, field)
     start_filter(state, field)
     measure_root_zone(state, field)
 
@@ -103,16 +113,22 @@ def advance(state: MutableSequence[float], field: Sequence[float], day: Sequence
     tmin_c, tmax_c = _mean(state, TMIN_C), _mean(state, TMAX_C)
     if not is_missing:
         rain_mm, et0_mm, tmin_c, tmax_c = day[DAY_RAIN_MM], day[DAY_ET0_MM], day[DAY_TMIN_C], day[DAY_TMAX_C]
+    rain_mm *= state[FACTOR + GAUGE]
+    arrives_mm = day[DAY_IRRIGATION_MM] * state[FACTOR + SHARE]
     state[WITHOUT_READING_D] = state[WITHOUT_READING_D] + 1.0 if is_missing else 0.0
     state[DAP] += 1.0
     canopy_before = state[CANOPY]
     gdd_c_d = ag.growing_degrees_c_d(tmin_c, tmax_c)
     grow_roots(state, field)
-    wetted_mm = balance_day(state, field, day[DAY_IRRIGATION_MM], rain_mm)
+    for i in range(LAYERS):
+        state[THETA_BEFORE + i] = state[THETA + i]
+    wetted_mm = balance_day(state, field, arrives_mm, rain_mm)
     grow_canopy(state, field, et0_mm)
     evaporate(state, field, et0_mm, wetted_mm)
     nni = ag.nitrogen_nutrition_index(state[NITROGEN_TAKEN_KG_HA], state[BIOMASS_T_HA])
     transpire(state, field, et0_mm, gdd_c_d, min(max(nni, GROWTH_FACTOR_MIN), 1.0))
+    live_otherwise(state, field, arrives_mm, rain_mm, et0_mm, gdd_c_d)
+    state[SINCE_WETTED_D] = 0.0 if arrives_mm + rain_mm >= WETTING_MM else state[SINCE_WETTED_D] + 1.0
     correct(state, field, day)
     measure_root_zone(state, field)
     _count_stress(state)
@@ -144,10 +160,10 @@ def _balance_nitrogen(state: MutableSequence[float], field: Sequence[float], app
     """The mineral nitrogen pool and the crop's uptake (agronomy.py), kg/ha."""
     wetness = 0.0
     for i in range(3):
-        wetness += (state[THETA + i] - field[WILTING_POINT]) / (field[FIELD_CAPACITY] - field[WILTING_POINT]) / 3.0
+        wetness += (state[THETA + i] - field[WILTING_POINT]) / (state[CAPACITY] - field[WILTING_POINT]) / 3.0
     pool = state[MINERAL_NITROGEN_KG_HA] + applied * (1.0 - ag.VOLATILISED_FRACTION)
     pool += ag.mineralised_kg_ha(mean_c, wetness)
-    pool -= ag.leached_kg_ha(pool, state[DRAINED_MM], field[FIELD_CAPACITY])
+    pool -= ag.leached_kg_ha(pool, state[DRAINED_MM], state[CAPACITY])
     taken = ag.uptake_kg_ha(
         state[BIOMASS_T_HA], state[NITROGEN_TAKEN_KG_HA], pool, state[ROOT_DEPTH_M], state[RELATIVE_TRANSPIRATION]
     )

@@ -15,6 +15,7 @@ from fieldedge.workloads.agriculture.layout import (
     CANOPY,
     CANOPY_ACTUAL_MAX,
     CANOPY_PEAK,
+    CAPACITY,
     CURVE_NUMBER,
     DAP,
     DEPLETION_MM,
@@ -22,7 +23,6 @@ from fieldedge.workloads.agriculture.layout import (
     DRAINED_MM,
     EARLY_SENESCENCE_D,
     EVAPORATION_DEPTH_M,
-    FIELD_CAPACITY,
     LAYER_MM,
     LAYER_THICKNESS_M,
     LAYER_TOP_M,
@@ -72,7 +72,7 @@ def share_above(depth_m: float, i: int) -> float:
 
 def drain(state: MutableSequence[float], field: Sequence[float]) -> float:
     """Water above field capacity sinks a day's way down; returns what leaves the profile, mm."""
-    capacity, saturation = field[FIELD_CAPACITY], field[SATURATION]
+    capacity, saturation = state[CAPACITY], field[SATURATION]
     per_day = field[DRAINAGE_TAU] * (saturation - capacity)
     span = math.exp(saturation - capacity) - 1.0
     sinking_mm = 0.0
@@ -94,7 +94,7 @@ def runoff_mm(state: Sequence[float], field: Sequence[float], rain_mm: float) ->
     wet = 0.0
     for i in range(3):
         above = max(state[THETA + i], field[WILTING_POINT]) - field[WILTING_POINT]
-        wet += RUNOFF_WEIGHTS[i] * above / (field[FIELD_CAPACITY] - field[WILTING_POINT])
+        wet += RUNOFF_WEIGHTS[i] * above / (state[CAPACITY] - field[WILTING_POINT])
     cn = field[CURVE_NUMBER]
     dry_cn = round(0.507 * cn - 0.00374 * cn**2 + 0.0000867 * cn**3)
     wet_cn = round(2.33 * cn - 0.0209 * cn**2 + 0.000076 * cn**3)
@@ -105,7 +105,7 @@ def runoff_mm(state: Sequence[float], field: Sequence[float], rain_mm: float) ->
 
 def infiltrate(state: MutableSequence[float], field: Sequence[float], water_mm: float) -> float:
     """Water fills the layers from the top, each as far as it can drain in a day; returns what passes through, mm."""
-    capacity, saturation = field[FIELD_CAPACITY], field[SATURATION]
+    capacity, saturation = state[CAPACITY], field[SATURATION]
     per_day = field[DRAINAGE_TAU] * (saturation - capacity)
     span = math.exp(saturation - capacity) - 1.0
     left_mm = water_mm
@@ -128,7 +128,7 @@ def measure_root_zone(state: MutableSequence[float], field: Sequence[float]) -> 
     It is the lesser of the root zone's and of the top layer's, because a wet surface alone already feeds the crop.
     """
     depth_m = max(round(state[ROOT_DEPTH_M], 2), ROOT_DEPTH_MIN_M)
-    capacity, wilting = field[FIELD_CAPACITY], field[WILTING_POINT]
+    capacity, wilting = state[CAPACITY], field[WILTING_POINT]
     lacking_mm = 0.0
     for i in range(LAYERS):
         lacking_mm += (capacity - state[THETA + i]) * LAYER_MM[i] * share_above(depth_m, i)
@@ -171,7 +171,7 @@ def grow_roots(state: MutableSequence[float], field: Sequence[float]) -> None:
         if state[ROOT_DEPTH_M] + grown_m <= LAYER_TOP_M[i] + LAYER_THICKNESS_M[i] + 1e-9:
             layer = i
             break
-    dry = (field[FIELD_CAPACITY] - state[THETA + layer]) / (field[FIELD_CAPACITY] - field[WILTING_POINT])
+    dry = (state[CAPACITY] - state[THETA + layer]) / (state[CAPACITY] - field[WILTING_POINT])
     if dry >= 1.0:
         grown_m = 0.0
     elif dry > ROOT_STRESS_P:
@@ -236,7 +236,7 @@ def _evaporating(state: Sequence[float], field: Sequence[float]) -> tuple[float,
         thick_mm = LAYER_MM[i] * share_above(state[EVAPORATION_DEPTH_M], i)
         depth_mm += thick_mm
         held_mm += state[THETA + i] * thick_mm
-    return depth_mm * field[SATURATION], depth_mm * field[FIELD_CAPACITY] - field[REW_MM], held_mm
+    return depth_mm * field[SATURATION], depth_mm * state[CAPACITY] - field[REW_MM], held_mm
 
 
 def _evaporate_step(state: MutableSequence[float], field: Sequence[float], demand_mm: float) -> None:
@@ -285,7 +285,7 @@ def transpire(
     potential_mm = potential_transpiration_mm(state, et0_mm, gdd_c_d)
     depletion_fraction = measure_root_zone(state, field)
     demand_mm = potential_mm * (1.0 - stress_share(depletion_fraction, STOMATA_P, 1.0, et0_mm))
-    capacity, wilting = field[FIELD_CAPACITY], field[WILTING_POINT]
+    capacity, wilting = state[CAPACITY], field[WILTING_POINT]
     depth_m = max(round(state[ROOT_DEPTH_M], 2), ROOT_DEPTH_MIN_M)
     critical = STOMATA_P + 0.04 * (5.0 - et0_mm) * math.log10(10.0 - 9.0 * STOMATA_P)
     bottom_sink = SINK_BOTTOM * _root_crowding(state, field)

@@ -9,9 +9,18 @@ import inspect
 from numba import njit
 from numba.extending import register_jitable
 
-from fieldedge.workloads.agriculture import agronomy, canopy, evidence, features, probes, season, water_balance
+from fieldedge.workloads.agriculture import (
+    agronomy,
+    canopy,
+    evidence,
+    features,
+    probes,
+    season,
+    sensitivity,
+    water_balance,
+)
 
-for _module in (agronomy, water_balance, canopy, evidence, probes, season):
+for _module in (agronomy, water_balance, sensitivity, canopy, evidence, probes, season):
     for _function in vars(_module).values():
         if inspect.isfunction(_function) and _function.__module__ == _module.__name__:
             register_jitable(_function)

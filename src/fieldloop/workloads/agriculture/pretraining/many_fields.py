@@ -26,6 +26,7 @@ from fieldedge.workloads.agriculture import (
     layout,
     probes,
     season,
+    sensitivity,
     water_balance,
 )
 from fieldedge.workloads.agriculture.evidence import EVIDENCE_VALUES
@@ -34,7 +35,7 @@ from fieldloop.workloads.agriculture.world.compiled import store
 
 Floats = NDArray[np.float64]
 _MODULE = "fieldloop_compiled_device"
-_SOURCES = (agronomy, canopy, evidence, features, layout, probes, season, water_balance)
+_SOURCES = (agronomy, canopy, evidence, features, layout, probes, season, sensitivity, water_balance)
 _ROWS_A_THREAD = 128
 
 
