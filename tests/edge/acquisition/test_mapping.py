@@ -294,3 +294,91 @@ def test_nothing_but_the_named_errors_comes_of_any_setting_or_sample(
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_comes_through_as_it_was_written(true: float) -> None:
     assert number(repr(true)) == number(true) == true
+
+
+def sample_of(fields: dict[str, Any], **mapping: Any) -> dict[str, float | None]:
+    return dict(mapper(**mapping).sample(RawSample("x", MOMENT, fields), "station").values)
+
+
+def elements(*pairs: tuple[str, float], at: str = "messages.{}") -> dict[str, Any]:
+    """A list of elements as the formats flatten it."""
+    return {
+        f"{at.format(place)}.{name}": value
+        for place, (identity, measured) in enumerate(pairs)
+        for name, value in (("id", identity), ("value", measured))
+    }
+
+
+@given(st.permutations([("4097", 11.99), ("4098", 34.0), ("4099", 0.2)]), st.booleans())
+def test_an_element_of_a_list_is_named_by_what_it_says_of_itself(
+    order: list[tuple[str, float]], is_nested: bool
+) -> None:
+    place = "messages.*" if is_nested else "messages"
+    fields = elements(*order, at="messages.1.{}" if is_nested else "messages.{}")
+    found = sample_of(
+        fields,
+        air_temperature_c=f"{place}[id=4097].value",
+        relative_humidity_pct=f"{place}[id=4098].value",
+        vwc_15cm_m3_m3=f"{place}[id=5000].value",
+    )
+    assert found == {"air_temperature_c": 11.99, "relative_humidity_pct": 34.0}
+
+
+def test_a_selector_that_means_two_elements_is_refused_and_a_name_with_brackets_is_a_name() -> None:
+    with pytest.raises(DataError, match=r"means 2 elements, messages\.0\.value and messages\.1\.value"):
+        sample_of(elements(("7", 1.0), ("7", 2.0)), air_temperature_c="messages[id=7].value")
+    assert sample_of({"Temp [unit=C]": 20.0}, air_temperature_c="Temp [unit=C]") == {"air_temperature_c": 20.0}
+    assert sample_of({"sensors.0.id": 7, "sensors.0.v": 1.5}, rain_mm="sensors[id=7].v") == {"rain_mm": 1.5}
+
+
+@given(
+    st.dictionaries(st.text(st.sampled_from("ab.0*[]=1"), max_size=12), st.integers(0, 9), max_size=8),
+    st.text(st.sampled_from("ab.0*[]=1"), min_size=1, max_size=12),
+)
+def test_no_name_of_a_field_and_no_selector_breaks_a_mapping(fields: dict[str, Any], selector: str) -> None:
+    try:
+        found = sample_of(fields, rain_mm=selector)
+    except DataError:
+        return
+    assert found["rain_mm"] in [float(value) for value in fields.values()]
+
+
+def test_a_counter_is_kept_as_its_total_in_the_channels_unit() -> None:
+    assert sample_of({"tips": 40}, rain_mm={"field": "tips", "scale": 0.2, "counter": True}) == {"rain_mm.count": 8.0}
+    wraps = {"field": "tips", "unit": "in", "scale": 0.01, "counter": True, "wraps_at": 65_536}
+    assert sample_of({"tips": 100}, rain_mm=wraps) == {"rain_mm.count.16646.144": 25.4}
+    assert sample_of({"tips": 40}, rain_mm={"field": "tips", "scale": 0.2}) == {"rain_mm": 8.0}
+
+
+@given(st.dates(), st.sampled_from([-12.0, -6.0, 0.0, 5.5, 13.0]))
+def test_a_date_is_that_day_in_every_zone(day: Any, utc_offset_h: float) -> None:
+    if not 1951 <= day.year <= 2099:
+        return
+    expected = f"{day.isoformat()}T23:59:59.999999Z"
+    assert time_of(day.isoformat(), utc_offset_h) == expected
+    assert time_of(f"{day:%d/%m/%Y}", format="%d/%m/%Y", utc_offset_h=utc_offset_h) == expected
+    midnight = f"{(day + timedelta(days=1)).isoformat()} 00:00:00"
+    assert time_of(midnight, utc_offset_h=utc_offset_h, ends_day=True) == expected
+
+
+def test_a_named_zone_has_its_summer_time_and_a_stated_one_goes_before_it() -> None:
+    assert time_of("2026-07-01 12:00:00", zone="America/Chicago") == "2026-07-01T17:00:00Z"
+    assert time_of("2026-12-01 12:00:00", zone="America/Chicago") == "2026-12-01T18:00:00Z"
+    assert time_of("2026-07-01T12:00:00+02:00", zone="America/Chicago") == "2026-07-01T10:00:00Z"
+    assert time_of(1_800_000_000, zone="America/Chicago") == time_of(1_800_000_000)
+
+
+def test_only_the_hour_that_comes_twice_has_a_second_time() -> None:
+    made = mapper(time={"zone": "Europe/Berlin"})
+    times = {
+        local: made.second(RawSample("x", f"2026-{local}:00", {"rain_mm": 0}), "s")
+        for local in ("10-25 01:59", "10-25 02:00", "10-25 02:59", "10-25 03:00", "03-29 02:30")
+    }
+    assert {local: None if second is None else second.time_utc for local, second in times.items()} == {
+        "10-25 01:59": None,
+        "10-25 02:00": "2026-10-25T01:00:00Z",
+        "10-25 02:59": "2026-10-25T01:59:00Z",
+        "10-25 03:00": None,
+        "03-29 02:30": None,
+    }
+    assert mapper().second(RawSample("x", "2026-10-25 02:30:00", {"rain_mm": 0}), "s") is None

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fieldedge.acquisition import pipeline as door_module
@@ -710,3 +711,110 @@ def test_no_bytes_from_a_logger_are_lost_or_stop_the_door(
         assert (again.samples, again.messages, again.rejected) == (0, first.messages, first.rejected)
     device.store.check()
     device.store.close()
+
+
+ZONED = Mapper.from_config({"time": {"zone": "America/Chicago"}}, CHANNELS)
+AUTUMN = datetime(2026, 11, 1, 5, tzinfo=UTC)  # an hour before the one that comes twice
+CHICAGO = ZoneInfo("America/Chicago")
+
+
+def zoned(device: Device, handed_over: list[list[dict[str, Any]]], at: list[datetime], hands: Moving) -> list[str]:
+    """The times that are stored of payloads of samples, each taken at its time."""
+    source = ScriptedSource("station")
+    feed = Feed(source, FORMATS["jsonlines"], ZONED)
+    pipeline = Pipeline([feed], device.store, CHANNELS, lambda *_: None, device.clock)
+    for samples, now in zip(handed_over, at, strict=True):
+        hands.wall = now
+        source.payloads.append(b"".join(json.dumps(sample).encode() + b"\n" for sample in samples))
+        pipeline.take("station", device.clock.now())
+    return [one.sample.time_utc for one in device.store.samples("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z")]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from([5, 10, 15, 20, 30, 60]),
+    st.integers(0, 50),
+    st.lists(st.integers(1, 12), min_size=1, max_size=30),
+    st.booleans(),
+)
+def test_the_hour_that_comes_twice_loses_no_sample_however_it_is_handed_over(
+    tmp_path_factory: pytest.TempPathFactory, step_min: int, start_min: int, sizes: list[int], is_live: bool
+) -> None:
+    """Live, one payload may hold several samples that say the very same; of a backlog, no two say the same."""
+    hands = Moving()
+    root = tmp_path_factory.mktemp("zoned")
+    device = open_device(root, hands)
+    count = 240 // step_min
+    times_ = [AUTUMN + timedelta(minutes=start_min + step_min * number) for number in range(count)]
+    lines = [
+        {
+            "time": one.astimezone(CHICAGO).strftime("%Y-%m-%d %H:%M:%S"),
+            "rain_mm": 0.2,
+            "air_temperature_c": 20.0 if is_live else 20.0 + number / 100.0,
+        }
+        for number, one in enumerate(times_)
+    ]
+    payloads, at, begin = [], [], 0
+    while begin < count:
+        size = sizes[len(payloads) % len(sizes)] if not is_live else 1
+        payloads.append(lines[begin : begin + size])
+        at.append(
+            times_[min(begin + size, count) - 1] + timedelta(minutes=1) if is_live else AUTUMN + timedelta(days=2)
+        )
+        begin += size
+    assert zoned(device, payloads, at, hands) == [format_utc(one) for one in times_]
+    device.store.close()
+
+
+def test_a_file_that_is_read_again_adds_nothing_to_the_hour_that_comes_twice(device: Device, hands: Moving) -> None:
+    times_ = [AUTUMN + timedelta(minutes=15 * number) for number in range(1, 16)]
+    lines = [
+        {"time": one.astimezone(CHICAGO).strftime("%Y-%m-%d %H:%M:%S"), "rain_mm": 0.2 * (number % 3)}
+        for number, one in enumerate(times_)
+    ]
+    later = [AUTUMN + timedelta(hours=5 + number) for number in range(4)]
+    stored = zoned(device, [lines, lines, lines[4:8], lines[:6]], later, hands)
+    assert stored == [format_utc(one) for one in times_]
+    assert device.store.rejects() == []
+
+
+def test_two_serial_numbers_under_one_name_are_two_loggers_and_that_is_told_once(device: Device) -> None:
+    second = HEADER.replace('"1048"', '"2222"')
+    row = '"2026-05-02 11:00:00",1,20.1,0.2\n"2026-05-02 11:15:00",2,20.1,0.2\n'
+    device.put("other", (HEADER + row).encode(), (second + row).encode())
+    device.take("other")
+    device.put("other", (second + row.replace("11:", "10:")).encode())
+    device.take("other")
+    assert device.store.origins() == ["Station/Met15", "Station/Met15 #2222"]
+    (told,) = device.store.events(10, "loggers")
+    assert "serial number 2222, calls itself Station/Met15 too" in told["text"] and told["times"] == 1
+
+
+def test_the_windows_of_totals_that_change_by_late_ones_are_summed_up_anew(device: Device) -> None:
+    mapper = Mapper.from_config({"rain_mm": {"field": "total", "counter": True}}, CHANNELS)
+    source = ScriptedSource("gauge")
+    feed = Feed(source, FORMATS["jsonlines"], mapper)
+    pipeline = Pipeline([feed], device.store, CHANNELS, lambda *_: None, device.clock)
+
+    def take(*minutes_and_totals: tuple[float, float]) -> frozenset[str]:
+        source.payloads += [
+            json.dumps({"time": format_utc(NOW + timedelta(minutes=minutes)), "total": total}).encode() + b"\n"
+            for minutes, total in minutes_and_totals
+        ]
+        return pipeline.take("gauge", NOW).times
+
+    assert take((-600.0, 2.0), (-300.0, 4.0), (-60.0, 5.0)) == times(-600.0, -300.0, -60.0)
+    assert times(-400.0, -300.0) <= take((-400.0, 3.0))
+    assert times(-30.0) == take((-30.0, 5.0))
+
+
+def test_a_date_is_no_witness_of_the_time_and_may_be_tomorrows_where_that_has_begun(device: Device) -> None:
+    told: list[datetime] = []
+    device.clock.witness = lambda seen, *_: told.append(seen)  # type: ignore[method-assign]  # only its calls count
+    device.put("station", b'{"time": "2026-05-03", "rain_mm": 1.0}\n', b'{"time": "2026-05-05", "rain_mm": 1.0}\n')
+    device.take("station")
+    assert told == []
+    assert [one.sample.time_utc for one in device.store.samples("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z")] == [
+        "2026-05-03T23:59:59.999999Z"
+    ]
+    assert "days ahead of the device's" in device.errors()[0]

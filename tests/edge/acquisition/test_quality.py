@@ -337,3 +337,50 @@ def test_whatever_comes_is_answered_one_for_one_and_can_be_stored(
             for name, value in flagged.sample.values.items():
                 assert (value is None) == (flagged.flags[name] == "missing")
                 assert value is None or math.isfinite(value)
+
+
+SOIL = Channel("t", "m3/m3", 0.0, 0.75, "mean", 0.6, 96.0, 0.08, floor=0.01)
+FAILING = Channel("t", "degC", -45.0, 55.0, "mean", 20.0, 8.0, 6.0, error_values=(-40.0, 0.0))
+
+
+def test_what_lies_below_the_floor_is_a_fault_and_counts_for_no_other_value() -> None:
+    assert flags_of([0.24, 0.0, 0.0, 0.241, 0.009, 0.01], channel=SOIL)[:5] == [
+        "good", "fault", "fault", "good", "fault"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("step_h", [0.1, 1.0, 3.0])
+@pytest.mark.parametrize("error", [-40.0, 0.0])
+def test_an_error_value_is_a_fault_where_nothing_leads_there_however_long_it_stays(error: float, step_h: float) -> None:
+    warm = [20.0, 20.3, 19.8]
+    assert flags_of([*warm, *[error] * 7, *warm], step_h, FAILING) == [*["good"] * 3, *["fault"] * 7, *["good"] * 3]
+
+
+def test_an_error_value_that_a_winter_leads_to_is_true() -> None:
+    assert set(flags_of([2.0, 1.0, 0.0, 0.0, -1.0, 0.0], channel=FAILING)) == {"good"}
+    assert set(flags_of([-36.0, -38.0, -40.0, -40.0, -39.5], channel=FAILING)) == {"good"}
+    assert flags_of([0.0, 0.0, 0.5], channel=FAILING)[0] == "good", "nothing is known, and winters have many zeros"
+    assert flags_of([-40.0], channel=FAILING) == ["fault"]
+
+
+def test_one_exact_value_beyond_a_jump_is_no_new_level_until_it_moves() -> None:
+    stuck = flags_of([20.0, 20.1, *[33.3] * 12], step_h=0.25)
+    assert stuck == ["good", "good", *["rate"] * 12]
+    assert flags_of([20.0, 20.1, *[33.3] * 5, 33.4, 33.5])[-2:] == ["good"] * 2
+    assert flags_of([20.0, 20.1, *[33.3] * 5, 20.2])[-1] == "good"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from([20.0, 20.2, 19.5, 33.3, 33.4, 0.0, -40.0, None]), min_size=1, max_size=25),
+    st.randoms(use_true_random=False),
+)
+def test_faults_are_the_same_in_any_order_of_arrival(values: list[float | None], order: random.Random) -> None:
+    sent = series(values)
+    whole = {one.sample.time_utc: one.flags["t"] for one in judge([], sent, [FAILING]).samples}
+    memory = Memory([FAILING])
+    shuffled = list(sent)
+    order.shuffle(shuffled)
+    for sample in shuffled:
+        memory.take([sample])
+    assert {one.sample.time_utc: one.flags["t"] for one in memory.samples.values()} == whole

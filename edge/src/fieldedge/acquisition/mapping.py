@@ -18,7 +18,7 @@ by `counters.py`. A time that is a date and no more is that day, in every zone.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
@@ -40,7 +40,7 @@ _SETTINGS = ("field", "unit", "scale", "counter", "wraps_at")
 _TIME_SETTINGS = ("field", "format", "utc_offset_h", "zone", "ends_day")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _NAMES_HOURS = ("%H", "%I", "%T", "%R", "%r", "%c", "%X")
-_SELECTOR = re.compile(r"\[([^\[\]=]+)=([^\[\]=]+)\]")
+_CHOICE = re.compile(r"\*|\[([^\[\]=]+)=([^\[\]=]+)\]")  # of a place in a list: any, or by what the element says
 _DECIMALS = 6  # of a converted value: more than any sensor has
 _SHOWN_NAMES = 12
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
@@ -295,27 +295,23 @@ def _selected(field: str, fields: Mapping[str, RawValue]) -> str | None:
     Raises:
         ValueError: several are meant.
     """
-    found = {field}
-    while found and any(_SELECTOR.search(one) or "*" in one for one in found):
-        found = {step for one in found for step in _steps(one, fields)}
-    present = sorted(one for one in found if one in fields)
+    present = sorted({one for one in _places("", field, fields) if one in fields})
     if len(present) > 1:
         raise ValueError(f"{field} means {len(present)} elements, {present[0]} and {present[1]}; expected one")
     return present[0] if present else None
 
 
-def _steps(field: str, fields: Mapping[str, RawValue]) -> set[str]:
-    """A name with its first selector or star put as the places that it can mean."""
-    selector = _SELECTOR.search(field)
-    star = field.find("*")
-    if star >= 0 and (selector is None or star < selector.start()):
-        before, after = field[:star], field[star + 1 :]
-        return {before + name[len(before) :].split(".")[0] + after for name in fields if name.startswith(before)}
-    assert selector is not None  # noqa: S101 - else there was a star
-    before, after = f"{field[: selector.start()]}.", field[selector.end() :]
-    key, value = selector.groups()
-    places = {name[len(before) :].split(".")[0] for name in fields if name.startswith(before)}
-    return {before + place + after for place in places if str(fields.get(f"{before}{place}.{key}")) == value}
+def _places(before: str, rest: str, fields: Mapping[str, RawValue]) -> Iterator[str]:
+    """The names that `before` and `rest` can mean, where every star and selector in `rest` is put as a place."""
+    choice = _CHOICE.search(rest)
+    if choice is None:
+        yield before + rest
+        return
+    key, value = choice.groups()
+    begin = before + rest[: choice.start()] + ("" if key is None else ".")
+    for place in {name[len(begin) :].partition(".")[0] for name in fields if name.startswith(begin)}:
+        if key is None or str(fields.get(f"{begin}{place}.{key}")) == value:
+            yield from _places(begin + place, rest[choice.end() :], fields)
 
 
 def _stated_line(stated: str, mapped: _Mapped, where: str) -> _Line:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fieldedge.contract import Record
-from fieldedge.contract.samples import FlaggedSample, Sample
+from fieldedge.contract.samples import FlaggedSample, Sample, counted
 from fieldedge.contract.windows import Window
 from fieldedge.presentation.facts import ChannelHealth, EpisodeRecords, LoggerHealth, Presenter
 from fieldedge.presentation.text import as_number, as_time
@@ -69,7 +69,9 @@ def _in_order(name: str) -> list[tuple[int, str]]:
 
 
 def _channel(name: str, samples: Sequence[FlaggedSample], now: datetime, presenter: Presenter) -> ChannelHealth:
-    label, unit = presenter.channel(name)
+    total = counted(name)
+    label, unit = presenter.channel(name if total is None else total[0])
+    label = label if total is None else f"{label}, running total"
     seen = [flagged for flagged in samples if name in flagged.sample.values]
     values = [as_number(flagged.sample.values[name]) for flagged in seen]
     flags = [_flag(flagged, name) for flagged in seen]

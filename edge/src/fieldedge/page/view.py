@@ -6,7 +6,7 @@ It only reads. Each part is asked for on its own: one that cannot be read become
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from fieldedge.contract import Contract, Record, Role
@@ -30,12 +30,13 @@ from fieldedge.presentation.facts import (
 from fieldedge.presentation.text import as_number, shortened, size, span
 from fieldedge.storage.episodes import of_moment_or_latest
 from fieldedge.storage.store import PreparedBatch, Store
-from fieldedge.system.clock import format_utc
+from fieldedge.system.clock import format_utc, parse_utc
 from fieldedge.system.errors import FieldloopError
 from fieldedge.workload import At, EveryWindow, Trigger, Workload, opening_kind
 
 HISTORY_DAYS = 10
 EVENTS = 12
+DOUBTS, NEWS = ("doubt", "shift", "loggers"), timedelta(days=2)  # events of what loggers send; looked at for so long
 NEARLY_FULL = 0.9
 LONG_STEP_S = 300.0
 
@@ -103,7 +104,8 @@ def read_view(
     if episode is not None:
         view = _with_episode(view, reader, episode)
     next_steps = _next_steps(view, config, workload)
-    notices = _notices(view, reader.problems, presenter.rule)
+    doubts = [] if store is None else reader.ask(lambda: _doubts(store, now), list[Notice]())
+    notices = [*_notices(view, reader.problems, presenter.rule), *doubts]
     return replace(view, next_steps=next_steps, notices=tuple(notices))
 
 
@@ -271,6 +273,12 @@ def _notices(view: View, problems: Sequence[str], rule: str) -> list[Notice]:
     if view.advice is not None and view.model.version is None and view.model.error is None:
         notices.append(Notice("note", f"No model is installed: {rule} decides. Run fieldedge update."))
     return notices
+
+
+def _doubts(store: Store, now: datetime) -> list[Notice]:
+    """What the service last doubted of what loggers send, of each kind, while it is news."""
+    latest = [event for kind in DOUBTS for event in store.events(1, kind)]
+    return [Notice("warn", f"{event['text']}.") for event in latest if now - parse_utc(event["last_utc"]) <= NEWS]
 
 
 def running(step: StepState) -> str:
