@@ -669,3 +669,47 @@ def test_a_stream_that_is_closed_is_as_one_with_nothing(device: DeviceDirectory,
     done = subprocess.run(["/bin/sh", "-c", f"{shlex.join(command)} {sign}"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert (json.loads(done.stdout)["kind"] == "summary") if closed == 0 else done.stdout == ""
+
+
+def test_a_field_that_is_told_anew_is_corrected_and_all_that_was_folded_is_folded_again(path: Path) -> None:
+    agent = agent_on(path)
+    tell(agent, season_messages(6, harvest_t_ha=None))
+    right = {**field_record(), "field_capacity_m3_m3": 0.30, "planting_date": day_of(2)}
+    assert [answer["kind"] for answer in tell(agent, [{"kind": "field", "record": right}])] == ["stored", "summary"]
+    assert agent.context == right
+    with Store(path) as store:
+        former = store.events(1, "replaced")[0]["former"]
+    assert former == field_record()
+    afresh = agent_on(path.with_name("afresh.db"))
+    measured = [one for one in season_messages(6, harvest_t_ha=None) if one["kind"] in ("reading", "operation")]
+    tell(afresh, [{"kind": "field", "record": right}, *measured])
+    assert untimed([agent.decide(day_of(7))]) == untimed([afresh.decide(day_of(7))])
+    again = agent_on(path)
+    assert again.context == right
+
+
+def test_a_field_that_was_sent_is_corrected_no_more_and_one_that_contradicts_itself_is_refused(path: Path) -> None:
+    agent = agent_on(path)
+    tell(agent, [a_field()])
+    with Store(path) as store:
+        entries = stored_entries(store, [field_record()["record_id"]])
+        store.mark_selected("batch", EPISODE, 1, entries)
+    changed = {"kind": "field", "record": {**field_record(), "soil": "Loam"}}
+    wrong = {"kind": "field", "record": {**field_record(2072), "planting_date": day_of(0)}}
+    answers = tell(agent, [changed, wrong, a_field()])
+    assert [answer["kind"] for answer in answers] == ["rejected", "rejected", "stored", "summary"]
+    assert "what was sent cannot be changed" in answers[0]["error"]
+    assert "season is 2072, and maize planted on 2006-05-01" in answers[1]["error"]
+    assert agent.context == field_record()
+
+
+def test_of_two_fields_that_were_planted_on_one_day_the_one_told_last_counts_after_a_restart(path: Path) -> None:
+    """A former version took a season of the wrong year, and it stands in the store for ever."""
+    with Store(path) as store:
+        wrong = {**field_record(2072), "planting_date": day_of(0)}
+        store.add("fields", wrong, day=day_of(0))
+    agent = agent_on(path)
+    assert agent.context == wrong
+    tell(agent, [a_field()])
+    assert agent_on(path).context == field_record()
+    assert agent_on(path).decide(day_of(1))["season"] == SEASON

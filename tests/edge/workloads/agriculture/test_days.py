@@ -257,3 +257,133 @@ def test_any_samples_give_a_sound_reading_or_a_reason(
     assert (found.record is None) == (found.reason is not None)
     assert found.record is None or READINGS.check(found.record, DAY) == found.record
     assert json.loads(json.dumps(found.flags, allow_nan=False)) == found.flags
+
+
+def et0_of(*given: FlaggedSample, day: list[FlaggedSample] | None = None) -> tuple[str, list[str]]:
+    """How ET0 was come by where a station gives some, and which channels are doubted."""
+    found = summary([*(whole_day() if day is None else day), *given])
+    return found.flags["et0"], sorted(found.doubts)
+
+
+def test_a_part_of_a_days_et0_is_not_the_days() -> None:
+    hourly = [sample(hour + 0.1, {"et0_mm": 0.2}) for hour in range(24)]
+    thinned = [
+        one if number % 3 == 0 else sample(number + 0.1, {"et0_mm": None}, et0_mm="missing")
+        for number, one in enumerate(hourly)
+    ]
+    alone = [sample(number + 0.1, {"et0_mm": None}, et0_mm="missing") for number in range(23)]
+    assert et0_of(*thinned)[0] == "penman-monteith"
+    assert et0_of(*alone, sample(23.1, {"et0_mm": 4.8}))[0] == "penman-monteith"
+    assert et0_of(*hourly[:10], *hourly[13:])[0] == "penman-monteith", "three hours are not there at all"
+    assert et0_of(*hourly) == ("given", ["rain_mm"])
+
+
+@pytest.mark.parametrize(
+    ("given_mm", "is_taken"), [(0.02, False), (0.26, False), (2.5, True), (9.0, True), (19.0, False)]
+)
+def test_a_single_et0_that_cannot_be_the_days_is_doubted_and_does_not_count(given_mm: float, is_taken: bool) -> None:
+    how, doubted = et0_of(sample(24.0, {"et0_mm": given_mm}, "other"))
+    assert (how == "given") == is_taken
+    assert ("et0_mm" in doubted) != is_taken
+
+
+def rain_of(values: list[float | None], day: list[FlaggedSample] | None = None) -> Observed:
+    step_h = 24.0 / len(values)
+    gauge = [
+        sample(step_h * (number + 1), {"rain_mm": value}, "gauge", rain_mm="good" if value is not None else "missing")
+        for number, value in enumerate(values)
+    ]
+    return summary([*without(whole_day() if day is None else day, "rain_mm"), *gauge])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [2.0] * 24 + [2.4] * 24,  # a running total on a day of little rain
+        [2.0] * 48,  # and of none
+        [0.2 * number for number in range(1, 49)],
+    ],
+)
+def test_a_counter_that_is_taken_for_rain_has_no_reading_and_the_setting_is_named(values: list[float | None]) -> None:
+    found = rain_of(values)
+    assert found.record is None
+    assert found.reason is not None and "counter = true" in found.reason
+    assert "rain_mm" in found.doubts
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=12, max_size=48), st.integers(1, 65_000))
+def test_no_running_total_is_ever_summed_without_a_word(tips: list[int], start: int) -> None:
+    total, values = start, []
+    for one in tips:
+        total += one
+        values.append(round(0.2 * total, 1))
+    found = rain_of(list(values))
+    assert found.record is None or "rain_mm" in found.doubts
+
+
+def test_true_rain_is_used_and_only_what_rains_all_day_is_told() -> None:
+    shower: list[float | None] = [0.0] * 20 + [0.4, 3.0, 5.2, 2.0, 0.6, 0.2] + [0.0] * 22
+    assert rain_of(shower).doubts == {}
+    evening: list[float | None] = [0.0] * 44 + [0.2, 0.2, 0.2, 0.4]
+    assert rain_of(evening).doubts == {}
+    all_day: list[float | None] = [0.2, 0.6, 0.4] * 16
+    found = rain_of(all_day)
+    assert found.record is not None and found.record["rain_mm"] == pytest.approx(19.2)
+    assert list(found.doubts) == ["rain_mm"] and found.flags["doubts"] == found.doubts
+
+
+def test_a_gauge_that_failed_for_a_part_of_the_day_is_told() -> None:
+    found = rain_of([0.2] * 6 + [None] * 18)
+    assert found.record is not None and found.record["rain_mm"] == pytest.approx(1.2)
+    assert "18 of 24 values of the day are bad" in found.doubts["rain_mm"]
+
+
+def changed(channel: str, slope: float, offset: float = 0.0) -> list[FlaggedSample]:
+    """The whole day with one channel in another unit."""
+    return [
+        FlaggedSample(
+            Sample(
+                one.sample.origin,
+                one.sample.time_utc,
+                {**one.sample.values, channel: (one.sample.values[channel] or 0.0) * slope + offset},
+            ),
+            one.flags,
+        )
+        for one in whole_day()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("channel", "slope", "says"),
+    [
+        ("solar_radiation_w_m2", 0.001, "kW/m2"),
+        ("solar_radiation_w_m2", 3.0, "its unit"),
+        ("wind_speed_m_s", 10.0, "km/h"),
+    ],
+)
+def test_a_days_level_that_cannot_be_true_does_not_count_and_the_unit_is_asked_for(
+    channel: str, slope: float, says: str
+) -> None:
+    found = summary(changed(channel, slope))
+    assert found.flags["et0"] == "hargreaves"
+    assert says in found.doubts[channel] and "[source.fields]" in found.doubts[channel]
+
+
+def test_a_day_that_is_too_hot_for_any_place_has_no_reading() -> None:
+    found = summary(changed("air_temperature_c", 0.2, 43.0))
+    assert found.record is None and found.reason is not None and 'unit = "degF"' in found.reason
+    hot = summary(changed("air_temperature_c", 0.5, 32.0))
+    assert hot.record is not None and "air_temperature_c" in hot.doubts
+
+
+def test_a_logger_that_took_anothers_place_makes_one_day_with_it_and_one_beside_it_does_not() -> None:
+    def half(begin: int, end: int, origin: str, rain_mm: float) -> list[FlaggedSample]:
+        return [sample(float(hour), {**weather(float(hour)), "rain_mm": rain_mm}, origin) for hour in range(begin, end)]
+
+    first, second = half(1, 13, "Field", 0.4), half(13, 25, "Field #2222", 0.2)
+    found = summary([*first, *second])
+    assert found.record is not None and found.record["rain_mm"] == pytest.approx(12 * 0.4 + 12 * 0.2)
+    assert found.flags["loggers"]["rain_mm"] == "Field"
+    beside = summary([*half(1, 25, "Field", 0.2), *second])
+    assert beside.record is not None and beside.record["rain_mm"] == pytest.approx(24 * 0.2)

@@ -33,7 +33,7 @@ DAY_H = 24.0
 SPEAKS_FOR_H = 3.0
 ENOUGH_H = 16.0  # of temperature and humidity, for their extremes to be the day's
 NEARLY_ALL_H = 20.0  # of radiation, wind and ET0, which are summed or averaged
-NEARLY_ALL_VALUES = 0.9  # of a sum's
+WHOLE_SUM_H, NEARLY_ALL_VALUES = 22.0, 0.9  # of a sum: a logger may begin its day an hour late, or miss one
 GAP = 1.5  # times the usual time between samples: beyond it a sum's value speaks for no more
 EVENING_H = 6.0  # of a probe's last values, whose mean is its reading: the balance corrects itself at a day's end
 
@@ -67,7 +67,7 @@ class _Series:
         between_h = median(later - one for one, later in pairwise(self.hours))
         summed_h = sum(min(span, GAP * between_h) for span in self.spans_h)
         share = len(self.values) / (len(self.values) + self.bad)
-        return summed_h >= NEARLY_ALL_H and share >= NEARLY_ALL_VALUES
+        return summed_h >= WHOLE_SUM_H and share >= NEARLY_ALL_VALUES
 
     def mean(self) -> float:
         """Each value counts for as long as it speaks."""
