@@ -73,3 +73,29 @@ def test_a_name_and_a_number_are_one_logger_and_no_other(heard: list[tuple[str, 
     assert len(set(origins.values())) == len(origins)
     assert all(name_of(origin) == name for (name, _), origin in origins.items())
     assert all(known.origin("station", *pair) == origin for pair, origin in origins.items())
+
+
+def places(*identities: str) -> dict[str, dict[str, str]]:
+    """What a list of elements says of itself, for each of its places."""
+    said = {f"messages.{place}.id": identity for place, identity in enumerate(identities)}
+    return {f"messages.{place}": said for place in range(len(identities))}
+
+
+def test_an_element_that_stands_where_another_stood_is_known_over_a_restart(tmp_path: Path) -> None:
+    known = KnownLoggers(tmp_path / "loggers.json")
+    assert known.moved("station", "node", places("4097", "4098")) is None
+    assert known.moved("station", "node", places("4097", "4098")) is None
+    known.keep()
+    again = KnownLoggers(tmp_path / "loggers.json")
+    assert (
+        again.moved("station", "node", places("4098", "4097")) == "messages.0 says id 4098, where it said 4097 before"
+    )
+    assert again.moved("station", "node", places("4098")) == "messages.0 says id 4098, where it said 4097 before"
+    assert again.moved("station", "node", places("4097", "4098")) is None
+    assert again.moved("station", "another", places("4098", "4097")) is None
+
+
+def test_a_number_that_is_another_in_each_message_is_no_place_that_was_left() -> None:
+    known = KnownLoggers()
+    for number in range(20):
+        assert known.moved("station", "node", places(f"message {2 * number}", f"message {2 * number + 1}")) is None

@@ -8,8 +8,8 @@ can be said which are new. Losing the file loses no sample: what is heard next i
 
 import json
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from fieldedge.contract.samples import with_serial
@@ -30,6 +30,7 @@ class KnownLogger:
     source: str
     serial: str | None = None
     fields: dict[str, str] = field(default_factory=dict)
+    elements: dict[str, str] = field(default_factory=dict)  # by an element's name for itself, such as messages.0.id
 
 
 class KnownLoggers:
@@ -64,14 +65,33 @@ class KnownLoggers:
         for name in new[: MAX_NAMES - len(known.fields)]:
             known.fields[name], self._is_changed = time_utc, True
 
+    def moved(self, source: str, origin: str, elements: Mapping[str, Mapping[str, str]]) -> str | None:
+        """The element of a list that says another name of itself than it did, where that was another's; else None.
+
+        `elements` has, for each place of a list that a mapping names (`messages.0`), the names that all places of that
+        list give themselves, such as `{"messages.0.id": "4097", "messages.1.id": "4098"}`.
+        """
+        known = self._logger(source, origin)
+        for place, said in elements.items() if known is not None else ():
+            assert known is not None  # noqa: S101 - it is looked at only then
+            for name, value in said.items():
+                key = name.rpartition(".")[2]
+                before = known.elements.get(name) if name.rpartition(".")[0] == place else None
+                if before is None or before == value:
+                    continue
+                others = {one: other for one, other in (*known.elements.items(), *said.items()) if one != name}
+                if any(one.endswith(f".{key}") and other in (before, value) for one, other in others.items()):
+                    return f"{place} says {key} {value}, where it said {before} before"
+            for name, value in list(said.items())[: MAX_NAMES - len(known.elements)]:
+                if name not in known.elements:
+                    known.elements[name], self._is_changed = value, True
+        return None
+
     def keep(self) -> None:
         """Write what changed. A disk that refuses keeps no sample from being stored."""
         if self._path is None or not self._is_changed:
             return
-        body = {
-            origin: {"source": known.source, "serial": known.serial, "fields": known.fields}
-            for origin, known in self.by_origin.items()
-        }
+        body = {origin: asdict(known) for origin, known in self.by_origin.items()}
         try:
             write_durably(self._path, json.dumps(body).encode())
         except OSError as error:
@@ -94,8 +114,9 @@ def _read(path: Path) -> dict[str, KnownLogger]:
     try:
         for origin, said in json.loads(read_own(path, MAX_FILE_BYTES)).items():
             fields = {str(name): str(time_utc) for name, time_utc in said["fields"].items()}
+            elements = {str(name): str(value) for name, value in said.get("elements", {}).items()}
             serial = said["serial"]
-            found[origin] = KnownLogger(str(said["source"]), None if serial is None else str(serial), fields)
+            found[origin] = KnownLogger(str(said["source"]), None if serial is None else str(serial), fields, elements)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return {}
     return found

@@ -21,7 +21,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -91,6 +91,17 @@ _SPELLINGS = {
 }  # fmt: skip
 _BY_SPELLING = {**{name.lower(): name for name in UNITS}, **_SPELLINGS}
 _PLAIN = str.maketrans({"°": "deg", "º": "deg", "²": "2", "³": "3", "⁻": "-", "^": "", "_": "", " ": "", "·": ""})
+
+_PLACE = re.compile(r"(.+)\.[0-9]+(?=\.)")  # an element of a list by where it stands
+_IDENTITIES = (
+    "id",
+    "type",
+    "name",
+    "key",
+    "channel",
+    "sensor",
+    "parameter",
+)  # how what an element calls itself is called
 
 _Line = tuple[float, float] | None  # slope and intercept; None where nothing is to be done
 
@@ -203,6 +214,11 @@ class Mapper:
     mapped: tuple[_Mapped, ...]
     time: TimeSetting
 
+    @cached_property
+    def names_places(self) -> bool:
+        """Whether a field is named by its place in a list of objects."""
+        return any(_PLACE.match(mapped.field) for mapped in self.mapped)
+
     @classmethod
     def from_config(
         cls,
@@ -245,6 +261,17 @@ class Mapper:
                 "name the logger's fields in [source.fields]"
             )
         return Sample(raw.origin or origin, time_utc, values)
+
+    def elements(self, raw: RawSample) -> dict[str, dict[str, str]]:
+        """Of each place in a list that the mapping names, what the elements of that list call themselves."""
+        found: dict[str, dict[str, str]] = {}
+        for mapped in self.mapped:
+            place = _PLACE.match(mapped.field)
+            if place is None or place[0] in found or mapped.field not in raw.fields:
+                continue
+            name = re.compile(rf"{re.escape(place[1])}\.[0-9]+\.[^.]*({'|'.join(_IDENTITIES)})", re.IGNORECASE)
+            found[place[0]] = {one: str(value) for one, value in raw.fields.items() if name.fullmatch(one)}
+        return found
 
     def second(self, raw: RawSample, origin: str) -> Sample | None:
         """The sample at the other of the two times that its time can mean; None where it means one.

@@ -18,6 +18,7 @@ from typing import Self
 
 from fieldedge.acquisition.counters import running_totals
 from fieldedge.acquisition.formats import FORMATS
+from fieldedge.acquisition.interleaving import Interleaving
 from fieldedge.acquisition.known_loggers import KnownLoggers
 from fieldedge.acquisition.logger_format import LoggerFormat
 from fieldedge.acquisition.mapping import Mapper
@@ -121,6 +122,7 @@ class Pipeline:
         self._untold: dict[str, Taken] = {}
         self._loggers = KnownLoggers() if loggers is None else loggers
         self._shifts = Shifts()
+        self._files = Interleaving()
 
     @classmethod
     def open(
@@ -208,6 +210,8 @@ class Pipeline:
                 f"source {feed.source.name} sends other samples of a moment that is known: two loggers may share a name"
             )
             batch.told.append(f"{said}: {_RENAME}")
+        if not counts.repeated and not counts.conflicting:
+            batch.told += self._interleaved(feed.source.name, batch, samples)
         for text in batch.told:
             self._store.add_event("loggers", _storable(text))
         for message in batch.messages:
@@ -246,6 +250,7 @@ class Pipeline:
             try:
                 raw = self._of_its_logger(feed.source.name, parsed, batch)
                 sample = feed.mapper.sample(raw, delivery.origin)
+                self._check_places(feed, raw, sample.origin)
                 second = feed.mapper.second(raw, delivery.origin)
             except DataError as error:
                 batch.reject(parsed.where, str(error), _body(parsed))
@@ -267,6 +272,41 @@ class Pipeline:
             said = f"another logger, serial number {raw.serial}, calls itself {raw.origin} too and is {origin} here"
             batch.told.append(f"{said}: {_RENAME}")
         return replace(raw, origin=origin)
+
+    def _interleaved(self, source: str, batch: _Batch, samples: Sequence[Sample]) -> list[str]:
+        """What there is to tell of files that hold the same hours of one logger, of samples that are all new."""
+        taken = {(sample.origin, sample.time_utc) for sample in samples}
+        files: dict[tuple[str, str], list[Sample]] = {}
+        for sample, raw in batch.samples:
+            if (sample.origin, sample.time_utc) in taken and not is_of_a_whole_day(sample.time_utc):
+                files.setdefault((sample.origin, raw.where.rpartition(", line ")[0] or raw.where), []).append(sample)
+        told = []
+        for (origin, file), of_file in files.items():
+            times, channels = (
+                [parse_utc(one.time_utc) for one in of_file],
+                {name for one in of_file for name in one.values},
+            )
+            other = self._files.note(source, origin, file, times, channels)
+            if other is not None:
+                told.append(
+                    f"{file} and {other} hold the same hours of {origin}: two loggers may share a name: {_RENAME}"
+                )
+        return told
+
+    def _check_places(self, feed: Feed, raw: RawSample, origin: str) -> None:
+        """Where a mapping goes by places in a list, they must still hold what they held.
+
+        Raises:
+            DataError: an element stands where another one stood.
+        """
+        if not feed.mapper.names_places:
+            return
+        moved = self._loggers.moved(feed.source.name, origin, feed.mapper.elements(raw))
+        if moved is not None:
+            raise DataError(
+                f"{raw.where}: {moved}: the elements of this list have no fixed place; in [source.fields] name them by "
+                'what they say, like "list[key=value].name"'
+            )
 
     def _settle_seconds(self, batch: _Batch, now: datetime) -> None:
         """Tell apart, of the hour that an autumn night has twice, which sample is of which.

@@ -288,7 +288,7 @@ class _Run:
         Where nothing was, a 0 is believed: winters have many.
         """
         if value not in self.errors or self.rate is None:
-            return False
+            return value in self.errors
         known, known_h = self.good, self.good_h
         if self.waiting is not None and self.waiting_flag == "good":
             known, known_h = self.waiting_value, self.waiting.hours

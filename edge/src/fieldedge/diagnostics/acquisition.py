@@ -72,16 +72,18 @@ def sensors(subject: Subject) -> Iterator[Finding]:
             known = KnownLoggers(subject.directory.loggers).by_origin
             shifts = _shifts(store, subject)
             silent = {logger.name: _silent(store, subject, logger, known.get(logger.name)) for logger in loggers}
+            never = list(_never_sent(store, subject, known))
             yield from _days(store, subject)
     except TransientError:
         return  # the store's own finding says it
     if not loggers and subject.config is not None and subject.config.sources:
         yield Finding("sensors", "warn", "no sample has come yet", "see what the sources find, and check the loggers")
+    yield from never
     namesakes = _namesakes(known, {logger.name for logger in loggers if not logger.is_silent})
     for logger in loggers:
         name = f"sensors {logger.name}"
         wrong = [
-            *_ahead(logger, shifts.get(logger.name), known.get(logger.name)),
+            *_ahead(logger, shifts.get(logger.name), known.get(logger.name), subject),
             *_bad(logger),
             *silent[logger.name],
             *namesakes.get(logger.name, ()),
@@ -111,7 +113,9 @@ def _todo(channel: ChannelHealth) -> str:
     return "check these sensors; what is bad does not count meanwhile"
 
 
-def _ahead(logger: LoggerHealth, shift: float | None, known: "KnownLogger | None") -> Iterator[tuple[str, str]]:
+def _ahead(
+    logger: LoggerHealth, shift: float | None, known: "KnownLogger | None", subject: Subject
+) -> Iterator[tuple[str, str]]:
     """Whether a logger's times are from the future, or steadily behind: its zone is not what is set."""
     from fieldedge.acquisition.shifts import AHEAD, Shift, in_quarters_h
 
@@ -123,11 +127,12 @@ def _ahead(logger: LoggerHealth, shift: float | None, known: "KnownLogger | None
         said = f"its samples are steadily {Shift(shift).said}"
     else:
         return
+    unsure = "" if subject.clock.is_trusted else "; nobody confirmed this device's own: see what is said of the clock"
     source = "its source" if known is None else f"[[source]] {known.source}"
     yield (
         said,
         f"say in which zone the logger writes its times: in [source.fields] of {source}, time = {{ utc_offset_h = … }} "
-        f'({shift:+g} h from what is set now) or zone = "…", or set the logger\'s clock',
+        f'({shift:+g} h from what is set now) or zone = "…", or set the logger\'s clock{unsure}',
     )
 
 
@@ -184,13 +189,42 @@ def _silent(store: Store, subject: Subject, logger: LoggerHealth, known: "KnownL
     return found
 
 
+def _never_sent(store: Store, subject: Subject, known: "Mapping[str, KnownLogger]") -> Iterator[Finding]:
+    """What a mapping names and no logger of its source ever sent: a name may be misspelt."""
+    assert subject.config is not None  # noqa: S101 - there is a workload
+    for source in subject.config.sources:
+        loggers = {origin: one for origin, one in known.items() if one.source == source.name and one.fields}
+        first = min((utc for one in loggers.values() for utc in one.fields.values()), default=None, key=in_order)
+        is_early = first is None or subject.clock.now() - parse_utc(first) <= timedelta(hours=source.silent_after_h)
+        if is_early or not source.fields:
+            continue
+        try:
+            mapped = _mapper(subject, source.name).mapped
+        except ConfigError:
+            continue  # the source's own finding says it
+        missing = [one.field for one in mapped if not any(store.last_with(origin, one.kept_as) for origin in loggers)]
+        if missing:
+            sent = sorted({name for one in loggers.values() for name in one.fields} - {one.field for one in mapped})
+            said = f"no logger ever sent {', '.join(missing)}; what they send beside the rest is "
+            yield Finding(
+                f"mapping {source.name}",
+                "warn",
+                said + (", ".join(sent[:SHOWN_NAMES]) or "nothing"),
+                f"see how the fields are spelt in [source.fields] of [[source]] {source.name}",
+            )
+
+
 def _days(store: Store, subject: Subject) -> Iterator[Finding]:
     """What of the latest day was doubted, or why it has no reading."""
+    assert subject.workload is not None  # noqa: S101 - the check asks before
+    tables = subject.workload.contract.tables_of("observation")
+    measured = max((store.newest_day_of(table) or "" for table in tables), default="")  # by then there are readings
     for kind in ("doubt", "day_unusable", "loggers"):
         latest = [
             event["text"]
             for event in store.events(SHOWN_NAMES, kind)
             if subject.clock.now() - parse_utc(event["last_utc"]) <= NEWS
+            and not (kind == "day_unusable" and str(event.get("moment", ""))[:10] <= measured)
         ]
         if latest:
             yield Finding(_NEWS_OF[kind], "warn", latest[0], _NEWS_TODO[kind])

@@ -350,7 +350,8 @@ class Service:
         (table,) = contract.tables_of("observation")
         observed = self._workload.observe(self._measured(window), context, window, self._config.site)
         if observed.record is None:
-            self.store.add_event("day_unusable", f"{moment} has no usable reading: {observed.reason}")
+            text = f"{moment} has no usable reading: {observed.reason}"
+            self.store.add_event("day_unusable", text, {"moment": moment})
             return
         identity = observed.record["record_id"]
         known = self.store.get(identity)

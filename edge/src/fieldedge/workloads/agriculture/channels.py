@@ -6,7 +6,7 @@ near the surface wets by 0.2 m3/m3 within the hour.
 
 No field soil reads 0: even air-dry sand holds 0.02 m3/m3 (its residual water by Rawls et al. 1982,
 doi:10.13031/2013.33720), and no air outdoors is drier than 1 %. -40 is where the scale of common sensors of temperature
-ends, and 0 what many decoders make of a sensor that does not answer.
+ends, and 0 what many decoders make of a sensor that does not answer. A binary field that is full says nothing of rain.
 """
 
 from fieldedge.contract.samples import Channel
@@ -16,6 +16,7 @@ PROBE_CHANNELS = tuple(f"vwc_{depth}cm_m3_m3" for depth in PROBE_DEPTHS_CM)
 
 _STUCK_H = 96.0  # as long as the balance's own filter believes a probe that repeats itself (probes.py)
 _SHALLOW_CM = 20
+_FULL_FIELDS_MM = (327.67, 327.68, 409.5)  # of 15, 16 and 12 bits
 _DRIEST_SOIL_M3_M3 = 0.01
 _DRIEST_AIR_PCT = 1.0
 
@@ -48,7 +49,7 @@ CHANNELS = (
     Channel(
         "solar_radiation_w_m2", "W/m2", -20.0, 1500.0, "mean", None, 30.0, None, about="global; nights read below 0"
     ),
-    Channel("rain_mm", "mm", 0.0, 450.0, "sum", about="since the sample before"),
+    Channel("rain_mm", "mm", 0.0, 450.0, "sum", about="since the sample before", error_values=_FULL_FIELDS_MM),
     Channel("et0_mm", "mm", 0.0, 20.0, "sum", about="since the sample before, where a station computes it"),
     *(
         Channel(

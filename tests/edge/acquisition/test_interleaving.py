@@ -1,0 +1,40 @@
+"""Two files that tell of the same hours under one name are told of; files that follow one another are not."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fieldedge.acquisition.interleaving import Interleaving
+
+START = datetime(2026, 5, 1, tzinfo=UTC)
+RAIN = {"rain_mm"}
+
+
+def at(*hours: float) -> list[datetime]:
+    return [START + timedelta(hours=hour) for hour in hours]
+
+
+def test_files_that_grow_side_by_side_are_two_loggers_perhaps() -> None:
+    known = Interleaving()
+    assert known.note("s", "o", "one", at(1, 2), RAIN) is None
+    assert known.note("s", "o", "two", at(1.1, 2.1), RAIN) is None, "an hour may be a file's change"
+    assert known.note("s", "o", "one", at(3, 4), RAIN) is None
+    assert known.note("s", "o", "two", at(3.1), RAIN) == "one"
+    assert known.note("s", "another", "two", at(1, 9), RAIN) is None
+
+
+def test_files_of_other_channels_and_of_other_hours_are_one_loggers() -> None:
+    known = Interleaving()
+    for day in range(30):
+        assert known.note("s", "o", f"day {day}", at(24 * day, 24 * day + 23), RAIN) is None
+    assert known.note("s", "o", "soil", at(24 * 29 + 1, 24 * 29 + 20), {"vwc_15cm_m3_m3"}) is None
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefghijklmnop"), st.floats(0.0, 100.0)), max_size=60))
+def test_whatever_comes_another_file_is_named_or_none(sent: list[tuple[str, float]]) -> None:
+    known, seen = Interleaving(), set()
+    for file, hour in sent:
+        other = known.note("s", "o", file, at(hour), RAIN)
+        assert other is None or (other != file and other in seen)
+        seen.add(file)
