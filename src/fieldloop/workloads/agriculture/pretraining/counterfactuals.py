@@ -28,7 +28,7 @@ from fieldloop.workloads.agriculture.pretraining.what_if import Floats, Rows
 NITROGEN_SHARE = 0.3  # of the pairs; the others are about water
 EXPLORING_SHARE = 0.12  # of the days before the pair's, at most, on which something else is done
 LAST_PAIR_DAY = 115
-MORNINGS_A_SEASON = 12
+MORNINGS_A_SEASON = 24
 _FIT_STEPS = 400
 
 
@@ -41,7 +41,11 @@ class Pairs:
 
 
 def live_twice(world: TrainingWorld, weights: Floats, count: int, seed: int) -> tuple[Pairs, Dataset]:
-    """`count` pairs and the examples that their later mornings are."""
+    """`count` pairs, and as examples the later mornings of those fields that are as they are told.
+
+    What an action changes is taught by the wide world too; but what a season brings is foretold for a field of which
+    nothing is known to be amiss. Where something is, the device sees it and says so (evidence.py, learned.py).
+    """
     rng = np.random.default_rng(seed)
     drawn = world.draw(count, seed).tiled(2)  # the first half acts, the second does not
     fields, rule = drawn.fields, follow(weights, drawn)
@@ -82,9 +86,11 @@ def live_twice(world: TrainingWorld, weights: Floats, count: int, seed: int) -> 
     differences[:, 1:] -= own  # what is still to come, not what was done
     is_pair = (own.sum(1) > 0.0) & asked.any(axis=1)
     pairs = Pairs(asked[is_pair], differences[is_pair].astype(np.float32))
-    rows_by_day = [morning[0] for morning in mornings]
-    harvested = np.full(2 * count, irrigation.shape[1])
-    return pairs, examples_of(rng, rows_by_day, irrigation, nitrogen, fields.batch.yield_t_ha, pair_day, harvested)
+    told = np.flatnonzero(~drawn.is_wide | drawn.is_wide.all())
+    rows_by_day = [morning[0][told] for morning in mornings]
+    harvested = np.full(len(told), irrigation.shape[1])
+    done, yields = (irrigation[told], nitrogen[told]), fields.batch.yield_t_ha[told]
+    return pairs, examples_of(rng, rows_by_day, *done, yields, pair_day[told], harvested)
 
 
 def _pair_days(rng: np.random.Generator, is_about_nitrogen: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -41,7 +41,7 @@ def without_years(world: TrainingWorld, years: Collection[int]) -> TrainingWorld
 def follow_advice(world: TrainingWorld, weights: Floats, count: int, seed: int) -> Dataset:
     """Mornings of `count` seasons under the rule of these weights (K,), all of them set aside."""
     rng = np.random.default_rng(seed)
-    drawn = world.draw(count, seed, drought_share=DROUGHT_SHARE)
+    drawn = world.draw(count, seed, wide_share=0.0, drought_share=DROUGHT_SHARE)
     batch, rule, growing_days = drawn.fields.batch, follow(weights, drawn), np.zeros(count, np.int64)
 
     def decide(day: int, rows: Rows) -> tuple[Floats, Floats]:

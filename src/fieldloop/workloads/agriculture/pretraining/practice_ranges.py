@@ -103,11 +103,11 @@ RANGES = (*FAULTS, *LAND, *VARIETY, *CLIMATE)
 def drawn(count: int, seed: int, wide_share: float) -> dict[str, NDArray[np.float64]]:
     """Every range's values of `count` fields, (count,) by name; of those fields, `wide_share` may depart.
 
-    With them comes `chance`, evenly between 0 and 1: which region is blended in.
+    With them come `chance`, evenly between 0 and 1: which region is blended in; and `is_wide`, 1 where one may depart.
     """
     rng = np.random.default_rng([seed, _STREAM])
     is_wide = rng.random(count) < wide_share
-    found = {"chance": rng.random(count)}
+    found = {"chance": rng.random(count), "is_wide": is_wide.astype(np.float64)}
     for one in RANGES:
         departs, value = rng.random(count) < EACH_SHARE, rng.uniform(one.low, one.high, count)
         found[one.name] = np.where(is_wide & departs, np.round(value) if one.is_whole else value, one.nominal)

@@ -80,7 +80,8 @@ class Drawn:
     water_price_usd_mm: Floats
     nitrogen_price_usd_kg: Floats
     has_ample_nitrogen: NDArray[np.bool_]
-    records: tuple[Record, ...] = ()
+    is_wide: NDArray[np.bool_]  # whether a field may depart from what is told and known
+    records: tuple[Record, ...]
 
     def tiled(self, times: int) -> "Drawn":
         """All fields over again, `times` times."""
@@ -91,6 +92,7 @@ class Drawn:
             self.water_price_usd_mm[rows],
             self.nitrogen_price_usd_kg[rows],
             self.has_ample_nitrogen[rows],
+            self.is_wide[rows],
             self.records * times,
         )
 
@@ -159,7 +161,7 @@ class TrainingWorld:
         foretold = np.stack([_forecasts(plot, rng, forecast_share) for plot in plots])
         wrong = Faults.of(count, **{name: wide[name] for name in Faults.names()}) if faults is None else faults
         fields = WhatIfs.of(plots, records, sensors, foretold, faults=wrong)
-        return Drawn(fields, prices[:, 0], prices[:, 1], prices[:, 2], ample, tuple(records))
+        return Drawn(fields, prices[:, 0], prices[:, 1], prices[:, 2], ample, wide["is_wide"] > 0.0, tuple(records))
 
     def _field(
         self, rng: np.random.Generator, ample_share: float, drought_share: float, departures: Mapping[str, float]
