@@ -141,7 +141,7 @@ def test_a_decision_that_model_and_rule_share_says_so_with_the_greater_share_fir
     source: str, share: float, said: str
 ) -> None:
     shared = advice_of(10, source=source, rule_share=share, guardrails=["leans_on_rule"], latency_ms=0.4)
-    advice = AGRICULTURE.presenter.advice(EpisodeRecords(field_record(), [], [shared], [], []), TODAY)
+    advice = AGRICULTURE.presenter.advice(EpisodeRecords(field_record(), decisions=[shared]), TODAY)
     assert advice is not None
     assert advice.basis[0].replace(" ", "\u00a0") == said.replace(" ", "\u00a0")
     assert "the FAO-56 balance has a share in the decision" in advice.guardrails[0]

@@ -90,6 +90,7 @@ class Recommendation:
 
     def as_decision(self) -> Decision:
         """As the device keeps it: the columns of table `recommendations`, and the reasons beside them."""
+        clear = [one.as_record() for one in self.learned if one.is_clear]
         return Decision(
             {
                 "irrigation_mm": self.irrigation_mm,
@@ -105,7 +106,7 @@ class Recommendation:
                 "guardrails": list(self.guardrails),
                 "expected_gain_usd_ha": round(self.expected_gain_usd_ha, 2),
                 **({"rule_share": round(self.rule_share, 3)} if self.rule_share > 0.0 else {}),
-                "learned": [one.as_record() for one in self.learned],
+                **({"learned": clear} if clear else {}),
             },
         )
 
