@@ -25,7 +25,7 @@ from torch import nn
 
 from benchmarks.closed_loop.diary import Morning, morning_of
 from benchmarks.closed_loop.harness import Outcomes, Row, for_seeds, outcomes_of
-from benchmarks.closed_loop.shipped import Decider
+from benchmarks.closed_loop.shipped import Decider, DoubtOf
 from benchmarks.closed_loop.sites import CHEAP_WATER, DOSE_MM, MAIN, Array, Scenario, Site
 from benchmarks.closed_loop.thresholds import Thresholds
 from fieldedge.contract import Record
@@ -143,7 +143,7 @@ def advised(
     moisture_pct: Sequence[float] | None = None,
     diary: list[Morning] | None = None,
     senses: Senses | None = None,
-    doubt: Doubt | None = None,
+    doubt: DoubtOf | None = None,
     simulated: Simulated = aquacrop,
     root_depth_max_m: float | None = None,
 ) -> Outcomes:
@@ -154,7 +154,7 @@ def advised(
 
     Args:
         predict: the model; None for the device without one, whose rule decides.
-        doubt: why the model is not to be asked, as the bundle's reference has it.
+        doubt: of a field by its record, why the model is not to be asked, as the bundle has it.
         simulated: makes a batch of plots; AquaCrop's by default.
         root_depth_max_m: as the device is told it, where the crop is another one.
     """
@@ -174,9 +174,10 @@ def advised(
         devices.append(_Device(record, _until_sown(record, bare, senses), foretold, senses.sown_late_d))
     others = None if moisture_pct is None else Thresholds(np.tile(np.asarray(moisture_pct), (len(plots), 1)))
     paid = np.zeros(len(devices))
+    doubts = [None if doubt is None else doubt(device.record) for device in devices]
     while not batch.is_finished.all():
         day, live = batch.day, ~batch.is_finished
-        told = [_told_by(devices[i], day, predict, doubt) if live[i] else None for i in range(len(devices))]
+        told = [_told_by(devices[i], day, predict, doubts[i]) if live[i] else None for i in range(len(devices))]
         advice = np.array([(one.irrigation_mm, one.nitrogen_kg_ha) if one else (0.0, 0.0) for one in told])
         water = advice[:, 0] > 0.0 if others is None else others.decide(day, batch)
         may = paid + DOSE_MM <= scenario.water_cap_mm + 1e-9

@@ -17,7 +17,7 @@ from benchmarks.closed_loop import thresholds
 from benchmarks.closed_loop.fieldloop import Senses, advised, aquacrop, later
 from benchmarks.closed_loop.harness import Outcomes, for_seeds, live
 from benchmarks.closed_loop.kept import Kept
-from benchmarks.closed_loop.shipped import Decider
+from benchmarks.closed_loop.shipped import Decider, DoubtOf
 from benchmarks.closed_loop.sites import (
     MAIN,
     PRODUCT_SCENARIOS,
@@ -29,6 +29,8 @@ from benchmarks.closed_loop.sites import (
     Site,
 )
 from benchmarks.closed_loop.table import RESAMPLES
+from fieldedge.contract import Record
+from fieldedge.workload import Doubt
 from fieldloop.workloads.agriculture.world.field_batch import FieldBatch
 from fieldloop.workloads.agriculture.world.plots import Plot
 from fieldloop.workloads.agriculture.world.wofost import WofostBatch, WofostCrop
@@ -184,18 +186,23 @@ def judged(setting: Setting, ours: Decider, seeds: Sequence[int], kept: Kept, wo
     return Judged(setting, usd_ha, 100.0 * float(np.mean(abstained)) if abstained else 0.0)
 
 
-def _noted(decider: Decider, abstained: list[bool]) -> Callable[[Any], str | None] | None:
+def _noted(decider: Decider, abstained: list[bool]) -> DoubtOf | None:
     """The decider's doubt, with a note of every morning on which it had one."""
-    doubt = decider.doubt
-    if doubt is None:
+    doubt_of = decider.doubt
+    if doubt_of is None:
         return None
 
-    def noted(row: Any) -> str | None:
-        why = doubt(row)
-        abstained.append(why is not None)
-        return why
+    def noted_of(record: Record) -> Doubt:
+        doubt = doubt_of(record)
 
-    return noted
+        def noted(row: Any) -> str | None:
+            why = doubt(row)
+            abstained.append(why is not None)
+            return why
+
+        return noted
+
+    return noted_of
 
 
 def _by_season(setting: Setting, seeds: Sequence[int], outcomes: Outcomes) -> Array:

@@ -1,4 +1,4 @@
-"""The bundle that devices get, as they have it: the model of the shipped parameters, and its doubt.
+"""The bundle that devices get, as they have it: the model of the shipped parameters, its doubt, and its slices.
 
 Where none is named it is made once, in a clone of HEAD, by the loop's own steps (`python -m flows retrain`): the past
 is simulated, a model is trained, judged, made small and signed, for the first season that devices would live. It is
@@ -9,28 +9,35 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.common.clone import cloned, commit_of, environment_of, python_of
+from fieldedge.contract import Record
 from fieldedge.inference.bundles import MODEL, REFERENCE, open_bundle, parse_reference
 from fieldedge.inference.model import Model
 from fieldedge.inference.ood import OodDetector
-from fieldedge.workload import Doubt, Predict
+from fieldedge.inference.slices import doubt_in
+from fieldedge.workload import Doubt, Predict, opening_kind
 from fieldedge.workloads.agriculture import AGRICULTURE
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / ".fieldloop" / "benchmarks"
+DoubtOf = Callable[[Record], Doubt]
 _MADE_BY = ("src", "edge/src", "flows", "tasks", "params.yaml", "requirements.lock")
 
 
 @dataclass(frozen=True)
 class Decider:
-    """Who decides on a device: the model of a bundle with its doubt, or the rule in the box where there is none."""
+    """Who decides on a device: the model of a bundle with its doubt, or the rule in the box where there is none.
+
+    `doubt` is that of a field, by its record.
+    """
 
     name: str
     predict: Predict | None = None
-    doubt: Doubt | None = None
+    doubt: DoubtOf | None = None
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,12 @@ def shipped(name: str, bundle: Path | None = None, checkout: Path | None = None)
     contract = AGRICULTURE.contract
     opened = open_bundle(bundle.read_bytes(), contract)
     model = Model(opened.files[MODEL], contract)
-    doubt = OodDetector(parse_reference(opened.files[REFERENCE], contract), contract).doubt
+    strange = OodDetector(parse_reference(opened.files[REFERENCE], contract), contract).doubt
     manifest = opened.manifest
+
+    def doubt(record: Record) -> Doubt:
+        return doubt_in(manifest.slices, record, contract, opening_kind(AGRICULTURE), strange)
+
     return Shipped(Decider(name, model.predict, doubt), manifest.version, manifest.precision, opened.sha256)
 
 

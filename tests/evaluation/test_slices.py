@@ -113,7 +113,7 @@ def test_the_verdict_names_them_with_figures_and_a_device_reads_what_it_is_told(
     verdict = judge(held_out, None, None, GATES, floor=lambda: values(apart))
     assert verdict.is_promoted
     (lost,) = verdict.worse_slices
-    assert "it has not shown in these that it earns more than the rule: in east (-" in verdict.reason
+    assert "in these slices it has not shown that it earns more than the rule: in east (-" in verdict.reason
     told = json.loads(json.dumps([one.as_record() for one in verdict.decided_by_rule]))
     assert told == [{"name": "hall=east", "words": "in east", "where": [{"context": "hall", "in": ["east"]}]}]
     assert parse_slices(told, "here") == verdict.decided_by_rule
@@ -124,7 +124,7 @@ def test_the_verdict_names_them_with_figures_and_a_device_reads_what_it_is_told(
     fault = judge(held_out, None, None, GATES, floor=lambda: values(earned(80.0, 2, fault_till=80.0)))
     assert "kiosks, which no device can know)" in fault.reason
     plain = floor_of(values(np.full(UNITS, 50.0)), held_out, GATES)
-    assert plain.reason.endswith("slices is it worse than the rule")
+    assert plain.reason.endswith("is it worse than the rule")
 
 
 def test_a_model_that_loses_on_the_whole_is_kept_back_whatever_the_slices_say() -> None:

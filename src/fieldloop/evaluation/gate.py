@@ -218,13 +218,13 @@ def _worse_than_rule(slices: tuple[SliceFound, ...], values: FloorValues) -> str
         return ""
     worse, unit = [one for one in slices if one.is_worse], values.metric.unit
     if not worse:
-        return f"; in none of {len(slices)} slices is it worse than the rule"
+        return f"; in no slice of {len(slices)} is it worse than the rule"
     told = [
         f"{one.words} ({one.expected:+.{decimals(one.expected, one.low)}f} {unit} expected of {one.units} "
         f"{values.units}{'' if one.where else ', which no device can know'})"
         for one in worse
     ]
-    return f"; of {len(slices)} slices it has not shown in these that it earns more than the rule: {', '.join(told)}"
+    return f"; in these slices it has not shown that it earns more than the rule: {', '.join(told)}"
 
 
 def _told(difference: Difference, unit: str) -> str:

@@ -10,7 +10,8 @@ from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.features import SOILS, SeasonState
 from fieldloop.workload import Slice
 from fieldloop.workloads.agriculture import slicing
-from fieldloop.workloads.agriculture.slicing import CROSSED, slices_of
+from fieldloop.workloads.agriculture.pretraining.faults import Faults
+from fieldloop.workloads.agriculture.slicing import CROSSED, fault_members, slices_of
 from tests.edge.sample import field_record
 
 Record = dict[str, object]
@@ -73,6 +74,16 @@ def test_a_device_takes_the_conditions_of_every_slice() -> None:
 
 def test_every_soil_that_a_device_knows_is_in_one_group() -> None:
     assert sorted((*slicing.COARSE, *slicing.MEDIUM, *slicing.FINE)) == sorted(SOILS)
+
+
+def test_fields_are_counted_by_how_far_what_is_told_is_from_the_truth() -> None:
+    faults = Faults.of(3, delivered_share=np.array([0.89, 0.9, 1.0]), sown_late_d=np.array([-5.0, 0.0, 7.0]))
+    members = {name: np.flatnonzero(mask).tolist() for name, mask in fault_members(faults).items() if mask.any()}
+    assert members == {
+        "less than 90 % of the irrigation arrives": [0],
+        "the crop was sown five days early or more": [0],
+        "the crop was sown five days late or more": [2],
+    }
 
 
 def test_a_fault_has_members_and_no_condition() -> None:

@@ -20,6 +20,7 @@ MAX_SLICES, MAX_CONDITIONS, MAX_LISTED = 64, 8, 64
 MAX_NAME_CHARACTERS, MAX_WORDS_CHARACTERS = 80, 120
 
 Listed = str | float | None
+Doubt = Callable[[NDArray[np.float32]], str | None]
 
 
 @dataclass(frozen=True)
@@ -70,18 +71,19 @@ class Slice:
 
 
 def doubt_in(
-    slices: Sequence[Slice], context: Record, contract: Contract, unit: str
-) -> Callable[[NDArray[np.float32]], str | None]:
+    slices: Sequence[Slice], context: Record, contract: Contract, unit: str, beside: Doubt | None = None
+) -> Doubt:
     """Says why the model should not be asked about a row of features (F,), or None, in an episode of this context.
 
     Args:
         unit: what a device stands at, in words.
+        beside: another doubt, which is asked where none of them holds.
     """
 
     def doubt(features: NDArray[np.float32]) -> str | None:
         found = next((one for one in slices if one.holds(features, context, contract)), None)
         if found is None:
-            return None
+            return None if beside is None else beside(features)
         return f"in a {unit} like this one, {found.words}, it has not shown that it earns more than the rule"
 
     return doubt

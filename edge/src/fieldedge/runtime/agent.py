@@ -195,12 +195,8 @@ class Agent:
     def _asked(self, context: Record, question: Question) -> tuple[Array | None, str | None]:
         """What the model says to it, or why it abstains."""
         predict = None if self._model is None else self._model.predict
-        in_slice = doubt_in(self._slices, context, self._contract, opening_kind(self._workload))
-        ood = self._ood
-
-        def doubt(features: Array) -> str | None:
-            return in_slice(features) or (None if ood is None else ood.doubt(features))
-
+        strange = None if self._ood is None else self._ood.doubt
+        doubt = doubt_in(self._slices, context, self._contract, opening_kind(self._workload), strange)
         try:
             return ask(question, self._contract, predict, doubt)
         except ReleaseError as error:

@@ -27,7 +27,7 @@ from fieldloop.workloads.agriculture.params import FloorParams, GateParams
 from fieldloop.workloads.agriculture.pretraining.policy_search import habit_kg_ha, profits_usd_ha
 from fieldloop.workloads.agriculture.pretraining.training_world import Drawn, TrainingWorld
 from fieldloop.workloads.agriculture.pretraining.what_if import Decide, Floats, Rows, live
-from fieldloop.workloads.agriculture.slicing import slices_of
+from fieldloop.workloads.agriculture.slicing import fault_members, slices_of
 
 STAGE_ENDS_DAP = (25.0, 54.0, 107.0)  # maize: 10 % cover, full cover, senescence
 START_FRACTIONS = (0.95, 0.55, 0.60, 0.80)  # params.yaml's own practice
@@ -57,7 +57,7 @@ def floor_values(
     fractions = tuned_fractions(TrainingWorld.of(learned_from), floor)
     world = TrainingWorld.of(unseen)
     drawn = world.draw(floor.fields, _JUDGING_SEED)
-    first_rows = drawn.fields.features()
+    first_rows, faults = drawn.fields.features(), drawn.fields.faults
 
     def earned(one: Predict | None) -> Floats:
         return closed_loop_profits_usd_ha(world, one, floor.fields, _JUDGING_SEED)
@@ -80,7 +80,7 @@ def floor_values(
             f"mean_harvest_rmse_{YIELD_ERROR.unit_key}": by_mean,
         },
         champion=None if champion is None else earned(champion),
-        slices=tuple(slices_of(drawn.records, first_rows)),
+        slices=tuple(slices_of(drawn.records, first_rows, None if faults is None else fault_members(faults))),
         slice_terms=SliceTerms(slices.least_fields, slices.max_loss_usd_ha, slices.max_risk_usd_ha),
     )
 

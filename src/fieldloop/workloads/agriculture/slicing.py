@@ -17,6 +17,7 @@ from fieldedge.contract import Record
 from fieldedge.inference.slices import Condition
 from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldloop.workload import Array, Slice
+from fieldloop.workloads.agriculture.pretraining.faults import Faults
 
 Mask = NDArray[np.bool_]
 Kind = Literal["feature", "context"]
@@ -108,6 +109,19 @@ def slices_of(records: Sequence[Record], first_rows: Array, faults: Mapping[str,
         found += [_crossed(pair, counted) for pair in product(known[one], known[other])]
     hidden = [Slice(f"fault={name}", f"of which {name}", members) for name, members in (faults or {}).items()]
     return [*found, *hidden]
+
+
+def fault_members(faults: Faults) -> dict[str, Mask]:
+    """By fault in words, the fields (N,) of which what is told is so far from the truth."""
+    return {
+        "less than 90 % of the irrigation arrives": faults.delivered_share < 0.9,
+        "the rain gauge notes less than 90 %": faults.gauge_factor < 0.9,
+        "the rain gauge notes more than 110 %": faults.gauge_factor > 1.1,
+        "field capacity is told 10 % too low or more": faults.field_capacity_factor < 0.9,
+        "field capacity is told 10 % too high or more": faults.field_capacity_factor > 1.1,
+        "the crop was sown five days early or more": faults.sown_late_d <= -5.0,
+        "the crop was sown five days late or more": faults.sown_late_d >= 5.0,
+    }
 
 
 def _dimensions(records: Sequence[Record]) -> dict[str, list[Band]]:

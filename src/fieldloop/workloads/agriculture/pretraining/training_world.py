@@ -161,7 +161,8 @@ class TrainingWorld:
         foretold = np.stack([_forecasts(plot, rng, forecast_share) for plot in plots])
         wrong = Faults.of(count, **{name: wide[name] for name in Faults.names()}) if faults is None else faults
         fields = WhatIfs.of(plots, records, sensors, foretold, faults=wrong)
-        return Drawn(fields, prices[:, 0], prices[:, 1], prices[:, 2], ample, wide["is_wide"] > 0.0, tuple(records))
+        is_wide, told = wide["is_wide"] > 0.0, tuple(wrong.told(records))
+        return Drawn(fields, prices[:, 0], prices[:, 1], prices[:, 2], ample, is_wide, told)
 
     def _field(
         self, rng: np.random.Generator, ample_share: float, drought_share: float, departures: Mapping[str, float]
