@@ -138,11 +138,11 @@ def print_steps(steps: dict[str, dict[str, float]]) -> None:
 
 def print_practices(report: dict[str, Any]) -> None:
     """Fieldloop beside the grower's other practices on the same fields."""
-    print(f"\n{'USD/ha':<8} {'fieldloop':>10} {'threshold':>10} {'calendar':>10} {'rainfed':>10}")
+    names = ("fieldloop", "tuned_threshold", "threshold", "calendar", "rainfed")
+    print(f"\n{'USD/ha':<8}" + "".join(f"{name.replace('_', ' '):>17}" for name in names))
     for season in report["seasons"]:
-        profit = season["profit_usd_ha"]
-        cells = " ".join(f"{profit[name]:>10.0f}" for name in ("fieldloop", "threshold", "calendar", "rainfed"))
-        print(f"{season['season']:<8} {cells}")
+        cells = "".join(f"{season['profit_usd_ha'][name]:>17.0f}" for name in names)
+        print(f"{season['season']:<8}{cells}")
 
 
 if __name__ == "__main__":

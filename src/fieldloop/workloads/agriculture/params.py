@@ -89,7 +89,7 @@ class AgricultureParams(core.WorkloadParams):
     reads: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "train": ("what_if",),
         "run": ("loop.regions", "history.seed"),
-        "compare": ("practices", "loop.regions", "history.seed"),
+        "compare": ("practices", "loop.regions", "history"),
     }
 
     history: HistoryParams | None = Field(description="null where the past is a company's own records alone")

@@ -7,9 +7,10 @@ from pathlib import Path
 from fieldedge.contract import Record
 from fieldloop.source import Source
 from fieldloop.workloads.agriculture.params import AgricultureParams
+from fieldloop.workloads.agriculture.world import tuned_threshold
 from fieldloop.workloads.agriculture.world.field import SimulatedField
 from fieldloop.workloads.agriculture.world.history import simulate_history
-from fieldloop.workloads.agriculture.world.practices import baselines
+from fieldloop.workloads.agriculture.world.practices import Practice, Threshold, baselines
 from fieldloop.workloads.agriculture.world.seasons import run_practices
 from fieldloop.workloads.agriculture.world.world import FieldSpec, field_specs
 
@@ -111,11 +112,21 @@ class SampleWorld(Source):
         return [FieldPlace(spec) for spec in self._specs(season)]
 
     def baselines(self, season: int, workers: int, on_progress: Callable[[int, int], None]) -> dict[str, list[Record]]:
-        """The same fields and weather under the grower's other practices."""
+        """The same fields and weather under the grower's other practices, and the best rule of the region's past."""
         practices, fields = baselines(self._params.practices.model_dump()), self._specs(season)
+        names = [*practices, tuned_threshold.NAME]
         jobs = [(spec, practice) for practice in practices.values() for spec in fields]
+        jobs += [(spec, self._tuned_threshold(spec.region, season, practices["threshold"])) for spec in fields]
         outcomes = [outcome.as_record() for outcome in run_practices(jobs, workers, on_progress)]
-        return {name: outcomes[i * len(fields) : (i + 1) * len(fields)] for i, name in enumerate(practices)}
+        return {name: outcomes[i * len(fields) : (i + 1) * len(fields)] for i, name in enumerate(names)}
+
+    def _tuned_threshold(self, region: str, season: int, start: Practice) -> Practice:
+        """What a grower of the region could have tuned before that season; the fixed rule where there is no past."""
+        history = self._params.require_history()
+        first, last = history.regions.get(region, (season, season))
+        past = tuple(range(first, min(last, season - 1) + 1))
+        assert isinstance(start, Threshold)  # noqa: S101 - for the type checker; `baselines` made it
+        return tuned_threshold.tuned_threshold(region, past, history.fields_per_region, history.seed, start)
 
     def _specs(self, season: int) -> list[FieldSpec]:
         specs: list[FieldSpec] = []

@@ -8,10 +8,11 @@ import pytest
 
 from fieldedge.system.errors import DataError
 from fieldloop.report import build_report, period_figures
-from fieldloop.workloads.agriculture.report.figures import PRACTICES
+from fieldloop.workloads.agriculture.report.figures import PRACTICES, practices_of
 from tests.workloads.agriculture.report.sample_story import ENVIRONMENT, SECTIONS, outcomes, story
 
 FIELDS = 8
+NO_PICTURES = dict.fromkeys(("profit", "yield", "water", "gain"), "")
 
 
 def test_report_holds_every_figure_that_is_promised() -> None:
@@ -54,6 +55,17 @@ def test_a_practice_on_other_fields_is_refused_by_name() -> None:
     fewer = replace(told, baselines={**told.baselines, "calendar": told.baselines["calendar"][1:]})
     with pytest.raises(DataError, match=r"season 2006: calendar has 7 fields and the fleet 8.*champion-00"):
         build_report([fewer], SECTIONS, 1.0, {})
+
+
+def test_a_season_that_was_lived_before_there_was_a_tuned_threshold_is_told_without_it() -> None:
+    told = story(2006, "1", FIELDS)
+    former = replace(told, baselines={name: told.baselines[name] for name in ("threshold", "calendar", "rainfed")})
+    figures = [period_figures(one, SECTIONS) for one in (former, story(2007, "2", FIELDS))]
+    assert "tuned_threshold" not in figures[0]["profit_usd_ha"]
+    assert "tuned_threshold" in figures[1]["gain"]
+    assert practices_of(figures) == ("fieldloop", "threshold", "calendar", "rainfed")
+    assert "tuned threshold" in SECTIONS.sections({"seasons": figures[1:]}, NO_PICTURES)[0]
+    assert "tuned threshold" not in SECTIONS.sections({"seasons": figures[:1]}, NO_PICTURES)[0]
 
 
 def test_a_missing_practice_is_refused_by_name() -> None:

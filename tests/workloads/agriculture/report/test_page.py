@@ -183,5 +183,5 @@ def test_pictures_on_the_page_follow_the_readers_colours_and_say_what_they_show(
 
 
 def test_every_field_is_a_dot_in_the_picture_of_profit(drawn: dict[str, Picture]) -> None:
-    dots_and_means = 2 * 4 * (6 + 1)
+    dots_and_means = 2 * 5 * (6 + 1)
     assert len(re.findall(r"<use ", drawn["profit"].svg)) == dots_and_means

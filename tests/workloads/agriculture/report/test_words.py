@@ -61,7 +61,7 @@ def test_the_markdown_has_a_row_per_practice_and_the_reasons() -> None:
     told = story(2007, "2", FIELDS)
     said = period_markdown(told, SECTIONS)
     rows = [line for line in said.splitlines() if line.startswith("| ")]
-    assert len(rows) == 6
+    assert len(rows) == 7
     assert len({line.count("|") for line in rows}) == 1
     assert told.verdict["reason"] in said
     assert told.compressed["reason"] in said

@@ -13,12 +13,23 @@ from fieldedge.contract import Record
 from fieldedge.system.errors import DataError
 
 FIELDLOOP = "fieldloop"
-OTHERS = ("threshold", "calendar", "rainfed")
+ALWAYS = ("threshold", "calendar", "rainfed")
+OTHERS = ("tuned_threshold", *ALWAYS)  # the first is not known of seasons that were lived before it was
 PRACTICES = (FIELDLOOP, *OTHERS)
 MEASURES = ("profit_usd_ha", "yield_t_ha", "irrigation_mm", "nitrogen_kg_ha", "leached_kg_ha")
 BOOTSTRAP_DRAWS = 2000
 
 Outcomes = Mapping[str, Mapping[str, Mapping[str, Any]]]  # practice: field_id: outcome
+
+
+def practices_of(seasons: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The practices that every one of these seasons' figures knows, in their order."""
+    return tuple(name for name in PRACTICES if all(name in season["profit_usd_ha"] for season in seasons))
+
+
+def others_of(seasons: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The same without Fieldloop."""
+    return tuple(name for name in practices_of(seasons) if name != FIELDLOOP)
 
 
 def field_figures(season: int, ours: Sequence[Record], others: Mapping[str, Sequence[Record]]) -> dict[str, Any]:
@@ -32,13 +43,14 @@ def field_figures(season: int, ours: Sequence[Record], others: Mapping[str, Sequ
         **{measure: _per_practice(outcomes, measure, np.mean) for measure in MEASURES},
         "median": {measure: _per_practice(outcomes, measure, np.median) for measure in MEASURES},
         "regions": _regions(outcomes),
-        "gain": {other: _gain(outcomes, other) for other in OTHERS},
+        "gain": {other: _gain(outcomes, other) for other in outcomes if other != FIELDLOOP},
         "fields": _fields(outcomes),
     }
 
 
 def _outcomes(season: int, ours: Sequence[Record], others: Mapping[str, Sequence[Record]]) -> Outcomes:
-    told = {FIELDLOOP: ours, **{name: others.get(name, ()) for name in OTHERS}}
+    known = [name for name in OTHERS if name in ALWAYS or name in others]
+    told = {FIELDLOOP: ours, **{name: others.get(name, ()) for name in known}}
     outcomes = {name: {str(row["field_id"]): row for row in rows} for name, rows in told.items()}
     expected = outcomes[FIELDLOOP].keys()
     if not expected:
@@ -58,7 +70,7 @@ def _values(outcomes: Outcomes, practice: str, measure: str) -> list[float]:
 
 
 def _per_practice(outcomes: Outcomes, measure: str, statistic: Any) -> dict[str, float]:
-    return {practice: float(statistic(_values(outcomes, practice, measure))) for practice in PRACTICES}
+    return {practice: float(statistic(_values(outcomes, practice, measure))) for practice in outcomes}
 
 
 def _regions(outcomes: Outcomes) -> dict[str, dict[str, Any]]:
@@ -92,8 +104,7 @@ def _fields(outcomes: Outcomes) -> list[dict[str, Any]]:
         {
             **{name: outcome[name] for name in ("field_id", "region", "device_id")},
             **{
-                measure: {practice: outcomes[practice][field][measure] for practice in PRACTICES}
-                for measure in MEASURES
+                measure: {practice: outcomes[practice][field][measure] for practice in outcomes} for measure in MEASURES
             },
         }
         for field, outcome in outcomes[FIELDLOOP].items()

@@ -6,7 +6,7 @@ from html import escape
 from fieldloop.report.html import figure_grid, row_of, section, swatch, table_of
 from fieldloop.report.words import amount
 from fieldloop.workload import Figures
-from fieldloop.workloads.agriculture.report.figures import PRACTICES
+from fieldloop.workloads.agriculture.report.figures import practices_of
 from fieldloop.workloads.agriculture.report.pictures import COLOUR_OF
 from fieldloop.workloads.agriculture.report.words import SHORT_NAMES, profit_sentence
 
@@ -37,7 +37,7 @@ def _practice_table(seasons: Sequence[Figures]) -> str:
     rows = []
     for season in seasons:
         rows.append(f'<tr class="group"><th colspan="{len(heads)}">{season["season"]}</th></tr>')
-        for practice in PRACTICES:
+        for practice in practices_of([season]):
             cells = (
                 swatch(COLOUR_OF[practice]) + SHORT_NAMES[practice],
                 amount(season["profit_usd_ha"][practice]),
@@ -49,13 +49,14 @@ def _practice_table(seasons: Sequence[Figures]) -> str:
 
 
 def _region_details(seasons: Sequence[Figures]) -> str:
-    heads = ("region", "fields", *(f"{SHORT_NAMES[name]}<br>USD/ha" for name in PRACTICES), "water<br>mm")
+    practices = practices_of(seasons)
+    heads = ("region", "fields", *(f"{SHORT_NAMES[name]}<br>USD/ha" for name in practices), "water<br>mm")
     rows = [
         row_of(
             (
                 f"{escape(region)}, {season['season']}",
                 amount(figures["fields"]),
-                *(amount(figures["profit_usd_ha"][name]) for name in PRACTICES),
+                *(amount(figures["profit_usd_ha"][name]) for name in practices),
                 amount(figures["irrigation_mm"]["fieldloop"]),
             )
         )
@@ -66,10 +67,11 @@ def _region_details(seasons: Sequence[Figures]) -> str:
 
 
 def _field_details(seasons: Sequence[Figures]) -> str:
+    practices = practices_of(seasons)
     heads = (
         "field",
         "device",
-        *(f"{SHORT_NAMES[name]}<br>USD/ha" for name in PRACTICES),
+        *(f"{SHORT_NAMES[name]}<br>USD/ha" for name in practices),
         "yield<br>t/ha",
         "water<br>mm",
     )
@@ -78,7 +80,7 @@ def _field_details(seasons: Sequence[Figures]) -> str:
             (
                 f"{escape(field['field_id'])}, {season['season']}",
                 escape(str(field["device_id"])),
-                *(amount(field["profit_usd_ha"][name]) for name in PRACTICES),
+                *(amount(field["profit_usd_ha"][name]) for name in practices),
                 amount(field["yield_t_ha"]["fieldloop"], 2),
                 amount(field["irrigation_mm"]["fieldloop"]),
             )

@@ -7,18 +7,25 @@ from fieldloop.report import pictures
 from fieldloop.report.pictures import COLOURS
 from fieldloop.report.words import amount, signed
 from fieldloop.workload import Drawing, Figures
-from fieldloop.workloads.agriculture.report.figures import OTHERS, PRACTICES
+from fieldloop.workloads.agriculture.report.figures import others_of, practices_of
 from fieldloop.workloads.agriculture.report.words import NAMES, SHORT_NAMES
 
-COLOUR_OF = {"fieldloop": "fieldloop", "threshold": "blue", "calendar": "ochre", "rainfed": "stone"}
+COLOUR_OF = {
+    "fieldloop": "fieldloop",
+    "tuned_threshold": "ink",
+    "threshold": "blue",
+    "calendar": "ochre",
+    "rainfed": "stone",
+}
 
 
 def _by_practice(measure: str, unit: str, digits: int) -> Callable[[Any, Sequence[Figures]], str]:
     def draw(figure: Any, seasons: Sequence[Figures]) -> str:
-        rows_of = pictures.panels(figure, len(seasons), 0.27, len(PRACTICES))
+        practices = practices_of(seasons)
+        rows_of = pictures.panels(figure, len(seasons), 0.27, len(practices))
         for axes, season in zip(rows_of, seasons, strict=True):
-            pictures.settle(axes, str(season["season"]), [SHORT_NAMES[practice] for practice in PRACTICES])
-            for row, practice in enumerate(PRACTICES):
+            pictures.settle(axes, str(season["season"]), [SHORT_NAMES[practice] for practice in practices])
+            for row, practice in enumerate(practices):
                 values = [field[measure][practice] for field in season["fields"]]
                 pictures.dots(axes, values, row, COLOURS[COLOUR_OF[practice]])
                 mean = season[measure][practice]
@@ -30,17 +37,18 @@ def _by_practice(measure: str, unit: str, digits: int) -> Callable[[Any, Sequenc
 
 
 def _told_means(season: Figures, measure: str, unit: str, digits: int) -> str:
-    means = ", ".join(f"{NAMES[name]} {amount(season[measure][name], digits)}" for name in PRACTICES)
+    means = ", ".join(f"{NAMES[name]} {amount(season[measure][name], digits)}" for name in practices_of([season]))
     return f"{season['season']}, {unit}: {means}"
 
 
 def _draw_gain(figure: Any, seasons: Sequence[Figures]) -> str:
-    rows_of = pictures.panels(figure, len(seasons), 0.36, len(OTHERS))
+    others = others_of(seasons)
+    rows_of = pictures.panels(figure, len(seasons), 0.36, len(others))
     told = []
     for axes, season in zip(rows_of, seasons, strict=True):
-        pictures.settle(axes, str(season["season"]), [f"over {SHORT_NAMES[other]}" for other in OTHERS])
+        pictures.settle(axes, str(season["season"]), [f"over {SHORT_NAMES[other]}" for other in others])
         axes.axvline(0, color=COLOURS["muted"], linewidth=1.0, zorder=1)
-        for row, other in enumerate(OTHERS):
+        for row, other in enumerate(others):
             gain = season["gain"][other]
             fields = [field["profit_usd_ha"] for field in season["fields"]]
             pictures.dots(

@@ -11,7 +11,7 @@ from fieldloop.report.words import amount, counted, signed
 from fieldloop.workload import Card, Figures, Tables
 from fieldloop.workloads.agriculture.card import CARD
 from fieldloop.workloads.agriculture.metrics import YIELD_ERROR
-from fieldloop.workloads.agriculture.report.figures import OTHERS, PRACTICES, field_figures
+from fieldloop.workloads.agriculture.report.figures import field_figures, others_of, practices_of
 from fieldloop.workloads.agriculture.report.improvement import improvement_section, read_improvement
 from fieldloop.workloads.agriculture.report.page import growers_section
 from fieldloop.workloads.agriculture.report.pictures import DRAWINGS
@@ -24,6 +24,8 @@ _COLUMNS = {
     "nitrogen_kg_ha": ("nitrogen kg/ha", 0),
     "leached_kg_ha": ("leached N kg/ha", 0),
 }
+_NARROW = {"tuned_threshold": "tuned"}  # a terminal is
+_ON_THE_PAGE_ALONE = ("calendar",)
 
 
 class CropReport:
@@ -72,7 +74,7 @@ class CropReport:
 
     def cards(self, season: Figures) -> list[Card]:
         """The gain over each practice."""
-        gains = {other: season["gain"][other]["mean_usd_ha"] for other in OTHERS}
+        gains = {other: season["gain"][other]["mean_usd_ha"] for other in others_of([season])}
         return [
             Card(signed(gain), "USD/ha", f"profit against {_article(other)} in {season['season']}", gain < 0)
             for other, gain in gains.items()
@@ -112,7 +114,11 @@ class CropReport:
 
     def terminal(self, season: Figures) -> dict[str, str]:
         """Profit by practice, and Fieldloop's water."""
-        profits = {f"USD/ha\n{name}": amount(season["profit_usd_ha"][name]) for name in PRACTICES}
+        profits = {
+            f"USD/ha\n{_NARROW.get(name, name)}": amount(season["profit_usd_ha"][name])
+            for name in practices_of([season])
+            if name not in _ON_THE_PAGE_ALONE
+        }
         return {**profits, "water\nmm": amount(season["irrigation_mm"]["fieldloop"])}
 
     def markdown(self, season: Figures) -> list[str]:
@@ -120,7 +126,7 @@ class CropReport:
         return [
             "| mean over the same fields | " + " | ".join(label for label, _ in _COLUMNS.values()) + " |",
             "| --- |" + " ---: |" * len(_COLUMNS),
-            *(_row(season, practice) for practice in PRACTICES),
+            *(_row(season, practice) for practice in practices_of([season])),
             "",
             f"- {profit_sentence(season)}",
         ]

@@ -10,11 +10,12 @@ from fieldloop.workload import Figures
 
 NAMES = {
     "fieldloop": "Fieldloop",
+    "tuned_threshold": "threshold tuned on the region's past",
     "threshold": "soil-moisture threshold",
     "calendar": "fixed calendar",
     "rainfed": "rainfed",
 }
-SHORT_NAMES = {**NAMES, "threshold": "threshold", "calendar": "calendar"}
+SHORT_NAMES = {**NAMES, "tuned_threshold": "tuned threshold", "threshold": "threshold", "calendar": "calendar"}
 
 
 def is_ahead(season: Figures, other: str) -> bool:
