@@ -334,3 +334,30 @@ def test_a_backlog_is_taken_in_before_anything_is_decided(farm: Farm) -> None:
     assert (advice["date"], advice["data_age_days"]) == ("2006-05-07", 0)
     assert len(farm.records("readings")) == 6
     assert farm.events("day_unusable") == []
+
+
+COUNTING = 'air_temperature_c = "air_temperature_c"\nrain_mm = { field = "total", counter = true }'
+COUNTER = SETTINGS.replace("[page]\n", f"[source.fields]\n{COUNTING}\n[page]\n")
+
+
+def test_a_total_that_comes_late_moves_rain_from_one_day_to_the_other_and_none_is_lost(device: DeviceDirectory) -> None:
+    farm = Farm(device, settings=COUNTER)
+    farm.plant()
+    farm.live(0.9, total=10.0)
+    farm.clock.pass_(timedelta(hours=3))  # the night between two days is missing
+    farm.live(1.9, total=16.0)
+    assert [reading["rain_mm"] for reading in farm.records("readings")] == [0.0, 6.0]
+    farm.write({**farm.sample(), "time": "2006-05-01T23:59:00Z", "total": 14.0})
+    farm.live(0.2, total=16.0)
+    assert [reading["rain_mm"] for reading in farm.records("readings")][:2] == [4.0, 2.0]
+    farm.close()
+
+
+def test_what_is_doubted_of_a_day_is_told_once_and_stands_on_the_page(farm: Farm) -> None:
+    farm.live(1.2, relative_humidity_pct=60.0, wind_speed_m_s=25.0, solar_radiation_w_m2=250.0)
+    (told,) = [text for text in farm.events("doubt") if text.startswith("2006-05-01")]
+    assert "wind_speed_m_s has a mean of 25.0 m/s" in told
+    farm.live(0.1)
+    assert len(farm.events("doubt")) == 1
+    view = read_view(farm.directory, *read_device(farm.directory), farm.clock.true, farm.service.store)
+    assert f"{told}." in [notice.text for notice in view.notices]

@@ -8,7 +8,7 @@ can be said which are new. Losing the file loses no sample: what is heard next i
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -56,10 +56,10 @@ class KnownLoggers:
             other.serial, self._is_changed = serial, True
         return origin
 
-    def note(self, source: str, origin: str, names: Iterable[str], time_utc: str) -> None:
+    def note(self, source: str, origin: str, names: Collection[str], time_utc: str) -> None:
         """A sample of that time had these fields."""
         known = self._logger(source, origin)
-        if known is None:
+        if known is None or known.fields.keys() >= set(names):
             return
         new = [name for name in names if name not in known.fields]
         for name in new[: MAX_NAMES - len(known.fields)]:

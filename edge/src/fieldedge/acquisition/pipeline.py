@@ -282,11 +282,9 @@ class Pipeline:
                 files.setdefault((sample.origin, raw.where.rpartition(", line ")[0] or raw.where), []).append(sample)
         told = []
         for (origin, file), of_file in files.items():
-            times, channels = (
-                [parse_utc(one.time_utc) for one in of_file],
-                {name for one in of_file for name in one.values},
-            )
-            other = self._files.note(source, origin, file, times, channels)
+            times = sorted((one.time_utc for one in of_file), key=in_order)
+            channels = set().union(*(one.values for one in of_file))
+            other = self._files.note(source, origin, file, (parse_utc(times[0]), parse_utc(times[-1])), channels)
             if other is not None:
                 told.append(
                     f"{file} and {other} hold the same hours of {origin}: two loggers may share a name: {_RENAME}"
@@ -366,12 +364,12 @@ class Pipeline:
         if not batch.samples:
             return []
         before = self._clock.now()
-        by_origin = _times_by_origin(batch)
-        for origin, times in by_origin.items():
-            self._clock.witness(_newest_of_most(times, before), source, origin)
+        newest_by_origin = {origin: _newest_of_most(times, before) for origin, times in _times_by_origin(batch).items()}
+        for origin, seen in newest_by_origin.items():
+            self._clock.witness(seen, source, origin)
         now += self._clock.now() - before  # a clock that nobody had set may just have been
-        for origin, times in by_origin.items():
-            shift = self._shifts.note(source, origin, _newest_of_most(times, now), now)
+        for origin, seen in newest_by_origin.items():
+            shift = self._shifts.note(source, origin, seen, now)
             if shift is not None:
                 values = {"source": source, "origin": origin, "ahead_h": shift.ahead_h}
                 self._store.add_event("shift", _storable(f"{origin}: its samples are {shift.said}"), values)
