@@ -196,6 +196,11 @@ class _Mapped:
     def kept_as(self) -> str:
         return self.name or self.channel.name
 
+    @property
+    def is_choice(self) -> bool:
+        """Whether it is named by what an element of a list says, or stands at any place."""
+        return _CHOICE.search(self.field) is not None
+
     def found_in(self, fields: Mapping[str, RawValue]) -> str | None:
         """The name of the field in what a logger said; None where it is not there.
 
@@ -204,7 +209,7 @@ class _Mapped:
         """
         if self.field in fields:
             return self.field
-        return _selected(self.field, fields) if "[" in self.field or "*" in self.field else None
+        return _selected(self.field, fields) if self.is_choice else None
 
 
 @dataclass(frozen=True)

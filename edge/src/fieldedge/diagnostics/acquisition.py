@@ -1,7 +1,7 @@
 """Where samples come from, and the loggers that send them."""
 
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from fieldedge.contract.samples import is_of_a_whole_day, name_of
@@ -11,7 +11,7 @@ from fieldedge.presentation.text import age, counted, span
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import parse_utc
 from fieldedge.system.errors import ConfigError, TransientError
-from fieldedge.system.instants import in_order
+from fieldedge.system.instants import in_order, instant_utc
 from fieldedge.workload import merit
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ BAD_SHARE = 0.2  # of a channel's latest values
 NEWS = timedelta(days=2)  # what the service told of is looked at for so long
 LATEST_EVENTS = 200
 SHOWN_NAMES = 8
+SILENCE = timedelta(days=30)  # is looked back for what a logger sent
 
 
 def sources(subject: Subject) -> Iterator[Finding]:
@@ -168,18 +169,22 @@ def _silent(store: Store, subject: Subject, logger: LoggerHealth, known: "KnownL
         return []  # the source's own finding says it
     newest, found = parse_utc(logger.last_utc), []
     for mapped in mapper.mapped:
-        last = None if mapped.channel.how == "last" else store.last_with(logger.name, mapped.kept_as)
-        if last is None or newest - parse_utc(last.sample.time_utc) <= timedelta(hours=source.silent_after_h):
+        if mapped.channel.how == "last" or not (mapped.is_choice or mapped.field in known.fields):
             continue
-        since = last.sample.time_utc
+        since = _last_utc(store, logger.name, mapped.kept_as, newest)
+        if since is None and mapped.is_choice:
+            continue  # nobody knows whether this logger ever sent it
+        if since is not None and newest - parse_utc(since) <= timedelta(hours=source.silent_after_h):
+            continue
         ours = {one.field for one in mapper.mapped}
         new = [
             name
             for name, first_utc in known.fields.items()
-            if in_order(first_utc) > in_order(since) and name not in ours
+            if in_order(first_utc) > in_order(since or "") and name not in ours
         ]
         named = ", ".join(new[:SHOWN_NAMES])
-        said = f"{mapped.channel.name} (its field {mapped.field}) is silent since {since}"
+        silence = f"is silent since {since}" if since is not None else f"was not sent for {SILENCE.days} days"
+        said = f"{mapped.channel.name} (its field {mapped.field}) {silence}"
         found.append(
             (
                 f"{said}; new since then: {named}" if new else said,
@@ -187,6 +192,13 @@ def _silent(store: Store, subject: Subject, logger: LoggerHealth, known: "KnownL
             )
         )
     return found
+
+
+def _last_utc(store: Store, logger: str, name: str, newest: datetime) -> str | None:
+    """When a logger last sent a number of that name, as far as is looked back."""
+    first = instant_utc(newest - SILENCE)
+    last = store.last_with(logger, name, first, instant_utc(newest))
+    return None if last is None else last.sample.time_utc
 
 
 def _never_sent(store: Store, subject: Subject, known: "Mapping[str, KnownLogger]") -> Iterator[Finding]:
@@ -202,10 +214,17 @@ def _never_sent(store: Store, subject: Subject, known: "Mapping[str, KnownLogger
             mapped = _mapper(subject, source.name).mapped
         except ConfigError:
             continue  # the source's own finding says it
-        missing = [one.field for one in mapped if not any(store.last_with(origin, one.kept_as) for origin in loggers)]
+        now, names = subject.clock.now(), {name for one in loggers.values() for name in one.fields}
+        missing = [
+            one.field
+            for one in mapped
+            if one.channel.how != "last"
+            and one.field not in names
+            and not (one.is_choice and any(_last_utc(store, origin, one.kept_as, now) for origin in loggers))
+        ]
         if missing:
-            sent = sorted({name for one in loggers.values() for name in one.fields} - {one.field for one in mapped})
-            said = f"no logger ever sent {', '.join(missing)}; what they send beside the rest is "
+            sent = sorted(names - {one.field for one in mapped})
+            said = f"no logger sends {', '.join(missing)}; what they send beside the rest is "
             yield Finding(
                 f"mapping {source.name}",
                 "warn",

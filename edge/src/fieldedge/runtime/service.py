@@ -40,6 +40,7 @@ POLL_S = 1.0
 LOOK_AT_CLOCK_S, PAGE_S, CLOSE_WINDOWS_S, DECIDE_S, LOOK_FOR_MODEL_S = 1.0, 30.0, 30.0, 20.0, 10.0
 CHECKPOINT_S, MAKE_ROOM_S, CHECK_STORE_S = 60.0, 600.0, 86_400.0
 LATE_WINDOWS = 40  # of samples that came before a restart, those that belong to older ones change none any more
+TOTALS_REACH = timedelta(days=60)  # a total from before says nothing of what was counted since
 RESOLUTION = timedelta(microseconds=1)  # of a sample's time
 APPLIED_WITHIN_D = 7
 CATCH_UP_S = 900.0
@@ -371,7 +372,8 @@ class Service:
             return samples
         before: dict[tuple[str, str], float] = {}
         for origin, name in totals:
-            known = self.store.last_with(origin, name, instant_utc(window.begin))
+            earliest = instant_utc(window.begin - TOTALS_REACH)
+            known = self.store.last_with(origin, name, earliest, instant_utc(window.begin))
             value = None if known is None else known.sample.values.get(name)
             if value is not None:
                 before[origin, name] = value

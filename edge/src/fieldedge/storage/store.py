@@ -529,15 +529,16 @@ class Store:
         )
         return self._flagged(rows[::-1])
 
-    def last_with(self, origin: str, name: str, before_utc: str | None = None) -> FlaggedSample | None:
-        """The last sample of an origin that says something of that name, if it is no later than `before_utc`."""
+    def last_with(self, origin: str, name: str, first_utc: str, last_utc: str) -> FlaggedSample | None:
+        """The last sample of an origin in a span of time, its end included, that says something of that name."""
         row = self._one(
             f"SELECT {_SAMPLE}, ? FROM samples s"  # noqa: S608 - ours
-            " WHERE s.origin = (SELECT origin FROM origins WHERE name = ?) AND s.time_utc <= coalesce(?, s.time_utc)"
+            " WHERE s.origin = (SELECT origin FROM origins WHERE name = ?) AND s.time_utc >= ? AND s.time_utc <= ?"
             " AND instr(s.body, ?) AND NOT instr(s.body, ?) ORDER BY s.time_utc DESC LIMIT 1",
             origin,
             origin,
-            None if before_utc is None else in_order(before_utc),
+            in_order(first_utc),
+            in_order(last_utc),
             f"{_json({name: 0})[1:-2]}",
             f"{_json({name: None})[1:-1]}",
         )
