@@ -167,6 +167,13 @@ def test_depths_are_listed_from_the_top() -> None:
     assert listed == ["air_temperature_c", "vwc_15cm_m3_m3", "vwc_35cm_m3_m3", "vwc_105cm_m3_m3"]
 
 
+def test_a_running_total_is_called_so_and_has_its_channels_unit() -> None:
+    values = {"rain_mm.count": 120.4, "rain_mm.count.6553.6": 3.0}
+    sample = FlaggedSample(Sample("a", "2006-07-12T05:00:00Z", values), {})
+    listed = logger_health("a", [sample], NOW, AGRICULTURE.presenter).channels
+    assert {(channel.label, channel.unit) for channel in listed} == {("Rain, running total", "mm")}
+
+
 def test_a_flood_of_loggers_and_samples_is_bounded(tmp_path: Path) -> None:
     device = empty_device(tmp_path, NOW)
     moment = "2006-07-12T05:{:02d}:{:02d}Z"

@@ -422,3 +422,25 @@ def test_what_a_killed_process_was_told_is_stored_is_there_and_the_log_is_whole(
     with Store(path) as store:
         store.check()
         assert store.records(EPISODE, "readings")[: len(told)] == [reading_record(day) for day in told]
+
+
+def test_the_last_sample_that_has_a_number_of_a_name_is_found_within_a_span(store: Store) -> None:
+    def at(minute: int, values: dict[str, float | None], origin: str = "station") -> FlaggedSample:
+        return FlaggedSample(Sample(origin, f"2006-05-01T12:{minute:02d}:00Z", values), {})
+
+    store.add_samples(
+        [
+            at(0, {"rain_mm.count": 1.0}),
+            at(5, {"rain_mm.count": 2.0, "a": 1.0}),
+            at(10, {"rain_mm.count": None}),
+            at(15, {"rain_mm": 7.0}),
+            at(20, {"rain_mm.count": 9.0}, "another"),
+        ]
+    )
+
+    def found(name: str, first: int = 0, last: int = 59) -> str | None:
+        one = store.last_with("station", name, f"2006-05-01T12:{first:02d}:00Z", f"2006-05-01T12:{last:02d}:00Z")
+        return None if one is None else one.sample.time_utc[14:16]
+
+    assert (found("rain_mm.count"), found("rain_mm"), found("rain")) == ("05", "15", None)
+    assert (found("rain_mm.count", last=4), found("rain_mm.count", first=6)) == ("00", None)
