@@ -298,10 +298,10 @@ def _basis(record: Record, is_fallback: bool) -> tuple[str, ...]:
     by = "FAO-56 balance" if is_fallback else f"Model {record.get('model_version', '?')}"
     if rule_share >= LEANING_SHARE:
         parts = (
-            f"model {record.get('model_version', '?')} {_pct(1.0 - rule_share)}",
-            f"FAO-56 balance {_pct(rule_share)}",
+            f"{_pct(1.0 - rule_share)} model {record.get('model_version', '?')}",
+            f"{_pct(rule_share)} FAO-56 balance",
         )
-        by = capitalised(", ".join(reversed(parts) if is_fallback else parts))
+        by = ", ".join(reversed(parts) if is_fallback else parts)
     age_days = as_number(record.get("data_age_days"))
     basis = [by]
     if age_days is not None:
