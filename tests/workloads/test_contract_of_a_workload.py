@@ -114,6 +114,10 @@ def test_what_is_scaled_can_be_read_back_and_lies_where_a_model_was_tried(guest:
     assert np.abs(guest.contract.scale(np.stack([low - 1e6, high + 1e6]).astype(np.float32))).max() <= 1.5
 
 
+def test_what_is_carried_on_beyond_training_is_a_feature(guest: Guest) -> None:
+    assert set(guest.workload.device.extrapolated) <= set(guest.contract.feature_names)
+
+
 def test_every_kind_of_message_is_of_a_table_or_a_note_and_decides_nothing(guest: Guest) -> None:
     device = guest.workload.device
     for table in device.messages.values():
