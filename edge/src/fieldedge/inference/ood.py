@@ -4,8 +4,8 @@ A model answers anything. Where a feature stands further outside its training ra
 knows what the answer is worth. Values beyond the contract's range count as at its end, since the model sees them so.
 A feature with one single value in the logged episodes says nothing of distance and is not judged: what it means is
 taught by what-if episodes alone (that advice is followed, that a forecast is at hand). Nor is one that a workload says
-is a trend (the air's CO2, by the year): every period to come lies beyond it. There the answer is carried on, and how
-far is said.
+is a trend, as it goes by the year: every episode to come lies beyond what was learned. There the answer is carried on,
+and how far is said.
 """
 
 from collections.abc import Sequence
