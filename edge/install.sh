@@ -156,6 +156,8 @@ cat >"$launcher.new" <<'LAUNCHER'
 case $0 in */usr/local/bin/fieldedge) root=${0%/usr/local/bin/fieldedge} ;; *) root='' ;; esac
 environment=$(readlink -f "$root/opt/fieldedge/current")
 case "${1:--} $* " in -*) ;; *" --dir "* | *" --dir="*) ;; *) set -- "$@" --dir "$root/var/lib/fieldedge" ;; esac
+# What the service has in its environment, such as a proxy, a command has too.
+if [ -r "$root/etc/default/fieldedge" ]; then set -a; . "$root/etc/default/fieldedge"; set +a; fi
 if [ -z "$root" ] && [ "$(id -u)" = 0 ]; then
     exec runuser -u fieldedge -- "$environment/bin/python" -I -m fieldedge "$@"
 fi

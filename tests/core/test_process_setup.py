@@ -1,14 +1,17 @@
 """What an entry point sets up is the same whatever a company's environment says."""
 
+import getpass
 import os
+import pwd
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 from importlib import import_module
+from pathlib import Path
 from threading import Thread
 from urllib.request import proxy_bypass
 
 import pytest
 
-from fieldloop.core.process_setup import LOOPBACK, spare_loopback_the_proxy
+from fieldloop.core.process_setup import LOOPBACK, name_a_nameless_user, spare_loopback_the_proxy
 
 
 @pytest.fixture(autouse=True)
@@ -50,3 +53,31 @@ def test_the_libraries_own_clients_reach_this_machine_past_a_proxy(
         Thread(target=server.handle_request, daemon=True).start()
         asked = import_module(library).get(f"http://127.0.0.1:{server.server_port}/not-there", timeout=10)
     assert asked.status_code == 404
+
+
+@pytest.fixture
+def nameless(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(user: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {user}")
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "HOME"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
+def test_a_user_without_an_account_has_a_name_and_a_home(
+    nameless: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KeyError):
+        getpass.getuser()
+    name_a_nameless_user(tmp_path)
+    assert getpass.getuser() == f"user-{os.getuid()}"
+    assert Path.home() == tmp_path
+
+
+def test_whoever_has_a_name_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "ana")
+    monkeypatch.setenv("HOME", "/home/ana")
+    name_a_nameless_user(tmp_path)
+    assert (getpass.getuser(), os.environ["HOME"]) == ("ana", "/home/ana")

@@ -406,3 +406,23 @@ def test_the_lock_names_what_the_package_asks_for() -> None:
     wanted = tomllib.loads((EDGE / "pyproject.toml").read_text())["project"]["dependencies"]
     locked = {line.partition("==")[0] for line in (EDGE / "requirements.lock").read_text().splitlines() if "==" in line}
     assert {re.split(r"[<>=!~ ]", requirement)[0] for requirement in wanted} <= locked
+
+
+def test_a_proxy_that_the_service_is_given_the_command_has_too(tmp_path: Path) -> None:
+    assert "\nEnvironmentFile=-/etc/default/fieldedge\n" in UNIT.read_text()
+    launcher = tmp_path / "usr" / "local" / "bin" / "fieldedge"
+    python = tmp_path / "opt" / "fieldedge" / "current" / "bin" / "python"
+    for path, text in (
+        (launcher, INSTALL.read_text().split("<<'LAUNCHER'\n")[1].split("\nLAUNCHER\n")[0]),
+        (python, '#!/bin/sh\necho "$HTTPS_PROXY $*"\n'),
+    ):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    environment = {"PATH": os.environ["PATH"]}
+    without = subprocess.run([launcher, "sync"], capture_output=True, text=True, env=environment, check=True)
+    assert without.stdout.startswith(" -I -m fieldedge sync --dir ")
+    (tmp_path / "etc" / "default").mkdir(parents=True)
+    (tmp_path / "etc" / "default" / "fieldedge").write_text("HTTPS_PROXY=http://proxy.example.org:3128\n")
+    proxied = subprocess.run([launcher, "sync"], capture_output=True, text=True, env=environment, check=True)
+    assert proxied.stdout.startswith("http://proxy.example.org:3128 -I -m fieldedge sync --dir ")

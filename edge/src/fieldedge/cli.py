@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     former = os.umask(PRIVATE)
     try:
-        return exit_code(lambda: options.command(options, DeviceDirectory(options.dir)))
+        return exit_code(lambda: options.command(options, DeviceDirectory(options.dir or Path())))
     finally:
         os.umask(former)
 

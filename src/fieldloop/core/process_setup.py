@@ -7,6 +7,7 @@ same variables. Importing a module of this project changes nothing in the proces
 
 import atexit
 import gc
+import getpass
 import logging
 import os
 import warnings
@@ -102,6 +103,7 @@ def settle(home: Path | None = None) -> None:
     """
     print_any_character()
     spare_loopback_the_proxy()
+    name_a_nameless_user(home)
     for name, value in QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if home is not None:
@@ -120,6 +122,16 @@ def spare_loopback_the_proxy() -> None:
         hosts += [host for host in LOOPBACK if host not in hosts]
     for name in _NO_PROXY:
         os.environ[name] = ",".join(hosts)
+
+
+def name_a_nameless_user(home: Path | None) -> None:
+    """A container may run as a number that no account has: libraries ask for the name and the folder of its user."""
+    try:
+        getpass.getuser()
+    except KeyError:
+        os.environ["USER"] = f"user-{os.getuid()}"
+    if home is not None and os.path.expanduser("~") == "~":  # noqa: PTH111 - Path's would raise
+        os.environ["HOME"] = str(home)
 
 
 def hush() -> None:

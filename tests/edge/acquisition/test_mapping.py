@@ -1,6 +1,7 @@
 """A logger's own fields, units and times become a workload's channels, or say why they cannot."""
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -88,7 +89,8 @@ def test_the_unit_that_the_logger_states_counts_where_none_is_named() -> None:
     [
         ("°C", "degC"), ("Deg C", "degC"), ("deg_C", "degC"), ("degree_F", "degF"), ("C", "degC"), ("K", "K"),
         ("m³/m³", "m3/m3"), ("m^3/m^3", "m3/m3"), ("W/m^2", "W/m2"), ("W m-2", "W/m2"), ("meters/second", "m/s"),
-        ("inches", "in"), ("%", "%"), ("MJ/m2", None), ("mV", None), ("°", None), ("Volts", None), ("", None),
+        ("inches", "in"), ("%", "%"), ("MJ/m²", "MJ/m2"), ("Ly", "Ly"), ("mV", None), ("°", None),
+        ("Volts", None), ("", None),
     ],
 )  # fmt: skip
 def test_a_unit_is_known_however_it_is_spelled(stated: str, unit: str | None) -> None:
@@ -102,14 +104,14 @@ def test_a_stated_unit_that_does_not_fit_is_asked_for_and_never_guessed(stated: 
 
 
 @pytest.mark.parametrize(
-    "raw", ["NAN", "NaN", "INF", "-INF", "", "#N/A", "21,3", "1_000", "21.3 C", "٣", "0x1F", None, True, math.nan,
-            math.inf, 10**400, "9" * 100, "1e999"],
+    "raw", ["NAN", "NaN", "INF", "-INF", "", "#N/A", "1,013", "21,3,4", "1_000", "21.3 C", "٣", "0x1F", None, True,
+            math.nan, math.inf, 10**400, "9" * 100, "1e999"],
 )  # fmt: skip
 def test_what_is_no_number_is_missing(raw: object) -> None:
     assert value("T", raw) is None
 
 
-@pytest.mark.parametrize("raw", ["21.3", " 21.3 ", "+2.13e1", 21.3, "21.30"])
+@pytest.mark.parametrize("raw", ["21.3", " 21.3 ", "+2.13e1", 21.3, "21.30", "21,3", "+21,30"])
 def test_a_number_is_one_however_it_is_written(raw: object) -> None:
     assert value("T", raw) == 21.3
 
@@ -294,6 +296,81 @@ def test_nothing_but_the_named_errors_comes_of_any_setting_or_sample(
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_comes_through_as_it_was_written(true: float) -> None:
     assert number(repr(true)) == number(true) == true
+
+
+@pytest.mark.parametrize(
+    ("written", "format_", "utc"),
+    [
+        ("2026-05-01 24:00:00", None, "2026-05-02T00:00:00Z"),
+        ("2026-05-01T24:00:00Z", None, "2026-05-02T00:00:00Z"),
+        ("2026-05-01 24:00", None, "2026-05-02T00:00:00Z"),
+        ("2026-12-31 24:00:00.0", None, "2027-01-01T00:00:00Z"),
+        ("02/28/26 24:00", "%m/%d/%y %H:%M", "2026-03-01T00:00:00Z"),
+        ("24:00:00 01.05.2026", "%H:%M:%S %d.%m.%Y", "2026-05-02T00:00:00Z"),
+    ],
+)
+def test_the_midnight_that_ends_a_day_is_the_one_that_begins_the_next(
+    written: str, format_: str | None, utc: str
+) -> None:
+    time = {} if format_ is None else {"format": format_}
+    mapper = Mapper.from_config({"rain_mm": "r", "time": time}, CHANNELS)
+    assert mapper.sample(RawSample("x", written, {"r": 1.0}), "o").time_utc == utc
+
+
+@pytest.mark.parametrize("written", ["2026-05-01 24:00:01", "2026-05-01 24:15:00", "24:00"])
+def test_no_other_hour_is_a_midnight(written: str) -> None:
+    mapper = Mapper.from_config({"rain_mm": "r"}, CHANNELS)
+    with pytest.raises(DataError, match="the time is"):
+        mapper.sample(RawSample("x", written, {"r": 1.0}), "o")
+
+
+@pytest.mark.parametrize(
+    ("unit", "interval_min", "said", "w_m2"),
+    [
+        ("MJ/m2", 15, 0.45, 500.0),
+        ("kJ/m2", 60, 1800.0, 500.0),
+        ("Ly", 30, 21.51, 499.9924),
+        ("Wh/m2", 15, 125.0, 500.0),
+        ("J/cm2", 60, 180.0, 500.0),
+    ],
+)
+def test_a_total_of_radiation_over_an_interval_is_its_mean_rate(
+    unit: str, interval_min: float, said: float, w_m2: float
+) -> None:
+    """1 MJ in 900 s is 1111.1 W; a langley is 41 840 J/m2."""
+    raw = RawSample("x", "2026-05-01T12:00:00Z", {"S": said})
+    setting = {"field": "S", "interval_min": interval_min}
+    named = Mapper.from_config({"solar_radiation_w_m2": {**setting, "unit": unit}}, CHANNELS)
+    stated = Mapper.from_config({"solar_radiation_w_m2": setting}, CHANNELS)
+    for found in (named.sample(raw, "o"), stated.sample(replace(raw, units={"S": unit}), "o")):
+        assert found.values["solar_radiation_w_m2"] == pytest.approx(w_m2, abs=0.01)
+
+
+def test_a_total_without_its_interval_is_asked_for_it() -> None:
+    with pytest.raises(ConfigError, match=r"MJ/m2 is a total: say of how long, interval_min = 15"):
+        Mapper.from_config({"solar_radiation_w_m2": {"field": "S", "unit": "MJ/m2"}}, CHANNELS)
+    raw = RawSample("x", "2026-05-01T12:00:00Z", {"S": 0.4}, units={"S": "MJ/m²"})
+    with pytest.raises(DataError, match=r"'S' in 'MJ/m²'.*interval_min = 15 beside field"):
+        Mapper.from_config({"solar_radiation_w_m2": "S"}, CHANNELS).sample(raw, "o")
+
+
+@pytest.mark.parametrize("interval_min", [0, -15, 1441, "15", True])
+def test_an_interval_that_is_none_is_named(interval_min: object) -> None:
+    with pytest.raises(ConfigError, match="interval_min"):
+        Mapper.from_config({"solar_radiation_w_m2": {"field": "S", "interval_min": interval_min}}, CHANNELS)
+
+
+def test_an_interval_is_for_radiation_alone() -> None:
+    with pytest.raises(ConfigError, match="only radiation"):
+        Mapper.from_config({"air_temperature_c": {"field": "T", "interval_min": 15}}, CHANNELS)
+
+
+def test_the_zone_that_a_logger_states_goes_before_the_site_s_and_behind_the_mapping_s() -> None:
+    raw = RawSample("x", "2026-05-01 12:00:00", {"r": 1.0}, utc_offset_h=-5.0)
+    of_site = Mapper.from_config({"rain_mm": "r"}, CHANNELS, zone="Europe/Rome")
+    of_source = Mapper.from_config({"rain_mm": "r", "time": {"utc_offset_h": 0}}, CHANNELS)
+    assert of_site.sample(raw, "o").time_utc == "2026-05-01T17:00:00Z"
+    assert of_source.sample(raw, "o").time_utc == "2026-05-01T12:00:00Z"
 
 
 def sample_of(fields: dict[str, Any], **mapping: Any) -> dict[str, float | None]:

@@ -147,3 +147,21 @@ def test_an_answer_that_is_no_json_is_none(body: bytes) -> None:
 def test_nobody_there_is_a_failed_link() -> None:
     with pytest.raises(LinkError, match="cannot be reached"):
         ask("GET", "http://127.0.0.1:1/", TIMEOUT)
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "all_proxy", "HTTP_PROXY"])
+def test_a_far_gateway_is_asked_through_the_proxy_and_this_device_never(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(other, raising=False)
+    proxy, here = RawServer(), RawServer()
+    proxy.next = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nproxy"
+    here.next = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere"
+    monkeypatch.setenv(name, proxy.url)
+    assert ask("GET", "http://gateway.example.org/v1/health", TIMEOUT).body == b"proxy"
+    assert ask("GET", here.url, TIMEOUT).body == b"here"
+    monkeypatch.setenv("no_proxy", "127.0.0.1,.example.org")
+    with pytest.raises(LinkError):
+        ask("GET", "http://gateway.example.invalid.example.org/", TIMEOUT)
+    assert proxy.asked == 1

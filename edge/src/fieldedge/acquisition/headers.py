@@ -5,6 +5,7 @@ that was given another program may write a new header into the same file: from t
 never cut in two.
 """
 
+import re
 from dataclasses import dataclass
 
 from fieldedge.acquisition.logger_format import LoggerFormat
@@ -38,14 +39,19 @@ def cut(logger_format: LoggerFormat, header: bytes, lines: bytes, is_all: bool) 
 
 def _last_start(logger_format: LoggerFormat, header: bytes, lines: bytes) -> int | None:
     """Where the last header begins that is within `lines`, whole or not: its first cell is that of the one before."""
-    first_cell = header.removeprefix(BOM).split(b",", 1)[0]
+    first_cell = _first_cell(header)
     end = len(lines)
     while first_cell and end > 0:
-        start = lines.rfind(b"\n" + first_cell + b",", 0, end) + 1
-        if not lines.startswith(first_cell + b",", start):
+        start = lines.rfind(b"\n" + first_cell, 0, end) + 1
+        if not lines.startswith(first_cell, start):
             return None
         rest = lines[start:]
         if logger_format.header_bytes(rest) or logger_format.awaits_header(rest):
             return start
         end = start
     return None
+
+
+def _first_cell(header: bytes) -> bytes:
+    """What a header begins with, and what separates it from what follows: a header of one cell ends with its line."""
+    return re.split(rb"(?<=[,;\t\r\n])", header.removeprefix(BOM), maxsplit=1)[0]

@@ -23,8 +23,10 @@ class LoggerFormat:
 
     `header_bytes` gives the leading bytes of a file that must come before any later part of it, for that part to be
     read. `awaits_header` says of a file's beginning that its header is not wholly there yet: wait for more of it.
+    `begins` says of a file's beginning that it can be no other format's; for people, who set a wrong one.
     """
 
     parse: Parse
     header_bytes: Callable[[bytes], bytes]
     awaits_header: Callable[[bytes], bool] = _never
+    begins: Callable[[bytes], bool] = _never

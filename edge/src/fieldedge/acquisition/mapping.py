@@ -18,14 +18,14 @@ by `counters.py`. A time that is a date and no more is that day, in every zone.
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
-from functools import cached_property, lru_cache
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from fieldedge.acquisition.raw import RawSample, RawValue
+from fieldedge.acquisition.raw import RawSample, RawValue, with_decimal_point
 from fieldedge.contract.samples import Channel, Sample, count_name, whole_day
 from fieldedge.system.errors import ConfigError, DataError
 from fieldedge.system.instants import in_order, instant_utc
@@ -36,10 +36,11 @@ MAX_TIME_CHARACTERS = 64
 EPOCH_S, EPOCH_MS = "epoch_s", "epoch_ms"
 
 _TIME = "time"
-_SETTINGS = ("field", "unit", "scale", "counter", "wraps_at")
+_SETTINGS = ("field", "unit", "scale", "counter", "wraps_at", "interval_min")
 _TIME_SETTINGS = ("field", "format", "utc_offset_h", "zone", "ends_day")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _NAMES_HOURS = ("%H", "%I", "%T", "%R", "%r", "%c", "%X")
+_NEXT_MIDNIGHT = re.compile(r"(?<![0-9:])24(?=:00(?::00(?:[.,]0+)?)?(?![0-9:]))")
 _CHOICE = re.compile(r"\*|\[([^\[\]=]+)=([^\[\]=]+)\]")  # of a place in a list: any, or by what the element says
 _DECIMALS = 6  # of a converted value: more than any sensor has
 _SHOWN_NAMES = 12
@@ -76,6 +77,13 @@ UNITS: dict[str, Unit] = {
     "kW/m2": Unit("irradiance", 1000.0),
     "MJ/m2/h": Unit("irradiance", 1e6 / 3600.0),
     "MJ/m2/d": Unit("irradiance", 1e6 / 86400.0),
+    "MJ/m2": Unit("irradiation", 1.0),
+    "kJ/m2": Unit("irradiation", 1e-3),
+    "J/m2": Unit("irradiation", 1e-6),
+    "J/cm2": Unit("irradiation", 1e-2),
+    "Wh/m2": Unit("irradiation", 3.6e-3),
+    "kWh/m2": Unit("irradiation", 3.6),
+    "Ly": Unit("irradiation", 0.04184),
     "kPa": Unit("pressure", 1.0),
     "hPa": Unit("pressure", 0.1),
     "mbar": Unit("pressure", 0.1),
@@ -83,11 +91,14 @@ UNITS: dict[str, Unit] = {
     "inHg": Unit("pressure", 3.386389),
 }
 
+_TOTAL_AND_RATE = ("irradiation", "irradiance")  # of an interval, in MJ/m2; in W/m2
+
 _SPELLINGS = {
     "c": "degC", "celsius": "degC", "f": "degF", "fahrenheit": "degF", "kelvin": "K", "percent": "%", "pct": "%",
     "millimeters": "mm", "inch": "in", "inches": "in", "meters/second": "m/s", "m/sec": "m/s", "kph": "km/h",
     "kmh": "km/h", "kmph": "km/h", "miles/hour": "mph", "mi/h": "mph", "knots": "kn", "kt": "kn", "watts/m2": "W/m2",
     "wm-2": "W/m2", "wm2": "W/m2", "mb": "mbar", "millibar": "mbar", "m3m-3": "m3/m3", "%rh": "%", "%vwc": "%",
+    "langley": "Ly", "cal/cm2": "Ly", "mjm-2": "MJ/m2",
 }  # fmt: skip
 _BY_SPELLING = {**{name.lower(): name for name in UNITS}, **_SPELLINGS}
 _PLAIN = str.maketrans({"°": "deg", "º": "deg", "²": "2", "³": "3", "⁻": "-", "^": "", "_": "", " ": "", "·": ""})
@@ -111,7 +122,9 @@ class TimeSetting:
     """Where a sample's time stands and how it is written. Without `format` it is ISO 8601, or seconds since 1970.
 
     Without a zone of its own it is in `zone`, where one is named, which may have summer time, else `utc_offset_h` ahead
-    of UTC. With `ends_day` it is the end of a day there, of which the sample is as a whole.
+    of UTC; where these are the site's, and not `is_zone_set` for this source, what the logger itself states goes before
+    them. `24:00` is the midnight that ends its day. With `ends_day` the time is the end of a day there, of which the
+    sample is as a whole.
     """
 
     field: str | None = None
@@ -119,6 +132,7 @@ class TimeSetting:
     utc_offset_h: float = 0.0
     zone: ZoneInfo | None = None
     ends_day: bool = False
+    is_zone_set: bool = False
 
     def read(self, raw: RawSample, *, is_second: bool = False) -> str:
         """A sample's time as `instants.py` writes it, to the microsecond; what is finer is cut off.
@@ -138,13 +152,32 @@ class TimeSetting:
                 moment -= timedelta(microseconds=1)
             is_of_day = self.ends_day or self._is_date(value)
             if moment.tzinfo is None and not is_of_day:
-                moment = moment.replace(tzinfo=self.zone or _zone(self.utc_offset_h), fold=int(is_second))
+                moment = moment.replace(tzinfo=self._zone_of(raw), fold=int(is_second))
             utc = moment.replace(tzinfo=UTC) if is_of_day else moment.astimezone(UTC)
         except (ValueError, OverflowError):
             raise DataError(f"{raw.where}: the time is {_shown(value)}; expected {self._expected()}") from None
         if not FIRST_YEAR <= utc.year <= LAST_YEAR:
             raise DataError(f"{raw.where}: the time is {_shown(value)}; is the logger's clock set?")
         return whole_day(utc.date().isoformat()) if is_of_day else instant_utc(utc)
+
+    def zone_words(self, raw: RawSample) -> str:
+        """In which zone a sample's time is read, and who says so."""
+        value = raw.time if self.field is None else raw.fields.get(self.field)
+        if self.ends_day or self._is_date(value):
+            return "a day as a whole"
+        if self._moment(value).tzinfo is not None:
+            return "the zone that stands in it"
+        if raw.utc_offset_h is not None and not self.is_zone_set:
+            return f"UTC{raw.utc_offset_h:+g} h, as the file says"
+        by = "[source.fields] time" if self.is_zone_set else "[site]"
+        if self.zone is not None:
+            return f"{self.zone.key}, by {by}"
+        return f"UTC{self.utc_offset_h:+g} h, by {by}" if self.is_zone_set or self.utc_offset_h else "UTC: none is set"
+
+    def _zone_of(self, raw: RawSample) -> tzinfo:
+        if raw.utc_offset_h is not None and not self.is_zone_set:
+            return _zone(raw.utc_offset_h)
+        return self.zone or _zone(self.utc_offset_h)
 
     def _is_date(self, value: RawValue) -> bool:
         """Whether it is written as a date, without any hour."""
@@ -158,9 +191,9 @@ class TimeSetting:
         if self.format in (EPOCH_S, EPOCH_MS):
             return _since_1970(_required(number(value)), is_milliseconds=self.format == EPOCH_MS)
         if self.format is not None:
-            return _read_by(self.format, str(value).strip())
+            return _read_with_midnight(partial(_read_by, self.format), str(value).strip())
         if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
-            return datetime.fromisoformat(value.strip())
+            return _read_with_midnight(datetime.fromisoformat, value.strip())
         seconds = _required(number(value))
         low, high = _LIKELY_EPOCH_S
         if low <= seconds < high:
@@ -183,6 +216,7 @@ class _Mapped:
     """Which field is a channel, and how its values become the channel's. `line` counts where `is_unit_set`.
 
     `scale` is what one of the field's counts is of its unit; `name` is the channel's, or that of its running total.
+    `interval_min` is how long the interval is of which the field has the total, where the channel is a rate.
     """
 
     channel: Channel
@@ -191,6 +225,7 @@ class _Mapped:
     line: _Line = None
     scale: float = 1.0
     name: str = ""
+    interval_min: float | None = None
 
     @property
     def kept_as(self) -> str:
@@ -293,7 +328,7 @@ class Mapper:
 def number(value: RawValue) -> float | None:
     """The finite number that a field holds; None for anything else. Digits are digits, not `1_000` or `nan`."""
     if isinstance(value, str):
-        text = value.strip()
+        text = with_decimal_point(value.strip())
         if len(text) > MAX_TIME_CHARACTERS or not _NUMBER.fullmatch(text):
             return None
         found = float(text)
@@ -348,14 +383,34 @@ def _places(before: str, rest: str, fields: Mapping[str, RawValue]) -> Iterator[
 
 def _stated_line(stated: str, mapped: _Mapped, where: str) -> _Line:
     """How to convert from the unit that the logger states."""
-    name = known_unit(stated)
-    quantity = UNITS[mapped.channel.unit].quantity
-    if name is None or UNITS[name].quantity != quantity:
+    try:
+        return _line_of(known_unit(stated), mapped.channel, mapped.interval_min)
+    except ValueError as error:
+        quantity = UNITS[mapped.channel.unit].quantity
+        todo = str(error) or f"name its unit in [source.fields] ({_units_of(quantity)}), or another field"
         raise DataError(
             f"{where}: the logger gives {mapped.field!r} in {stated[:20]!r}; expected a {quantity} for "
-            f"{mapped.channel.name}: name its unit in [source.fields] ({_units_of(quantity)}), or another field"
+            f"{mapped.channel.name}: {todo}"
+        ) from None
+
+
+def _line_of(unit: str | None, channel: Channel, interval_min: float | None) -> _Line:
+    """How to convert from a unit into a channel's.
+
+    Raises:
+        ValueError: it cannot be converted; the message says what to set, if that would help.
+    """
+    quantity = UNITS[channel.unit].quantity
+    if unit is not None and UNITS[unit].quantity == quantity:
+        return _line(unit, channel.unit)
+    if unit is None or (UNITS[unit].quantity, quantity) != _TOTAL_AND_RATE:
+        raise ValueError
+    if interval_min is None:
+        raise ValueError(
+            f"{unit} is a total: say of how long, interval_min = 15 beside field in [source.fields], for logging every "
+            "15 minutes"
         )
-    return _line(name, mapped.channel.unit)
+    return UNITS[unit].scale * 1e6 / (60.0 * interval_min) / UNITS[channel.unit].scale, 0.0
 
 
 @lru_cache(maxsize=256)
@@ -396,13 +451,16 @@ def _mapped(channels: Mapping[str, Channel], name: str, setting: Any, where: str
     scale = _scale(setting, f"{where}: {name}.scale")
     line: _Line = None
     unit = setting.get("unit")
+    interval_min = _interval_min(channel, setting, where)
     if unit is not None:
         quantity = UNITS[channel.unit].quantity
-        known = known_unit(unit) if isinstance(unit, str) else None
-        if known is None or UNITS[known].quantity != quantity:
-            raise ConfigError(f"{where}: {name}.unit is {_shown(unit)}; expected a {quantity}: {_units_of(quantity)}")
-        line = _line(known, channel.unit)
-    return _Mapped(channel, field, unit is not None, line, scale, _kept_as(channel, setting, line, scale, where))
+        try:
+            line = _line_of(known_unit(unit) if isinstance(unit, str) else None, channel, interval_min)
+        except ValueError as error:
+            expected = f"expected a {quantity}: {_units_of(quantity)}"
+            raise ConfigError(f"{where}: {name}.unit is {_shown(unit)}; {error if str(error) else expected}") from None
+    kept_as = _kept_as(channel, setting, line, scale, where)
+    return _Mapped(channel, field, unit is not None, line, scale, kept_as, interval_min)
 
 
 def _kept_as(channel: Channel, setting: Mapping[str, Any], line: _Line, scale: float, where: str) -> str:
@@ -420,6 +478,17 @@ def _kept_as(channel: Channel, setting: Mapping[str, Any], line: _Line, scale: f
             "the field's own numbers, beside counter = true"
         )
     return count_name(channel.name, round(wraps_at * scale * (line or (1.0, 0.0))[0], _DECIMALS))
+
+
+def _interval_min(channel: Channel, setting: Mapping[str, Any], where: str) -> float | None:
+    found = setting.get("interval_min")
+    if found is None:
+        return None
+    if UNITS[channel.unit].quantity != _TOTAL_AND_RATE[1]:
+        raise ConfigError(f"{where}: {channel.name}.interval_min is set; only radiation can be a total of its interval")
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0.0 < found <= 1440.0:
+        raise ConfigError(f"{where}: {channel.name}.interval_min is {_shown(found)}; expected minutes, 1440 at most")
+    return float(found)
 
 
 def _scale(setting: Mapping[str, Any], where: str) -> float:
@@ -455,7 +524,9 @@ def _time_setting(setting: Any, utc_offset_h: float, zone: str | None, where: st
     ends_day = setting.get("ends_day", False)
     if not isinstance(ends_day, bool):
         raise ConfigError(f"{where}.ends_day is {_shown(ends_day)}; expected true or false")
-    return TimeSetting(field, format_, float(offset), None if named is None else zone_of(named, where), ends_day)
+    is_set = "zone" in setting or "utc_offset_h" in setting
+    found = None if named is None else zone_of(named, where)
+    return TimeSetting(field, format_, float(offset), found, ends_day, is_set)
 
 
 def zone_of(name: Any, where: str) -> ZoneInfo:
@@ -489,6 +560,17 @@ def _can_read(format_: Any) -> bool:
 
 def _names_hours(format_: str) -> bool:
     return any(directive in format_ for directive in _NAMES_HOURS)
+
+
+def _read_with_midnight(read: Callable[[str], datetime], text: str) -> datetime:
+    """A time that may be 24:00 of a day, which is 0:00 of the next one."""
+    try:
+        return read(text)
+    except ValueError:
+        begun = _NEXT_MIDNIGHT.sub("00", text, count=1)
+        if begun == text:
+            raise
+        return read(begun) + timedelta(days=1)
 
 
 def _read_by(format_: str, text: str) -> datetime:

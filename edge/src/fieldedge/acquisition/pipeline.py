@@ -24,6 +24,7 @@ from fieldedge.acquisition.logger_format import LoggerFormat
 from fieldedge.acquisition.mapping import Mapper
 from fieldedge.acquisition.quality import Judgement, Span, judge, spans
 from fieldedge.acquisition.raw import Message, Parsed, RawSample, Unreadable
+from fieldedge.acquisition.recognition import advice
 from fieldedge.acquisition.shifts import Shifts
 from fieldedge.acquisition.source import Delivery, Source
 from fieldedge.acquisition.sources import open_source
@@ -231,8 +232,10 @@ class Pipeline:
     def _read(self, feed: Feed, delivery: Delivery, batch: _Batch) -> None:
         """Sort what a delivery holds into samples, messages and rejects. Nothing that it holds raises."""
         if delivery.fault is not None:
-            batch.reject(f"{delivery.where}, line {delivery.first_line}", delivery.fault, _text(delivery.payload))
+            fault = _with_advice(delivery.fault, delivery.payload, feed.logger_format)
+            batch.reject(f"{delivery.where}, line {delivery.first_line}", fault, _text(delivery.payload))
             return
+        rejects, taken = len(batch.rejects), len(batch.samples) + len(batch.messages)
         try:
             for parsed in feed.logger_format.parse(delivery.payload, delivery.where, delivery.first_line):
                 self._sort(feed, delivery, parsed, batch)
@@ -240,6 +243,9 @@ class Pipeline:
             _log.exception("rejected %s", delivery.where)
             reason = f"this fieldedge cannot handle it ({error!r}); report it with the device's log"
             batch.reject(delivery.where, reason, _text(delivery.payload))
+        if len(batch.rejects) > rejects and len(batch.samples) + len(batch.messages) == taken:
+            where, reason, body = batch.rejects[rejects]
+            batch.rejects[rejects] = where, _with_advice(reason, delivery.payload, feed.logger_format), body
 
     def _sort(self, feed: Feed, delivery: Delivery, parsed: Parsed, batch: _Batch) -> None:
         if isinstance(parsed, Unreadable):
@@ -486,6 +492,12 @@ def _body(raw: RawSample) -> str:
 
 def _text(payload: bytes) -> str:
     return payload[:MAX_REJECT_CHARACTERS].decode(errors="backslashreplace")
+
+
+def _with_advice(reason: str, payload: bytes, logger_format: LoggerFormat) -> str:
+    """Why something could not be read, with what it looks like where another format is known of it."""
+    known = advice(payload, logger_format)
+    return f"{reason}; {known}" if known else reason
 
 
 def _storable(text: str) -> str:

@@ -6,6 +6,7 @@ Units and times stay as the logger wrote them; they are `mapping.py`'s.
 """
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,8 +21,13 @@ MAX_ORIGIN_CHARACTERS = 64
 KEPT_CHARACTERS = 4_000  # of what could not be read
 
 BOM = b"\xef\xbb\xbf"
+COMMA = ","
+SEPARATORS = (COMMA, ";", "\t")  # of cells
 _PADDING = b" \t\r\x00"  # a card that lost power in mid-write leaves zeros behind
 _MISSING = ("", "#N/A")
+
+_DECIMAL_COMMA = re.compile(r"([+-]?)([0-9]*|[0-9]{1,3}(?:\.[0-9]{3})+),([0-9]+)", re.ASCII)
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+", re.ASCII)
 
 RawValue = str | int | float | bool | None
 
@@ -30,9 +36,9 @@ RawValue = str | int | float | bool | None
 class RawSample:
     """One logger's fields at one moment, as it wrote them.
 
-    `time` is what stands where the format has its time; `units` are those that the logger itself states. `origin` is
-    the logger's own identity, where the format carries one: several loggers can share a source. It is a name that two
-    may have been given where it comes with a `serial` number.
+    `time` is what stands where the format has its time; `units` are those that the logger itself states, and so is
+    `utc_offset_h`, the zone of its times. `origin` is the logger's own identity, where the format carries one: several
+    loggers can share a source. It is a name that two may have been given where it comes with a `serial` number.
     """
 
     where: str
@@ -41,6 +47,7 @@ class RawSample:
     origin: str | None = None
     units: Mapping[str, str] = field(default_factory=dict)
     serial: str | None = None
+    utc_offset_h: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,17 +152,17 @@ def _flatten(prefix: str, value: Mapping[str, Any], flat: dict[str, RawValue], l
             raise ValueError(f"it has more than {MAX_FIELDS} fields")
 
 
-def cells(text: str) -> list[str]:
+def cells(text: str, separator: str = COMMA) -> list[str]:
     """The cells of one CSV line.
 
     Raises:
         ValueError: its quotes do not match, or it has more cells than any logger.
     """
     if '"' not in text:
-        found = text.split(",")
+        found = text.split(separator)
     else:
         try:
-            found = next(csv.reader((text,), strict=True), [])
+            found = next(csv.reader((text,), delimiter=separator, strict=True), [])
         except csv.Error as error:
             raise ValueError(f"the line is not readable CSV: {error}") from None
     if len(found) > MAX_FIELDS:
@@ -172,6 +179,19 @@ def row(names: Sequence[str], found: Sequence[str]) -> dict[str, RawValue]:
     if len(found) != len(names) and (len(found) < len(names) or any(found[len(names) :])):
         raise ValueError(f"the line has {len(found)} cells, the header {len(names)}; it may have been cut short")
     return {name: None if cell in _MISSING else cell for name, cell in zip(names, found, strict=False)}
+
+
+def with_decimal_point(text: str, separator: str = COMMA) -> str:
+    """A number that was written with a decimal comma, with a point; anything else as it is.
+
+    Where the cells of a line stand between other marks, a comma can be nothing else: `1,013` is about one. Elsewhere it
+    may set thousands apart, and such a one is left.
+    """
+    found = _DECIMAL_COMMA.fullmatch(text) if "," in text else None
+    if found is None or (separator == COMMA and _THOUSANDS.fullmatch(text)):
+        return text
+    sign, whole, fraction = found.groups()
+    return f"{sign}{whole.replace('.', '')}.{fraction}"
 
 
 def unique(names: Sequence[str]) -> list[str]:

@@ -7,13 +7,13 @@ starts quickly. A workload brings verbs of its own: those of the device's worklo
 
 from collections.abc import Sequence
 
-from fieldedge.commands import doctor, lines, link, provision, recommend, service, status, usb
+from fieldedge.commands import check, doctor, lines, link, provision, recommend, service, status, usb
 from fieldedge.system.errors import ConfigError
 from fieldedge.workload import Command
 from fieldedge.workloads import known_workload, workload_names
 
 BEFORE: tuple[Command, ...] = (provision, lines, service, recommend, status)
-AFTER: tuple[Command, ...] = (doctor, link, usb)
+AFTER: tuple[Command, ...] = (check, doctor, link, usb)
 
 
 def commands_of(workload: str | None) -> Sequence[Command]:

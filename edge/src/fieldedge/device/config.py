@@ -107,12 +107,13 @@ class DeviceDirectory:
 
 @dataclass(frozen=True)
 class Site:
-    """Where the field is, and how its loggers tell the time where they name no zone."""
+    """Where the field is, how high its wind is measured, and how its loggers tell the time where they name no zone."""
 
     latitude_deg: float
     elevation_m: float
     utc_offset_h: float = 0.0
     zone: str | None = None
+    wind_height_m: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -267,6 +268,7 @@ def _site(table: "Table | None") -> Site | None:
         table.number("elevation_m", None, -430.0, 6000.0),
         table.number("utc_offset_h", 0.0, -14.0, 14.0),
         table.text("zone") if table.has("zone") else None,
+        table.number("wind_height_m", Site.wind_height_m, 0.5, 50.0),
     )
     if site.zone is not None and site.utc_offset_h:
         raise ConfigError(f"{table.where} has both zone and utc_offset_h; a zone knows its offset: remove utc_offset_h")

@@ -119,3 +119,46 @@ def test_no_bytes_raise(payload: bytes) -> None:
 def test_no_change_to_an_uplink_raises(event: dict[str, Any], changes: list[tuple[str, object]]) -> None:
     (found,) = parsed(json.dumps({**event, **dict(changes)}).encode())
     assert isinstance(found, RawSample | Unreadable)
+
+
+def event(name: str, data: object) -> dict[str, Any]:
+    return {"name": name, "time": TTS["received_at"], "identifiers": [{"device_ids": {}}], "data": data}
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("name", ["thethingsstack", "chirpstack"])
+def test_of_what_the_things_stack_s_console_exports_only_the_forwarded_uplink_counts(
+    name: str, indent: int | None
+) -> None:
+    export = [
+        event("gs.up.receive", {"message": {}}),
+        event("ns.up.data.forward", TTS),
+        event("as.up.data.receive", TTS),
+        event("as.up.data.forward", {"@type": "type.googleapis.com/ttn.lorawan.v3.ApplicationUp", **TTS}),
+        event("ns.down.data.schedule.attempt", {}),
+    ]
+    expected = [RawSample("lora", TTS["received_at"], FIELDS, EUI)]
+    assert list(FORMATS[name].parse(json.dumps(export, indent=indent).encode(), "lora")) == expected
+    by_line = "\n".join(json.dumps(one) for one in export)
+    (found,) = FORMATS[name].parse(by_line.encode(), "lora")
+    assert isinstance(found, RawSample)
+    assert found.fields == FIELDS
+
+
+def test_an_uplink_that_the_things_stack_could_not_decode_is_told_of_and_not_passed_over() -> None:
+    assert "it is no uplink" in said_of(event("as.up.data.decode.fail", {"message": "ReferenceError"}))
+
+
+@pytest.mark.parametrize("indent", [1, 2, "\t"])
+def test_a_document_over_many_lines_is_waited_for_until_its_end(indent: int | str) -> None:
+    for document in ([UP, TTS], UP):
+        whole = json.dumps(document, indent=indent).encode()
+        lines = whole.splitlines(keepends=True)
+        assert all(FORMAT.awaits_header(b"".join(lines[:count])) for count in range(1, len(lines)))
+        assert not FORMAT.awaits_header(whole)
+        assert not FORMAT.awaits_header(whole + b"\r\n")
+
+
+@pytest.mark.parametrize("payload", [b"", b"\n", b"{}\n", b"rubbish\n", b"[1]\n", b"[\n" + b" " * 300_000])
+def test_nothing_else_is_waited_for(payload: bytes) -> None:
+    assert not FORMAT.awaits_header(payload)

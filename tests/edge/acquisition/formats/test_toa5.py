@@ -83,7 +83,7 @@ def test_after_a_broken_header_the_former_one_no_longer_counts() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (ROWS.splitlines()[0], "before the 4 header rows"),
+        (ROWS.splitlines()[0], "before the header rows"),
         (HEADER.replace("TIMESTAMP", "WHEN"), "names no TIMESTAMP; it names WHEN"),
         ('"TOA5","Sta\n', "not readable CSV"),
     ],

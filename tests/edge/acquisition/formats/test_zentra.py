@@ -101,7 +101,7 @@ def test_empty_cells_beyond_the_last_column_do_no_harm() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (ROWS.splitlines()[0], "before the 3 header rows"),
+        (ROWS.splitlines()[0], "before the header rows"),
         ("z6,Port1\n# Records: 1,TEROS 12\nMoments, m³/m³ Water Content\n", "expected Timestamps"),
         ("z6,Port1\n# Records: 1,TEROS 12\nTimestamps, a, b, c\n", "2 and 4 cells"),
         ('"z6,Port1\n', "not readable CSV"),
@@ -141,3 +141,30 @@ def test_no_bytes_raise_with_a_header_or_without(payload: bytes, cut: int) -> No
         assert all(isinstance(found, RawSample | Unreadable) for found in FORMAT.parse(whole, "z6.csv"))
         assert whole.startswith(FORMAT.header_bytes(whole))
         assert FORMAT.awaits_header(whole) in (True, False)
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+def test_what_half_of_europe_and_south_america_export_is_read(separator: str, encoding: str) -> None:
+    """The user's locale says the separator and the decimal comma; thousands are set apart by points then."""
+    text = (
+        "z6-12345;Port1;Port1;Port2\r\n# Records: 1;TEROS 12;TEROS 12;ATMOS 41\r\n"
+        "Timestamps; m³/m³ Water Content; degree_C Soil Temperature; kPa Pressure\r\n"
+        "01.05.2026 12:15:00;0,213;-18,4;1.013,25\r\n"
+    ).replace(";", separator)
+    payload = text.encode(encoding)
+    (found,) = FORMAT.parse(payload, "z6.csv")
+    assert isinstance(found, RawSample)
+    assert found.fields == {
+        "Timestamps": "01.05.2026 12:15:00",
+        "Port 1 / Water Content": "0.213",
+        "Port 1 / Soil Temperature": "-18.4",
+        "Port 2 / Pressure": "1013.25",
+    }
+    assert FORMAT.header_bytes(payload) == b"".join(payload.splitlines(keepends=True)[:3])
+
+
+def test_among_commas_a_decimal_comma_is_read_where_it_can_be_nothing_else() -> None:
+    first, _ = samples(HEADER + ROWS.replace("0.213,18.4", '"0,213","1,184"'))
+    assert first.fields["Port 1 / Water Content"] == "0.213"
+    assert first.fields["Port 1 / Soil Temperature"] == "1,184"  # a thousand, or one: nobody knows

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from fieldedge.device.config import Site
 from fieldedge.workload import Observed
 from fieldedge.workloads.agriculture.channels import CHANNELS
 from fieldedge.workloads.agriculture.days import summarise_day
-from fieldedge.workloads.agriculture.evapotranspiration import hargreaves_mm, penman_monteith_mm
+from fieldedge.workloads.agriculture.evapotranspiration import hargreaves_mm, penman_monteith_mm, wind_at_2_m_m_s
 from fieldedge.workloads.agriculture.tables import READINGS
 from tests.edge.sample import field_record
 
@@ -257,6 +258,19 @@ def test_any_samples_give_a_sound_reading_or_a_reason(
     assert (found.record is None) == (found.reason is not None)
     assert found.record is None or READINGS.check(found.record, DAY) == found.record
     assert json.loads(json.dumps(found.flags, allow_nan=False)) == found.flags
+
+
+def test_wind_that_was_measured_on_a_mast_is_that_at_two_metres_in_et0() -> None:
+    low, mast = (summarise_day(whole_day(), field_record(), DAY, replace(SITE, wind_height_m=h)) for h in (2.0, 10.0))
+    assert low.record is not None and mast.record is not None
+    slower = [
+        replace(one, sample=replace(one.sample, values={**one.sample.values, "wind_speed_m_s": at_2_m}))
+        for one in whole_day()
+        for at_2_m in [wind_at_2_m_m_s(one.sample.values["wind_speed_m_s"] or 0.0, 10.0)]
+    ]
+    expected = summarise_day(slower, field_record(), DAY, SITE)
+    assert expected.record is not None
+    assert mast.record["et0_mm"] == expected.record["et0_mm"] < low.record["et0_mm"]
 
 
 def et0_of(*given: FlaggedSample, day: list[FlaggedSample] | None = None) -> tuple[str, list[str]]:

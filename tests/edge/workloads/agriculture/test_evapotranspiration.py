@@ -75,3 +75,10 @@ def test_any_weather_has_a_finite_et0_of_0_or_more(
     assert math.isfinite(measured)
     assert math.isfinite(guessed)
     assert min(measured, guessed) >= 0.0
+
+
+def test_wind_of_another_height_is_brought_to_two_metres() -> None:
+    """FAO-56, example 14: 3.2 m/s at 10 m are 2.4 m/s at 2 m."""
+    assert et.wind_at_2_m_m_s(3.2, 10.0) == pytest.approx(2.4, abs=0.05)
+    assert et.wind_at_2_m_m_s(3.2, 2.0) == pytest.approx(3.2, rel=1e-3)
+    assert et.wind_at_2_m_m_s(3.2, 1.0) > 3.2

@@ -1,5 +1,8 @@
 """LoRaWAN uplinks as a network server publishes them: ChirpStack v4 events, and The Things Stack v3 uplinks.
 
+What The Things Stack's console exports is read too: of its events those that forward an uplink; the others tell how
+the same uplink travelled, and are passed over.
+
 A payload is one object, or one a line, or a list of them. The fields are what the device profile's codec decoded
 (`object`, or `decoded_payload`), nested ones named with dots; the origin is the device's EUI; the time is the
 network's. An uplink that nobody decoded cannot be read here: what its bytes mean is the codec's to say. Joins,
@@ -14,7 +17,6 @@ from fieldedge.acquisition.logger_format import LoggerFormat
 from fieldedge.acquisition.raw import (
     BOM,
     KEPT_CHARACTERS,
-    MAX_LINE_BYTES,
     Line,
     Parsed,
     RawSample,
@@ -25,6 +27,11 @@ from fieldedge.acquisition.raw import (
     read_json,
 )
 
+MAX_WHOLE_BYTES = 300_000  # a piece of a file that a folder hands over
+_FORWARDED = "as.up.data.forward"
+_ON_ITS_WAY = ("as.", "ns.", "gs.", "js.", "end_device.", "device.")
+_FAILED = ("as.up.data.decode.fail", "as.up.data.drop")
+
 _EUI = re.compile(r"[0-9A-Fa-f]{16}")
 
 
@@ -34,10 +41,13 @@ def parse(payload: bytes, where: str, first_line: int = 1) -> Iterator[Parsed]:
     if whole is not None:
         line = Line(where, payload[: 4 * KEPT_CHARACTERS].decode(errors="backslashreplace").strip())
         uplinks = whole if isinstance(whole, list) else [whole]
-        yield from (_uplink(uplink, line) for uplink in uplinks)
+        yield from (_uplink(uplink, line) for uplink in uplinks if not _is_on_its_way(uplink))
         return
     for line_or_not in lines(payload, where, first_line):
-        yield line_or_not if isinstance(line_or_not, Unreadable) else _read(line_or_not)
+        if isinstance(line_or_not, Unreadable):
+            yield line_or_not
+        else:
+            yield from _read(line_or_not)
 
 
 def header(payload: bytes) -> bytes:
@@ -45,9 +55,19 @@ def header(payload: bytes) -> bytes:
     return payload[:0]
 
 
+def awaits_more(payload: bytes) -> bool:
+    """Whether a document over many lines, indented as a console exports it, is not there to its end yet."""
+    whole = payload.removeprefix(BOM).strip(b"\r\n")
+    begins, _, rest = whole.partition(b"\n")
+    if begins.strip() not in (b"[", b"{", b"[{") or len(payload) > MAX_WHOLE_BYTES:
+        return False
+    last = rest.rpartition(b"\n")[2]
+    return not rest or last[:1] in (b" ", b"\t")
+
+
 def _whole(payload: bytes) -> Any:
     """The payload as one value, over however many lines; None where it is several, or none."""
-    if len(payload) > MAX_LINE_BYTES:
+    if len(payload) > MAX_WHOLE_BYTES:
         return None
     try:
         return read_json(payload.removeprefix(BOM).decode())
@@ -55,17 +75,29 @@ def _whole(payload: bytes) -> Any:
         return None
 
 
-def _read(line: Line) -> Parsed:
+def _read(line: Line) -> Iterator[Parsed]:
     try:
-        return _uplink(read_json(line.text), line)
+        value = read_json(line.text)
     except ValueError as error:
-        return line.unreadable(f"the line is not readable JSON: {error}")
+        yield line.unreadable(f"the line is not readable JSON: {error}")
+        return
+    if not _is_on_its_way(value):
+        yield _uplink(value, line)
+
+
+def _is_on_its_way(value: Any) -> bool:
+    """Whether it is an event of The Things Stack's console that tells how an uplink travels, and not what it says."""
+    if not isinstance(value, dict) or "identifiers" not in value:
+        return False
+    name = value.get("name")
+    return isinstance(name, str) and name != _FORWARDED and name.startswith(_ON_ITS_WAY) and name not in _FAILED
 
 
 def _uplink(value: Any, line: Line) -> Parsed:
     if not isinstance(value, dict):
         return line.unreadable(f"it is {type(value).__name__}; expected an object of a LoRaWAN network server")
-    wrapped = value.get("result")  # The Things Stack's storage answers so
+    # The Things Stack's storage answers so, and its console exports so.
+    wrapped = value.get("data") if value.get("name") == _FORWARDED else value.get("result")
     uplink = wrapped if isinstance(wrapped, dict) else value
     try:
         if "uplink_message" in uplink:
@@ -118,4 +150,4 @@ def _device(value: Any) -> str:
     return origin.lower() if _EUI.fullmatch(origin) else origin
 
 
-FORMAT = LoggerFormat(parse, header)
+FORMAT = LoggerFormat(parse, header, awaits_more)

@@ -45,9 +45,10 @@ def _header(rows: list[list[str]]) -> Header:
 
 FORMAT = HeadedCsv(
     name="TOA5",
-    rows=4,
+    at_most=4,
     begins=lambda payload: payload.removeprefix(BOM).startswith((b'"TOA5"', b"TOA5")),
     is_first=lambda found: found[0] == _FIRST,
+    is_last=lambda rows: len(rows) == 4,
     is_data=lambda found: _LOOKS_LIKE_DATA.match(found[0]) is not None,
     read=_header,
 ).as_format()

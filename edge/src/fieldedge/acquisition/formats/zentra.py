@@ -13,9 +13,10 @@ they are ISO. A header may come again, with other columns. UTF-8 with or without
 """
 
 import re
+from contextlib import suppress
 
 from fieldedge.acquisition.headed_csv import HeadedCsv, Header
-from fieldedge.acquisition.raw import BOM, cells, first_lines, identity, unique
+from fieldedge.acquisition.raw import BOM, SEPARATORS, cells, first_lines, identity, unique
 
 _PORT = re.compile(r"port\s*([0-9]{1,3})", re.IGNORECASE)
 _WORD_UNITS = frozenset(
@@ -27,10 +28,11 @@ _RELATIVE_HUMIDITY = "RH"  # stands in the place of a unit; METER's is a fractio
 
 def _begins(payload: bytes) -> bool:
     text = first_lines(payload, 1).removeprefix(BOM).decode(errors="replace")
-    try:
-        return _is_first_row(cells(text))
-    except ValueError:
-        return False
+    for separator in SEPARATORS:
+        with suppress(ValueError):
+            if _is_first_row(cells(text, separator)):
+                return True
+    return False
 
 
 def _is_first_row(found: list[str]) -> bool:
@@ -73,5 +75,11 @@ def _split(cell: str) -> tuple[str, str]:
 
 
 FORMAT = HeadedCsv(
-    name="ZENTRA", rows=3, begins=_begins, is_first=_is_first_row, is_data=lambda _: False, read=_header
+    name="ZENTRA",
+    at_most=3,
+    begins=_begins,
+    is_first=_is_first_row,
+    is_last=lambda rows: len(rows) == 3,
+    is_data=lambda _: False,
+    read=_header,
 ).as_format()

@@ -45,7 +45,7 @@ CHANNELS = (
         about="sensors exceed 100 % in fog",
         floor=_DRIEST_AIR_PCT,
     ),
-    Channel("wind_speed_m_s", "m/s", 0.0, 60.0, "mean", None, 30.0, 20.0, about="2 m above ground"),
+    Channel("wind_speed_m_s", "m/s", 0.0, 60.0, "mean", None, 30.0, 20.0, about="at [site] wind_height_m, 2 m"),
     Channel(
         "solar_radiation_w_m2", "W/m2", -20.0, 1500.0, "mean", None, 30.0, None, about="global; nights read below 0"
     ),

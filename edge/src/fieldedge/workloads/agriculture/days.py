@@ -27,6 +27,7 @@ from fieldedge.workloads.agriculture.evapotranspiration import (
     extraterrestrial_radiation_mj_m2,
     hargreaves_mm,
     penman_monteith_mm,
+    wind_at_2_m_m_s,
 )
 
 DAY_H = 24.0
@@ -255,7 +256,7 @@ def _own_et0_mm(
         tmax_c,
         min(*humidity.values, 100.0),
         min(max(humidity.values), 100.0),
-        wind.mean(),
+        wind.mean() if site.wind_height_m == 2.0 else wind_at_2_m_m_s(wind.mean(), site.wind_height_m),
         max(solar.mean(), 0.0) * _MJ_M2_D_PER_W_M2,
         site.latitude_deg,
         site.elevation_m,

@@ -47,6 +47,11 @@ def hargreaves_mm(tmin_c: float, tmax_c: float, latitude_deg: float, day_of_year
     return max(0.0023 * (0.5 * (tmin_c + tmax_c) + 17.8) * math.sqrt(spread_c) * outside_mm, 0.0)
 
 
+def wind_at_2_m_m_s(wind_m_s: float, height_m: float) -> float:
+    """The wind 2 m above short grass of one that was measured at another height (eq. 47)."""
+    return wind_m_s * 4.87 / math.log(67.8 * height_m - 5.42)
+
+
 def psychrometric_constant_kpa_c(elevation_m: float) -> float:
     """Psychrometric constant (eq. 8) at the mean pressure of a height (eq. 7)."""
     pressure_kpa = 101.3 * math.pow((293.0 - 0.0065 * elevation_m) / 293.0, 5.26)
