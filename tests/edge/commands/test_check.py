@@ -196,7 +196,7 @@ def test_what_is_asked_for_and_is_not_there_is_named(tmp_path: Path, mapping: Pa
 def test_every_field_case_can_be_looked_at_before_it_is_stored(folder: Path, tmp_path: Path, capsys: Any) -> None:
     settings = folder / "device.toml"
     (tmp_path / "device.toml").write_text(DEVICE + (settings.read_text() if settings.exists() else SETTINGS))
-    expected = tomllib.loads((folder / "case.toml").read_text())["expect"]
+    case = tomllib.loads((folder / "case.toml").read_text())
     samples = 0
     for path in folder.iterdir():
         if path.name not in OURS:
@@ -205,5 +205,6 @@ def test_every_field_case_can_be_looked_at_before_it_is_stored(folder: Path, tmp
             said = capsys.readouterr()
             assert code == 0 or said.err.startswith("fieldedge: ")
             samples += json.loads(said.out)["samples"] if code == 0 else 0
-    assert samples >= expected.get("samples", 0)
+    if "arrival" not in case:  # else its files may be pieces of one
+        assert samples >= case["expect"].get("samples", 0)
     assert [path.name for path in tmp_path.iterdir()] == ["device.toml"]
