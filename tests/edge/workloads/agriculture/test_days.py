@@ -341,6 +341,8 @@ def test_true_rain_is_used_and_only_what_rains_all_day_is_told() -> None:
     assert rain_of(shower).doubts == {}
     evening: list[float | None] = [0.0] * 44 + [0.2, 0.2, 0.2, 0.4]
     assert rain_of(evening).doubts == {}
+    flood: list[float | None] = [0.0] * 40 + [60.0, 90.0, 70.0, 10.0, 1.0, 0.0, 0.0, 0.0]
+    assert "comes to 231 mm" in rain_of(flood).doubts["rain_mm"]
     all_day: list[float | None] = [0.2, 0.6, 0.4] * 16
     found = rain_of(all_day)
     assert found.record is not None and found.record["rain_mm"] == pytest.approx(19.2)
@@ -373,6 +375,7 @@ def changed(channel: str, slope: float, offset: float = 0.0) -> list[FlaggedSamp
     [
         ("solar_radiation_w_m2", 0.001, "kW/m2"),
         ("solar_radiation_w_m2", 3.0, "its unit"),
+        ("solar_radiation_w_m2", 0.0036, "MJ/m2/h"),
         ("wind_speed_m_s", 10.0, "km/h"),
     ],
 )
@@ -382,6 +385,61 @@ def test_a_days_level_that_cannot_be_true_does_not_count_and_the_unit_is_asked_f
     found = summary(changed(channel, slope))
     assert found.flags["et0"] == "hargreaves"
     assert says in found.doubts[channel] and "[source.fields]" in found.doubts[channel]
+
+
+@pytest.mark.parametrize(
+    ("channel", "slope", "offset", "says"),
+    [
+        ("solar_radiation_w_m2", 0.1, 0.0, "as under a clear sky"),
+        ("air_temperature_c", 0.1, 0.0, "moves by 1.6 K on a day that is as good as clear"),
+        ("relative_humidity_pct", 0.1, 0.0, "never above 8.0 %"),
+        ("wind_speed_m_s", 0.01, 0.0, "mean of 0.02 m/s"),
+    ],
+)
+def test_what_is_hardly_true_of_a_day_is_used_and_told(channel: str, slope: float, offset: float, says: str) -> None:
+    found = summary(changed(channel, slope, offset))
+    assert found.record is not None and found.flags["et0"] == "penman-monteith"
+    assert says in found.doubts[channel]
+
+
+def test_radiation_that_never_ends_does_not_count_where_the_sun_sets() -> None:
+    found = summary(changed("solar_radiation_w_m2", 0.5, 60.0))
+    assert found.flags["et0"] == "hargreaves" and "the sun sets" in found.doubts["solar_radiation_w_m2"]
+    polar = summarise_day(changed("solar_radiation_w_m2", 0.5, 60.0), field_record(), DAY, Site(69.0, 10.0))
+    assert "solar_radiation_w_m2" not in polar.doubts
+
+
+@pytest.mark.parametrize(("water_m3_m3", "says"), [(0.02, "far below the wilting point, 0.1"), (0.52, "saturation")])
+def test_a_probe_that_reads_what_the_fields_soil_cannot_hold_is_told(water_m3_m3: float, says: str) -> None:
+    probes = [sample(float(hour), {"vwc_15cm_m3_m3": water_m3_m3}, "probe") for hour in range(1, 25)]
+    found = summary([*whole_day(), *probes])
+    assert found.record is not None and found.record["vwc_15cm_m3_m3"] == water_m3_m3
+    assert says in found.doubts["vwc_15cm_m3_m3"]
+
+
+def test_a_true_day_of_any_season_and_cloud_is_not_doubted() -> None:
+    for clearness in (0.12, 0.3, 0.6, 0.75):
+        for range_k in (3.0, 8.0, 16.0) if clearness > 0.2 else (2.0, 5.0):
+            day = [
+                FlaggedSample(
+                    Sample(
+                        one.sample.origin,
+                        one.sample.time_utc,
+                        {
+                            **one.sample.values,
+                            "rain_mm": 0.0,
+                            "air_temperature_c": 15.0
+                            + ((one.sample.values["air_temperature_c"] or 0.0) - 20.0) * range_k / 16,
+                            "solar_radiation_w_m2": max(one.sample.values["solar_radiation_w_m2"] or 0.0, 0.0)
+                            * clearness
+                            / 0.6,
+                        },
+                    ),
+                    one.flags,
+                )
+                for one in whole_day()
+            ]
+            assert summary(day).doubts == {}, (clearness, range_k)
 
 
 def test_a_day_that_is_too_hot_for_any_place_has_no_reading() -> None:

@@ -94,7 +94,7 @@ def summarise_day(samples: Sequence[FlaggedSample], field: Record, day: str, sit
         "bad": _bad(measured),
     }
     day_of_year = date.fromisoformat(day).timetuple().tm_yday
-    found = _doubts(series, site, day_of_year)
+    found = _doubts(series, field, site, day_of_year)
     reason = _lacking(series) or _refused(found)
     if reason is not None:
         return Observed(None, flags, reason, {name: doubt.why for name, doubt in found.items()})
@@ -198,18 +198,29 @@ def _lacking(series: Mapping[str, _Series]) -> str | None:
     return None
 
 
-def _doubts(series: Mapping[str, _Series], site: Site, day_of_year: int) -> dict[str, Doubt]:
+def _doubts(series: Mapping[str, _Series], field: Record, site: Site, day_of_year: int) -> dict[str, Doubt]:
     """What of the day's channels can hardly be true, by channel."""
     found: dict[str, Doubt | None] = {}
     if (rain := series.get("rain_mm")) is not None:
         found["rain_mm"] = doubts.of_rain(rain.values, rain.hours, rain.bad)
-    if (temperature := series.get("air_temperature_c")) is not None and temperature.covered_h >= ENOUGH_H:
-        found["air_temperature_c"] = doubts.of_temperature(fmean(temperature.values))
+    outside_mj_m2 = extraterrestrial_radiation_mj_m2(site.latitude_deg, day_of_year)
+    temperature, solar = series.get("air_temperature_c"), series.get("solar_radiation_w_m2")
+    is_warmth_known = temperature is not None and temperature.covered_h >= ENOUGH_H
+    range_k = max(temperature.values) - min(temperature.values) if temperature is not None and is_warmth_known else None
+    clearness = None
+    if solar is not None and solar.covered_h >= NEARLY_ALL_H and range_k is not None:
+        solar_mj_m2 = solar.mean() * _MJ_M2_D_PER_W_M2
+        dark = doubts.of_radiation(solar_mj_m2, outside_mj_m2, min(solar.values), range_k, site.latitude_deg)
+        found["solar_radiation_w_m2"] = dark
+        clearness = solar_mj_m2 / outside_mj_m2 if dark is None and outside_mj_m2 > doubts.DAYLIGHT_MJ_M2 else None
+    if temperature is not None and range_k is not None:
+        found["air_temperature_c"] = doubts.of_temperature(fmean(temperature.values), range_k, clearness)
+    if (humidity := series.get("relative_humidity_pct")) is not None and humidity.covered_h >= ENOUGH_H:
+        found["relative_humidity_pct"] = doubts.of_humidity(max(humidity.values))
     if (wind := series.get("wind_speed_m_s")) is not None and wind.covered_h >= NEARLY_ALL_H:
         found["wind_speed_m_s"] = doubts.of_wind(wind.mean())
-    if (solar := series.get("solar_radiation_w_m2")) is not None and solar.covered_h >= NEARLY_ALL_H:
-        outside_mj_m2 = extraterrestrial_radiation_mj_m2(site.latitude_deg, day_of_year)
-        found["solar_radiation_w_m2"] = doubts.of_radiation(solar.mean() * _MJ_M2_D_PER_W_M2, outside_mj_m2)
+    limits = field["wilting_point_m3_m3"], field["saturation_m3_m3"]
+    found |= {name: doubts.of_soil(series[name].evening_mean(), *limits) for name in PROBE_CHANNELS if name in series}
     return {name: doubt for name, doubt in found.items() if doubt is not None}
 
 

@@ -4,6 +4,7 @@ Quality control judges each value by itself and by its neighbours; here the day 
 is `refused`, and the day has no such value; what can hardly be is used and told. The words say which setting mends it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,12 +17,19 @@ RISING_SAMPLES, RISING_H = (
     4.0,
 )  # in a row to the day's end that rain and never less: a counter since midnight does so
 MOST_OF_EQUAL_MM = 50.0  # that a day can bring in samples of one exact value
+WETTEST_DAY_MM = 200.0  # that is taken without a word
 HOTTEST_DAY_C, HOT_DAY_C = 45.0, 40.0  # a day's mean; the hottest places on record have had 43
-WINDIEST_DAY_M_S = 17.0  # a day's mean 2 m above ground: a storm for 24 hours
+CALMEST_DAY_M_S = 0.1  # a day's mean 2 m above ground: no air stands so still
+WINDIEST_DAY_M_S = 17.0  # a storm for 24 hours
 DIMMEST, BRIGHTEST = (
     0.02,
     1.1,
 )  # of the radiation above the atmosphere; FAO-56 has 0.25 and 0.75 for days quite overcast, quite clear
+DARK_W_M2, HAS_NIGHTS_DEG = 25.0, 60.0  # night, by a sensor; and the latitude up to which every day has one
+RADIATION_PER_ROOT_K = 0.16, 0.19  # of that above the atmosphere, by the day's range of temperature: FAO-56 eq. 50
+FAR_BELOW, FAR_ABOVE = 0.25, 2.4  # times what that range says
+DRIEST_DAY_PCT = 12.0  # that a day's humidity at least reaches once
+DRIEST_SOIL, WETTEST_SOIL_M3_M3 = 0.4, 0.05  # of the wilting point (air and roots leave about half); above saturation
 DAYLIGHT_MJ_M2 = 5.0  # above the atmosphere, for that to be asked
 LEAST_OF_ET0, MOST_OF_ET0 = 0.3, 2.5  # of what this device's own sensors make of the day
 LEAST_APART_MM, MOST_APART_MM = 1.0, 3.0  # and so far from it
@@ -49,12 +57,17 @@ def of_rain(values_mm: Sequence[float], hours: Sequence[float], bad: int) -> Dou
         return Doubt(f"says in {len(wet)} of {len(values_mm)} values of the day that it rains; {setting}")
     if never_falls and len(wet) >= RISING_SAMPLES and wet[-1] - wet[0] >= RISING_H:
         return Doubt(f"is never less in {len(wet)} values to the day's end, as a counter since midnight is; {setting}")
+    if sum(values_mm) > WETTEST_DAY_MM:
+        return Doubt(f"comes to {sum(values_mm):.0f} mm; see its unit, and whether it is a running total")
     if bad > (1.0 - RAINS_NEARLY_ALWAYS) * (bad + len(values_mm)):
         return Doubt(f"{bad} of {bad + len(values_mm)} values of the day are bad: more may have fallen")
     return None
 
 
-def of_temperature(mean_c: float) -> Doubt | None:
+def of_temperature(mean_c: float, range_k: float, clearness: float | None) -> Doubt | None:
+    """A day's temperature. `clearness` is its radiation as a part of that above the atmosphere, where it is known."""
+    if clearness is not None and clearness > FAR_ABOVE * RADIATION_PER_ROOT_K[1] * math.sqrt(range_k):
+        return Doubt(f"moves by {range_k:.1f} K on a day that is as good as clear; say its unit in [source.fields]")
     if mean_c <= HOT_DAY_C:
         return None
     said = f"has a mean of {mean_c:.1f} degC over the day"
@@ -62,18 +75,48 @@ def of_temperature(mean_c: float) -> Doubt | None:
 
 
 def of_wind(mean_m_s: float) -> Doubt | None:
+    if mean_m_s < CALMEST_DAY_M_S:
+        return Doubt(f"has a mean of {mean_m_s:.2f} m/s over the day; check the anemometer, and its unit")
     if mean_m_s <= WINDIEST_DAY_M_S:
         return None
     said = f"has a mean of {mean_m_s:.1f} m/s over the day"
     return Doubt(f'{said}; say its unit in [source.fields], such as unit = "km/h"', is_refused=True)
 
 
-def of_radiation(solar_mj_m2: float, outside_mj_m2: float) -> Doubt | None:
-    """A day's global radiation beside that above the atmosphere, FAO-56 eq. 21."""
-    if outside_mj_m2 < DAYLIGHT_MJ_M2 or DIMMEST <= solar_mj_m2 / outside_mj_m2 <= BRIGHTEST:
+def of_humidity(highest_pct: float) -> Doubt | None:
+    if highest_pct >= DRIEST_DAY_PCT:
         return None
+    return Doubt(f"is never above {highest_pct:.1f} % in a whole day; say its unit in [source.fields]")
+
+
+def of_radiation(
+    solar_mj_m2: float, outside_mj_m2: float, lowest_w_m2: float, range_k: float, latitude_deg: float
+) -> Doubt | None:
+    """A day's global radiation beside that above the atmosphere, FAO-56 eq. 21, its night, and the day's range."""
+    if outside_mj_m2 < DAYLIGHT_MJ_M2:
+        return None
+    clearness = solar_mj_m2 / outside_mj_m2
+    setting = 'say its unit in [source.fields], such as unit = "kW/m2" or "MJ/m2/h"'
     said = f"comes to {solar_mj_m2:.2g} MJ/m2, of {outside_mj_m2:.0f} above the atmosphere"
-    return Doubt(f'{said}; say its unit in [source.fields], such as unit = "kW/m2" or "MJ/m2/h"', is_refused=True)
+    if not DIMMEST <= clearness <= BRIGHTEST:
+        return Doubt(f"{said}; {setting}", is_refused=True)
+    if lowest_w_m2 > DARK_W_M2 and abs(latitude_deg) < HAS_NIGHTS_DEG:
+        return Doubt(f"is never below {lowest_w_m2:.0f} W/m2, and the sun sets; check the sensor", is_refused=True)
+    if clearness < FAR_BELOW * RADIATION_PER_ROOT_K[0] * math.sqrt(range_k):
+        return Doubt(f"{said}, on a day that moves by {range_k:.1f} K as under a clear sky; {setting}")
+    return None
+
+
+def of_soil(water_m3_m3: float, wilting_point_m3_m3: float, saturation_m3_m3: float) -> Doubt | None:
+    """A probe's reading beside what the field's soil was said to hold."""
+    if water_m3_m3 < DRIEST_SOIL * wilting_point_m3_m3:
+        beside = f"far below the wilting point, {wilting_point_m3_m3:g}"
+    elif water_m3_m3 > saturation_m3_m3 + WETTEST_SOIL_M3_M3:
+        beside = f"above saturation, {saturation_m3_m3:g}"
+    else:
+        return None
+    said = f"reads {water_m3_m3:.3f}, {beside} of the field's soil"
+    return Doubt(f"{said}; see the probe, its unit in [source.fields], and the soil that was told")
 
 
 def of_et0(given_mm: float, own_mm: float) -> Doubt | None:
