@@ -354,7 +354,7 @@ def test_a_total_that_comes_late_moves_rain_from_one_day_to_the_other_and_none_i
 
 
 def test_what_is_doubted_of_a_day_is_told_once_and_stands_on_the_page(farm: Farm) -> None:
-    farm.live(1.2, relative_humidity_pct=60.0, wind_speed_m_s=25.0, solar_radiation_w_m2=250.0)
+    farm.live(1.2, wind_speed_m_s=25.0, solar_radiation_w_m2=250.0)
     (told,) = [text for text in farm.events("doubt") if text.startswith("2006-05-01")]
     assert "wind_speed_m_s has a mean of 25.0 m/s" in told
     farm.live(0.1)

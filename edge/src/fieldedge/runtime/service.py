@@ -358,8 +358,9 @@ class Service:
         known = self.store.get(identity)
         if known is None:
             self.agent.store_checked(table, observed.record, observed.flags)
-            for channel, doubt in observed.doubts.items():
-                self.store.add_event("doubt", f"{moment}: {channel} {doubt}")
+            if observed.doubts:
+                said = "; ".join(f"{channel} {doubt}" for channel, doubt in observed.doubts.items())
+                self.store.add_event("doubt", f"{moment}: {said}", {"moment": moment})
         elif known != observed.record and identity in self.store.flags(contract.episode.kept_as(context), table):
             self._correct(table, observed, moment)
 
