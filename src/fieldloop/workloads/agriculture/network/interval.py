@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 BEYOND = 0.1  # of the yields, on either side
-STRETCH_LIMITS = (0.3, 4.0)
+STRETCH_LIMITS = (0.05, 4.0)  # quantiles never cross, however far the median lies to one side
 _DRAWN_BY_MORNINGS = 50.0  # a kind of so many is half its own and half that of all
 _ROUNDS = 5
 

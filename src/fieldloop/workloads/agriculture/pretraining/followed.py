@@ -17,7 +17,8 @@ from fieldloop.workloads.agriculture.pretraining.training_world import TrainingW
 from fieldloop.workloads.agriculture.pretraining.what_if import Floats, Rows, live
 
 FOLLOWED = "followed"  # the period of such seasons: they are all set aside
-DROUGHT_SHARE = 0.1  # practice has more of them, since there is most to learn; an interval is of the years that come
+# Practice has more of what there is most to learn from; an interval is of fields as recorded, in the years that come.
+DROUGHT_SHARE, WIDE_SHARE = 0.1, 0.0
 _ONE_YEAR_IN, _FROM = 5, 2
 
 
@@ -41,7 +42,7 @@ def without_years(world: TrainingWorld, years: Collection[int]) -> TrainingWorld
 def follow_advice(world: TrainingWorld, weights: Floats, count: int, seed: int) -> Dataset:
     """Mornings of `count` seasons under the rule of these weights (K,), all of them set aside."""
     rng = np.random.default_rng(seed)
-    drawn = world.draw(count, seed, wide_share=0.0, drought_share=DROUGHT_SHARE)
+    drawn = world.draw(count, seed, wide_share=WIDE_SHARE, drought_share=DROUGHT_SHARE)
     batch, rule, growing_days = drawn.fields.batch, follow(weights, drawn), np.zeros(count, np.int64)
 
     def decide(day: int, rows: Rows) -> tuple[Floats, Floats]:
