@@ -7,13 +7,14 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
 from fieldedge.contract import Contract, Record
 from fieldedge.contract.batches import batch_id, pack
 from fieldedge.system.keys import sign
-from fieldedge.workloads.agriculture.upgrades import REVISION_2
+from fieldedge.workloads.agriculture.upgrades import REVISION_2, REVISION_3
 from fieldloop.core.paths import Paths, paths_of
 from fieldloop.core.settings import Settings
 from fieldloop.data import AcceptedStore, restore
@@ -35,7 +36,7 @@ def of_revision_2(contract: Contract) -> Contract:
         replace(t, columns=tuple(c for c in t.columns if c.name not in NOT_YET.get(t.name, ())))
         for t in contract.tables
     ]
-    return replace(contract, tables=tuple(tables), upgrades={})
+    return replace(contract, tables=tuple(t for t in tables if t.name != "confirmations"), upgrades={})
 
 
 class Deployment:
@@ -78,8 +79,15 @@ class Deployment:
 
     def hold_as_revision_2(self, folder: Path, tables: dict[str, list[Record]]) -> str:
         """A batch of revision 2 in an inbox that has all batches in one folder."""
-        header = {"device_id": "dev-00", "workload": "agriculture", "contract_hash": REVISION_2, "season": SEASON}
-        data = pack(header, tables, of_revision_2(CONTRACT))
+        return self.hold(folder, tables, of_revision_2(CONTRACT), REVISION_2)
+
+    def hold(
+        self, folder: Path, tables: dict[str, list[Record]], contract: Contract, contract_hash: str | None = None
+    ) -> str:
+        """A batch of a former contract, by its own hash unless one is given."""
+        named = contract_hash or contract.hash
+        header = {"device_id": "dev-00", "workload": "agriculture", "contract_hash": named, "season": SEASON}
+        data = pack(header, tables, contract)
         key = self.sender._key
         envelope = {"device_id": "dev-00", "signature": sign(key, data), "received_utc": "2006-11-01T12:00:00+00:00"}
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,3 +139,26 @@ def test_data_devices_and_batches_of_the_contract_before_live_on_under_todays(de
     # And forward once more: what came in between is ingested again, from the inbox.
     assert ingest_inbox(deployment.loop()).accepted == 12
     assert len(store.read("readings")) == 9 + 9 + 8
+
+
+def test_data_and_batches_of_revision_3_say_under_todays_contract_what_they_said(deployment: Deployment) -> None:
+    constants = {name: value for name, value in CONTRACT.constants.items() if name != "probe_alike_d"}
+    former_tables = tuple(table for table in CONTRACT.tables if table.name != "confirmations")
+    former = replace(CONTRACT, revision=3, tables=former_tables, constants=constants, upgrades={})
+    assert former.hash == REVISION_3
+    store = AcceptedStore(deployment.space.accepted, former, deployment.space.quarantine)
+    for table, rows in frames(field_row(1), field_row(2), days=9).items():
+        store.accept(table, rows, "history")
+    before = {table: store.read(table) for table in ("fields", "readings", "operations", "harvests")}
+    tables = season_rows(field_row(0, device_id="dev-00"), days=8)
+    deployment.hold(deployment.space.inbox, tables, former)
+
+    ingested = ingest_inbox(deployment.loop())
+
+    assert (ingested.batches, ingested.accepted, ingested.quarantined, ingested.refused) == (1, 12, 0, 0)
+    today = AcceptedStore(deployment.space.accepted, CONTRACT)
+    assert today.contract_hash() == CONTRACT.hash != REVISION_3
+    for table, rows in before.items():
+        kept = today.read(table)
+        kept = kept[kept["record_id"].isin(rows["record_id"])].reset_index(drop=True)
+        pd.testing.assert_frame_equal(kept, rows.reset_index(drop=True), check_dtype=False)

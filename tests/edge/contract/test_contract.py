@@ -9,7 +9,7 @@ import pytest
 from fieldedge.contract import Column, Contract, EpisodeKey, Ordered, Record, Table, amendments
 from fieldedge.system.errors import DataError
 from fieldedge.workloads import known_workload, workload_names
-from fieldedge.workloads.agriculture.upgrades import REVISION_2
+from fieldedge.workloads.agriculture.upgrades import REVISION_2, REVISION_3
 
 OLDEST, FORMER, UNKNOWN = "1" * 64, "2" * 64, "3" * 64
 
@@ -84,6 +84,13 @@ def test_no_workload_calls_its_own_contract_a_former_one(name: str) -> None:
 
 def test_agriculture_reads_the_contract_that_data_before_upgrades_is_of() -> None:
     assert known_workload("agriculture").contract.reads(REVISION_2)
+
+
+def test_agriculture_reads_what_devices_sent_before_they_learned_from_their_probes_as_it_was_said() -> None:
+    contract = known_workload("agriculture").contract
+    record = {"irrigation_mm": 20.0, "basis": "assumed", "x_depletion_mm": 61.0}
+    for table in contract.tables:
+        assert contract.upgraded(REVISION_3, table.name, record) == record
 
 
 def test_digits_are_declared_and_a_column_that_asks_for_none_is_as_before() -> None:

@@ -119,7 +119,7 @@ def test_a_model_that_fails_in_the_field_hands_over_to_the_balance(path: Path) -
 def test_what_the_device_writes_beside_a_decision_itself_is_no_name_for_a_column(path: Path) -> None:
     answers = tell(agent_on(path), season_messages(1))
     (given,) = (answer for answer in answers if answer["kind"] == "recommendation")
-    of_the_workload = {"reasons", "reason_codes", "guardrails", "expected_gain_usd_ha"}
+    of_the_workload = {"reasons", "reason_codes", "guardrails", "expected_gain_usd_ha", "learned"}
     own = {*AGRICULTURE.contract.decision_table.column_names, *of_the_workload}
     assert set(given) - own == set(BESIDE_DECISIONS)
 

@@ -132,24 +132,38 @@ def _next_steps(view: View) -> str:
 
 
 def _questions(questions: Iterable[Question], token: str) -> str:
-    forms = "".join(_question(question, token, number_) for number_, question in enumerate(questions))
-    return _panel("Was this done?", forms, "ask")
+    found: dict[str, str] = {}
+    for place, question in enumerate(questions):
+        title = "Is this so?" if question.about else "Was this done?"
+        found[title] = found.get(title, "") + _question(question, token, place)
+    return "".join(_panel(title, forms, "ask") for title, forms in found.items())
 
 
 def _question(question: Question, token: str, place: int) -> str:
     """One day: as recommended, or nothing at all; other amounts in a form of their own, whose Enter key notes those."""
     hidden = "".join(
         f'<input type="hidden" name="{name}" value="{escaped(value)}">'
-        for name, value in (("token", token), ("episode", question.episode), ("date", question.date))
+        for name, value in (
+            ("token", token),
+            ("episode", question.episode),
+            ("date", question.date),
+            *((("about", question.about),) if question.about else ()),
+        )
     )
     form = f'<form method="post" action="done" autocomplete="off">{hidden}'
-    amounts = "".join(_amount(amount, place) for amount in question.amounts)
-    return (
+    buttons = "".join(
+        f'<button name="answer" value="{escaped(value)}">{escaped(words)}</button>' for value, words in question.choices
+    )
+    asked = (
         f'<div role="group" aria-labelledby="day-{place}"><h3 id="day-{place}">{escaped(long_date(question.date))}</h3>'
         f"<p>{escaped(question.text)}</p>"
-        f'{form}<p class="answers"><button name="answer" value="done">Yes, as recommended</button>'
-        '<button name="answer" value="nothing">No, nothing was applied</button></form>'
-        f"<details><summary>Another amount</summary>{form}{amounts}"
+        f'{form}<p class="answers">{buttons}</form>'
+    )
+    if not question.amounts:
+        return f"{asked}</div>"
+    amounts = "".join(_amount(amount, place) for amount in question.amounts)
+    return (
+        f"{asked}<details><summary>Another amount</summary>{form}{amounts}"
         f'<p><label for="why-{place}">Why</label><input id="why-{place}" name="why" maxlength="300">'
         '<p><button name="answer" value="other">Note these amounts</button></form></details></div>'
     )

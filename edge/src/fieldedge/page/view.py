@@ -131,16 +131,28 @@ def _episode_of(store: Store, contract: Contract, now: datetime) -> EpisodeRecor
     if context is None:
         return None
 
-    def of(role: Role) -> dict[str, Record]:
-        return {
-            f"{table}/{contract.moment(table, record)}": contract.current(table, record)
+    def said(role: Role) -> list[tuple[str, Record]]:
+        return [
+            (table, record)
             for table in contract.tables_of(role)
             for record in store.records(contract.episode.kept_as(context), table)
             if all(record.get(name) == context.get(name) for name in contract.episode.columns)
-        }
+        ]
 
-    roles: tuple[Role, ...] = ("observation", "action", "decision", "outcome")
-    return EpisodeRecords(context, *(list(of(role).values()) for role in roles))
+    def last(role: Role) -> list[Record]:
+        by_moment = {
+            f"{table}/{contract.moment(table, record)}": contract.current(table, record) for table, record in said(role)
+        }
+        return list(by_moment.values())
+
+    return EpisodeRecords(
+        context,
+        observations=last("observation"),
+        actions=last("action"),
+        decisions=last("decision"),
+        outcomes=last("outcome"),
+        feedback=[record for _, record in said("feedback")],
+    )
 
 
 def _with_episode(view: View, reader: Reader, episode: EpisodeRecords) -> View:

@@ -55,6 +55,7 @@ class EpisodeRecords:
     actions: Sequence[Record] = ()
     decisions: Sequence[Record] = ()
     outcomes: Sequence[Record] = ()
+    feedback: Sequence[Record] = ()  # all that was said, earlier words too
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,17 @@ class Amount:
 
 @dataclass(frozen=True)
 class Question:
-    """A day of which nobody has said whether it was done as recommended. `episode` names its own, `2006/a-01`."""
+    """A day of which nobody has said whether it was done as recommended. `episode` names its own, `2006/a-01`.
+
+    With `about`, whether something that the device found is so: `choices` are the answers, each with its words.
+    """
 
     episode: str
     date: str
     text: str
-    amounts: tuple[Amount, ...]
+    amounts: tuple[Amount, ...] = ()
+    about: str = ""
+    choices: tuple[tuple[str, str], ...] = (("done", "Yes, as recommended"), ("nothing", "No, nothing was applied"))
 
 
 @dataclass(frozen=True)

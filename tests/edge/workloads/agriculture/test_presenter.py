@@ -120,6 +120,36 @@ def test_advice_tells_its_range_its_guardrails_its_basis_and_what_was_done() -> 
     assert (advice.gauge.left, advice.gauge.limit, advice.gauge.full) == (60.0, 50.0, 100.0)
 
 
+LEARNED = [
+    {"name": "field_capacity", "times": 0.88, "low": 0.83, "high": 0.93, "is_clear": True},
+    {"name": "delivered_share", "times": 0.82, "low": 0.74, "high": 0.9, "is_clear": True},
+    {"name": "gauge", "times": 1.04, "low": 0.9, "high": 1.2, "is_clear": False},
+]
+
+
+def test_what_the_season_taught_is_said_on_page_and_terminal_where_it_is_clear() -> None:
+    record = advice_of(10, learned=LEARNED, latency_ms=1.0)
+    advice = AGRICULTURE.presenter.advice(EpisodeRecords(field_record(), decisions=[record]), TODAY)
+    said = (
+        "The soil holds less than you told me: its field capacity is about 12 % lower (80 % sure: 83 to 93 % of what "
+        "was told).",
+        "About 82 % of your irrigation arrives (80 % sure: 74 to 90 % of what was noted). Look at the nozzles and the "
+        "meter.",
+    )
+    assert advice is not None and advice.reasons[-2:] == said
+    assert [line.strip() for line in AGRICULTURE.presenter.lines(record) if line.strip() in said] == list(said)
+
+
+@pytest.mark.parametrize("learned", [None, 3, "much", [4], [{}], [{"name": "gauge", "is_clear": True, "times": "x"}]])
+def test_what_is_nothing_learned_is_not_said(learned: object) -> None:
+    record = advice_of(10, learned=learned)
+    advice, without = (
+        AGRICULTURE.presenter.advice(EpisodeRecords(field_record(), decisions=[one]), TODAY)
+        for one in (record, advice_of(10))
+    )
+    assert advice == without
+
+
 def test_a_fallback_is_said_and_has_no_range() -> None:
     fallen_back = advice_of(
         10, source="fao56", yield_p10_t_ha=None, guardrails=["below_raw", "model_abstains", "a_rule_of_tomorrow"]

@@ -77,7 +77,7 @@ def test_a_sensitivity_foretells_what_another_soil_share_or_gauge_does_to_the_wa
 def test_where_all_is_as_told_the_factors_stay_at_one_and_nothing_is_said() -> None:
     _, believed = season()
     assert factors(believed) == pytest.approx([1.0, 1.0, 1.0], abs=0.06)
-    assert sentences([one.as_record() for one in learned(believed)]) == ()
+    assert sentences([one.as_record() for one in learned(believed, planted(known_field())[1])]) == ()
 
 
 def test_a_soil_that_holds_less_than_was_told_is_found_and_said() -> None:
@@ -87,7 +87,7 @@ def test_a_soil_that_holds_less_than_was_told_is_found_and_said() -> None:
     assert believed[at.CAPACITY] == pytest.approx(1.15 * CAPACITY * factors(believed)[at.SOIL])
     error, blind_error = (abs(state[at.DEPLETION_MM] - truth[at.DEPLETION_MM]) for state in (believed, blind))
     assert error < 0.5 * blind_error
-    (sentence,) = sentences([one.as_record() for one in learned(believed)])
+    (sentence,) = sentences([one.as_record() for one in learned(believed, planted(known_field())[1])])
     assert sentence.startswith("The soil holds less than you told me")
 
 
@@ -110,7 +110,7 @@ def test_a_gauge_that_shows_too_much_or_too_little_is_found_where_it_rains_enoug
 ) -> None:
     _, believed = season(gauge=gauge, storms=2.0, is_irrigated=False)
     assert rains[0] < factors(believed)[at.GAUGE] < rains[1]
-    (sentence,) = sentences([one.as_record() for one in learned(believed)])
+    (sentence,) = sentences([one.as_record() for one in learned(believed, planted(known_field())[1])])
     assert sentence.startswith(f"The rain gauge shows {'too much' if gauge > 1.0 else 'too little'}")
 
 

@@ -11,7 +11,7 @@ from fieldedge.workload import Array, At, Doubt, Note, Observed, Predict
 from fieldedge.workloads.agriculture import days, decision, features
 from fieldedge.workloads.agriculture.answers import AgricultureAnswers
 from fieldedge.workloads.agriculture.channels import CHANNELS
-from fieldedge.workloads.agriculture.commands import history, override
+from fieldedge.workloads.agriculture.commands import history, learned, override
 from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.decision import Recommendation
 from fieldedge.workloads.agriculture.episode import FieldSeason, season_fault
@@ -48,7 +48,7 @@ class Agriculture:
     }
     notes: Mapping[str, Callable[[Record], Note]] = {"forecast": read_forecast}
     presenter = AgriculturePresenter()
-    commands = (history, override)
+    commands = (history, override, learned)
     answers = AgricultureAnswers()
 
     def observe(self, samples: Sequence[FlaggedSample], context: Record, window: Window, site: Site | None) -> Observed:

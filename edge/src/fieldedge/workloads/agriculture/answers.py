@@ -1,4 +1,5 @@
-"""What a grower answers on the page: a day was as recommended, nothing was applied, or other amounts were.
+"""What a grower answers on the page: a day was as recommended, nothing was applied, or other amounts were; and
+whether what the season taught is so.
 
 What it means is `operations.py`'s, as for the commands on a terminal.
 """
@@ -7,9 +8,11 @@ import re
 from collections.abc import Mapping
 from datetime import date
 
+from fieldedge.contract import Record
 from fieldedge.storage.episodes import contexts
 from fieldedge.storage.store import Store
 from fieldedge.system.errors import DataError
+from fieldedge.workloads.agriculture.confirmations import answer_finding
 from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.operations import confirm_day, override_day, override_record
 
@@ -21,7 +24,7 @@ _NO_REASON = "answered on the page, without a reason"
 class AgricultureAnswers:
     """The forms of the agriculture workload. It holds nothing."""
 
-    fields = ("date", "answer", "why", *AMOUNTS)
+    fields = ("date", "answer", "why", "about", *AMOUNTS)
 
     def store(self, store: Store, form: Mapping[str, str], today: date) -> str:
         """Keep what was said of a day; what became of it, in a word.
@@ -35,6 +38,8 @@ class AgricultureAnswers:
         if field is None:
             known = ", ".join(fields) or "none"
             raise DataError(f"the answer is about {form.get('episode')!r:.80}; the device has {known}")
+        if "about" in form:
+            return _answered(store, field, form)
         day, answer = _day(form.get("date", "")), form.get("answer")
         if answer == "done":
             return confirm_day(store, field, day, CONTRACT, today)[1]
@@ -44,6 +49,13 @@ class AgricultureAnswers:
         why = " ".join(form.get("why", "").split()) or _NO_REASON
         record = override_record(field, day, irrigation_mm, nitrogen_kg_ha, why, CONTRACT)
         return override_day(store, field, record, CONTRACT, today)[1]
+
+
+def _answered(store: Store, field: Record, form: Mapping[str, str]) -> str:
+    answer = form.get("answer")
+    if answer not in ("taken", "refused"):
+        raise DataError(f"the answer is {answer!r:.80}; expected taken or refused")
+    return answer_finding(store, field, form["about"], answer == "taken", CONTRACT)[1]
 
 
 def _day(text: str) -> str:

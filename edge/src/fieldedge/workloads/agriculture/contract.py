@@ -10,6 +10,7 @@ CONTRACT = Contract(
         tables.FIELDS,
         tables.READINGS,
         tables.OPERATIONS,
+        tables.CONFIRMATIONS,
         tables.HARVESTS,
         tables.recommendations_table(features.FEATURES),
     ),

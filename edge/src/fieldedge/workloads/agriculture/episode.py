@@ -8,6 +8,7 @@ from fieldedge.workload import Array, Decision, Noted, Question
 from fieldedge.workloads.agriculture.decision import answer, question_of
 from fieldedge.workloads.agriculture.features import Day, SeasonState
 from fieldedge.workloads.agriculture.forecast import forecast_on
+from fieldedge.workloads.agriculture.learned import confirmed
 from fieldedge.workloads.agriculture.tables import EPISODE
 
 FAULTY_WINDOW_D, USABLE_DAYS_MIN = 7, 4  # of the last week at least so many days must have had a usable reading
@@ -49,6 +50,7 @@ class FieldSeason:
         self._planting = date.fromisoformat(record["planting_date"])
         self._readings: dict[str, Record] = {}
         self._done: dict[str, tuple[float, float]] = {}
+        self._answers: dict[str, Record] = {}
         self._is_over = False
         self._state: SeasonState | None = None
         self._state_date = self._planting
@@ -57,6 +59,10 @@ class FieldSeason:
         """Take in a reading, what was done on a day (the last that is said of it counts), or the harvest."""
         if table == "harvests":
             self._is_over = True
+            return
+        if table == "confirmations":
+            self._answers[record["record_id"]] = record
+            self._state = None  # what was confirmed holds since planting: fold anew
             return
         if table == "readings":
             self._readings[record["date"]] = record
@@ -89,7 +95,7 @@ class FieldSeason:
             )
         state, self._state = self._state, None  # a day that fails must not leave a half-folded state behind
         if state is None or self._state_date > morning:
-            state, self._state_date = SeasonState.start(self._record), self._planting
+            state, self._state_date = SeasonState.start(self._record, confirmed(self._answers.values())), self._planting
         while self._state_date < morning:
             state.advance(self._day(self._state_date.isoformat()))
             self._state_date += timedelta(days=1)

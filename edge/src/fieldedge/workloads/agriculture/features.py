@@ -6,7 +6,7 @@ features too: what a crop needs for the rest of a season depends on what its gro
 """
 
 import math
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Mapping, MutableSequence, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -18,7 +18,7 @@ from fieldedge.workloads.agriculture import agronomy as ag
 from fieldedge.workloads.agriculture import layout as at
 from fieldedge.workloads.agriculture.evidence import EVIDENCE_VALUES, Evidence, read_evidence
 from fieldedge.workloads.agriculture.learned import Learned, learned
-from fieldedge.workloads.agriculture.probes import uncertainty, wetness
+from fieldedge.workloads.agriculture.probes import FACTOR_SD, uncertainty, wetness
 from fieldedge.workloads.agriculture.season import advance, start_season
 from fieldedge.workloads.agriculture.tables import PROBE_DEPTHS_CM
 
@@ -27,6 +27,7 @@ Array = npt.NDArray[np.float32]
 PROBE_COLUMNS = tuple(f"vwc_{depth}cm_m3_m3" for depth in PROBE_DEPTHS_CM)
 START_WATER_UNKNOWN, START_WATER_UNKNOWN_SD = 0.85, 0.12  # of total available water, where no one measured it
 START_WATER_KNOWN_SD = 0.03
+CONFIRMED_SD = 0.02  # of a factor that a person confirmed
 ADVISED = "fieldloop"  # the practice of a field that follows this advice
 FORECAST_VALUES = 3  # rain of two days, rain of five days, mean ET0 of five days
 
@@ -138,15 +139,15 @@ NO_FORECAST = (math.nan, math.nan, math.nan)
 class SeasonState:
     """One field's season up to yesterday evening. `advance` folds in one more day."""
 
-    def __init__(self, record: Record) -> None:
-        self.constants = field_constants(record)
+    def __init__(self, record: Record, confirmed: Mapping[int, float] | None = None) -> None:
+        self.constants = field_constants(record, confirmed)
         self.values = [0.0] * at.STATES
         start_season(self.values, self.constants)
 
     @classmethod
-    def start(cls, record: Record) -> "SeasonState":
-        """The morning of planting. `record` is a row of table `fields`."""
-        return cls(record)
+    def start(cls, record: Record, confirmed: Mapping[int, float] | None = None) -> "SeasonState":
+        """The morning of planting. `record` is a row of table `fields`; `confirmed` as in `field_constants`."""
+        return cls(record, confirmed)
 
     @property
     def dap(self) -> int:
@@ -164,7 +165,7 @@ class SeasonState:
     @property
     def learned(self) -> tuple[Learned, ...]:
         """What the season taught of the field beyond what was told."""
-        return learned(self.values)
+        return learned(self.values, self.constants)
 
     @property
     def evidence(self) -> Evidence:
@@ -184,8 +185,11 @@ class SeasonState:
         return np.array(row, np.float32)
 
 
-def field_constants(record: Record) -> list[float]:
-    """A row of table `fields` as layout.py lays a field's constants out."""
+def field_constants(record: Record, confirmed: Mapping[int, float] | None = None) -> list[float]:
+    """A row of table `fields` as layout.py lays a field's constants out.
+
+    `confirmed` are factors, by their place, of which a person said what they are.
+    """
     tau, curve_number, rew_mm = SOILS.get(record["soil"], _SOIL_UNKNOWN)
     sampled_pct = record.get("initial_water_pct")
     water_pct = math.nan if sampled_pct is None else float(sampled_pct)
@@ -206,6 +210,10 @@ def field_constants(record: Record) -> list[float]:
     field[at.CO2_PPM] = ag.co2_ppm(int(str(record["planting_date"])[:4]))
     field[at.IS_ADVISED] = 1.0 if record["practice"] == ADVISED else 0.0
     field[at.START_WATER_SD] = START_WATER_KNOWN_SD if is_known else START_WATER_UNKNOWN_SD
+    for factor in range(at.FACTORS):
+        field[at.TOLD + factor], field[at.TOLD_SD + factor] = 1.0, FACTOR_SD[factor]
+    for factor, times in (confirmed or {}).items():
+        field[at.TOLD + factor], field[at.TOLD_SD + factor] = times, CONFIRMED_SD
     return field
 
 

@@ -33,7 +33,9 @@ PROBES = len(PROBE_DEPTHS_CM)
     IS_ADVISED,  # 1 where this model's advice is followed, 0 in a grower's own books
     CO2_PPM,
 ) = range(16)
-CONSTANTS = 16
+TOLD = 16  # FACTORS: what a factor is before any reading, 1 unless a person confirmed another
+TOLD_SD = 19  # FACTORS: how sure that is
+CONSTANTS = 22
 
 # The state, in the evening of a day.
 (

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from fieldedge.contract import Record
 from fieldedge.presentation.text import as_number
-from fieldedge.workloads.agriculture.layout import FACTOR, GAUGE, SHARE, SOIL
-from fieldedge.workloads.agriculture.probes import factor_sd
+from fieldedge.workloads.agriculture.layout import FACTOR, GAUGE, SHARE, SOIL, TOLD_SD
+from fieldedge.workloads.agriculture.probes import FACTOR_SD, factor_sd
 
 NAMES = {"field_capacity": SOIL, "delivered_share": SHARE, "gauge": GAUGE}
 CLEAR_SDS = 3.0  # of the filter's, from 1
@@ -34,15 +34,24 @@ class Learned:
         return {"name": self.name, **numbers, "is_clear": self.is_clear}
 
 
-def learned(state: Sequence[float]) -> tuple[Learned, ...]:
-    """What a state (STATES,) has of each factor."""
-    return tuple(_learned(state, name, factor) for name, factor in NAMES.items())
+def confirmed(answers: Iterable[Record]) -> dict[int, float]:
+    """The factors of which a person said what they are, by rows of table `confirmations`: the last word of each."""
+    found: dict[int, float] = {}
+    for row in sorted(answers, key=lambda row: (row["date"], row["record_id"])):
+        found[NAMES[row["factor"]]] = row["times"] if row["answer"] == "taken" else 1.0
+    return found
 
 
-def _learned(state: Sequence[float], name: str, factor: int) -> Learned:
+def learned(state: Sequence[float], field: Sequence[float]) -> tuple[Learned, ...]:
+    """What a state (STATES,) has of each factor of a field (CONSTANTS,)."""
+    return tuple(_learned(state, field, name, factor) for name, factor in NAMES.items())
+
+
+def _learned(state: Sequence[float], field: Sequence[float], name: str, factor: int) -> Learned:
     times, sd = state[FACTOR + factor], factor_sd(state, factor)
     half = SDS_OF_80_PCT * TRUE_SDS * sd
-    is_clear = abs(times - 1.0) > max(CLEAR_SDS * sd, CLEAR_BY)
+    is_asked = field[TOLD_SD + factor] == FACTOR_SD[factor]  # no person has answered yet
+    is_clear = is_asked and abs(times - 1.0) > max(CLEAR_SDS * sd, CLEAR_BY)
     return Learned(name, float(times), float(max(times - half, 0.0)), float(times + half), bool(is_clear))
 
 

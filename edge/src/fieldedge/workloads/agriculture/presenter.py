@@ -12,6 +12,7 @@ from fieldedge.contract import MODEL, Record
 from fieldedge.presentation.chart import MAX_DAYS, Bars, Chart, Line, Mark, Values
 from fieldedge.presentation.facts import Advice, Amount, EpisodeRecords, Figure, Gauge, PastDay, Question, Range
 from fieldedge.presentation.text import as_date, as_number, capitalised, number, plural, short_date
+from fieldedge.workloads.agriculture.confirmations import open_findings
 from fieldedge.workloads.agriculture.learned import sentences
 
 SHORTEST_CHART_DAYS = 30
@@ -197,9 +198,10 @@ class AgriculturePresenter:
         return tuple(_past_day(day, advised.get(day), done.get(day)) for day in days)
 
     def questions(self, season: EpisodeRecords, today: date) -> tuple[Question, ...]:
-        """The last days on which something was recommended and nobody said what was done, newest first."""
+        """What the season taught clearly, then the last days of which nobody said what was done, newest first."""
         if season.outcomes:
             return ()
+        taught = tuple(_finding(season.context, row) for row in open_findings(season.decisions, season.feedback))
         since, until = (today - timedelta(days=ASKED_DAYS)).isoformat(), today.isoformat()
         found = []
         for record in reversed(season.decisions):
@@ -210,7 +212,7 @@ class AgriculturePresenter:
             water, nitrogen = _amounts(advised)
             if since <= day <= until and not is_said and (water > 0.0 or nitrogen > 0.0):
                 found.append(_question(season.context, day, water, nitrogen, is_assumed=done is not None))
-        return tuple(found)
+        return (*taught, *found)
 
     def channel(self, name: str) -> tuple[str, str]:
         """Name and unit, read off a name that carries its unit: `air_temperature_c` is Air temperature in °C."""
@@ -230,6 +232,16 @@ def _question(field: Record, day: str, water: float, nitrogen: float, is_assumed
             Amount("irrigation_mm", "Water", "mm", water),
             Amount("nitrogen_kg_ha", "Nitrogen", "kg/ha", nitrogen),
         ),
+    )
+
+
+def _finding(field: Record, row: Record) -> Question:
+    return Question(
+        f"{field.get('season')}/{field.get('field_id')}",
+        str(row.get("date")),
+        " ".join(sentences([row])),
+        about=str(row.get("name")),
+        choices=(("taken", "Yes, use it"), ("refused", "No, it is as I told you")),
     )
 
 

@@ -37,6 +37,7 @@ from fieldedge.workloads.agriculture.layout import (
     START_WATER_SD,
     SURPRISE,
     THETA,
+    TOLD_SD,
     WILTING_POINT,
 )
 from fieldedge.workloads.agriculture.sensitivity import shifted_factor
@@ -67,7 +68,7 @@ def start_filter(state: MutableSequence[float], field: Sequence[float]) -> None:
         state[COVARIANCE + i * ERRORS + i] = _OWN_SD**2
         state[COVARIANCE + (PROBES + i) * ERRORS + PROBES + i] = BIAS_SD**2
     for mode in range(FACTORS):
-        state[COVARIANCE + (_MODE + mode) * ERRORS + _MODE + mode] = FACTOR_SD[mode] ** 2
+        state[COVARIANCE + (_MODE + mode) * ERRORS + _MODE + mode] = field[TOLD_SD + mode] ** 2
     start = _MODE + START
     state[COVARIANCE + start * ERRORS + start] = field[START_WATER_SD] ** 2
 

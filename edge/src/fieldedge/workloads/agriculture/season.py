@@ -28,7 +28,6 @@ from fieldedge.workloads.agriculture.layout import (
     ET0_SEASON_MM,
     EVAPORATION_DEPTH_M,
     FACTOR,
-    FIELD_CAPACITY,
     GAUGE,
     GDD_C_D,
     IRRIGATION_MM,
@@ -86,7 +85,7 @@ _BARE_NDVI, _BARE_NDRE = 0.15, 0.10
 def start_season(state: MutableSequence[float], field: Sequence[float]) -> None:
     """The morning of planting. `state` comes in as zeros."""
     wilting = field[WILTING_POINT]
-    state[CAPACITY] = field[FIELD_CAPACITY]
+    start_modes(state, field)
     for i in range(LAYERS):
         state[THETA + i] = wilting + field[START_WATER] * (state[CAPACITY] - wilting)
     state[ROOT_DEPTH_M] = ROOT_DEPTH_MIN_M
@@ -101,7 +100,6 @@ def start_season(state: MutableSequence[float], field: Sequence[float]) -> None:
         state[PROBE_LAST + i] = -1.0
     for i in range(WEEK):
         state[ET0_MM + i], state[TMIN_C + i], state[TMAX_C + i] = 5.0, 12.0, 25.0
-    start_modes(state, field)
     start_filter(state, field)
     measure_root_zone(state, field)
 

@@ -33,6 +33,7 @@ from fieldedge.workloads.agriculture.layout import (
     THETA,
     THETA_BEFORE,
     THETA_BELIEVED,
+    TOLD,
     WILTING_POINT,
 )
 from fieldedge.workloads.agriculture.water_balance import EVAPORATION_DEPTH_MIN_M, balance_day, evaporate, transpire
@@ -50,9 +51,11 @@ def start_modes(state: MutableSequence[float], field: Sequence[float]) -> None:
         shadow = SHADOW + mode * SHADOWED
         state[shadow], state[shadow + 1], state[shadow + 2] = 0.0, -1.0, EVAPORATION_DEPTH_MIN_M
     for factor in (SOIL, SHARE, GAUGE):
-        state[FACTOR + factor] = 1.0
+        state[FACTOR + factor] = field[TOLD + factor]
+    state[CAPACITY] = field[FIELD_CAPACITY]
+    shifted_factor(state, field, SOIL, 0.0)  # within what this soil can hold
     for i in range(LAYERS):
-        state[SENSITIVITY + START * LAYERS + i] = field[FIELD_CAPACITY] - field[WILTING_POINT]
+        state[SENSITIVITY + START * LAYERS + i] = state[CAPACITY] - field[WILTING_POINT]
         state[SENSITIVITY + SOIL * LAYERS + i] = field[START_WATER] * field[FIELD_CAPACITY]
 
 

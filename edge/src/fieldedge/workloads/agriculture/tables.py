@@ -107,6 +107,21 @@ OPERATIONS = Table(
     is_amendable=True,
 )
 
+CONFIRMATIONS = Table(
+    "confirmations",
+    (
+        *_DATED,
+        Column("factor", "str", choices=("field_capacity", "delivered_share", "gauge")),
+        Column("times", "float", "1", 0.3, 2.0, about="of what was told before", digits=DAY_DIGITS),
+        Column("answer", "str", choices=("taken", "refused"), about="refused: it is as was told"),
+    ),
+    key=("record_id",),
+    about="what a person said of something that the season taught; of a factor the last answer counts",
+    role="feedback",
+    identity=("date", "factor"),
+    is_amendable=True,
+)
+
 HARVESTS = Table(
     "harvests",
     (*_DATED, Column("yield_t_ha", "float", "t/ha dry grain", 0.0, 30.0, digits=OUTCOME_DIGITS)),
