@@ -402,6 +402,22 @@ def test_what_is_hardly_true_of_a_day_is_used_and_told(channel: str, slope: floa
     assert says in found.doubts[channel]
 
 
+def test_over_a_silence_the_mean_is_that_of_the_values_beside_it() -> None:
+    day = [one for one in whole_day() if not "T11:00" < one.sample.time_utc[10:] < "T14:30"]
+    found, whole = summary(day), reading(whole_day())
+    assert found.record is not None and found.flags["et0"] == "penman-monteith"
+    assert found.record["et0_mm"] == pytest.approx(whole["et0_mm"], rel=0.03)
+
+
+def test_hours_in_which_nothing_was_heard_are_told_of_what_they_may_have_held() -> None:
+    silent = [one for one in whole_day() if not "T01:00" < one.sample.time_utc[10:] < "T06:15"]
+    found = summary(silent)
+    assert found.record is not None
+    assert "is not known from 00:45 to 06:15 UTC" in found.doubts["air_temperature_c"]
+    tips = [sample(float(hour), {"rain_mm": 0.2}, "gauge") for hour in (3, 4)]
+    assert "rain_mm" not in summary([*without(whole_day(), "rain_mm"), *tips]).doubts, "a gauge that sends its tips"
+
+
 def test_radiation_that_never_ends_does_not_count_where_the_sun_sets() -> None:
     found = summary(changed("solar_radiation_w_m2", 0.5, 60.0))
     assert found.flags["et0"] == "hargreaves" and "the sun sets" in found.doubts["solar_radiation_w_m2"]

@@ -70,9 +70,19 @@ class _Series:
         share = len(self.values) / (len(self.values) + self.bad)
         return summed_h >= WHOLE_SUM_H and share >= NEARLY_ALL_VALUES
 
+    @property
+    def silence(self) -> tuple[float, float]:
+        """The longest time without a value, from hour to hour of the day."""
+        return max(pairwise([0.0, *self.hours, DAY_H]), key=lambda gap: gap[1] - gap[0])
+
     def mean(self) -> float:
-        """Each value counts for as long as it speaks."""
-        return sum(value * span for value, span in zip(self.values, self.spans_h, strict=True)) / self.covered_h
+        """Each value counts for the time since the one before; over a silence the two beside it count alike."""
+        summed, last, last_h = 0.0, self.values[0], 0.0
+        for value, at in zip(self.values, self.hours, strict=True):
+            is_silence = at - last_h > SPEAKS_FOR_H
+            summed += (at - last_h) * (0.5 * (last + value) if is_silence else value)
+            last, last_h = value, at
+        return summed / last_h
 
     def evening_mean(self) -> float:
         """The mean of the last values, as late as there are any."""
@@ -221,6 +231,11 @@ def _doubts(series: Mapping[str, _Series], field: Record, site: Site, day_of_yea
         found["wind_speed_m_s"] = doubts.of_wind(wind.mean())
     limits = field["wilting_point_m3_m3"], field["saturation_m3_m3"]
     found |= {name: doubts.of_soil(series[name].evening_mean(), *limits) for name in PROBE_CHANNELS if name in series}
+    if temperature is not None and is_warmth_known:  # who measures it sends all day long
+        silent = doubts.of_silence(*temperature.silence)
+        found["air_temperature_c"] = found["air_temperature_c"] or silent
+        if rain is not None and rain.logger == temperature.logger:
+            found["rain_mm"] = found["rain_mm"] or silent
     return {name: doubt for name, doubt in found.items() if doubt is not None}
 
 

@@ -17,6 +17,7 @@ RISING_SAMPLES, RISING_H = (
     4.0,
 )  # in a row to the day's end that rain and never less: a counter since midnight does so
 MOST_OF_EQUAL_MM = 50.0  # that a day can bring in samples of one exact value
+LONGEST_SILENCE_H = 4.0  # within a day
 WETTEST_DAY_MM = 200.0  # that is taken without a word
 HOTTEST_DAY_C, HOT_DAY_C = 45.0, 40.0  # a day's mean; the hottest places on record have had 43
 CALMEST_DAY_M_S = 0.1  # a day's mean 2 m above ground: no air stands so still
@@ -81,6 +82,17 @@ def of_wind(mean_m_s: float) -> Doubt | None:
         return None
     said = f"has a mean of {mean_m_s:.1f} m/s over the day"
     return Doubt(f'{said}; say its unit in [source.fields], such as unit = "km/h"', is_refused=True)
+
+
+def of_silence(begin_h: float, end_h: float) -> Doubt | None:
+    """The longest time of a day, in its hours, in which its logger said nothing."""
+    if end_h - begin_h <= LONGEST_SILENCE_H:
+        return None
+    return Doubt(f"is not known from {_clock(begin_h)} to {_clock(end_h)} UTC; what was then is not in the day")
+
+
+def _clock(hours: float) -> str:
+    return f"{int(hours):02d}:{int(hours * 60.0) % 60:02d}"
 
 
 def of_humidity(highest_pct: float) -> Doubt | None:
