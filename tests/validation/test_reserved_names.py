@@ -32,7 +32,14 @@ def test_the_list_is_what_judging_writes_into_frames_and_what_its_rules_speak_of
         return {0: [frame.index[0]]}
 
     monkeypatch.setattr(SuiteRun, "check", seen)
-    tables = {**frames(FIELD, days=2), "recommendations": pd.DataFrame([recommendation_row(FIELD, "2006-05-02")])}
+    advised = recommendation_row(FIELD, "2006-05-02")
+    answer = {name: advised[name] for name in ("season", "region", "field_id", "date")}
+    answer |= {"factor": "gauge", "times": 1.2, "answer": "taken"}
+    tables = {
+        **frames(FIELD, days=2),
+        "recommendations": pd.DataFrame([advised]),
+        "confirmations": pd.DataFrame([CONTRACT.record("confirmations", answer, "an answer")]),
+    }
     told = {name: rows.assign(origin="a") for name, rows in tables.items()}
     for sent in (True, False):
         checked = check_frames(
