@@ -1,8 +1,9 @@
 """What limits our rows of benchmarks/decisions.py: the same model and code with more, or less, to go by.
 
-    .venv/bin/python benchmarks/ablations.py [--seeds 6]
+    .venv/bin/python benchmarks/ablations.py [--seeds 6] [--bundle FILE | --checkout PATH]
 
-The main site's test seasons; nothing is learned or chosen here. Models are those that decisions.py keeps.
+The main site's test seasons; nothing is learned or chosen here. The model is the bundle that ships, as decisions.py has
+it: --bundle names its file, --checkout a clone in which `make season` has run.
 """
 
 import argparse
@@ -11,11 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.closed_loop.fieldloop import Senses, advised, model_for
+from benchmarks.closed_loop.fieldloop import FIELDLOOP, Senses, advised
 from benchmarks.closed_loop.kept import write_json
+from benchmarks.closed_loop.shipped import shipped
 from benchmarks.closed_loop.sites import MAIN, SCENARIOS
 from fieldloop.core.process_setup import settle
-from fieldloop.evaluation.predictor import predictor
 from fieldloop.workloads.agriculture.world.sensors import FaultRates
 
 RESULT = Path(__file__).resolve().parent / "results" / "ablations.json"
@@ -47,21 +48,31 @@ def main() -> int:
     """Run, print the table, write the JSON."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--seeds", type=int, default=6)
+    arguments.add_argument("--bundle", type=Path)
+    arguments.add_argument("--checkout", type=Path)
     options = arguments.parse_args()
     settle()
     started, seeds = time.monotonic(), range(300, 300 + options.seeds)
-    predict = predictor(model_for(MAIN))
+    bundle = shipped(FIELDLOOP, options.bundle, options.checkout)
+    ours = bundle.decider
     rows: dict[str, dict[str, Any]] = {}
     print(f"{'USD/ha, 2008-2018':<34}" + "".join(f"{scenario.name:>10}" for scenario in SCENARIOS))
     for name, has_forecast, senses in VARIANTS:
         rows[name] = {
             scenario.name: float(
-                advised(MAIN, scenario, seeds, predict, has_forecast, senses=senses).profit_usd_ha.mean()
+                advised(
+                    MAIN, scenario, seeds, ours.predict, has_forecast, senses=senses, doubt=ours.doubt
+                ).profit_usd_ha.mean()
             )
             for scenario in SCENARIOS
         }
         print(f"{name:<34}" + "".join(f"{value:>10.1f}" for value in rows[name].values()), flush=True)
-    figures = {"site": MAIN.name, "seeds": options.seeds, "seconds": round(time.monotonic() - started, 1)}
+    figures = {
+        "site": MAIN.name,
+        "bundle": bundle.as_json(),
+        "seeds": options.seeds,
+        "seconds": round(time.monotonic() - started, 1),
+    }
     write_json(RESULT, {**figures, "profit_usd_ha": rows})
     return 0
 
