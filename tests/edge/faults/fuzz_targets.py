@@ -485,6 +485,11 @@ def _logged(name: str) -> Callable[[], list[bytes]]:
         "toa5": b'"TOA5","S","CR1000","1","C","P","5","Met15"\n"TIMESTAMP","RECORD","rain_mm"\n"TS","RN","mm"\n'
         b'"","","Tot"\n"2026-05-01 12:15:00",0,0.5\n',
         "zentra": b"Timestamps,rain_mm\n05/01/2026 12:15,0.5\n",
+        "hobo": b'"Plot Title: a"\n"#","Date Time, GMT+00:00","Temp, \xc2\xb0C (LGR S/N: 1, SEN S/N: 2, LBL: air)"\n'
+        b"1,05/01/26 12:15:00 PM,21.5\n",
+        "weatherlink": b'"Date & Time","Temp - C","Rain - mm"\n"5/1/26 12:15 PM","21.5","0.5"\n',
+        "thethingsstack": b'{"result": {"end_device_ids": {"device_id": "a"}, "received_at": "2026-05-01T12:15:00Z",'
+        b' "uplink_message": {"decoded_payload": {"rain_mm": 0.5}}}}\n',
         "chirpstack": b'{"deviceInfo": {"devEui": "0102030405060708"}, "time": "2026-05-01T12:15:00Z",'
         b' "object": {"rain_mm": 0.5}}\n',
     }

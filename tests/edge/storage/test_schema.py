@@ -243,8 +243,8 @@ def test_a_store_that_numbered_its_episodes_is_carried_over_whole_wherever_it_is
     write_form_3(tmp_path / "old.db", form)
     former = content_of(tmp_path / "old.db")
     assert {(row["table_name"], row["state"]) for row in former["records"]} == {
-        (table.name, state) for table in AGRICULTURE.contract.tables for state in STATES
-    }
+        (table.name, state) for table in AGRICULTURE.contract.tables if table.role != "feedback" for state in STATES
+    }  # when stores had these forms nobody was asked anything
     forms = []
     for path in killed_while_carried_over(tmp_path):
         forms.append(form_on_disk(path))

@@ -4,6 +4,7 @@ import argparse
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from fieldedge.presentation.answer import answer, is_for_program, say
 from fieldedge.presentation.text import counted, printable, span
 from fieldedge.system.clock import Clock
 from fieldedge.system.errors import ConfigError, DataError
+from fieldedge.system.plain_files import open_own, read_own
 from fieldedge.workloads import known_workload, workload_names
 
 if TYPE_CHECKING:
@@ -166,7 +168,7 @@ def _payload(path: Path) -> bytes:
         DataError: it cannot be read, or is empty.
     """
     try:
-        with sys.stdin.buffer if str(path) == "-" else path.open("rb") as stream:
+        with nullcontext(sys.stdin.buffer) if str(path) == "-" else open_own(path) as stream:
             payload = stream.read(MAX_FILE_BYTES)
     except PermissionError:
         raise DataError(f"{path} cannot be read by this user; hand it over: fieldedge check - < {path}") from None
@@ -226,7 +228,7 @@ def _mapping(path: Path) -> Mapping[str, Any]:
         ConfigError: it is no TOML, or has none.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(read_own(path, MAX_FILE_BYTES).decode("utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as TOML: {error}") from None
     source = document.get("source", document)

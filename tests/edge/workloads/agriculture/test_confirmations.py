@@ -45,7 +45,7 @@ def test_what_was_answered_is_a_record_of_the_contract_and_holds_from_planting_o
     season.fold("confirmations", record)
     after = season.question(day_of(3), lambda _kind: ()).features[INDEX["field_capacity_m3_m3"]]
     assert after / before == pytest.approx(times)
-    assert season.question(day_of(3), lambda _kind: ()).detail.learned[at.SOIL].is_clear is False
+    assert season.question(day_of(3), lambda _kind: ()).detail.bounds.learned[at.SOIL].is_clear is False
 
 
 def test_the_last_answer_to_a_factor_counts(store: Store) -> None:
