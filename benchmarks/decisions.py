@@ -204,7 +204,7 @@ def two_fold(rivals: Rivals, seeds: Sequence[int]) -> list[Row]:
 
 def shown(site: str, name: str, rows: list[Row]) -> list[Row]:
     """Those rows, printed."""
-    measured = bars.ISSUE_USD_HA[name] if site == MAIN.name else {}
+    measured = bars.TARGET_USD_HA[name] if site == MAIN.name else {}
     seasons = f"{rows[0].seasons[0]}-{rows[0].seasons[-1]}"
     table.print_irrigation(f"{site}, {name}, {seasons}", rows, table.row_named(rows, TUNED_NOISY), measured)
     return rows

@@ -37,7 +37,7 @@ BELOW_RULE_USD_HA_MAX = 5.0  # the lower end of the 90 % interval, in every sett
 FAULT_LOSS_USD_HA = dict(zip(FAULTS, (56.0, 69.0, 29.0, 115.0), strict=True))
 
 # Main site, USD/ha: the rivals as the study measured them, and the bars of ours.
-ISSUE_USD_HA: Mapping[str, dict[str, float]] = {
+TARGET_USD_HA: Mapping[str, dict[str, float]] = {
     "c=1": {
         RAINFED: -130.0,
         INTERVAL.name: 377.0,
@@ -72,7 +72,7 @@ ISSUE_USD_HA: Mapping[str, dict[str, float]] = {
 
 
 def irrigation_bars(site: str, table: str, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The bars of one irrigation table: the issue's figures at the main site, the rivals elsewhere."""
+    """The bars of one irrigation table: the project's targets, and its study's figures, at the main site, the rivals elsewhere."""
     name = FIELDLOOP_OWN if table == TWO_FOLD else FIELDLOOP  # what ships has learned from most of those years
     ours, thresholds = row_named(rows, name), row_named(rows, TUNED_NOISY)
     if ours is None or thresholds is None:
@@ -81,8 +81,8 @@ def irrigation_bars(site: str, table: str, rows: Sequence[Row]) -> list[dict[str
     if site == MAIN.name:
         found = [_bar(f"{where}: {ours.name} over noisy thresholds", profit, tuned_usd_ha)]
         for row in (ours, row_named(rows, FIELDLOOP_FORECAST)):
-            if row is not None and row.name in ISSUE_USD_HA[table]:
-                found.append(_bar(f"{where}: {row.name}", _profit(row), ISSUE_USD_HA[table][row.name]))
+            if row is not None and row.name in TARGET_USD_HA[table]:
+                found.append(_bar(f"{where}: {row.name}", _profit(row), TARGET_USD_HA[table][row.name]))
     else:
         least = tuned_usd_ha - LOSS_SHARE_MAX * abs(tuned_usd_ha)
         found = [_bar(f"{where}: {ours.name}, no more than 3 % below noisy thresholds", profit, least)]

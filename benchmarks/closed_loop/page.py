@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.closed_loop.bars import ISSUE_USD_HA
+from benchmarks.closed_loop.bars import TARGET_USD_HA
 from benchmarks.closed_loop.fieldloop import FIELDLOOP, FIELDLOOP_FORECAST, FIELDLOOP_OWN
 from benchmarks.closed_loop.foresight import FORESIGHT
 from benchmarks.closed_loop.settings import OURS, RULE, THRESHOLDS
@@ -70,12 +70,12 @@ def _bars(bars: Sequence[Figures]) -> str:
 
 
 def _main_site(name: str, rows: Sequence[Figures]) -> str:
-    issue = ISSUE_USD_HA.get(name, {})
+    target = TARGET_USD_HA.get(name, {})
     lines = [
         [
             _emphasised(row["row"]),
             amount(row["profit_usd_ha"], 1),
-            amount(issue.get(row["row"]), 0),
+            amount(target.get(row["row"]), 0),
             amount(row["median_usd_ha"], 1),
             _gain(row),
             amount(row["yield_t_ha"], 2),
@@ -89,7 +89,7 @@ def _main_site(name: str, rows: Sequence[Figures]) -> str:
     heads = (
         "",
         "USD/ha",
-        "issue",
+        "target",
         "median",
         "gain over noisy thresholds",
         "t/ha",

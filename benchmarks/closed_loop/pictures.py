@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.closed_loop.bars import COVERAGE_PCT, ISSUE_USD_HA
+from benchmarks.closed_loop.bars import COVERAGE_PCT, TARGET_USD_HA
 from benchmarks.closed_loop.calibration import SPAN_DAYS
 from benchmarks.closed_loop.diary import Morning, Watched, by_day
 from benchmarks.closed_loop.fieldloop import FIELDLOOP, FIELDLOOP_FORECAST, advised
@@ -163,16 +163,16 @@ def draw_profit(figure: Any, scenarios: Mapping[str, Sequence[Figures]]) -> str:
         pictures.settle(right, "", [_short(name) for name in best])
         for at, name in enumerate(names):
             if name in rows:
-                _draw_row(left, at, rows[name], ISSUE_USD_HA[scenario.name])
+                _draw_row(left, at, rows[name], TARGET_USD_HA[scenario.name])
         for at, name in enumerate(best):
-            _draw_gain(right, at, rows[name], rows[TUNED_NOISY], ISSUE_USD_HA[scenario.name])
+            _draw_gain(right, at, rows[name], rows[TUNED_NOISY], TARGET_USD_HA[scenario.name])
         right.axvline(0, color=COLOURS["blue"], linewidth=1.2, zorder=1)
         left.set_xlim(*_PROFIT_LIMITS_USD_HA)
         right.set_xlim(*_GAIN_LIMITS_USD_HA)
         told += [f"{scenario.name}, {name} {rows[name]['profit_usd_ha']:.0f} USD/ha" for name in best]
         if place == 1:
             left.set_xlabel(
-                "USD/ha; small dots: seasons, large: their mean, line: the middle half; | the issue's bar for ours"
+                "USD/ha; small dots: seasons, large: their mean, line: the middle half; | the project's target for ours"
             )
             right.set_xlabel("USD/ha over noisy thresholds; line: 95 % interval of the mean over seasons")
     return "Profits by row and scenario: " + ", ".join(told)

@@ -86,10 +86,10 @@ def as_json(rows: Sequence[Row], reference: Row | None) -> list[dict[str, Any]]:
 
 
 def print_irrigation(title: str, rows: Sequence[Row], reference: Row | None, measured: dict[str, float]) -> None:
-    """A table of irrigation; `measured` are the issue's figures by row."""
+    """A table of irrigation; `measured` are the project's targets, and its study's figures, by row."""
     print(f"\n{title}")
     print(
-        f"{'row':<34} {'USD/ha':>7} {'issue':>6} {'median':>7} {'t/ha':>6} {'mm':>5} {'kg/m3':>6} "
+        f"{'row':<34} {'USD/ha':>7} {'target':>6} {'median':>7} {'t/ha':>6} {'mm':>5} {'kg/m3':>6} "
         f"{'sd years':>8} {'sd seeds':>8}  gain over noisy thresholds"
     )
     for row in rows:
