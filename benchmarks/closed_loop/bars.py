@@ -72,7 +72,7 @@ TARGET_USD_HA: Mapping[str, dict[str, float]] = {
 
 
 def irrigation_bars(site: str, table: str, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The bars of one irrigation table: the project's targets, and its study's figures, at the main site, the rivals elsewhere."""
+    """The bars of one irrigation table: the targets at the main site, the rivals elsewhere."""
     name = FIELDLOOP_OWN if table == TWO_FOLD else FIELDLOOP  # what ships has learned from most of those years
     ours, thresholds = row_named(rows, name), row_named(rows, TUNED_NOISY)
     if ours is None or thresholds is None:
