@@ -189,7 +189,8 @@ def _today(view: View) -> str:
             what = "<h1>The records cannot be read now</h1><p>The agent mends its store by itself, where it runs as a "
             what += "service. If this stays so, fieldedge doctor says more."
         return f'<section class="panel today">{what}</section>'
-    reasons = "".join(f"<p>{escaped(reason)}" for reason in advice.reasons)
+    asked = {question.text for question in view.questions}  # said once, where it is asked
+    reasons = "".join(f"<p>{escaped(reason)}" for reason in advice.reasons if reason not in asked)
     return (
         f'<section class="panel today{" act" if advice.is_action else ""}"><p class="kicker">{_when(advice)}</p>'
         f"<h1>{escaped(advice.headline)}</h1>{_gauge(advice.gauge)}{reasons}{_advice_facts(advice)}</section>"

@@ -61,12 +61,35 @@ def test_the_last_answer_to_a_factor_counts(store: Store) -> None:
 
 def test_what_is_not_clear_or_was_answered_is_not_asked(store: Store) -> None:
     for factor in ("gauge", "delivered_share", "nonsense"):
-        with pytest.raises(DataError, match=r"asks nothing of .*; it asks of field_capacity"):
+        with pytest.raises(DataError, match=r"does not ask about .*; it asks about field_capacity"):
             answer_finding(store, field_record(), factor, True, CONTRACT)
     answer_finding(store, field_record(), "field_capacity", True, CONTRACT)
-    with pytest.raises(DataError, match="it asks of nothing"):
-        answer_finding(store, field_record(), "field_capacity", False, CONTRACT)
     assert open_findings(store.records(EPISODE, "recommendations"), rows(store)) == []
+
+
+def test_an_answer_again_changes_nothing_and_another_one_takes_its_place(store: Store) -> None:
+    for is_taken, outcome in ((True, "recorded"), (True, "unchanged"), (False, "corrected"), (True, "corrected")):
+        record, became = answer_finding(store, field_record(), "field_capacity", is_taken, CONTRACT)
+        assert (became, record["times"], record["answer"]) == (outcome, 0.88, "taken" if is_taken else "refused")
+        assert rows(store) == [record]
+
+
+def test_after_the_harvest_nothing_is_asked_and_no_answer_is_taken(store: Store) -> None:
+    answer_finding(store, field_record(), "field_capacity", True, CONTRACT)
+    store.add("harvests", dated("harvests", 120, yield_t_ha=11.0))
+    with pytest.raises(DataError, match="it asks about nothing now"):
+        answer_finding(store, field_record(), "field_capacity", False, CONTRACT)
+
+
+def test_the_question_is_of_the_last_day_in_whatever_order_days_were_decided(store: Store) -> None:
+    store.add("recommendations", dated("recommendations", 4, learned=[{**SOIL, "times": 0.8}]))
+    (found,) = open_findings(store.records(EPISODE, "recommendations"), [])
+    assert (found["date"], found["times"]) == (day_of(10), 0.88)
+
+
+@pytest.mark.parametrize("learned", [3, [4], [{"is_clear": True}], [{"name": ["x"], "is_clear": True, "times": 2.0}]])
+def test_what_is_nothing_learned_is_not_asked(learned: object) -> None:
+    assert open_findings([dated("recommendations", 10, learned=learned)], [{"factor": "gauge"}]) == []
 
 
 def test_an_answer_on_the_page_is_kept_and_one_that_is_none_is_refused(store: Store) -> None:

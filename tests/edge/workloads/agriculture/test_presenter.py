@@ -131,10 +131,9 @@ def test_what_the_season_taught_is_said_on_page_and_terminal_where_it_is_clear()
     record = advice_of(10, learned=LEARNED, latency_ms=1.0)
     advice = AGRICULTURE.presenter.advice(EpisodeRecords(field_record(), decisions=[record]), TODAY)
     said = (
-        "The soil holds less than you told me: its field capacity is about 12 % lower (80 % sure: 83 to 93 % of what "
-        "was told).",
-        "About 82 % of your irrigation arrives (80 % sure: 74 to 90 % of what was noted). Look at the nozzles and the "
-        "meter.",
+        "The soil holds less water than you told me. Its field capacity is about 88 % of what was told (80 % sure: 83 "
+        "to 93 %).",
+        "Not all of your irrigation arrives: about 82 % of it, perhaps less. Look at the nozzles and the meter.",
     )
     assert advice is not None and advice.reasons[-2:] == said
     assert [line.strip() for line in AGRICULTURE.presenter.lines(record) if line.strip() in said] == list(said)

@@ -88,7 +88,7 @@ def test_a_soil_that_holds_less_than_was_told_is_found_and_said() -> None:
     error, blind_error = (abs(state[at.DEPLETION_MM] - truth[at.DEPLETION_MM]) for state in (believed, blind))
     assert error < 0.5 * blind_error
     (sentence,) = sentences([one.as_record() for one in learned(believed, planted(known_field())[1])])
-    assert sentence.startswith("The soil holds less than you told me")
+    assert sentence.startswith("The soil holds less water than you told me")
 
 
 def test_a_soil_that_holds_more_than_was_told_is_heard_though_its_readings_lie_above_what_it_is_told_to_hold() -> None:

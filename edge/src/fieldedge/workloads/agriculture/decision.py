@@ -401,7 +401,7 @@ def _balance_reasons(row: Array, bounds: Bounds) -> tuple[Reason, ...]:
     water = (("depletion_mm", round(depletion, 1)), ("taw_mm", round(taw, 1)), ("raw_mm", round(raw, 1)))
     said = {
         "below_raw": "So there is no need to irrigate yet.",
-        "before_raw": "Less than RAW is used up, so water now must pay by what comes after.",
+        "before_raw": "The readily available water is not used up, so water now must pay by what comes after.",
         "no_irrigation_here": "This field has no irrigation.",
         "no_water_to_give": "The season's water allowance is used up.",
         "crop_is_ripening": "The crop is ripening; water would not become grain.",

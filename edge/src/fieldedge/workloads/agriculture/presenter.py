@@ -32,6 +32,11 @@ _GUARDRAILS = {
     "model_abstains": "The model abstains, the FAO-56 balance decides",
     "leans_on_rule": "The crop does not do what was foretold: the FAO-56 balance has a share in the decision",
 }
+_NOT_SO = {
+    "field_capacity": "No, it is as I told you",
+    "delivered_share": "No, it is as I noted",
+    "gauge": "No, the gauge is right",
+}
 _UNITS = {
     "m3_m3": "m³/m³",
     "mj_m2": "MJ/m²",
@@ -94,7 +99,7 @@ class AgriculturePresenter:
             is_today=is_today,
             is_action=water > 0.0 or nitrogen > 0.0,
             headline=_headline(water, nitrogen, "today" if is_today else ""),
-            reasons=(*_texts(record.get("reasons")), *sentences(record.get("learned"))),
+            reasons=(*_texts(record.get("reasons")), *sentences(open_findings([record], season.feedback))),
             guardrails=tuple(
                 _GUARDRAILS.get(rule, rule.replace("_", " ")) for rule in _texts(record.get("guardrails"))
             ),
@@ -241,7 +246,7 @@ def _finding(field: Record, row: Record) -> Question:
         str(row.get("date")),
         " ".join(sentences([row])),
         about=str(row.get("name")),
-        choices=(("taken", "Yes, use it"), ("refused", "No, it is as I told you")),
+        choices=(("taken", "Yes, use it"), ("refused", _NOT_SO.get(str(row.get("name")), "No"))),
     )
 
 

@@ -9,7 +9,7 @@ from fieldedge.storage.store import Store
 from fieldedge.system.clock import Clock
 from fieldedge.workload import merit
 from fieldedge.workloads import known_workload
-from fieldedge.workloads.agriculture.confirmations import answer_finding, open_findings
+from fieldedge.workloads.agriculture.confirmations import answer_finding, as_words, findings_and_answers
 from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldedge.workloads.agriculture.learned import NAMES, sentences
 from fieldedge.workloads.agriculture.operations import field_on
@@ -24,7 +24,7 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 
 def learned(options: argparse.Namespace, directory: DeviceDirectory) -> None:
-    """Say what the season taught clearly and nobody has answered, or keep the answer; it goes home with the season."""
+    """Say what the season taught clearly, and what was answered; or keep an answer, which goes home with the season."""
     clock = Clock(directory.clock_floor)
     with Store(directory.store, clock.stamp, merit=merit(known_workload(CONTRACT.workload))) as store:
         field = field_on(store, clock.now().date().isoformat(), CONTRACT)
@@ -34,15 +34,16 @@ def learned(options: argparse.Namespace, directory: DeviceDirectory) -> None:
             if is_for_program(options):
                 answer(options, {"outcome": outcome, "record": record})
             else:
-                say(f"{factor.replace('_', ' ')}: {record['answer']}, {outcome}.")
+                say(f"{as_words(record)}: {outcome}.")
             return
-        season = CONTRACT.episode.kept_as(field)
-        found = open_findings(store.records(season, "recommendations"), store.records(season, "confirmations"))
+        found, answers = findings_and_answers(store, field, CONTRACT)
     if is_for_program(options):
-        answer(options, {"findings": found})
+        answer(options, {"findings": found, "answers": answers})
         return
     for finding in found:
         (sentence,) = sentences([finding])
         say(f"{sentence} Is it so? fieldedge learned --take {finding['name']}, or --refuse {finding['name']}")
     if not found:
-        say("Nothing is clearly other than the device was told, or it was answered.")
+        say("There is nothing to ask: no more was found to be clearly other than the device knows.")
+    for said in answers:
+        say(f"Answered of {said['date']}: {as_words(said)}.")
