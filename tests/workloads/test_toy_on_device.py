@@ -270,7 +270,7 @@ def test_the_page_shows_a_workload_s_records_in_their_own_words(hall: Hall) -> N
     view = read_view(hall.directory, DeviceConfig("dev-00", "bearing"), bearing, hall.clock.true, service.store)
     assert view.place == "200605/b-1"
     assert view.advice is not None and view.advice.headline == "action run, source iso10816"
-    assert view.advice.reasons == ("no model is installed",) and view.advice.is_today
+    assert view.advice.reasons == ("no usable model is installed",) and view.advice.is_today
     assert [day.recommended for day in view.history] == ["action run, source iso10816"] * 2
     assert bearing.presenter.lines(hall.records("calls")[0]) == [
         "2006-05-01T22:30:00Z",

@@ -269,7 +269,7 @@ def ask(
         ReleaseError: the model failed.
     """
     if predict is None:
-        return None, "no model is installed"
+        return None, "no usable model is installed"
     why_not = question.doubt or (None if doubt is None else doubt(question.features))
     if why_not is not None:
         return None, why_not

@@ -166,7 +166,11 @@ def _device(known: Record, view: "View", rule: str) -> list[str]:
     if model is None:
         runs = f"none: {rule} decides"
     else:
-        runs = model.get("error") or f"{model['version']} ({model['precision']}), slot {model['slot']}"
+        runs = (
+            f"{model['error']}; {rule} decides"
+            if "error" in model
+            else f"{model['version']} ({model['precision']}), slot {model['slot']}"
+        )
         runs += f"; left to the rule: {'; '.join(model['left_to_rule'])}" if "left_to_rule" in model else ""
         runs += f"; {model['problem']}" if "problem" in model else ""
     states = ", ".join(f"{count} {state}" for state, count in store.records.items()) or "none"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from fieldedge.diagnostics.finding import Finding, Subject
+from fieldedge.inference.bundles import MANIFEST, MAX_FILE_BYTES, parse_manifest
 from fieldedge.inference.selftest import run_selftest
 from fieldedge.inference.slots import Slots
 from fieldedge.system.errors import ReleaseError
@@ -53,12 +54,20 @@ def model(subject: Subject) -> Iterator[Finding]:
         said = "nothing stands in for it" if stand_in is None else f"{stand_in[0].version} stands in for it"
         yield Finding("model", "fail", f"{error}; {said}", "fieldedge update --gateway URL, or import a release")
         return
-    yield Finding("model", "ok", f"{active.version} ({active.precision}) in slot {active.slot}, whole")
+    found = f"{active.version} ({active.precision}) in slot {active.slot}, whole"
+    if not _is_for_this_version(subject):
+        found += f", but for a former version of this software: {subject.rule} decides"
+        yield Finding(
+            "model", "warn", found, "fieldedge update, or import a release: the next one brings another model"
+        )
+        return
+    yield Finding("model", "ok", found)
 
 
 def runtime(subject: Subject) -> Iterator[Finding]:
     """onnxruntime 1.21 ended on a Raspberry Pi 4 with an illegal instruction (microsoft/onnxruntime#23957)."""
-    rc, said = run_selftest(sys.executable, subject.directory.root if subject.config is not None else None)
+    can_try = subject.config is not None and _is_for_this_version(subject)
+    rc, said = run_selftest(sys.executable, subject.directory.root if can_try else None)
     if rc != 0:
         yield Finding(
             "runtime",
@@ -72,6 +81,19 @@ def runtime(subject: Subject) -> Iterator[Finding]:
         return
     tried = f"; {said['model']} repeats its golden vectors" if "model" in said else ""
     yield Finding("runtime", "ok", f"onnxruntime {said['onnxruntime']}{tried}")
+
+
+def _is_for_this_version(subject: Subject) -> bool:
+    """Whether the active model is of the contract of today, or nobody knows; one that cannot be read is not asked."""
+    slots = Slots(subject.directory.root)
+    try:
+        active = slots.active()
+        if active is None or subject.workload is None:
+            return True
+        manifest = parse_manifest(read_own(slots.path(active.slot) / MANIFEST, MAX_FILE_BYTES[MANIFEST]))
+    except (ReleaseError, OSError):
+        return True
+    return manifest.contract_hash not in subject.workload.contract.upgrades
 
 
 def _ending(rc: int) -> str:

@@ -138,6 +138,11 @@ def check_contract_hash(found: object, contract: Contract, where: str) -> None:
     Raises:
         ReleaseError: the hashes differ.
     """
+    if isinstance(found, str) and found in contract.upgrades:
+        raise ReleaseError(
+            f"{where} is for a former version of this software (contract {found[:12]}, now {contract.hash[:12]}); "
+            "the next release brings one for this version"
+        )
     if found != contract.hash:
         raise ReleaseError(
             f"{where} is for contract {str(found)[:12]}; this device has {contract.hash[:12]}: "

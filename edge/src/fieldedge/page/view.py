@@ -266,7 +266,8 @@ def _next_steps(view: View, config: DeviceConfig, workload: Workload) -> tuple[s
 def _notices(view: View, problems: Sequence[str], rule: str) -> list[Notice]:
     notices = [Notice("bad", problem) for problem in problems]
     if view.model.error is not None:
-        notices.append(Notice("bad", view.model.error))
+        until = "" if view.model.version is not None else f". Until then {rule} decides."
+        notices.append(Notice("bad", f"{view.model.error}{until}"))
     for step in view.steps:
         if (as_number(step.get("failures")) or 0) > 0:
             notices.append(Notice("warn", _failing(step)))
