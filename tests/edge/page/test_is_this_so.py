@@ -20,7 +20,7 @@ from tests.edge.page.chromium import chromium, visit
 from tests.edge.page.season import service_state
 from tests.edge.page.taught import TaughtDevice, taught_device
 from tests.edge.page.test_answers import page, post
-from tests.edge.sample import EPISODE, day_of, field_record
+from tests.edge.sample import DEVICE_ID, EPISODE, Repository, day_of, field_record
 
 DAYS = 90
 TODAY = day_of(DAYS)
@@ -35,9 +35,13 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> TaughtDevice:
 
 
 @pytest.fixture
-def taught(lived: TaughtDevice, tmp_path: Path) -> TaughtDevice:
+def taught(lived: TaughtDevice, tmp_path: Path, repository: Repository, capsys: Any) -> TaughtDevice:
+    """The same, provisioned, for one test alone."""
     root = tmp_path / "device"
     shutil.copytree(lived.device.directory.root, root)
+    named = ["--device-id", DEVICE_ID, "--workload", "agriculture", "--root", str(repository.trusted_root)]
+    assert main(["init", "--dir", str(root), *named]) == 0
+    capsys.readouterr()
     return replace(lived, device=replace(lived.device, directory=DeviceDirectory(root)))
 
 
@@ -69,18 +73,6 @@ def asked(text: str) -> list[str]:
 def rows(taught: TaughtDevice, table: str = "confirmations") -> list[Record]:
     with taught.device.open() as store:
         return store.records(EPISODE, table)
-
-
-def status(taught: TaughtDevice, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The reasons that `fieldedge status` gives."""
-    monkeypatch.setattr(Clock, "now", lambda _: taught.device.now)
-    from fieldedge.page.view import read_view
-    from tests.edge.sample import AGRICULTURE
-
-    with taught.device.open() as store:
-        view = read_view(taught.device.directory, taught.device.config, AGRICULTURE, taught.device.now, store)
-    assert view.advice is not None
-    return list(view.advice.reasons)
 
 
 def test_each_finding_is_asked_once_with_its_interval_and_an_answer_in_its_own_words(server: PageServer) -> None:
@@ -162,10 +154,14 @@ def test_an_answer_to_what_was_not_asked_is_refused_in_words_and_nothing_is_kept
 # Page, terminal and record
 
 
-def learned(taught: TaughtDevice, capsys: Any, *arguments: str) -> Record:
-    assert main(["learned", "--dir", str(taught.device.directory.root), "--json", *arguments]) == 0
+def command(taught: TaughtDevice, capsys: Any, *arguments: str) -> Record:
+    assert main([*arguments, "--dir", str(taught.device.directory.root), "--json"]) == 0
     said: Record = json.loads(capsys.readouterr().out)
     return said
+
+
+def learned(taught: TaughtDevice, capsys: Any, *arguments: str) -> Record:
+    return command(taught, capsys, "learned", *arguments)
 
 
 def test_page_terminal_and_record_say_the_same_before_and_after_an_answer(
@@ -175,12 +171,15 @@ def test_page_terminal_and_record_say_the_same_before_and_after_an_answer(
     found = learned(taught, capsys)["findings"]
     assert [one["name"] for one in found] == list(forms_about(page(server))) == [SOIL, SHARE]
     assert [{k: v for k, v in one.items() if k != "date"} for one in found] == record["learned"]
-    reasons = status(taught, capsys, monkeypatch)
+    monkeypatch.setattr(Clock, "now", lambda _: taught.device.now)
+    reasons = command(taught, capsys, "status")["advice"]["reasons"]
     assert [one.replace("\u00a0", " ") for one in asked(page(server))] == reasons[-2:]
     learned(taught, capsys, "--take", SHARE)
     server.pages._kept = {}
     assert list(forms_about(page(server))) == [SOIL] == [one["name"] for one in learned(taught, capsys)["findings"]]
-    assert status(taught, capsys, monkeypatch) == reasons[:-1]
+    after = command(taught, capsys, "status")
+    assert after["advice"]["reasons"] == reasons[:-1]
+    assert re.fullmatch(r"delivered share: taken, \d\d % of what is noted", after["events"][0]["text"])
 
 
 def test_what_was_answered_on_a_terminal_changes_the_water_that_a_running_device_reckons_with(
