@@ -208,9 +208,9 @@ def test_between_half_of_raw_and_raw_the_model_may_irrigate_but_the_rule_without
     assert EARLY_SHARE_OF_RAW * raw_mm(state) < 0.4 * TAW_MM < raw_mm(state)
     by_model, by_rule = (advice(state, field(), predict) for predict in (worth(9.0), None))
     assert (by_model.irrigation_mm, by_rule.irrigation_mm) == (25.0, 0.0)
-    for told in (by_model, by_rule):
+    for told, why in ((by_model, "so water now must pay by what comes after."), (by_rule, "so the rule waits.")):
         assert "before_raw" in told.guardrails
-        assert any("must pay by what comes after" in reason for reason in told.reasons)
+        assert f"The readily available water is not used up, {why}" in told.reasons
 
 
 def test_nothing_is_given_until_half_of_raw_is_used_up() -> None:

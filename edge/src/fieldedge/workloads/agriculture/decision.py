@@ -274,7 +274,7 @@ def _agronomic(question: Question, why: str) -> Recommendation:
         source=RULE,
         why=(
             Reason("model_abstains", f"The model abstains: {why}. The FAO-56 balance decides."),
-            *_balance_reasons(row, bounds),
+            *_balance_reasons(row, bounds, is_rule_alone=True),
         ),
         guardrails=(*bounds.guardrails, "model_abstains"),
         expected_gain_usd_ha=0.0,
@@ -395,13 +395,14 @@ def _leaning_reason(evidence: Evidence, share: float, triggers: Triggers) -> Rea
     )
 
 
-def _balance_reasons(row: Array, bounds: Bounds) -> tuple[Reason, ...]:
+def _balance_reasons(row: Array, bounds: Bounds, *, is_rule_alone: bool = False) -> tuple[Reason, ...]:
     depletion, taw = float(row[INDEX["depletion_mm"]]), float(row[INDEX["taw_mm"]])
     raw, need = float(row[INDEX["raw_fraction"]]) * taw, float(row[INDEX["nitrogen_need_kg_ha"]])
     water = (("depletion_mm", round(depletion, 1)), ("taw_mm", round(taw, 1)), ("raw_mm", round(raw, 1)))
     said = {
         "below_raw": "So there is no need to irrigate yet.",
-        "before_raw": "The readily available water is not used up, so water now must pay by what comes after.",
+        "before_raw": "The readily available water is not used up, "
+        + ("so the rule waits." if is_rule_alone else "so water now must pay by what comes after."),
         "no_irrigation_here": "This field has no irrigation.",
         "no_water_to_give": "The season's water allowance is used up.",
         "crop_is_ripening": "The crop is ripening; water would not become grain.",
