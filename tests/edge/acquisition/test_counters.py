@@ -38,6 +38,15 @@ def increments(values: list[float | None], before: float | None = None, name: st
         ([5.0, -1.0], None, [(None, "fault")]),
         ([1.0, 900.0], None, [(899.0, "range")]),
         ([], 3.0, []),
+        ([100.0, 0.0, 100.4], None, [(None, "fault"), (0.4, "good")]),
+        ([100.0, 60.0, 0.0, 100.4], None, [(None, "fault"), (None, "fault"), (0.4, "good")]),
+        ([0.0, 0.0, 100.4], 100.0, [(None, "fault"), (None, "fault"), (0.4, "good")]),
+        ([100.0, 327.67, 100.4], None, [(None, "fault"), (0.4, "good")]),
+        ([2.0, 13107.0, 2.4], None, [(None, "fault"), (0.4, "good")]),
+        ([5.0, -9999.0, 5.2], None, [(None, "fault"), (0.2, "good")]),
+        ([30.0, 0.0, 12.0, 40.0], None, [(0.0, "good"), (12.0, "good"), (28.0, "good")]),
+        ([0.2, 30.0, 0.4], None, [(29.8, "good"), (0.4, "good")]),
+        ([100.0, 0.0], None, [(0.0, "good")]),
     ],
 )
 def test_an_increment_is_the_rise_or_what_was_counted_since_a_reset(

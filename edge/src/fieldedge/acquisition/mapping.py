@@ -98,7 +98,7 @@ _SPELLINGS = {
     "millimeters": "mm", "inch": "in", "inches": "in", "meters/second": "m/s", "m/sec": "m/s", "kph": "km/h",
     "kmh": "km/h", "kmph": "km/h", "miles/hour": "mph", "mi/h": "mph", "knots": "kn", "kt": "kn", "watts/m2": "W/m2",
     "wm-2": "W/m2", "wm2": "W/m2", "mb": "mbar", "millibar": "mbar", "m3m-3": "m3/m3", "%rh": "%", "%vwc": "%",
-    "langley": "Ly", "cal/cm2": "Ly", "mjm-2": "MJ/m2",
+    "langley": "Ly", "langleys": "Ly", "cal/cm2": "Ly", "mjm-2": "MJ/m2",
 }  # fmt: skip
 _BY_SPELLING = {**{name.lower(): name for name in UNITS}, **_SPELLINGS}
 _PLAIN = str.maketrans({"°": "deg", "º": "deg", "²": "2", "³": "3", "⁻": "-", "^": "", "_": "", " ": "", "·": ""})

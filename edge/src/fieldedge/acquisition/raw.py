@@ -28,6 +28,7 @@ _MISSING = ("", "#N/A")
 
 _DECIMAL_COMMA = re.compile(r"([+-]?)([0-9]*|[0-9]{1,3}(?:\.[0-9]{3})+),([0-9]+)", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+", re.ASCII)
+_THOUSANDS_AND_POINT = re.compile(_THOUSANDS.pattern + r"\.[0-9]+", re.ASCII)
 
 RawValue = str | int | float | bool | None
 
@@ -185,8 +186,10 @@ def with_decimal_point(text: str, separator: str = COMMA) -> str:
     """A number that was written with a decimal comma, with a point; anything else as it is.
 
     Where the cells of a line stand between other marks, a comma can be nothing else: `1,013` is about one. Elsewhere it
-    may set thousands apart, and such a one is left.
+    may set thousands apart, and such a one is left; with a point behind them, in `1,013.2`, it can do nothing else.
     """
+    if "," in text and _THOUSANDS_AND_POINT.fullmatch(text):
+        return text.replace(",", "")
     found = _DECIMAL_COMMA.fullmatch(text) if "," in text else None
     if found is None or (separator == COMMA and _THOUSANDS.fullmatch(text)):
         return text

@@ -40,6 +40,7 @@ POLL_S = 1.0
 LOOK_AT_CLOCK_S, PAGE_S, CLOSE_WINDOWS_S, DECIDE_S, LOOK_FOR_MODEL_S = 1.0, 30.0, 30.0, 20.0, 10.0
 CHECKPOINT_S, MAKE_ROOM_S, CHECK_STORE_S = 60.0, 600.0, 86_400.0
 LATE_WINDOWS = 40  # of samples that came before a restart, those that belong to older ones change none any more
+TOTALS_BEFORE = timedelta(hours=3)  # so much ahead of a window tells an outlier at its edge from a reset
 TOTALS_REACH = timedelta(days=60)  # a total from before says nothing of what was counted since
 RESOLUTION = timedelta(microseconds=1)  # of a sample's time
 APPLIED_WITHIN_D = 7
@@ -371,14 +372,16 @@ class Service:
         totals = {(one.sample.origin, name) for one in samples for name in running_totals(one.sample)}
         if not totals:
             return samples
+        begin = window.begin - TOTALS_BEFORE
+        earlier = self.store.samples(instant_utc(begin + RESOLUTION), first)
         before: dict[tuple[str, str], float] = {}
         for origin, name in totals:
-            earliest = instant_utc(window.begin - TOTALS_REACH)
-            known = self.store.last_with(origin, name, earliest, instant_utc(window.begin))
+            earliest = instant_utc(begin - TOTALS_REACH)
+            known = self.store.last_with(origin, name, earliest, instant_utc(begin))
             value = None if known is None else known.sample.values.get(name)
             if value is not None:
                 before[origin, name] = value
-        return with_increments(samples, before, self._workload.channels)
+        return with_increments([*earlier, *samples], before, self._workload.channels)[len(earlier) :]
 
     def _correct(self, table: str, observed: Observed, moment: str) -> None:
         assert observed.record is not None  # noqa: S101 - nothing else corrects

@@ -226,7 +226,7 @@ def _doubts(series: Mapping[str, _Series], field: Record, site: Site, day_of_yea
     if temperature is not None and range_k is not None:
         found["air_temperature_c"] = doubts.of_temperature(fmean(temperature.values), range_k, clearness)
     if (humidity := series.get("relative_humidity_pct")) is not None and humidity.covered_h >= ENOUGH_H:
-        found["relative_humidity_pct"] = doubts.of_humidity(max(humidity.values))
+        found["relative_humidity_pct"] = doubts.of_humidity(min(humidity.values), max(humidity.values), clearness)
     if (wind := series.get("wind_speed_m_s")) is not None and wind.covered_h >= NEARLY_ALL_H:
         found["wind_speed_m_s"] = doubts.of_wind(wind.mean())
     limits = field["wilting_point_m3_m3"], field["saturation_m3_m3"]

@@ -7,7 +7,7 @@ is `refused`, and the day has no such value; what can hardly be is used and told
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 RAINS_NEARLY_ALWAYS = 0.9  # of a day's samples
 ENOUGH_SAMPLES = 12
@@ -17,6 +17,8 @@ RISING_SAMPLES, RISING_H = (
     4.0,
 )  # in a row to the day's end that rain and never less: a counter since midnight does so
 MOST_OF_EQUAL_MM = 50.0  # that a day can bring in samples of one exact value
+DOWNPOUR_MM, DOWNPOUR_MM_H = 20.0, 50.0  # out of nothing in one value, and as a rate, and nothing after it
+SAME_MM, SAME_SAMPLES = 1.0, 8  # of one value in a row: beyond what a bucket's tips make alike
 LONGEST_SILENCE_H = 4.0  # within a day
 WETTEST_DAY_MM = 200.0  # that is taken without a word
 HOTTEST_DAY_C, HOT_DAY_C = 45.0, 40.0  # a day's mean; the hottest places on record have had 43
@@ -26,11 +28,13 @@ DIMMEST, BRIGHTEST = (
     0.02,
     1.1,
 )  # of the radiation above the atmosphere; FAO-56 has 0.25 and 0.75 for days quite overcast, quite clear
+CLEAREST = 0.9  # of it, and still believed: FAO-56 eq. 37 has 0.83 for the clear sky of 4,000 m
 DARK_W_M2, HAS_NIGHTS_DEG = 25.0, 60.0  # night, by a sensor; and the latitude up to which every day has one
 RADIATION_PER_ROOT_K = 0.16, 0.19  # of that above the atmosphere, by the day's range of temperature: FAO-56 eq. 50
 FAR_BELOW, FAR_ABOVE = 0.25, 2.4  # times what that range says
 DRIEST_DAY_PCT = 12.0  # that a day's humidity at least reaches once
 DRIEST_SOIL, WETTEST_SOIL_M3_M3 = 0.4, 0.05  # of the wilting point (air and roots leave about half); above saturation
+WET_AIR_PCT, CLEAR_DAY = 97.0, 0.55  # the air is not so wet all through a day of so much sun
 DAYLIGHT_MJ_M2 = 5.0  # above the atmosphere, for that to be asked
 LEAST_OF_ET0, MOST_OF_ET0 = 0.3, 2.5  # of what this device's own sensors make of the day
 LEAST_APART_MM, MOST_APART_MM = 1.0, 3.0  # and so far from it
@@ -58,10 +62,26 @@ def of_rain(values_mm: Sequence[float], hours: Sequence[float], bad: int) -> Dou
         return Doubt(f"says in {len(wet)} of {len(values_mm)} values of the day that it rains; {setting}")
     if never_falls and len(wet) >= RISING_SAMPLES and wet[-1] - wet[0] >= RISING_H:
         return Doubt(f"is never less in {len(wet)} values to the day's end, as a counter since midnight is; {setting}")
+    same = max((len(list(run)) for value, run in groupby(values_mm) if value > SAME_MM), default=0)
+    if same >= SAME_SAMPLES and hours[-1] - hours[0] >= RISING_H:
+        return Doubt(f"is the same in {same} values in a row, as the sum of the last hours is; {setting}")
+    if (lone_mm := _downpour_mm(values_mm, hours)) is not None:
+        said = f"says {lone_mm:g} mm in one value, and nothing before and after it"
+        return Doubt(f"{said}; see whether it is what the logger says of a fault, or of water poured into the gauge")
     if sum(values_mm) > WETTEST_DAY_MM:
         return Doubt(f"comes to {sum(values_mm):.0f} mm; see its unit, and whether it is a running total")
     if bad > (1.0 - RAINS_NEARLY_ALWAYS) * (bad + len(values_mm)):
         return Doubt(f"{bad} of {bad + len(values_mm)} values of the day are bad: more may have fallen")
+    return None
+
+
+def _downpour_mm(values_mm: Sequence[float], hours: Sequence[float]) -> float | None:
+    """The value of a day that comes out of nothing, and after which there is nothing; None: there is none."""
+    for place in range(1, len(values_mm) - 1):
+        value, took_h = values_mm[place], max(hours[place] - hours[place - 1], hours[place + 1] - hours[place])
+        is_alone = values_mm[place - 1] == values_mm[place + 1] == 0.0 and took_h <= 1.0
+        if is_alone and value >= max(DOWNPOUR_MM, DOWNPOUR_MM_H * took_h):
+            return value
     return None
 
 
@@ -95,7 +115,10 @@ def _clock(hours: float) -> str:
     return f"{int(hours):02d}:{int(hours * 60.0) % 60:02d}"
 
 
-def of_humidity(highest_pct: float) -> Doubt | None:
+def of_humidity(lowest_pct: float, highest_pct: float, clearness: float | None) -> Doubt | None:
+    """A day's humidity. `clearness` is as for the temperature."""
+    if clearness is not None and clearness >= CLEAR_DAY and lowest_pct >= WET_AIR_PCT:
+        return Doubt(f"is never below {lowest_pct:.1f} % on a day of much sun; check the sensor")
     if highest_pct >= DRIEST_DAY_PCT:
         return None
     return Doubt(f"is never above {highest_pct:.1f} % in a whole day; say its unit in [source.fields]")
@@ -114,6 +137,9 @@ def of_radiation(
         return Doubt(f"{said}; {setting}", is_refused=True)
     if lowest_w_m2 > DARK_W_M2 and abs(latitude_deg) < HAS_NIGHTS_DEG:
         return Doubt(f"is never below {lowest_w_m2:.0f} W/m2, and the sun sets; check the sensor", is_refused=True)
+    if clearness > CLEAREST:
+        said += ", more than a clear sky lets through"
+        return Doubt(f"{said}; see whether it is PAR in umol, or a total per interval, and say its unit")
     if clearness < FAR_BELOW * RADIATION_PER_ROOT_K[0] * math.sqrt(range_k):
         return Doubt(f"{said}, on a day that moves by {range_k:.1f} K as under a clear sky; {setting}")
     return None
