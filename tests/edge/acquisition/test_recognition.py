@@ -31,6 +31,9 @@ NOT_READ = [
     (b"\t\tTemp\tHi\r\n  Date\tTime\tOut\tTemp\r\n05/01/26\t12:15p\t70.3\t71\r\n", "Download.txt", "weatherlink.com"),
     (b'[\n  {"time": "2026-05-01T12:15:00Z"}\n]\n', "list of JSON", "jq"),
     (b'{\n  "time": "2026-05-01T12:15:00Z",\n  "rain_mm": 0\n}\n', "JSON over many lines", "jq"),
+    (b'"TOA5","Station"\r"TIMESTAMP"\r"TS"\r""\r', "CR alone", "tr"),
+    (b'"Time","Temperature(C)"\r\n"26/11/2026 00:30","21.3"\r\n', "no format of ours", "--ojsonl"),
+    (b"date;temp\n2026-11-26;21,3\n", "no format of ours", "JSON lines"),
 ]
 
 

@@ -208,3 +208,24 @@ def test_every_field_case_can_be_looked_at_before_it_is_stored(folder: Path, tmp
     if "arrival" not in case:  # else its files may be pieces of one
         assert samples >= case["expect"].get("samples", 0)
     assert [path.name for path in tmp_path.iterdir()] == ["device.toml"]
+
+
+def test_a_day_that_was_read_as_the_month_is_told_with_the_format_that_reads_it_rightly(
+    tmp_path: Path, capsys: Any
+) -> None:
+    path, mapping = tmp_path / "north.csv", tmp_path / "order.toml"
+    head = '"North"\n"Date & Time","Temp - C"\n'
+    path.write_text(head + "".join(f'"{day:02d}/11/26 12:00",20.{day}\n' for day in range(1, 6)))
+    for format_, is_told in (("%m/%d/%y %H:%M", True), ("%d/%m/%y %H:%M", False)):
+        mapping.write_text(f'[fields]\nair_temperature_c = "Temp"\ntime = {{ format = "{format_}" }}\n')
+        notes = checked(capsys, path, "--mapping", mapping)["notes"]
+        assert any('perhaps "%d/%m/%y %H:%M"' in note for note in notes) is is_told
+
+
+def test_loggers_that_speak_in_turns_without_an_origin_are_told(tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "two.jsonl"
+    lines = [{"time": f"2026-05-01T12:{at:02d}:00Z", "rain_mm": 0, "dev_eui": "ab"[at % 2]} for at in range(4)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert any("dev_eui says a and b in turns" in note for note in checked(capsys, path)["notes"])
+    path.write_text("".join(json.dumps({**line, "origin": line["dev_eui"]}) + "\n" for line in lines))
+    assert not any("in turns" in note for note in checked(capsys, path)["notes"])

@@ -4,13 +4,23 @@ Files of one logger follow one another. Where two of them say the same channels 
 they say adds up: two gauges would be twice the rain.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
+
+from fieldedge.acquisition.raw import RawSample
 
 OVERLAP = timedelta(hours=2)
 MAX_FILES = 8  # of a logger, those that were read last
 MAX_LOGGERS = 200
+NAME_SENDERS = "what they say adds up: have each say its name as origin, or give each a [[source]]"
+
+_CALLS_ITSELF = re.compile(
+    r"(?:dev(?:ice)?|station|logger|node|gauge)(?:id|name|eui|serial|sn|no|number)?|serial(?:no|number)?|sn|imei|mac|macaddress"
+)
+_MAX_NAMES = 20  # of fields, of one logger
 
 
 @dataclass(frozen=True)
@@ -53,3 +63,38 @@ class Interleaving:
             ),
             None,
         )
+
+
+class Senders:
+    """What the samples of one name call themselves, where their format has no place for it: a device, a serial number.
+
+    A field that says one thing, then another, then the first again, speaks of two loggers; one that changes for good is
+    of one that took the other's place.
+    """
+
+    def __init__(self) -> None:
+        self._said: dict[str, list[str]] = {}
+        self._is_told = False
+
+    def note(self, raw: RawSample) -> str | None:
+        """One more sample. That there are two, once."""
+        if raw.origin is not None or self._is_told:
+            return None
+        for name, value in raw.fields.items():
+            if not isinstance(value, str | int) or isinstance(value, bool) or not _is_name(name):
+                continue
+            said = self._said.setdefault(name, []) if len(self._said) < _MAX_NAMES else self._said.get(name, [])
+            if str(value) in said[:-1]:
+                self._is_told = True
+                return f"{name} says {value!s:.40} and {said[-1]:.40} in turns: several loggers may share a name"
+            if not said or said[-1] != str(value):
+                said[:] = [*said[-2:], str(value)]
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _is_name(field: str) -> bool:
+    *before, last = field.lower().split(".")
+    if any(part.isdecimal() for part in before):
+        return False  # an element of a list: a sensor, and no logger
+    return _CALLS_ITSELF.fullmatch(re.sub(r"[^a-z0-9]", "", last)) is not None

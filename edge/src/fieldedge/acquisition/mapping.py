@@ -19,7 +19,7 @@ by `counters.py`. A time that is a date and no more is that day, in every zone.
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
@@ -145,7 +145,10 @@ class TimeSetting:
         value = raw.time if self.field is None else raw.fields.get(self.field)
         if value is None:
             name = "a time" if self.field is None else f"the field {self.field!r} with its time"
-            raise DataError(f"{raw.where}: the sample has not {name}; it has {_named(raw.fields)}")
+            todo = "name the one of its time in [source.fields]: time = { field = ... }" if self.field is None else ""
+            raise DataError(
+                f"{raw.where}: the sample has not {name}; it has {_named(raw.fields)}{todo and f'; {todo}'}"
+            )
         try:
             moment = self._moment(value)
             if self.ends_day:
@@ -159,6 +162,12 @@ class TimeSetting:
         if not FIRST_YEAR <= utc.year <= LAST_YEAR:
             raise DataError(f"{raw.where}: the time is {_shown(value)}; is the logger's clock set?")
         return whole_day(utc.date().isoformat()) if is_of_day else instant_utc(utc)
+
+    def in_the_other_order(self) -> "TimeSetting | None":
+        """The setting with day and month in the other order; None where the format has not both as numbers."""
+        if self.format is None or "%d" not in self.format or "%m" not in self.format:
+            return None
+        return replace(self, format=self.format.replace("%d", "%\0").replace("%m", "%d").replace("%\0", "%m"))
 
     def zone_words(self, raw: RawSample) -> str:
         """In which zone a sample's time is read, and who says so."""

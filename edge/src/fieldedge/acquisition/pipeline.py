@@ -18,7 +18,7 @@ from typing import Self
 
 from fieldedge.acquisition.counters import running_totals
 from fieldedge.acquisition.formats import FORMATS
-from fieldedge.acquisition.interleaving import Interleaving
+from fieldedge.acquisition.interleaving import MAX_LOGGERS, NAME_SENDERS, Interleaving, Senders
 from fieldedge.acquisition.known_loggers import KnownLoggers
 from fieldedge.acquisition.logger_format import LoggerFormat
 from fieldedge.acquisition.mapping import Mapper
@@ -124,6 +124,7 @@ class Pipeline:
         self._loggers = KnownLoggers() if loggers is None else loggers
         self._shifts = Shifts()
         self._files = Interleaving()
+        self._senders: dict[tuple[str, str], Senders] = {}
 
     @classmethod
     def open(
@@ -262,6 +263,7 @@ class Pipeline:
                 batch.reject(parsed.where, str(error), _body(parsed))
                 return
             self._loggers.note(feed.source.name, sample.origin, raw.fields, sample.time_utc)
+            self._note_sender(feed.source.name, sample.origin, raw, batch)
             if second is not None:
                 batch.seconds[len(batch.samples)] = second
             batch.samples.append((sample, raw))
@@ -278,6 +280,14 @@ class Pipeline:
             said = f"another logger, serial number {raw.serial}, calls itself {raw.origin} too and is {origin} here"
             batch.told.append(f"{said}: {_RENAME}")
         return replace(raw, origin=origin)
+
+    def _note_sender(self, source: str, origin: str, raw: RawSample, batch: _Batch) -> None:
+        key = source, origin
+        if raw.origin is not None or (key not in self._senders and len(self._senders) >= MAX_LOGGERS):
+            return
+        told = self._senders.setdefault(key, Senders()).note(raw)
+        if told is not None:
+            batch.told.append(f"source {source}: {told}, and {NAME_SENDERS}")
 
     def _interleaved(self, source: str, batch: _Batch, samples: Sequence[Sample]) -> list[str]:
         """What there is to tell of files that hold the same hours of one logger, of samples that are all new."""

@@ -89,6 +89,20 @@ def _is_sdi12(head: bytes) -> bool:
     return bool(first) and re.fullmatch(rb"(?:" + _SDI12.pattern + rb"){1,3}", first) is not None
 
 
+def _ends_lines_with_cr(head: bytes) -> bool:
+    return b"\n" not in head and head.rstrip(b"\r").count(b"\r") > 0
+
+
+def _is_plain_csv(head: bytes) -> bool:
+    """A row of names, then rows of as many cells of which one is a number."""
+    for separator in (b",", b";", b"\t"):
+        named, *following = [line.strip().split(separator) for line in head.splitlines()[:3]] or [[]]
+        has_numbers = any(re.search(rb"[0-9]", cell) for row in following for cell in row)
+        if len(named) > 1 and following and len(following[0]) == len(named) and has_numbers:
+            return all(re.search(rb"[A-Za-z]", cell) for cell in named)
+    return False
+
+
 _WORDS = {
     "toa5": "Campbell Scientific's TOA5",
     "zentra": "METER ZENTRA's CSV",
@@ -125,6 +139,10 @@ _NOT_READ: tuple[tuple[Callable[[bytes], bool], Recognised], ...] = (
         Recognised("a web page, such as a login's", None, "see what was really downloaded"),
     ),
     (_begins_with(b"<?xml"), Recognised("XML", None, "export CSV or JSON")),
+    (
+        _ends_lines_with_cr,
+        Recognised("text whose lines end with CR alone", None, "end them with LF: tr '\\r' '\\n' < FILE > OTHER"),
+    ),
 )
 # By their form alone: after all that has marks.
 _PERHAPS: tuple[tuple[Callable[[bytes], bool], Recognised], ...] = (
@@ -142,6 +160,14 @@ _PERHAPS: tuple[tuple[Callable[[bytes], bool], Recognised], ...] = (
             "answers of SDI-12 sensors, without times and names",
             None,
             'have the reader write JSON lines, {"time": ..., "vwc": ...}, one a measurement',
+        ),
+    ),
+    (
+        _is_plain_csv,
+        Recognised(
+            "CSV with a row of names that is no format of ours",
+            None,
+            "write it as JSON lines, by mlr --icsv --ojsonl cat FILE, say, and name its columns in [source.fields]",
         ),
     ),
 )

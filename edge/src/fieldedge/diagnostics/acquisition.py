@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BAD_SHARE = 0.2  # of a channel's latest values
 NEWS = timedelta(days=2)  # what the service told of is looked at for so long
+A_MONTH_H = 27 * 24.0  # by which times are wrong whose day was read as the month
 LATEST_EVENTS = 200
 SHOWN_NAMES = 8
 SILENCE = timedelta(days=30)  # is looked back for what a logger sent
@@ -78,7 +79,12 @@ def sensors(subject: Subject) -> Iterator[Finding]:
     except TransientError:
         return  # the store's own finding says it
     if not loggers and subject.config is not None and subject.config.sources:
-        yield Finding("sensors", "warn", "no sample has come yet", "see what the sources find, and check the loggers")
+        yield Finding(
+            "sensors",
+            "warn",
+            "no sample has come yet",
+            "see what the sources find, and check the loggers; fieldedge check FILE shows how a file of theirs is read",
+        )
     yield from never
     namesakes = _namesakes(known, {logger.name for logger in loggers if not logger.is_silent})
     for logger in loggers:
@@ -90,8 +96,11 @@ def sensors(subject: Subject) -> Iterator[Finding]:
             *namesakes.get(logger.name, ()),
         ]
         if logger.is_silent:
-            found = f"silent for {span(logger.age_s)}"
-            yield Finding(name, "warn", found, "check the logger, its battery and its cable")
+            found, todo = f"silent for {span(logger.age_s)}", "check the logger, its battery and its cable"
+            if abs(shifts.get(logger.name, 0.0)) >= A_MONTH_H:
+                found += ", by times that it sent of late"
+                todo = 'see its clock, and format in [source.fields] time: may "%d" and "%m" stand in the other order?'
+            yield Finding(name, "warn", found, todo)
         elif wrong:
             found = "; ".join(found for found, _ in wrong)
             yield Finding(name, "warn", found, "; ".join(dict.fromkeys(todo for _, todo in wrong)))

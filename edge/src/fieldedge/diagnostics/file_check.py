@@ -13,6 +13,7 @@ from itertools import pairwise
 from statistics import median
 
 from fieldedge.acquisition.counters import with_increments
+from fieldedge.acquisition.interleaving import NAME_SENDERS, Senders
 from fieldedge.acquisition.logger_format import LoggerFormat
 from fieldedge.acquisition.mapping import Mapper
 from fieldedge.acquisition.pipeline import MAX_AGE
@@ -33,6 +34,7 @@ KEPT_SKIPS = 20
 KEPT_ROWS = 3
 KEPT_WINDOWS = 40
 NAMES = 60
+MONTH = timedelta(days=27)
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def check(
         times=_times(read.samples, mapper),
         rows=tuple(sample for sample, _ in read.samples[:KEPT_ROWS]),
         windows=tuple(_windows(counted, workload, site)),
-        notes=tuple(_notes(read, site, workload, now)),
+        notes=(*_notes(read, site, workload, now), *_of_order(read, mapper), *_of_names(read)),
     )
 
 
@@ -277,3 +279,30 @@ def _notes(read: _Read, site: Site | None, workload: Workload, now: datetime) ->
     twice = len(read.samples) - len({(sample.origin, sample.time_utc) for sample, _ in read.samples})
     if twice:
         yield f"{twice} samples are of a moment that another one has: the first of each is kept"
+
+
+def _of_order(read: _Read, mapper: Mapper) -> Iterable[str]:
+    """Whether day and month stand in the other order: the file's times would be much closer together then."""
+    other = mapper.time.in_the_other_order()
+    if other is None or not read.samples:
+        return
+    try:
+        swapped = [parse_utc(other.read(raw)) for _, raw in read.samples]
+    except DataError:
+        return
+    as_set = [parse_utc(sample.time_utc) for sample, _ in read.samples]
+    span, span_swapped = max(as_set) - min(as_set), max(swapped) - min(swapped)
+    if span >= MONTH and span_swapped < span / 4:
+        yield (
+            f"its times are {span.days} days apart, and {span_swapped.days} if day and month stood in the other order: "
+            f'see format in [source.fields] time, perhaps "{other.format}"'
+        )
+
+
+def _of_names(read: _Read) -> Iterable[str]:
+    """Whether several loggers speak in turns, without a name that is read."""
+    said: dict[str, Senders] = {}
+    for sample, raw in read.samples:
+        told = said.setdefault(sample.origin, Senders()).note(raw)
+        if told is not None:
+            yield f"{told}: {NAME_SENDERS}"
