@@ -28,6 +28,7 @@ _MISSING = ("", "#N/A")
 
 _DECIMAL_COMMA = re.compile(r"([+-]?)([0-9]*|[0-9]{1,3}(?:\.[0-9]{3})+),([0-9]+)", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+", re.ASCII)
+_SPACED = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:[ '\u2019\u00a0\u202f][0-9]{3})+(?:[.,][0-9]+)?")
 _THOUSANDS_AND_POINT = re.compile(_THOUSANDS.pattern + r"\.[0-9]+", re.ASCII)
 
 RawValue = str | int | float | bool | None
@@ -187,7 +188,10 @@ def with_decimal_point(text: str, separator: str = COMMA) -> str:
 
     Where the cells of a line stand between other marks, a comma can be nothing else: `1,013` is about one. Elsewhere it
     may set thousands apart, and such a one is left; with a point behind them, in `1,013.2`, it can do nothing else.
+    Spaces and apostrophes between thousands, as in `1 013,2`, are left out.
     """
+    if not text.isalnum() and _SPACED.fullmatch(text):
+        return re.sub("[ '\u2019\u00a0\u202f]", "", text).replace(",", ".")
     if "," in text and _THOUSANDS_AND_POINT.fullmatch(text):
         return text.replace(",", "")
     found = _DECIMAL_COMMA.fullmatch(text) if "," in text else None

@@ -8,11 +8,15 @@ says why, for a wrong reading is worse than none. A sum is whole only where next
 part is never taken for the day's. What a day as a whole cannot be is doubted (`doubts.py`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import cmath
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from itertools import groupby, pairwise
 from statistics import fmean, median
+from zoneinfo import ZoneInfo
 
 from fieldedge.contract import Record
 from fieldedge.contract.samples import FlaggedSample, day_of, name_of
@@ -84,6 +88,20 @@ class _Series:
             last, last_h = value, at
         return summed / last_h
 
+    def near(self, hour: float) -> float:
+        """The value nearest to an hour of the day."""
+        return min(zip(self.hours, self.values, strict=True), key=lambda pair: abs(pair[0] - hour))[1]
+
+    def hour_of(self, which: Callable[[Iterable[float]], float]) -> float:
+        """The hour of the least or the greatest value."""
+        return self.hours[self.values.index(which(self.values))]
+
+    def middle_h(self) -> float:
+        """The hour about which the values lie, by their weight and around the clock; they are not negative there."""
+        pairs = zip(self.values, self.hours, strict=True)
+        turns = [max(value, 0.0) * cmath.rect(1.0, math.tau * at / DAY_H) for value, at in pairs]
+        return cmath.phase(sum(turns)) / math.tau * DAY_H % DAY_H
+
     def evening_mean(self) -> float:
         """The mean of the last values, as late as there are any."""
         last = [value for value, at in zip(self.values, self.hours, strict=True) if at > self.hours[-1] - EVENING_H]
@@ -104,7 +122,7 @@ def summarise_day(samples: Sequence[FlaggedSample], field: Record, day: str, sit
         "bad": _bad(measured),
     }
     day_of_year = date.fromisoformat(day).timetuple().tm_yday
-    found = _doubts(series, field, site, day_of_year)
+    found = _doubts(series, field, site, day)
     reason = _lacking(series) or _refused(found)
     if reason is not None:
         return Observed(None, flags, reason, {name: doubt.why for name, doubt in found.items()})
@@ -208,11 +226,12 @@ def _lacking(series: Mapping[str, _Series]) -> str | None:
     return None
 
 
-def _doubts(series: Mapping[str, _Series], field: Record, site: Site, day_of_year: int) -> dict[str, Doubt]:
+def _doubts(series: Mapping[str, _Series], field: Record, site: Site, day: str) -> dict[str, Doubt]:
     """What of the day's channels can hardly be true, by channel."""
     found: dict[str, Doubt | None] = {}
     if (rain := series.get("rain_mm")) is not None:
         found["rain_mm"] = doubts.of_rain(rain.values, rain.hours, rain.bad)
+    day_of_year = date.fromisoformat(day).timetuple().tm_yday
     outside_mj_m2 = extraterrestrial_radiation_mj_m2(site.latitude_deg, day_of_year)
     temperature, solar = series.get("air_temperature_c"), series.get("solar_radiation_w_m2")
     is_warmth_known = temperature is not None and temperature.covered_h >= ENOUGH_H
@@ -221,12 +240,19 @@ def _doubts(series: Mapping[str, _Series], field: Record, site: Site, day_of_yea
     if solar is not None and solar.covered_h >= NEARLY_ALL_H and range_k is not None:
         solar_mj_m2 = solar.mean() * _MJ_M2_D_PER_W_M2
         dark = doubts.of_radiation(solar_mj_m2, outside_mj_m2, min(solar.values), range_k, site.latitude_deg)
+        if dark is None and outside_mj_m2 > doubts.DAYLIGHT_MJ_M2 and (offset_h := _offset_h(site, day)) is not None:
+            dark = doubts.of_noon(solar.middle_h(), offset_h)
         found["solar_radiation_w_m2"] = dark
         clearness = solar_mj_m2 / outside_mj_m2 if dark is None and outside_mj_m2 > doubts.DAYLIGHT_MJ_M2 else None
     if temperature is not None and range_k is not None:
         found["air_temperature_c"] = doubts.of_temperature(fmean(temperature.values), range_k, clearness)
     if (humidity := series.get("relative_humidity_pct")) is not None and humidity.covered_h >= ENOUGH_H:
         found["relative_humidity_pct"] = doubts.of_humidity(min(humidity.values), max(humidity.values), clearness)
+        is_sunny = clearness is not None and clearness >= doubts.CLEAR_DAY
+        if is_sunny and temperature is not None and range_k is not None:
+            coldest, warmest = (humidity.near(temperature.hour_of(most)) for most in (min, max))
+            warm = doubts.of_humidity_and_warmth(coldest, warmest, range_k)
+            found["relative_humidity_pct"] = found["relative_humidity_pct"] or warm
     if (wind := series.get("wind_speed_m_s")) is not None and wind.covered_h >= NEARLY_ALL_H:
         found["wind_speed_m_s"] = doubts.of_wind(wind.mean())
     limits = field["wilting_point_m3_m3"], field["saturation_m3_m3"]
@@ -237,6 +263,16 @@ def _doubts(series: Mapping[str, _Series], field: Record, site: Site, day_of_yea
         if rain is not None and rain.logger == temperature.logger:
             found["rain_mm"] = found["rain_mm"] or silent
     return {name: doubt for name, doubt in found.items() if doubt is not None}
+
+
+def _offset_h(site: Site, day: str) -> float | None:
+    """How far the clock of the site's zone is ahead of UTC on a day; None where none is set."""
+    if site.zone is None:
+        return site.utc_offset_h or None
+    with suppress(ValueError, OSError, LookupError):
+        offset = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(site.zone)).utcoffset()
+        return None if offset is None else offset / timedelta(hours=1)
+    return None
 
 
 def _refused(found: Mapping[str, Doubt]) -> str | None:

@@ -35,6 +35,8 @@ FAR_BELOW, FAR_ABOVE = 0.25, 2.4  # times what that range says
 DRIEST_DAY_PCT = 12.0  # that a day's humidity at least reaches once
 DRIEST_SOIL, WETTEST_SOIL_M3_M3 = 0.4, 0.05  # of the wilting point (air and roots leave about half); above saturation
 WET_AIR_PCT, CLEAR_DAY = 97.0, 0.55  # the air is not so wet all through a day of so much sun
+WARMS_BY_K = 10.0  # FAO-56: the air is driest when it is warmest, for the vapour in it stays about the same
+MIDDAY_FROM_H, MIDDAY_TO_H = 8.0, 17.0  # noon is from 11:00 to 15:10 by the clock of a zone; one half may be dark
 DAYLIGHT_MJ_M2 = 5.0  # above the atmosphere, for that to be asked
 LEAST_OF_ET0, MOST_OF_ET0 = 0.3, 2.5  # of what this device's own sensors make of the day
 LEAST_APART_MM, MOST_APART_MM = 1.0, 3.0  # and so far from it
@@ -122,6 +124,25 @@ def of_humidity(lowest_pct: float, highest_pct: float, clearness: float | None) 
     if highest_pct >= DRIEST_DAY_PCT:
         return None
     return Doubt(f"is never above {highest_pct:.1f} % in a whole day; say its unit in [source.fields]")
+
+
+def of_humidity_and_warmth(at_coldest_pct: float, at_warmest_pct: float, range_k: float) -> Doubt | None:
+    """The humidity of a sunny day at its coldest and its warmest."""
+    if range_k < WARMS_BY_K or at_warmest_pct < at_coldest_pct:
+        return None
+    said = f"is {at_coldest_pct:.1f} % at the coldest and {at_warmest_pct:.1f} % at the warmest of a sunny day"
+    return Doubt(f"{said}, {range_k:.0f} K apart; see whether it is a dew point or a deficit, and the sensor")
+
+
+def of_noon(noon_utc_h: float, utc_offset_h: float) -> Doubt | None:
+    """The middle of a day's radiation beside the clock of the site's zone."""
+    noon_h = (noon_utc_h + utc_offset_h) % 24.0
+    if MIDDAY_FROM_H <= noon_h <= MIDDAY_TO_H:
+        return None
+    said = f"has its middle at {_clock(noon_h).removesuffix(' UTC')} by the zone of [site]"
+    return Doubt(
+        f"{said}; see in which zone the logger writes its times, and whether hours of the afternoon are 1 or 13"
+    )
 
 
 def of_radiation(
