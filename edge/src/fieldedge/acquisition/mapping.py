@@ -98,10 +98,13 @@ _SPELLINGS = {
     "millimeters": "mm", "inch": "in", "inches": "in", "meters/second": "m/s", "m/sec": "m/s", "kph": "km/h",
     "kmh": "km/h", "kmph": "km/h", "miles/hour": "mph", "mi/h": "mph", "knots": "kn", "kt": "kn", "watts/m2": "W/m2",
     "wm-2": "W/m2", "wm2": "W/m2", "mb": "mbar", "millibar": "mbar", "m3m-3": "m3/m3", "%rh": "%", "%vwc": "%",
+    "ms-1": "m/s", "m.s-1": "m/s", "w.m-2": "W/m2", "vol%": "%", "vol.%": "%", "%vol": "%", "mm/mm": "m3/m3",
     "langley": "Ly", "langleys": "Ly", "cal/cm2": "Ly", "mjm-2": "MJ/m2",
 }  # fmt: skip
 _BY_SPELLING = {**{name.lower(): name for name in UNITS}, **_SPELLINGS}
-_PLAIN = str.maketrans({"°": "deg", "º": "deg", "²": "2", "³": "3", "⁻": "-", "^": "", "_": "", " ": "", "·": ""})
+_PLAIN = str.maketrans(
+    {"°": "deg", "º": "deg", "²": "2", "³": "3", "⁻": "-", "¹": "1", "^": "", "_": "", " ": "", "·": ""}
+)
 
 _PLACE = re.compile(r"(.+)\.[0-9]+(?=\.)")  # an element of a list by where it stands
 _IDENTITIES = (

@@ -22,6 +22,7 @@ SAME_MM, SAME_SAMPLES = 1.0, 8  # of one value in a row: beyond what a bucket's 
 LONGEST_SILENCE_H = 4.0  # within a day
 WETTEST_DAY_MM = 200.0  # that is taken without a word
 HOTTEST_DAY_C, HOT_DAY_C = 45.0, 40.0  # a day's mean; the hottest places on record have had 43
+WIDEST_DAY_K = 35.0  # between a day's least and greatest; few deserts have had more
 CALMEST_DAY_M_S = 0.1  # a day's mean 2 m above ground: no air stands so still
 WINDIEST_DAY_M_S = 17.0  # a storm for 24 hours
 DIMMEST, BRIGHTEST = (
@@ -92,7 +93,9 @@ def of_temperature(mean_c: float, range_k: float, clearness: float | None) -> Do
     if clearness is not None and clearness > FAR_ABOVE * RADIATION_PER_ROOT_K[1] * math.sqrt(range_k):
         return Doubt(f"moves by {range_k:.1f} K on a day that is as good as clear; say its unit in [source.fields]")
     if mean_c <= HOT_DAY_C:
-        return None
+        if range_k <= WIDEST_DAY_K:
+            return None
+        return Doubt(f"moves by {range_k:.1f} K within the day; see whether its unit or its field changed")
     said = f"has a mean of {mean_c:.1f} degC over the day"
     return Doubt(f'{said}; if it is in Fahrenheit, say unit = "degF" in [source.fields]', mean_c > HOTTEST_DAY_C)
 
