@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldedge.acquisition.interleaving import Interleaving
+from fieldedge.acquisition.interleaving import Interleaving, Senders
+from fieldedge.acquisition.raw import RawSample, RawValue
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 RAIN = {"rain_mm"}
@@ -38,3 +39,26 @@ def test_whatever_comes_another_file_is_named_or_none(sent: list[tuple[str, floa
         other = known.note("s", "o", file, at(hour), RAIN)
         assert other is None or (other != file and other in seen)
         seen.add(file)
+
+
+def told_of(field: str, *values: RawValue) -> list[str | None]:
+    senders = Senders()
+    return [senders.note(RawSample("here", None, {field: value})) for value in values]
+
+
+def test_what_calls_itself_one_thing_then_another_then_the_first_again_is_two_loggers_and_told_once() -> None:
+    assert [one is not None for one in told_of("dev_eui", "a", "a", "b", "a", "b")] == [
+        False,
+        False,
+        False,
+        True,
+        False,
+    ]
+    assert told_of("deviceInfo.serialNumber", 1, 2, 1)[-1] is not None
+
+
+def test_a_logger_that_was_replaced_a_sensor_in_a_list_and_a_reading_are_no_second_logger() -> None:
+    assert not any(told_of("device", "a", "a", "b", "b"))
+    assert not any(told_of("sensors.0.serial", "a", "b", "a"))
+    assert not any(told_of("temperature", 1, 2, 1))
+    assert not any(told_of("serial", None, 1.5, None))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from fieldedge.acquisition.raw import RawSample
+from fieldedge.acquisition.raw import MAX_ORIGIN_CHARACTERS, RawSample
 
 OVERLAP = timedelta(hours=2)
 MAX_FILES = 8  # of a logger, those that were read last
@@ -83,12 +83,13 @@ class Senders:
         for name, value in raw.fields.items():
             if not isinstance(value, str | int) or isinstance(value, bool) or not _is_name(name):
                 continue
+            called = f"{value!s:.{MAX_ORIGIN_CHARACTERS}}"
             said = self._said.setdefault(name, []) if len(self._said) < _MAX_NAMES else self._said.get(name, [])
-            if str(value) in said[:-1]:
+            if called in said[:-1]:
                 self._is_told = True
-                return f"{name} says {value!s:.40} and {said[-1]:.40} in turns: several loggers may share a name"
-            if not said or said[-1] != str(value):
-                said[:] = [*said[-2:], str(value)]
+                return f"{name} says {called} and {said[-1]} in turns: several loggers may share a name"
+            if not said or said[-1] != called:
+                said[:] = [*said[-2:], called]
         return None
 
 
