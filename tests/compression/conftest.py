@@ -21,6 +21,7 @@ HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
 PROJECT_PARAMS = load_params(PROJECT, "agriculture")
 METADATA = {METADATA_CONTRACT_HASH: CONTRACT.hash, METADATA_WORKLOAD: "agriculture"}
+SMALL_SEARCH = {"keep": (0.25,), "epochs": 2, "batch_size": 64, "learning_rate": 0.003}
 LENIENT = PROJECT_PARAMS.compression.model_copy(
     update={
         "max_error_increase_pct": 50.0,
@@ -29,7 +30,7 @@ LENIENT = PROJECT_PARAMS.compression.model_copy(
         "min_agreement_pct": 0.0,
         "decision_rows": 50,
         "timed_calls": 50,
-        "search": PROJECT_PARAMS.compression.search.model_copy(update={"keep": (0.25,), "epochs": 2, "batch_size": 64}),
+        "search": PROJECT_PARAMS.compression.search.model_copy(update=SMALL_SEARCH),
     }
 )
 

@@ -23,7 +23,12 @@ from fieldloop.registry.model_registry import ModelRegistry
 from fieldloop.stages import compress, evaluate, release, source, train, validate, version
 from fieldloop.stages.context import Loop
 from fieldloop.stages.opening import new_loop
+from fieldloop.training.networks import load_network, network_folder, save_network
+from fieldloop.training.trained import Trained
 from fieldloop.workloads import known_workload, load_params
+from fieldloop.workloads.agriculture.network.model import CropModel
+from fieldloop.workloads.agriculture.pretraining.policy_search import TRIGGERS
+from fieldloop.workloads.agriculture.pretraining.pretrain import set_weights, weights_of
 from tests.data.empty_clone import empty_clone
 from tests.edge.sample import AGRICULTURE, DEVICE_ID, season_messages
 from tests.flows.small_loop import _small_params
@@ -62,6 +67,18 @@ def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
     return with_slices(made, least_fields=4, max_loss_usd_ha=0.0, max_risk_usd_ha=0.0)
 
 
+def never_irrigate(loop: Loop, trained: Trained) -> None:
+    """Make a trained model wait for more than a root zone holds, so that it is worse than the rule where water pays."""
+    workload = known_workload("agriculture")
+    folder = network_folder(trained, workload)
+    network = load_network(folder, workload)
+    assert isinstance(network, CropModel)
+    weights = weights_of(network)
+    weights[TRIGGERS] += 2.0  # of TAW, at every stage and more by every term
+    set_weights(network, weights)
+    save_network(network, workload.name, loop.params.model, folder)
+
+
 @pytest.mark.slow
 def test_a_slice_in_which_the_model_is_worse_is_the_rules_from_the_gate_to_the_advice_and_until_it_is_judged_anew(
     loop: Loop, tmp_path: Path
@@ -70,6 +87,7 @@ def test_a_slice_in_which_the_model_is_worse_is_the_rules_from_the_gate_to_the_a
     accepted = validate.validate_history(loop, source.simulate_history(loop, nothing))
     data = version.version_data(loop, accepted, version.next_period(loop))
     trained = train.train_model(loop, data, train.champion_before(loop, data), nothing)
+    never_irrigate(loop, trained)
     registered = evaluate.evaluate_and_register(loop, data, trained)
     assert registered.is_promoted, registered.reason
 
