@@ -22,7 +22,7 @@ def network() -> Any:
         for weights in made.effects.parameters():
             weights += 0.2 * torch.randn_like(weights)
         made.stretch.copy_(0.2 * torch.randn_like(made.stretch))
-        made.stretch[0] = torch.tensor([0.7, 1.4, 0.5])
+        made.stretch[0] = torch.tensor([0.7, 1.4])
     return made.eval()
 
 

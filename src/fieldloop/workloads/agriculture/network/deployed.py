@@ -69,7 +69,7 @@ class DeployedCropModel(nn.Module):
         ramps = torch.addmm(self.ramps_bias, told, self.ramps).clamp(0.0, 1.0)
         sides = sides * torch.addmm(self.stretch_bias, ramps, self.stretch).clamp(*STRETCH_LIMITS)
         # Bounds may turn what is no number into one; the features themselves pass it on to every output.
-        parts = torch.cat([raw, sides, earned, told, features, ramps], dim=1)
+        parts = torch.cat([raw, sides, earned, told, features], dim=1)
         return torch.addmm(self.centre, parts, self.outputs)
 
     def _fold(self, network: "CropModel") -> None:
@@ -189,21 +189,12 @@ class DeployedCropModel(nn.Module):
         }
         share = {"nitrogen price weighed": 1.0, "by balance": 1.0, "at planting": 1.0}
         bodys = [f"{what} {i}" for what in ("raw", "side") for i in range(5)]
-        parts = [
-            *bodys,
-            *(f"{name} earned" for name in acts),
-            *names,
-            *(feature.name for feature in FEATURES),
-            *(str(ramp) for ramp in RAMPS),
-        ]
+        parts = [*bodys, *(f"{name} earned" for name in acts), *names, *(feature.name for feature in FEATURES)]
         change = {
             "depth earned": 1e-3 * water,
             "kilos needed earned": 1e-3 * nitrogen / 5.0 * _SHARE_LIMIT,
             "depth paid earned": 1e-3,
             "dose paid": 1e-3,
-            **dict(
-                zip((str(ramp) for ramp in RAMPS), (kind_weights()[0] @ network.stretch[1:, 2]).tolist(), strict=True)
-            ),
         }
         spread = [float(v) for v in network.spread]
         outputs: list[_Sum] = [
@@ -233,7 +224,7 @@ class DeployedCropModel(nn.Module):
             ramps_bias=torch.tensor([-ramp.first * step for ramp, step in zip(RAMPS, steps, strict=True)]),
             **_stretches(network.stretch),
             outputs=_matrix(parts, outputs),
-            centre=network.centre + _median_shift(network.stretch),
+            centre=network.centre.clone(),
         )
 
     def _hold(self, **tensors: Tensor) -> None:
@@ -305,17 +296,12 @@ class _Columns:
         return name
 
 
-def _median_shift(table: Tensor) -> Tensor:
-    """What the yields' outputs (5,) get on a morning before every ramp, t/ha."""
-    return (table[0, 2] + kind_weights()[1] @ table[1:, 2]) * torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0])
-
-
 def _stretches(table: Tensor) -> dict[str, Tensor]:
     """Weights on the ramps (len(RAMPS), 5) and constants (5,): the stretch of either side, 1 for all else."""
     weights, constants = kind_weights()
     stretch, bias = torch.zeros(len(RAMPS), 5), torch.ones(5)
-    stretch[:, [0, 2]] = weights @ table[1:, :2]
-    bias[[0, 2]] = table[0, :2] + constants @ table[1:, :2]
+    stretch[:, [0, 2]] = weights @ table[1:]
+    bias[[0, 2]] = table[0] + constants @ table[1:]
     return {"stretch": stretch, "stretch_bias": bias}
 
 

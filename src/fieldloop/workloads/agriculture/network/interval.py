@@ -1,4 +1,4 @@
-"""How far the yield's interval is stretched on a morning, and its median shifted, by what kind of morning it is.
+"""How far the yield's interval is stretched on a morning, by what kind of morning it is.
 
 One stretch for all mornings is right on average and wrong nearly everywhere: too wide where water and nitrogen are
 plenty, too narrow where the allowance is short in a drought. So mornings have kinds, by practice, nitrogen, stage, what
@@ -11,7 +11,6 @@ kinds that overlap, by quantile regression on what belongs to them: Jung et al. 
 Gibbs, Cherian & Candes 2023, doi:10.48550/arXiv.2305.12616). A kind with few mornings is drawn towards all.
 """
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -45,8 +44,7 @@ RAMPS = (
 )
 OWN_PRACTICE, ADVISED = 0, 1  # among the kinds
 KINDS = len(RAMPS) + len(CIRCUMSTANCES)
-ROWS = 1 + KINDS  # of a table: what holds of all mornings, then what each kind adds
-COLUMNS = 3  # the stretch below and above the median, and what is added to the median itself, t/ha
+ROWS = 1 + KINDS  # of a table of stretches: that of all mornings, then what each kind adds
 
 
 def ramps_of(circumstances: Tensor) -> Tensor:
@@ -78,37 +76,15 @@ def kinds_of(circumstances: Tensor) -> Tensor:
 
 
 def stretches_of(circumstances: Tensor, table: Tensor) -> Tensor:
-    """The stretch below and above the median (B, 2), by the first two columns of a table."""
-    return (kinds_of(circumstances) @ table[1:, :2] + table[0, :2]).clamp(*STRETCH_LIMITS)
-
-
-def shifts_of(circumstances: Tensor, table: Tensor) -> Tensor:
-    """What is added to the median, t/ha (B, 1), by a table (ROWS, COLUMNS)."""
-    return kinds_of(circumstances) @ table[1:, 2:] + table[0, 2:]
+    """The stretch below and above the median (B, 2), by a table (ROWS, 2)."""
+    return (kinds_of(circumstances) @ table[1:] + table[0]).clamp(*STRETCH_LIMITS)
 
 
 def one_for_all(stretch: Tensor) -> Tensor:
-    """A table (ROWS, COLUMNS) of one stretch below and above, (2,), whatever the kind."""
-    table = torch.zeros(ROWS, COLUMNS)
-    table[0, :2] = stretch
+    """A table (ROWS, 2) of one stretch below and above, (2,), whatever the kind."""
+    table = torch.zeros(ROWS, 2)
+    table[0] = stretch
     return table
-
-
-def of_this_version(table: Tensor) -> Tensor:
-    """A table as it was kept: one stretch for all, (2,), or no shift of the median yet, (ROWS, 2), or today's."""
-    if table.shape == (2,):
-        return one_for_all(table)
-    if table.shape == (ROWS, 2):
-        return torch.cat([table, table.new_zeros(ROWS, 1)], dim=1)
-    return table
-
-
-def shifted(circumstances: Tensor, missed_t_ha: Tensor) -> Tensor:
-    """The column (ROWS, 1) with which half of what came lies above the median, in every kind.
-
-    `missed_t_ha` (B,) is what came less the bare median.
-    """
-    return _fitted(circumstances, missed_t_ha[:, None], 0.5)
 
 
 def fitted(circumstances: Tensor, needed: Tensor) -> Tensor:
@@ -117,24 +93,20 @@ def fitted(circumstances: Tensor, needed: Tensor) -> Tensor:
     `needed` (B, 2) is the stretch below and above that would just have reached what came. What the kinds add is found
     on mornings that follow the advice, where there are any; growers' own practice is one more kind beside them.
     """
-    return _fitted(circumstances, needed, BEYOND)
-
-
-def _fitted(circumstances: Tensor, needed: Tensor, beyond: float) -> Tensor:
-    """Columns (ROWS, C) that all but `beyond` of `needed` (B, C) do not exceed, in every kind."""
     kinds = kinds_of(circumstances).double()
     is_own = kinds[:, OWN_PRACTICE] > 0.5
     follows = torch.ones_like(is_own) if is_own.all() else ~is_own
-    table = torch.zeros(ROWS, needed.shape[1], dtype=torch.float64)
-    for column, values in zip(table.T, needed.double().T, strict=True):
-        column[0] = _quantile(values[follows], torch.ones_like(values[follows]), beyond)
-        _add_kinds(column, kinds[follows], values[follows], range(ADVISED + 1, KINDS), beyond)
+    table = torch.zeros(ROWS, 2, dtype=torch.float64)
+    for side in range(2):
+        column = table[:, side]
+        column[0] = _quantile(needed[follows, side].double(), torch.ones(int(follows.sum())).double())
+        _add_kinds(column, kinds[follows], needed[follows, side].double(), range(ADVISED + 1, KINDS))
         if is_own.any() and not is_own.all():
-            _add_kinds(column, kinds[is_own], values[is_own], [OWN_PRACTICE], beyond)
+            _add_kinds(column, kinds[is_own], needed[is_own, side].double(), [OWN_PRACTICE])
     return table.float()
 
 
-def _add_kinds(column: Tensor, kinds: Tensor, needed: Tensor, chosen: Iterable[int], beyond: float) -> None:
+def _add_kinds(column: Tensor, kinds: Tensor, needed: Tensor, chosen: "range | list[int]") -> None:
     """Set what the chosen kinds add, in turns, each given all others."""
     for _ in range(_ROUNDS):
         for kind in chosen:
@@ -144,13 +116,13 @@ def _add_kinds(column: Tensor, kinds: Tensor, needed: Tensor, chosen: Iterable[i
                 continue
             others = column[0] + kinds[is_in] @ column[1:] - share * column[1 + kind]
             mornings = share.sum() ** 2 / share.square().sum()
-            own = _quantile((needed[is_in] - others) / share, share, beyond)
+            own = _quantile((needed[is_in] - others) / share, share)
             column[1 + kind] = own * mornings / (mornings + _DRAWN_BY_MORNINGS)
 
 
-def _quantile(values: Tensor, weights: Tensor, beyond: float) -> Tensor:
-    """The least of the values (N,) that all but `beyond` of the weight, and of one more of them, do not exceed."""
+def _quantile(values: Tensor, weights: Tensor) -> Tensor:
+    """The least of the values (N,) that all but `BEYOND` of the weight, and of one more of them, do not exceed."""
     order = values.argsort()
     reached = weights[order].cumsum(0)
-    wanted = (1.0 - beyond) * (reached[-1] + weights.mean())
+    wanted = (1.0 - BEYOND) * (reached[-1] + weights.mean())
     return values[order[min(int(torch.searchsorted(reached, wanted)), len(values) - 1)]]

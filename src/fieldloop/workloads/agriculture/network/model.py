@@ -107,15 +107,16 @@ class CropModel(nn.Module):
         self.register_buffer("spread", torch.tensor([spread_yield] * 3 + [spread_water, spread_nitrogen]))
         self.register_buffer("low", torch.tensor([f.minimum for f in FEATURES], dtype=torch.float32))
         self.register_buffer("half_span", torch.tensor([(f.maximum - f.minimum) / 2 for f in FEATURES]))
-        self.register_buffer("stretch", interval.one_for_all(torch.ones(2)))  # and shift of the median, by kind
+        self.register_buffer("stretch", interval.one_for_all(torch.ones(2)))  # below and above, by kind of morning
         self.effects = Effects().requires_grad_(False)  # learned apart (pretrain.py)
         if features != len(FEATURES):
             raise ValueError(f"the contract has {features} features; the model is made for {len(FEATURES)}")
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Of a network from before mornings had kinds, the one stretch is that of all mornings."""
-        if f"{prefix}stretch" in state:
-            state[f"{prefix}stretch"] = interval.of_this_version(state[f"{prefix}stretch"])
+        kept = state.get(f"{prefix}stretch")
+        if kept is not None and kept.shape == (2,):
+            state[f"{prefix}stretch"] = interval.one_for_all(kept)
         super()._load_from_state_dict(state, prefix, *rest)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -141,9 +142,7 @@ class CropModel(nn.Module):
         middle = raw[:, 1:2]
         below, above = nn.functional.softplus(raw[:, 0:1]), nn.functional.softplus(raw[:, 2:3])
         if not self.training:
-            known = circumstances(self.in_units(features))
-            middle = middle + interval.shifts_of(known, self.stretch) / self.spread[1]
-            stretch = interval.stretches_of(known, self.stretch)
+            stretch = interval.stretches_of(circumstances(self.in_units(features)), self.stretch)
             below, above = below * stretch[:, 0:1], above * stretch[:, 1:2]
         outputs = torch.cat([middle - below, middle, middle + above, raw[:, 3:5]], dim=1)
         return outputs * self.spread + self.centre
@@ -299,9 +298,7 @@ def forget_calibration(network: nn.Module) -> None:
 
 
 def calibrate(network: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor) -> None:
-    """Shift the median to the middle of `targets`, and stretch both sides so that a tenth of them lies beyond each.
-
-    That holds on every kind of morning, and not only over all of them.
+    """Stretch both sides of the interval so that a tenth of `targets` lies beyond each, on every kind of morning.
 
     `outputs` (B, 5) are the network's bare answers to scaled `inputs` (B, F), `targets` (B, 3) what came, of seasons
     that it was not fitted on.
@@ -309,14 +306,10 @@ def calibrate(network: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tens
     if not isinstance(network, CropModel):
         raise TypeError(f"a CropModel is calibrated, not a {type(network).__name__}")
     truth, low, middle, high = targets[:, 0], outputs[:, 0], outputs[:, 1], outputs[:, 2]
-    known = circumstances(network.in_units(inputs).float())
-    shift = interval.shifted(known, (truth - middle).float())
-    shifted = (interval.kinds_of(known) @ shift[1:] + shift[0])[:, 0]
-    truth = truth - shifted
     below = (middle - truth) / (middle - low).clamp(min=1e-3)
     above = (truth - middle) / (high - middle).clamp(min=1e-3)
     needed = torch.stack([below, above], dim=1).float()
-    network.stretch.copy_(torch.cat([interval.fitted(known, needed), shift], dim=1))
+    network.stretch.copy_(interval.fitted(circumstances(network.in_units(inputs).float()), needed))
 
 
 def crop_loss(outputs: Tensor, targets: Tensor) -> Tensor:
