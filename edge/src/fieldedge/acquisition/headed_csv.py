@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from fieldedge.acquisition.logger_format import LoggerFormat
 from fieldedge.acquisition.raw import (
+    BOM,
     COMMA,
     SEPARATORS,
     Line,
@@ -161,6 +162,16 @@ class HeadedCsv:
         if fault is not None:
             raise fault
         return separator, found, is_first
+
+
+def begins_with(payload: bytes, is_first_row: Callable[[list[str]], bool]) -> bool:
+    """Whether a file's first line is such a row, whatever parts its cells."""
+    text = first_lines(payload, 1).removeprefix(BOM).decode(errors="replace")
+    for separator in SEPARATORS:
+        with suppress(ValueError):
+            if is_first_row(cells(text, separator)):
+                return True
+    return False
 
 
 def _sample(line: Line, header: Header, found: list[str], separator: str) -> RawSample | None:

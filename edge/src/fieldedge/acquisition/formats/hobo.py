@@ -14,10 +14,9 @@ Onset's alone: export it.
 
 import re
 from collections import Counter
-from contextlib import suppress
 
-from fieldedge.acquisition.headed_csv import HeadedCsv, Header
-from fieldedge.acquisition.raw import BOM, SEPARATORS, cells, first_lines, identity, unique
+from fieldedge.acquisition.headed_csv import HeadedCsv, Header, begins_with
+from fieldedge.acquisition.raw import identity, unique
 
 _TITLE = re.compile(r"Plot Title\b")
 _TIME = re.compile(r"Date[ -]Time\b")
@@ -31,15 +30,6 @@ _EVENTS = (
     "host connected", "host disconnected", "coupler attached", "coupler detached", "stopped", "started", "end of file",
     "button up", "button down", "bad battery", "good battery", "new interval", "event", "water detect", "logged",
 )  # fmt: skip
-
-
-def _begins(payload: bytes) -> bool:
-    text = first_lines(payload, 1).removeprefix(BOM).decode(errors="replace")
-    for separator in SEPARATORS:
-        with suppress(ValueError):
-            if _is_first_row(cells(text, separator)):
-                return True
-    return False
 
 
 def _is_first_row(found: list[str]) -> bool:
@@ -92,7 +82,7 @@ def _column(cell: str) -> tuple[str, str, str]:
 FORMAT = HeadedCsv(
     name="HOBO",
     at_most=2,
-    begins=_begins,
+    begins=lambda payload: begins_with(payload, _is_first_row),
     is_first=_is_first_row,
     is_last=lambda rows: _is_columns(rows[-1]),
     is_data=lambda found: found[0].isdecimal(),

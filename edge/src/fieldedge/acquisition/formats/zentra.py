@@ -13,10 +13,9 @@ they are ISO. A header may come again, with other columns. UTF-8 with or without
 """
 
 import re
-from contextlib import suppress
 
-from fieldedge.acquisition.headed_csv import HeadedCsv, Header
-from fieldedge.acquisition.raw import BOM, SEPARATORS, cells, first_lines, identity, unique
+from fieldedge.acquisition.headed_csv import HeadedCsv, Header, begins_with
+from fieldedge.acquisition.raw import identity, unique
 
 _PORT = re.compile(r"port\s*([0-9]{1,3})", re.IGNORECASE)
 _WORD_UNITS = frozenset(
@@ -24,15 +23,6 @@ _WORD_UNITS = frozenset(
 )
 _UNIT_MARKS = frozenset("/%°_µμ²³^")
 _RELATIVE_HUMIDITY = "RH"  # stands in the place of a unit; METER's is a fraction
-
-
-def _begins(payload: bytes) -> bool:
-    text = first_lines(payload, 1).removeprefix(BOM).decode(errors="replace")
-    for separator in SEPARATORS:
-        with suppress(ValueError):
-            if _is_first_row(cells(text, separator)):
-                return True
-    return False
 
 
 def _is_first_row(found: list[str]) -> bool:
@@ -77,7 +67,7 @@ def _split(cell: str) -> tuple[str, str]:
 FORMAT = HeadedCsv(
     name="ZENTRA",
     at_most=3,
-    begins=_begins,
+    begins=lambda payload: begins_with(payload, _is_first_row),
     is_first=_is_first_row,
     is_last=lambda rows: len(rows) == 3,
     is_data=lambda _: False,

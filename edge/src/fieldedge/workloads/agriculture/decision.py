@@ -169,7 +169,7 @@ def question_of(
 ) -> Question:
     """What is known on a morning, and the actions that the balances allow; its detail are the `Grounds` of those.
 
-    Where the rule has a share in the decision, the last two rows ask the model for its trigger (`_model_trigger_mm`).
+    Where the rule has a share in the decision, the last two rows ask the model for its trigger (`_triggers_mm`).
     """
     if days_between(record["planting_date"], today) != state.dap:
         raise ValueError(f"{today} is not day {state.dap} after planting on {record['planting_date']}")
