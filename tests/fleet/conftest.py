@@ -19,6 +19,8 @@ MORTAL = """#!{python}
 import os, subprocess, sys
 
 arguments = sys.argv[1:]
+if any(name.endswith("warm_process.py") for name in arguments) and os.path.exists({marker!r}):
+    sys.exit("this Python warms nothing: each device is started on its own, so that the doomed one can be found")
 is_doomed = "run" in arguments and any(name.endswith({doomed!r}) for name in arguments)
 if not is_doomed or not os.path.exists({marker!r}):
     os.execv({python!r}, [{python!r}, *arguments])

@@ -219,6 +219,17 @@ class Fleet:
 
         Threads are enough: the work is done in the devices' processes. Interrupted, it ends those.
         """
+        with self._edge.warmed():
+            return self._done_at_each(task, device_ids, work, workers, on_progress)
+
+    def _done_at_each(
+        self,
+        task: str,
+        device_ids: Sequence[str],
+        work: Callable[[str], _Result],
+        workers: int,
+        on_progress: OnProgress | None,
+    ) -> dict[str, _Result]:
         results: dict[str, _Result] = {}
         failures: dict[str, FieldloopError] = {}
         pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="device")
