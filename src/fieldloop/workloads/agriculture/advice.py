@@ -6,11 +6,13 @@ with what the device has seen of its crop, so that it leans on the rule as a dev
 no such evidence, and says what the model would, trusted fully.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from fieldedge.contract import Record
@@ -96,6 +98,29 @@ def closed_loop_profits_usd_ha(
     return profits_usd_ha(live(drawn.fields, as_advised(drawn, predict)), drawn)
 
 
+@dataclass(frozen=True, eq=False)
+class _Tables:
+    """The very same tables, not equal ones: what a step reads once it gives to every file that it measures."""
+
+    tables: Mapping[str, pd.DataFrame]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Tables) and self.tables is other.tables
+
+    def __hash__(self) -> int:
+        return id(self.tables)
+
+
+@lru_cache(maxsize=1)
+def _world_of(kept: _Tables) -> TrainingWorld:
+    return TrainingWorld.of(kept.tables)
+
+
+def world_of_value(tables: Mapping[str, pd.DataFrame]) -> TrainingWorld:
+    """The world that a file's value is measured in; kept for the next file, which is measured in the same."""
+    return _world_of(_Tables(tables))
+
+
 def as_advised(drawn: Drawn, predict: Predict | None) -> Decide:
     """What the devices of these fields advise each morning, by what they know and have seen by then."""
     prices = (drawn.grain_price_usd_t, drawn.water_price_usd_mm, drawn.nitrogen_price_usd_kg)
@@ -137,9 +162,24 @@ def _record(grain_usd_t: float, water_usd_mm: float, nitrogen_usd_kg: float, eff
     }
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """Mornings by their content, and the model that is asked about them: many files are compared with one."""
+
+    content: bytes
+    predict: Predict
+    rows: Rows = field(compare=False)
+
+
+@lru_cache(maxsize=1)
+def _advice_of_reference(asked: _Asked) -> Floats:
+    return advice(asked.rows, asked.predict)
+
+
 def agreement(rows: Rows, reference: Predict, other: Predict) -> Agreement:
     """Whether both advise the same on these mornings (N,), and what the other's costs by the reference, USD/ha."""
-    ours, theirs = advice(rows, reference), advice(rows, other)
+    ours = _advice_of_reference(_Asked(rows.tobytes(), reference, rows))
+    theirs = ours if other is reference else advice(rows, other)
     same: NDArray[np.bool_] = np.all(np.isclose(ours, theirs, atol=0.05), axis=1)
     regret: Floats = np.zeros(len(rows))
     differs: Sequence[int] = np.flatnonzero(~same).tolist()

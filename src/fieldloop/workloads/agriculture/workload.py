@@ -81,10 +81,9 @@ class AgricultureInCloud(Workload):
         seed: int,
     ) -> Value:
         """What fields simulated from these tables earn under a model's advice."""
-        from fieldloop.workloads.agriculture.advice import closed_loop_profits_usd_ha
-        from fieldloop.workloads.agriculture.pretraining.training_world import TrainingWorld
+        from fieldloop.workloads.agriculture.advice import closed_loop_profits_usd_ha, world_of_value
 
-        return Value(PROFIT, closed_loop_profits_usd_ha(TrainingWorld.of(tables), predict, units, seed))
+        return Value(PROFIT, closed_loop_profits_usd_ha(world_of_value(tables), predict, units, seed))
 
     def floor(
         self,
