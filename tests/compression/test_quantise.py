@@ -72,9 +72,9 @@ def test_the_search_stops_at_the_first_recipe_within_the_tolerance(
     inputs: CompressionInputs, shell: Shell, network: torch.nn.Module
 ) -> None:
     judged = iter([3.0, 0.2, 0.1])
-    _, trials = autotuned(
+    trials = autotuned(
         network, inputs.calibration, shell, recipes(network.body)[:3], lambda _: next(judged), tolerance_pct=0.5
-    )
+    ).trials
     assert [trial.error_increase_pct for trial in trials] == [3.0, 0.2]
     assert [trial.recipe.observer for trial in trials] == ["minmax", "kl"]
 
@@ -83,14 +83,25 @@ def test_the_search_gives_the_best_where_none_is_within_the_tolerance(
     inputs: CompressionInputs, shell: Shell, network: torch.nn.Module
 ) -> None:
     judged = iter([3.0, 1.2, 2.0])
-    best, trials = autotuned(
+    tuned = autotuned(
         network, inputs.calibration, shell, recipes(network.body)[:3], lambda _: next(judged), tolerance_pct=0.1
     )
-    assert len(trials) == 3
-    kl = quantized_body(network, inputs.calibration, shell, trials[1].recipe)
+    assert len(tuned.trials) == 3
+    kl = quantized_body(network, inputs.calibration, shell, tuned.best.recipe)
     rows = scaled(inputs.held_out)[:50]
-    answers = [predictor(whole_model(shell, body).SerializeToString())(rows) for body in (best, kl)]
+    answers = [predictor(whole_model(shell, body).SerializeToString())(rows) for body in (tuned.body, kl)]
     np.testing.assert_array_equal(*answers)
+    assert tuned.trials[1] is tuned.best
+
+
+def test_another_form_of_what_was_found_is_what_a_calibration_of_its_own_gives(
+    inputs: CompressionInputs, shell: Shell, network: torch.nn.Module
+) -> None:
+    tuned = autotuned(network, inputs.calibration, shell, [Recipe()], lambda _: 0.0, tolerance_pct=0.5)
+    for form in ("reduced", "unsigned", "signed"):
+        anew = quantized_body(network, inputs.calibration, shell, Recipe(weights=form))  # type: ignore[arg-type]  # a form
+        files = [whole_model(shell, body).SerializeToString() for body in (tuned.in_form(form), anew)]  # type: ignore[arg-type]
+        assert files[0] == files[1], form
 
 
 class Recurrent(nn.Module):

@@ -23,7 +23,7 @@ from fieldloop.compression.inputs import CompressionInputs
 from fieldloop.compression.onnx_files import Shell, export_parts, write_whole
 from fieldloop.compression.ort_quantise import body_inputs, ort_dynamic, ort_static
 from fieldloop.compression.prune import hidden_sizes
-from fieldloop.compression.quantise import Trial, autotuned, quantized_body, recipes
+from fieldloop.compression.quantise import Tuned, Weights, autotuned, recipes
 from fieldloop.compression.saturation import pair_sums
 from fieldloop.core.dataset import Dataset
 from fieldloop.core.params import CompressionParams
@@ -31,7 +31,8 @@ from fieldloop.evaluation.predictor import predictor
 from fieldloop.workload import Agreement, Learner, Predict
 
 _SATURATION_ROWS = 256
-_FORMS = ("reduced", "unsigned", "signed")  # those that this processor surely computes right come first
+# Those that this processor surely computes right come first.
+_FORMS: tuple[Weights, ...] = ("reduced", "unsigned", "signed")
 _EXTREME_ROWS = 256
 
 
@@ -80,7 +81,7 @@ def _make_int8(
     network: torch.nn.Module,
     shell: Shell,
     body: onnx.ModelProto,
-    forms: Sequence[str],
+    forms: Sequence[Weights],
     folder: Path,
     made: CandidateSet,
 ) -> None:
@@ -89,15 +90,14 @@ def _make_int8(
 
     try:
         check_calibration(inputs.calibration, inputs.features, inputs.scale(inputs.held_out.inputs))
-        best, found = _best_recipe(inputs, params, scales, network, shell, made, forms[0])
-        if best.error_increase_pct > params.max_error_increase_pct and params.search.rounding_epochs:
+        found = _best_recipe(inputs, params, scales, network, shell, made, forms[0])
+        if found.best.error_increase_pct > params.max_error_increase_pct and params.search.rounding_epochs:
             network = with_rounding(inputs, params, network, forms[0])
             shell, body = export_parts(network, len(inputs.features))
-            best, found = _best_recipe(inputs, params, scales, network, shell, made, forms[0])
+            found = _best_recipe(inputs, params, scales, network, shell, made, forms[0])
         for form in forms:
-            own = replace(best.recipe, weights=form)  # type: ignore[arg-type]  # forms are the classes' own
-            is_made = form == best.recipe.weights
-            ways = {own.words(): found if is_made else quantized_body(network, inputs.calibration, shell, own)}
+            own = replace(found.best.recipe, weights=form)
+            ways = {own.words(): found.in_form(form)}
             if form == "reduced":
                 seen = body_inputs(network, inputs.calibration)
                 ways["ONNX Runtime static, per channel, reduced weights"] = ort_static(body, seen)
@@ -142,22 +142,22 @@ def _best_recipe(
     network: torch.nn.Module,
     shell: Shell,
     made: CandidateSet,
-    form: str,
-) -> tuple[Trial, onnx.ModelProto]:
+    form: Weights,
+) -> Tuned:
     """neural-compressor's search, judged by how much more the fused session errs than this network's float32."""
     own = scales.of_network(network)
-    tried = recipes(network.body, form)[: params.search.autotune_trials]  # type: ignore[arg-type]  # a module; a class's form
+    tried = recipes(network.body, form)[: params.search.autotune_trials]
 
     def judge(whole: onnx.ModelProto) -> float:
         return 100.0 * (scales.rmse_of(whole) / own - 1.0)
 
     half = params.max_error_increase_pct / 2  # what pruning takes of the tolerance is not known here
-    body, trials = autotuned(network, inputs.calibration, shell, tried, judge, half)
+    tuned = autotuned(network, inputs.calibration, shell, tried, judge, half)
     made.compared += [
         {"file": "autotune", "quantiser": one.recipe.words(), "error_increase_pct": one.error_increase_pct}
-        for one in trials
+        for one in tuned.trials
     ]
-    return min(trials, key=lambda one: one.error_increase_pct), body
+    return tuned
 
 
 class Scales:

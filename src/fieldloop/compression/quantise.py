@@ -61,6 +61,28 @@ class Trial:
     error_increase_pct: float
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """What the search found: the best recipe's body, and every trial. Its other forms need no calibration of their own.
+
+    `exported` is the body as it came from torch, before its weights were stored in the recipe's form.
+    """
+
+    body: onnx.ModelProto
+    exported: onnx.ModelProto
+    trials: list[Trial]
+
+    @property
+    def best(self) -> Trial:
+        """The trial with the least error."""
+        return min(self.trials, key=lambda one: one.error_increase_pct)
+
+    def in_form(self, weights: Weights) -> onnx.ModelProto:
+        """The same body with its weights stored in another form."""
+        recipe = replace(self.best.recipe, weights=weights)
+        return self.body if recipe == self.best.recipe else in_form(self.exported, recipe)
+
+
 def recipes(body: torch.nn.Module, weights: Weights = "reduced") -> tuple[Recipe, ...]:
     """What `autotune` tries, likeliest first; the last layers in float come at the end, for they cost most time."""
     layers = [name for name, module in body.named_modules() if isinstance(module, torch.nn.Linear)]
@@ -88,7 +110,7 @@ def quantized_body(network: torch.nn.Module, calibration: Array, shell: Shell, r
         with torch.no_grad(), silenced():
             prepared = prepare(_exported(whole.body, shell.example), _config(recipe))
             _observe(prepared, whole, calibration)
-            return stored_body(convert(prepared), shell, recipe)
+            return in_form(export_body(convert(prepared), shell.example), recipe)
     except (RuntimeError, ValueError, TypeError, NotImplementedError, KeyError, AssertionError) as error:
         raise OperatorError(_told(whole.body, error)) from error
 
@@ -100,7 +122,7 @@ def autotuned(
     tried: Sequence[Recipe],
     judge: Judge,
     tolerance_pct: float,
-) -> tuple[onnx.ModelProto, list[Trial]]:
+) -> Tuned:
     """neural-compressor's accuracy-driven search: the first recipe within the tolerance, else the best tried.
 
     Args:
@@ -111,7 +133,7 @@ def autotuned(
     """
     whole: Any = copy.deepcopy(network).eval()
     autotune, _, _, tuning_config = _neural_compressor()
-    made: list[onnx.ModelProto] = []
+    made: list[tuple[onnx.ModelProto, onnx.ModelProto]] = []
     trials: list[Trial] = []
 
     def score(model: Any) -> float:
@@ -119,8 +141,10 @@ def autotuned(
         if not _is_converted(model):
             return 100.0
         recipe = tried[len(trials)]
-        made.append(stored_body(model, shell, recipe))
-        trials.append(Trial(recipe, judge(whole_model(shell, made[-1]))))
+        exported = export_body(model, shell.example)
+        body = in_form(exported, recipe)
+        made.append((body, exported))
+        trials.append(Trial(recipe, judge(whole_model(shell, body))))
         return 100.0 - trials[-1].error_increase_pct
 
     config = tuning_config(
@@ -136,12 +160,13 @@ def autotuned(
         if not trials:
             raise OperatorError(_told(whole.body, error)) from error
     best = min(range(len(trials)), key=lambda i: trials[i].error_increase_pct)
-    return made[best], trials
+    return Tuned(*made[best], trials)
 
 
-def stored_body(converted: Any, shell: Shell, recipe: Recipe) -> onnx.ModelProto:
-    """A converted body with its weights stored as 8-bit integers, in the recipe's form."""
-    exported = export_body(converted, shell.example)
+def in_form(exported: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
+    """A converted body, as it was exported, with its weights stored as 8-bit integers in the recipe's form."""
+    given, exported = exported, onnx.ModelProto()
+    exported.CopyFrom(given)
     if recipe.weights == "reduced":
         exported = _with_doubled_weight_scales(exported)
     folded = _fold_weights(exported)
