@@ -135,6 +135,10 @@ def begin() -> None:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it counts only before the import
     for name in WARM:
         import_module(name)
+    workloads = import_module("fieldedge.workloads")
+    for name in workloads.workload_names():
+        with suppress(Exception):  # whose device asks for it says what is wrong with it
+            _ = workloads.known_workload(name).contract.hash  # kept by the contract, and never another
     if (threads := len(list(Path("/proc/self/task").iterdir()))) != 1:
         sys.exit(f"{threads} threads before the first fork; expected one: a device would begin with broken locks")
     gc.collect()
