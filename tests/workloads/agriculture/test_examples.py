@@ -57,7 +57,34 @@ def test_examples_are_the_devices_own_rows_after_the_days_action() -> None:
         (after,) = AGRICULTURE.with_actions(
             row, np.float32([history[number].irrigation_mm]), np.float32([history[number].nitrogen_kg_ha])
         )
-        np.testing.assert_array_equal(examples.inputs[number], after)
+        # Folded by the device's own functions, compiled: the last bits may be others.
+        np.testing.assert_allclose(examples.inputs[number], after, rtol=5e-5, atol=1e-6)
+
+
+def test_seasons_of_any_length_folded_at_once_give_what_each_gives_alone() -> None:
+    rows = [field_row(number) for number in range(4)]
+    for number, planting in enumerate(("2006-06-20", "2006-04-11", "2006-05-01", "2006-10-10")):
+        rows[number]["planting_date"] = planting
+    tables = frames(*rows, days=DAYS)
+    for number, harvest in enumerate(("2006-10-10", "2006-09-30", "2006-10-10", "2006-10-10")):
+        is_its = tables["harvests"]["field_id"] == f"champion-{number:02d}"
+        tables["harvests"].loc[is_its, "date"] = harvest
+    together = build_examples(whole(tables))
+    assert len(together.groups) == 4, together.left_out
+    for number, name in enumerate(together.groups):
+        own = {table: frame[frame["field_id"] == name.partition("/")[2]] for table, frame in tables.items()}
+        alone = build_examples(whole(own))
+        np.testing.assert_array_equal(together.inputs[together.group == number], alone.inputs)
+        np.testing.assert_array_equal(together.targets[together.group == number], alone.targets)
+
+
+def test_where_one_season_cannot_be_folded_with_the_others_it_alone_is_left_out() -> None:
+    tables = frames(field_row(0), field_row(1), days=DAYS)
+    tables["readings"]["tmax_c"] = tables["readings"]["tmax_c"].astype(object)
+    tables["readings"].loc[3, "tmax_c"] = "hot"
+    examples = build_examples(whole(tables))
+    assert examples.groups == ("2006/champion-01",)
+    assert "it cannot be built" in examples.left_out["2006/champion-00"]
 
 
 def test_days_that_a_device_sent_give_the_examples_that_all_its_readings_would_have_given() -> None:
