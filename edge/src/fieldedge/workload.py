@@ -150,6 +150,11 @@ class Workload(Protocol):
         return False
 
     @property
+    def looks_back(self) -> timedelta:
+        """For how long before a window its samples are handed to `observe` too, which say what is usual."""
+        return timedelta(0)
+
+    @property
     def extrapolated(self) -> tuple[str, ...]:
         """Features that follow a trend and no state: beyond training the model is believed, and the answer says so."""
         return ()
@@ -172,7 +177,10 @@ class Workload(Protocol):
 
     @abstractmethod
     def observe(self, samples: Sequence[FlaggedSample], context: Record, window: Window, site: Site | None) -> Observed:
-        """The samples of a window that is over, as one record for its moment, or why there is none."""
+        """The samples of a window that is over, as one record for its moment, or why there is none.
+
+        With `looks_back` those before it come along, without what counters counted.
+        """
 
     @abstractmethod
     def begin(self, context: Record) -> Episode:

@@ -114,6 +114,7 @@ class Site:
     utc_offset_h: float = 0.0
     zone: str | None = None
     wind_height_m: float = 2.0
+    longitude_deg: float | None = None  # by which the sun judges the loggers' times
 
 
 @dataclass(frozen=True)
@@ -269,6 +270,7 @@ def _site(table: "Table | None") -> Site | None:
         table.number("utc_offset_h", 0.0, -14.0, 14.0),
         table.text("zone") if table.has("zone") else None,
         table.number("wind_height_m", Site.wind_height_m, 0.5, 50.0),
+        table.number("longitude_deg", None, -180.0, 180.0) if table.has("longitude_deg") else None,
     )
     if site.zone is not None and site.utc_offset_h:
         raise ConfigError(f"{table.where} has both zone and utc_offset_h; a zone knows its offset: remove utc_offset_h")

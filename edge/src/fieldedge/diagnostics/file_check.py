@@ -243,7 +243,12 @@ def _windows(counted: Sequence[FlaggedSample], workload: Workload, site: Site | 
     for moment in sorted(touched)[-KEPT_WINDOWS:]:
         window = workload.windows.window(moment)
         context = _made_up(workload.contract, window.begin)
-        observed = workload.observe(touched[moment], context, window, site)
+        earlier = [
+            flagged
+            for flagged in (counted if workload.looks_back else ())
+            if window.begin - workload.looks_back < parse_utc(flagged.sample.time_utc) <= window.begin
+        ]
+        observed = workload.observe([*earlier, *touched[moment]], context, window, site)
         yield CheckedWindow(moment, observed.record, observed.reason, dict(observed.doubts))
 
 

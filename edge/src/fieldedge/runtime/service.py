@@ -350,7 +350,8 @@ class Service:
     def _close(self, context: Record, window: Window) -> None:
         contract, moment = self._workload.contract, window.moment
         (table,) = contract.tables_of("observation")
-        observed = self._workload.observe(self._measured(window), context, window, self._config.site)
+        samples = [*self._before(window), *self._measured(window)]
+        observed = self._workload.observe(samples, context, window, self._config.site)
         if observed.record is None:
             text = f"{moment} has no usable reading: {observed.reason}"
             self.store.add_event("day_unusable", text, {"moment": moment})
@@ -364,6 +365,13 @@ class Service:
                 self.store.add_event("doubt", f"{moment}: {said}", {"moment": moment})
         elif known != observed.record and identity in self.store.flags(contract.episode.kept_as(context), table):
             self._correct(table, observed, moment)
+
+    def _before(self, window: Window) -> list[FlaggedSample]:
+        """The samples ahead of a window that say what is usual, where its workload asks for them."""
+        begin = window.begin - self._workload.looks_back
+        if begin == window.begin:
+            return []
+        return self.store.samples(instant_utc(begin + RESOLUTION), instant_utc(window.begin + RESOLUTION))
 
     def _measured(self, window: Window) -> list[FlaggedSample]:
         """The samples of a window, with what counters counted in it."""

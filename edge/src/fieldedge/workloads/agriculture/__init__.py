@@ -8,7 +8,7 @@ from fieldedge.contract.samples import FlaggedSample
 from fieldedge.contract.windows import Daily, Window
 from fieldedge.device.config import Site
 from fieldedge.workload import Array, At, Doubt, Note, Observed, Predict
-from fieldedge.workloads.agriculture import days, decision, features
+from fieldedge.workloads.agriculture import days, decision, features, levels
 from fieldedge.workloads.agriculture.answers import AgricultureAnswers
 from fieldedge.workloads.agriculture.channels import CHANNELS
 from fieldedge.workloads.agriculture.commands import history, learned, override
@@ -39,6 +39,7 @@ class Agriculture:
     channels = CHANNELS
     windows, trigger = Daily(), At("06:00")
     needs_site = True  # for ET0, and the day by the sun
+    looks_back = levels.LOOKS_BACK
     extrapolated = ("co2_ppm",)
     messages: Mapping[str, str] = {
         "field": "fields",

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
+from statistics import median
 
 RAINS_NEARLY_ALWAYS = 0.9  # of a day's samples
 ENOUGH_SAMPLES = 12
@@ -18,6 +19,9 @@ RISING_SAMPLES, RISING_H = (
 )  # in a row to the day's end that rain and never less: a counter since midnight does so
 MOST_OF_EQUAL_MM = 50.0  # that a day can bring in samples of one exact value
 DOWNPOUR_MM, DOWNPOUR_MM_H = 20.0, 50.0  # out of nothing in one value, and as a rate, and nothing after it
+FALLS_OF_A_DAY, MANY_AN_HOUR_H = 2, 0.34
+UNIT_FACTORS = 25.4, 10.0, 100.0, 2.54, 5.0, 3.937, 4.0, 39.37  # inches, tenths, cm, and tips of 0.2, 0.254 and 0.01 in
+SAME_TOTAL = 0.01
 SAME_MM, SAME_SAMPLES = 1.0, 8  # of one value in a row: beyond what a bucket's tips make alike
 LONGEST_SILENCE_H = 4.0  # within a day
 WETTEST_DAY_MM = 200.0  # that is taken without a word
@@ -25,6 +29,9 @@ HOTTEST_DAY_C, HOT_DAY_C = 45.0, 40.0  # a day's mean; the hottest places on rec
 WIDEST_DAY_K = 35.0  # between a day's least and greatest; few deserts have had more
 CALMEST_DAY_M_S = 0.1  # a day's mean 2 m above ground: no air stands so still
 WINDIEST_DAY_M_S = 17.0  # a storm for 24 hours
+WINDY_DAY_M_S = 9.0  # 12 m/s on a mast of 10 m, for 24 hours: few days are so
+WINDY_PLACE_M_S, DAYS_OF_WIND = 5.5, 5  # day after day; of the windiest plains that are farmed the year has less
+WHOLE_NUMBERS, KINDS_OF_THEM = 12, 4  # who measures in m/s writes tenths
 DIMMEST, BRIGHTEST = (
     0.02,
     1.1,
@@ -37,6 +44,8 @@ DRIEST_DAY_PCT = 12.0  # that a day's humidity at least reaches once
 DRIEST_SOIL, WETTEST_SOIL_M3_M3 = 0.4, 0.05  # of the wilting point (air and roots leave about half); above saturation
 WET_AIR_PCT, CLEAR_DAY = 97.0, 0.55  # the air is not so wet all through a day of so much sun
 WARMS_BY_K = 10.0  # FAO-56: the air is driest when it is warmest, for the vapour in it stays about the same
+CLEAR_NOON_H, DULL_NOON_H = 0.75, 2.5  # that clouds move the middle of a day by, if it is a clear one, else
+MOVED_NOON_H, CLEAR_DAYS = 0.7, 2  # summer time moves it by an hour
 MIDDAY_FROM_H, MIDDAY_TO_H = 8.0, 17.0  # noon is from 11:00 to 15:10 by the clock of a zone; one half may be dark
 DAYLIGHT_MJ_M2 = 5.0  # above the atmosphere, for that to be asked
 LEAST_OF_ET0, MOST_OF_ET0 = 0.3, 2.5  # of what this device's own sensors make of the day
@@ -100,13 +109,56 @@ def of_temperature(mean_c: float, range_k: float, clearness: float | None) -> Do
     return Doubt(f'{said}; if it is in Fahrenheit, say unit = "degF" in [source.fields]', mean_c > HOTTEST_DAY_C)
 
 
-def of_wind(mean_m_s: float) -> Doubt | None:
+def of_wind(mean_m_s: float, values: Sequence[float]) -> Doubt | None:
+    setting = 'say its unit in [source.fields], such as unit = "km/h"'
     if mean_m_s < CALMEST_DAY_M_S:
         return Doubt(f"has a mean of {mean_m_s:.2f} m/s over the day; check the anemometer, and its unit")
-    if mean_m_s <= WINDIEST_DAY_M_S:
+    if mean_m_s > WINDY_DAY_M_S:
+        said = f"has a mean of {mean_m_s:.1f} m/s over the day"
+        return Doubt(f"{said}; {setting}", is_refused=mean_m_s > WINDIEST_DAY_M_S)
+    blows = [value for value in values if value > 0.0]
+    if len(blows) >= WHOLE_NUMBERS and len(set(blows)) >= KINDS_OF_THEM and all(value == int(value) for value in blows):
+        return Doubt(f'has whole numbers alone, as mph, km/h and knots are written; {setting}, "mph", "kn" or "m/s"')
+    return None
+
+
+def of_usual_wind(means_m_s: Sequence[float]) -> Doubt | None:
+    """The wind at 2 m, day by day."""
+    usual = median(means_m_s)
+    if len(means_m_s) < DAYS_OF_WIND or usual <= WINDY_PLACE_M_S:
         return None
-    said = f"has a mean of {mean_m_s:.1f} m/s over the day"
-    return Doubt(f'{said}; say its unit in [source.fields], such as unit = "km/h"', is_refused=True)
+    said = f"has been about {usual:.1f} m/s on {len(means_m_s)} days, which is more than fields have"
+    return Doubt(f'{said}; say its unit in [source.fields], such as unit = "km/h", "mph" or "kn"')
+
+
+def of_counter(totals: Sequence[float], hours: Sequence[float]) -> Doubt | None:
+    """A day's running totals of rain, in mm."""
+    falls = [place for place in range(1, len(totals)) if totals[place] < totals[place - 1]]
+    for place in (*falls, *(one for one in range(1, len(totals)) if totals[one] - totals[one - 1] >= DOWNPOUR_MM)):
+        if unit_changed(totals[place - 1], totals[place]):
+            said = f"goes from a total of {totals[place - 1]:g} to {totals[place]:g} mm at once, as where its unit changes"
+            is_refused = totals[place] > totals[place - 1]
+            return Doubt(f"{said}; see what the logger counts now, and its unit or scale in [source.fields]", is_refused)
+    setting = "if it is the rain of each interval and no running total, leave counter = true out of [source.fields]"
+    step_h = median(later - one for one, later in pairwise(hours)) if len(hours) > 1 else 1.0
+    if step_h <= MANY_AN_HOUR_H and all(hours[place] % 1.0 <= step_h for place in falls):
+        return None  # it counts the rain since the hour began, and begins anew with each
+    if len(falls) >= FALLS_OF_A_DAY:
+        return Doubt(f"falls {len(falls)} times in the day, where a counter begins anew once at most; {setting}")
+    for place in falls:
+        rose = next((one for one in range(place - 1, 0, -1) if totals[one] > totals[one - 1]), None)
+        if rose is not None and place - rose == 1 and place + 1 < len(totals):
+            said = f"falls from {totals[place - 1]:g} to {totals[place]:g} mm as soon as it has risen"
+            return Doubt(f"{said}, as the rain of an interval does; {setting}")
+    return None
+
+
+def unit_changed(last_mm: float, total_mm: float) -> bool:
+    """Whether a total is the one before in another unit: inches, tips of a bucket, tenths or hundredths."""
+    if min(last_mm, total_mm) <= 0.0 or max(last_mm, total_mm) < DOWNPOUR_MM:
+        return False
+    factor = max(last_mm, total_mm) / min(last_mm, total_mm)
+    return any(abs(factor / one - 1.0) <= SAME_TOTAL for one in UNIT_FACTORS)
 
 
 def of_silence(begin_h: float, end_h: float) -> Doubt | None:
@@ -146,6 +198,39 @@ def of_noon(noon_utc_h: float, utc_offset_h: float) -> Doubt | None:
     return Doubt(
         f"{said}; see in which zone the logger writes its times, and whether hours of the afternoon are 1 or 13"
     )
+
+
+def of_sun(noon_utc_h: float, sun_utc_h: float, clearness: float) -> Doubt | None:
+    """The middle of a day's radiation beside the hour at which the sun stands highest there."""
+    late_h = (noon_utc_h - sun_utc_h + 12.0) % 24.0 - 12.0
+    if abs(late_h) <= (CLEAR_NOON_H if clearness >= CLEAR_DAY else DULL_NOON_H):
+        return None
+    said = f"has its middle at {_clock(noon_utc_h)} UTC, and the sun stands highest at {_clock(sun_utc_h)} there"
+    return Doubt(
+        f"{said}: the times are {abs(late_h):.1f} h {'late' if late_h > 0.0 else 'early'}; say the zone in which the "
+        "logger writes them in [source.fields] time, set its clock, and see longitude_deg in [site]"
+    )
+
+
+def of_usual_noon(noon_utc_h: float, before_utc_h: Sequence[float]) -> Doubt | None:
+    """The middle of a clear day's radiation beside that of the clear days before."""
+    if len(before_utc_h) < CLEAR_DAYS:
+        return None
+    usual_h = median((one - noon_utc_h + 12.0) % 24.0 - 12.0 for one in before_utc_h)
+    if abs(usual_h) <= MOVED_NOON_H:
+        return None
+    said = f"has its middle {abs(usual_h):.1f} h {'earlier' if usual_h > 0.0 else 'later'} than on the days before"
+    return Doubt(f"{said}: was the logger's clock set, or has it summer time? Say its zone in [source.fields] time")
+
+
+def of_usual_radiation(before: Sequence[float | None]) -> Doubt | None:
+    """The radiation of the days before as a part of that above the atmosphere: what was too much is in no such unit."""
+    most = max((one for one in before if one is not None), default=0.0)
+    if most <= CLEAREST:
+        return None
+    said = f"came to {most:.1f} times that above the atmosphere on a day of the week before"
+    todo = "see whether it is PAR in umol, or a total per interval, and say its unit in [source.fields]"
+    return Doubt(f"{said}, so that a dull day is not to be believed either; {todo}", is_refused=most > BRIGHTEST)
 
 
 def of_radiation(

@@ -1,0 +1,64 @@
+"""What the days before a day were like: how windy, how clear, and when their sun stood highest.
+
+A unit that is wrong, or a clock, is so every day, and one day alone may well be windy, dull or lopsided. Only a day that
+is known well enough says something, and only what its own good values say.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from fieldedge.contract.samples import FlaggedSample, day_of
+from fieldedge.device.config import Site
+from fieldedge.workloads.agriculture.evapotranspiration import extraterrestrial_radiation_mj_m2, wind_at_2_m_m_s
+from fieldedge.workloads.agriculture.series import Series, series_of
+
+LOOKS_BACK = timedelta(days=7)
+NEARLY_ALL_H = 20.0  # of radiation, wind and ET0, which are summed or averaged
+MJ_M2_D_PER_W_M2 = 0.0864
+CLEAR = 0.6  # of the radiation above the atmosphere: clouds move the middle of such a day by minutes
+_DAYLIGHT_MJ_M2 = 5.0
+
+
+@dataclass(frozen=True)
+class Level:
+    """What is known of a day. `noon_utc_h` is of clear days alone; `wind_m_s` is that 2 m above ground."""
+
+    wind_m_s: float | None = None
+    clearness: float | None = None
+    noon_utc_h: float | None = None
+
+
+def level_of(series: Mapping[str, Series], day: str, site: Site) -> Level:
+    wind, solar = series.get("wind_speed_m_s"), series.get("solar_radiation_w_m2")
+    wind_m_s = clearness = noon_utc_h = None
+    if wind is not None and wind.covered_h >= NEARLY_ALL_H:
+        wind_m_s = wind_2_m_m_s(wind.mean(), site)
+    outside_mj_m2 = extraterrestrial_radiation_mj_m2(site.latitude_deg, date.fromisoformat(day).timetuple().tm_yday)
+    if solar is not None and solar.covered_h >= NEARLY_ALL_H and outside_mj_m2 > _DAYLIGHT_MJ_M2:
+        clearness = solar.mean() * MJ_M2_D_PER_W_M2 / outside_mj_m2
+        noon_utc_h = solar.noon_utc_h() if clearness >= CLEAR else None
+    return Level(wind_m_s, clearness, noon_utc_h)
+
+
+def levels_before(samples: Iterable[FlaggedSample], day: str, site: Site) -> Sequence[Level]:
+    """Those of the days before, as far as samples of them are there."""
+    by_day: dict[str, list[FlaggedSample]] = {}
+    for flagged in samples:
+        of_day = day_of(flagged.sample.time_utc)
+        if of_day < day:
+            by_day.setdefault(of_day, []).append(flagged)
+    return [level_of(series_of(of_day, one), one, site) for one, of_day in sorted(by_day.items())]
+
+
+def wind_2_m_m_s(wind_m_s: float, site: Site) -> float:
+    """The wind that was measured at the site's height, at 2 m."""
+    return wind_m_s if site.wind_height_m == 2.0 else wind_at_2_m_m_s(wind_m_s, site.wind_height_m)
+
+
+def solar_noon_utc_h(longitude_deg: float, day: str) -> float:
+    """When the sun stands highest, in UTC (FAO-56 eq. 31 to 33)."""
+    angle = 2.0 * math.pi * (date.fromisoformat(day).timetuple().tm_yday - 81) / 364.0
+    correction_h = 0.1645 * math.sin(2.0 * angle) - 0.1255 * math.cos(angle) - 0.025 * math.sin(angle)
+    return (12.0 - longitude_deg / 15.0 - correction_h) % 24.0
