@@ -20,8 +20,10 @@ from fieldedge.acquisition.raw import (
     RawValue,
     Unreadable,
     cells,
+    decimal_mark,
     first_lines,
     lines,
+    needs_mark,
     row,
     with_decimal_point,
 )
@@ -177,8 +179,12 @@ def begins_with(payload: bytes, is_first_row: Callable[[list[str]], bool]) -> bo
 def _sample(line: Line, header: Header, found: list[str], separator: str) -> RawSample | None:
     """The sample of a data row; None where it only notes an event."""
     fields = row(header.names, found)
+    numbers = [value for name, value in fields.items() if name != header.time_name and isinstance(value, str)]
+    mark = decimal_mark(numbers) if any(map(needs_mark, numbers)) else None
     measured: dict[str, RawValue] = {
-        name: with_decimal_point(value, separator) if isinstance(value, str) and name != header.time_name else value
+        name: with_decimal_point(value, separator, mark)
+        if isinstance(value, str) and name != header.time_name
+        else value
         for name, value in fields.items()
     }
     if header.events and _is_event(measured, header):

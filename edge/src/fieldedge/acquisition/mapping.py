@@ -25,7 +25,7 @@ from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from fieldedge.acquisition.raw import RawSample, RawValue, with_decimal_point
+from fieldedge.acquisition.raw import COMMA, RawSample, RawValue, decimal_mark, needs_mark, with_decimal_point
 from fieldedge.contract.samples import Channel, Sample, count_name, whole_day
 from fieldedge.system.errors import ConfigError, DataError
 from fieldedge.system.instants import in_order, instant_utc
@@ -36,7 +36,7 @@ MAX_TIME_CHARACTERS = 64
 EPOCH_S, EPOCH_MS = "epoch_s", "epoch_ms"
 
 _TIME = "time"
-_SETTINGS = ("field", "unit", "scale", "counter", "wraps_at", "interval_min")
+_SETTINGS = ("field", "unit", "scale", "counter", "wraps_at", "interval_min", "decimal")
 _TIME_SETTINGS = ("field", "format", "utc_offset_h", "zone", "ends_day")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _NAMES_HOURS = ("%H", "%I", "%T", "%R", "%r", "%c", "%X")
@@ -172,6 +172,18 @@ class TimeSetting:
             return None
         return replace(self, format=self.format.replace("%d", "%\0").replace("%m", "%d").replace("%\0", "%m"))
 
+    @property
+    def is_known(self) -> bool:
+        """Whether somebody set a zone, for this source or for the site."""
+        return self.is_zone_set or self.zone is not None or self.utc_offset_h != 0.0
+
+    def is_without_zone(self, raw: RawSample) -> bool:
+        """Whether a sample's time, which can be read, has an hour and no zone."""
+        value = raw.time if self.field is None else raw.fields.get(self.field)
+        if self.ends_day or self._is_date(value):
+            return False
+        return self._moment(value).tzinfo is None
+
     def zone_words(self, raw: RawSample) -> str:
         """In which zone a sample's time is read, and who says so."""
         value = raw.time if self.field is None else raw.fields.get(self.field)
@@ -224,11 +236,12 @@ class TimeSetting:
 
 
 @dataclass(frozen=True)
-class _Mapped:
+class Mapped:
     """Which field is a channel, and how its values become the channel's. `line` counts where `is_unit_set`.
 
     `scale` is what one of the field's counts is of its unit; `name` is the channel's, or that of its running total.
-    `interval_min` is how long the interval is of which the field has the total, where the channel is a rate.
+    `interval_min` is how long the interval is of which the field has the total, where the channel is a rate. `decimal`
+    is the decimal mark, where it is set.
     """
 
     channel: Channel
@@ -238,6 +251,7 @@ class _Mapped:
     scale: float = 1.0
     name: str = ""
     interval_min: float | None = None
+    decimal: str | None = None
 
     @property
     def kept_as(self) -> str:
@@ -263,7 +277,7 @@ class _Mapped:
 class Mapper:
     """Makes samples of what a logger says. It holds nothing but its settings."""
 
-    mapped: tuple[_Mapped, ...]
+    mapped: tuple[Mapped, ...]
     time: TimeSetting
 
     @cached_property
@@ -289,7 +303,7 @@ class Mapper:
         time = _time_setting(fields.get(_TIME, {}), utc_offset_h, zone, f"{where}: time")
         mapped = tuple(
             _mapped(by_name, name, setting, where) for name, setting in fields.items() if name != _TIME
-        ) or tuple(_Mapped(channel, channel.name) for channel in channels)
+        ) or tuple(Mapped(channel, channel.name) for channel in channels)
         return cls(mapped, time)
 
     def sample(self, raw: RawSample, origin: str, *, is_second: bool = False) -> Sample:
@@ -337,10 +351,13 @@ class Mapper:
         return second if in_order(second.time_utc) > in_order(first.time_utc) else None
 
 
-def number(value: RawValue) -> float | None:
-    """The finite number that a field holds; None for anything else. Digits are digits, not `1_000` or `nan`."""
+def number(value: RawValue, mark: str | None = None) -> float | None:
+    """The finite number that a field holds; None for anything else. Digits are digits, not `1_000` or `nan`.
+
+    `mark` is the decimal mark of the row, where it is known.
+    """
     if isinstance(value, str):
-        text = with_decimal_point(value.strip())
+        text = with_decimal_point(value.strip(), mark=mark)
         if len(text) > MAX_TIME_CHARACTERS or not _NUMBER.fullmatch(text):
             return None
         found = float(text)
@@ -354,8 +371,12 @@ def number(value: RawValue) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def _value(raw: RawSample, mapped: _Mapped, name: str) -> float | None:
-    found = number(raw.fields[name])
+def _value(raw: RawSample, mapped: Mapped, name: str) -> float | None:
+    value = raw.fields[name]
+    mark = mapped.decimal
+    if mark is None and isinstance(value, str) and needs_mark(value.strip()):
+        mark = decimal_mark(raw.fields.values())
+    found = number(value, mark)
     if found is None:
         return None
     line = mapped.line
@@ -393,7 +414,7 @@ def _places(before: str, rest: str, fields: Mapping[str, RawValue]) -> Iterator[
             yield from _places(begin + place, rest[choice.end() :], fields)
 
 
-def _stated_line(stated: str, mapped: _Mapped, where: str) -> _Line:
+def _stated_line(stated: str, mapped: Mapped, where: str) -> _Line:
     """How to convert from the unit that the logger states."""
     try:
         return _line_of(known_unit(stated), mapped.channel, mapped.interval_min)
@@ -446,7 +467,7 @@ def _units_of(quantity: str) -> str:
     return ", ".join(name for name, unit in UNITS.items() if unit.quantity == quantity)
 
 
-def _mapped(channels: Mapping[str, Channel], name: str, setting: Any, where: str) -> _Mapped:
+def _mapped(channels: Mapping[str, Channel], name: str, setting: Any, where: str) -> Mapped:
     channel = channels.get(name)
     if channel is None:
         raise ConfigError(f"{where}: {name} is not a channel; expected time or one of {', '.join(channels)}")
@@ -472,7 +493,10 @@ def _mapped(channels: Mapping[str, Channel], name: str, setting: Any, where: str
             expected = f"expected a {quantity}: {_units_of(quantity)}"
             raise ConfigError(f"{where}: {name}.unit is {_shown(unit)}; {error if str(error) else expected}") from None
     kept_as = _kept_as(channel, setting, line, scale, where)
-    return _Mapped(channel, field, unit is not None, line, scale, kept_as, interval_min)
+    decimal = setting.get("decimal")
+    if decimal not in (None, COMMA, "."):
+        raise ConfigError(f'{where}: {name}.decimal is {_shown(decimal)}; expected "," or "."')
+    return Mapped(channel, field, unit is not None, line, scale, kept_as, interval_min, decimal)
 
 
 def _kept_as(channel: Channel, setting: Mapping[str, Any], line: _Line, scale: float, where: str) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Self
 
+from fieldedge.acquisition.assumptions import ASKED, Asked, assumed, undecided
 from fieldedge.acquisition.counters import running_totals
 from fieldedge.acquisition.formats import FORMATS
 from fieldedge.acquisition.interleaving import MAX_LOGGERS, NAME_SENDERS, Interleaving, Senders
@@ -41,6 +42,8 @@ MAX_AHEAD = timedelta(days=1)
 MAX_AGE = timedelta(days=400)
 AS_IT_COMES = timedelta(minutes=30)  # what is no older came live
 MAX_REJECT_CHARACTERS = 100_000
+ASK_EVERY = timedelta(hours=20)
+MAX_ASKED = 40  # at once
 
 CONTEXT_SAMPLES = 700  # a quarter of an hour apart they reach as far back as any check
 CONTEXT_STEP = timedelta(hours=1)  # beyond them one of each hour will do
@@ -94,6 +97,8 @@ class _Batch:
     messages: list[Message] = field(default_factory=list)
     rejects: list[tuple[str, str, str]] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    asked: dict[str, tuple[str, Asked]] = field(default_factory=dict)  # the origin and what is asked, by the words
+    looked_at: set[tuple[str, str]] = field(default_factory=set)  # loggers of which that is known
     seconds: dict[int, Sample] = field(default_factory=dict)  # of the samples whose time comes twice, the later one
 
     def reject(self, where: str, reason: str, body: str) -> None:
@@ -125,6 +130,7 @@ class Pipeline:
         self._shifts = Shifts()
         self._files = Interleaving()
         self._senders: dict[tuple[str, str], Senders] = {}
+        self._asked: dict[str, datetime] = {}
 
     @classmethod
     def open(
@@ -216,6 +222,12 @@ class Pipeline:
             batch.told += self._interleaved(feed.source.name, batch, samples)
         for text in batch.told:
             self._store.add_event("loggers", _storable(text))
+        for text, (origin, asked) in batch.asked.items():
+            if text not in self._asked or not timedelta(0) <= now - self._asked[text] < ASK_EVERY:
+                self._asked[text] = now
+                values = {"source": feed.source.name, "origin": origin, "channel": asked.channel, "field": asked.field}
+                words = {"said": asked.said, "todo": asked.todo}
+                self._store.add_event(ASKED, _storable(text), {**values, **words})
         for message in batch.messages:
             self._handle_line(message.line, message.where)
         for delivery in deliveries:
@@ -264,6 +276,7 @@ class Pipeline:
                 return
             self._loggers.note(feed.source.name, sample.origin, raw.fields, sample.time_utc)
             self._note_sender(feed.source.name, sample.origin, raw, batch)
+            self._ask(feed, sample, raw, batch)
             if second is not None:
                 batch.seconds[len(batch.samples)] = second
             batch.samples.append((sample, raw))
@@ -288,6 +301,17 @@ class Pipeline:
         told = self._senders.setdefault(key, Senders()).note(raw)
         if told is not None:
             batch.told.append(f"source {source}: {told}, and {NAME_SENDERS}")
+
+    def _ask(self, feed: Feed, sample: Sample, raw: RawSample, batch: _Batch) -> None:
+        """Note what is taken for granted of a sample, once a batch of a logger, and each number that is left out."""
+        key = feed.source.name, sample.origin
+        asked = undecided(raw, feed.mapper) if None in sample.values.values() else ()
+        if key not in batch.looked_at and len(batch.looked_at) < MAX_LOGGERS:
+            batch.looked_at.add(key)
+            asked += assumed(raw, feed.mapper)
+        for one in asked:
+            if len(batch.asked) < MAX_ASKED:
+                batch.asked.setdefault(f"{sample.origin}: {one.said}; {one.todo}", (sample.origin, one))
 
     def _interleaved(self, source: str, batch: _Batch, samples: Sequence[Sample]) -> list[str]:
         """What there is to tell of files that hold the same hours of one logger, of samples that are all new."""

@@ -7,7 +7,7 @@ Units and times stay as the logger wrote them; they are `mapping.py`'s.
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,18 @@ _DECIMAL_COMMA = re.compile(r"([+-]?)([0-9]*|[0-9]{1,3}(?:\.[0-9]{3})+),([0-9]+)
 _THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+", re.ASCII)
 _SPACED = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:[ '\u2019\u00a0\u202f][0-9]{3})+(?:[.,][0-9]+)?")
 _THOUSANDS_AND_POINT = re.compile(_THOUSANDS.pattern + r"\.[0-9]+", re.ASCII)
+
+_THOUSANDS_BY_POINTS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:\.[0-9]{3})+", re.ASCII)
+_GROUP = 4  # a mark and three digits
+_CLEAR_MARKS = tuple(
+    (
+        mark,
+        re.compile(
+            rf"[+-]?(?:[0-9]*{at}(?:[0-9]{{1,2}}|[0-9]{{4,}})|0?{at}[0-9]+|[0-9]{{1,3}}(?:{other}[0-9]{{3}})+{at}[0-9]+)"
+        ),
+    )
+    for mark, at, other in ((",", ",", r"\."), (".", r"\.", ","))
+)
 
 RawValue = str | int | float | bool | None
 
@@ -183,22 +195,59 @@ def row(names: Sequence[str], found: Sequence[str]) -> dict[str, RawValue]:
     return {name: None if cell in _MISSING else cell for name, cell in zip(names, found, strict=False)}
 
 
-def with_decimal_point(text: str, separator: str = COMMA) -> str:
+def with_decimal_point(text: str, separator: str = COMMA, mark: str | None = None) -> str:
     """A number that was written with a decimal comma, with a point; anything else as it is.
 
-    Where the cells of a line stand between other marks, a comma can be nothing else: `1,013` is about one. Elsewhere it
-    may set thousands apart, and such a one is left; with a point behind them, in `1,013.2`, it can do nothing else.
-    Spaces and apostrophes between thousands, as in `1 013,2`, are left out.
+    `mark` is the decimal mark where it is known. Else a comma before three digits is one where cells stand between
+    semicolons, as they do for its sake, and may set thousands apart anywhere else: `1,013` is left. Two of them, or one
+    with a point behind, in `1,013.2`, can do nothing else. Spaces and apostrophes between thousands, as in `1 013,2`,
+    are left out.
     """
+    if mark == COMMA and "." in text and _THOUSANDS_BY_POINTS.fullmatch(text):
+        return text.replace(".", "")
     if not text.isalnum() and _SPACED.fullmatch(text):
         return re.sub("[ '\u2019\u00a0\u202f]", "", text).replace(",", ".")
     if "," in text and _THOUSANDS_AND_POINT.fullmatch(text):
         return text.replace(",", "")
     found = _DECIMAL_COMMA.fullmatch(text) if "," in text else None
-    if found is None or (separator == COMMA and _THOUSANDS.fullmatch(text)):
+    if "," in text and _THOUSANDS.fullmatch(text):
+        if mark == "." or text.count(",") > 1:
+            return text.replace(",", "")
+        if mark is None and separator != ";":
+            return text
+    if found is None:
         return text
     sign, whole, fraction = found.groups()
     return f"{sign}{whole.replace('.', '')}.{fraction}"
+
+
+def decimal_mark(row: Iterable[object]) -> str | None:
+    """The decimal mark of a row's numbers, by those that can be read in one way only; None where none is, or both are.
+
+    Who writes one number with a comma writes all of them so.
+    """
+    marks = {
+        mark
+        for text in row
+        if isinstance(text, str)
+        for mark, pattern in _CLEAR_MARKS
+        if mark in text and pattern.fullmatch(text.strip()) is not None
+    }
+    return marks.pop() if len(marks) == 1 else None
+
+
+def needs_mark(text: str) -> bool:
+    """Whether a text can be a number of thousands or one with a fraction, as the decimal mark is."""
+    return (
+        len(text) > _GROUP
+        and text[-_GROUP] in ",."
+        and (_THOUSANDS.fullmatch(text) is not None or _THOUSANDS_BY_POINTS.fullmatch(text) is not None)
+    )
+
+
+def is_undecided(text: str, row: Iterable[object]) -> bool:
+    """Whether it may be a number of thousands or one with a decimal comma, and its row does not say which."""
+    return text.count(",") == 1 and _THOUSANDS.fullmatch(text.strip()) is not None and decimal_mark(row) is None
 
 
 def unique(names: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """Where samples come from, and the loggers that send them."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,7 @@ def sensors(subject: Subject) -> Iterator[Finding]:
             known = KnownLoggers(subject.directory.loggers).by_origin
             shifts = _shifts(store, subject)
             silent = {logger.name: _silent(store, subject, logger, known.get(logger.name)) for logger in loggers}
-            never = list(_never_sent(store, subject, known))
+            never = [*_never_sent(store, subject, known), *_asked(store, subject)]
             yield from _days(store, subject)
     except TransientError:
         return  # the store's own finding says it
@@ -240,6 +241,25 @@ def _never_sent(store: Store, subject: Subject, known: "Mapping[str, KnownLogger
                 said + (", ".join(sent[:SHOWN_NAMES]) or "nothing"),
                 f"see how the fields are spelt in [source.fields] of [[source]] {source.name}",
             )
+
+
+def _asked(store: Store, subject: Subject) -> Iterator[Finding]:
+    """What was taken for granted of late of what loggers send, and the settings have not answered since."""
+    from fieldedge.acquisition.assumptions import ASKED, is_still_asked
+
+    assert subject.config is not None  # noqa: S101 - there is a workload
+    sources = {source.name for source in subject.config.sources}
+    found: dict[str, dict[str, str]] = {}
+    for event in store.events(LATEST_EVENTS, ASKED):
+        source, channel, field = event.get("source"), str(event.get("channel")), event.get("field")
+        if source not in sources or subject.clock.now() - parse_utc(event["last_utc"]) > NEWS:
+            continue
+        with suppress(ConfigError):  # the source's own finding says it
+            if is_still_asked(channel, field, _mapper(subject, source)):
+                found.setdefault(source, {}).setdefault(str(event.get("said")), str(event.get("todo")))
+    for source, asked in found.items():
+        said, todo = "; ".join([*asked][:SHOWN_NAMES]), "; ".join([*dict.fromkeys(asked.values())][:SHOWN_NAMES])
+        yield Finding(f"settings {source}", "warn", said, todo)
 
 
 def _days(store: Store, subject: Subject) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ Format, mapping, quality control and a window's sum are those of the pipeline an
 out. So nothing is known of what was measured before the file, and of its first and last window only a part is there.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import median
 
+from fieldedge.acquisition.assumptions import assumed, undecided
 from fieldedge.acquisition.counters import with_increments
 from fieldedge.acquisition.interleaving import NAME_SENDERS, Senders
 from fieldedge.acquisition.logger_format import LoggerFormat
@@ -26,7 +28,7 @@ from fieldedge.contract.samples import FlaggedSample, Sample
 from fieldedge.device.config import Site
 from fieldedge.system.clock import parse_utc
 from fieldedge.system.errors import DataError
-from fieldedge.system.instants import in_order
+from fieldedge.system.instants import in_order, instant_utc
 from fieldedge.workload import Workload
 
 ORIGIN = "this file"  # where a logger says no name of its own, a source's stands in its place
@@ -138,7 +140,13 @@ def check(
         times=_times(read.samples, mapper),
         rows=tuple(sample for sample, _ in read.samples[:KEPT_ROWS]),
         windows=tuple(_windows(counted, workload, site)),
-        notes=(*_notes(read, site, workload, now), *_of_order(read, mapper), *_of_names(read)),
+        notes=(
+            *_notes(read, site, workload, now),
+            *_of_order(read, mapper),
+            *_of_names(read),
+            *_asked(read, mapper),
+            *_of_the_sun(site, read, mapper),
+        ),
     )
 
 
@@ -240,14 +248,14 @@ def _windows(counted: Sequence[FlaggedSample], workload: Workload, site: Site | 
     for flagged in counted:
         for moment in workload.windows.touched(flagged.sample.time_utc):
             touched.setdefault(moment, []).append(flagged)
+    times = [in_order(flagged.sample.time_utc) for flagged in counted]
     for moment in sorted(touched)[-KEPT_WINDOWS:]:
         window = workload.windows.window(moment)
         context = _made_up(workload.contract, window.begin)
-        earlier = [
-            flagged
-            for flagged in (counted if workload.looks_back else ())
-            if window.begin - workload.looks_back < parse_utc(flagged.sample.time_utc) <= window.begin
-        ]
+        first, begin = (
+            bisect_right(times, in_order(instant_utc(at))) for at in (window.begin - workload.looks_back, window.begin)
+        )
+        earlier = counted[first:begin]
         observed = workload.observe([*earlier, *touched[moment]], context, window, site)
         yield CheckedWindow(moment, observed.record, observed.reason, dict(observed.doubts))
 
@@ -302,6 +310,27 @@ def _of_order(read: _Read, mapper: Mapper) -> Iterable[str]:
             f"its times are {span.days} days apart, and {span_swapped.days} if day and month stood in the other order: "
             f'see format in [source.fields] time, perhaps "{other.format}"'
         )
+
+
+def _asked(read: _Read, mapper: Mapper) -> Iterable[str]:
+    """What is taken for granted of the file."""
+    told: dict[str, None] = {}
+    last: dict[str, int] = {}
+    for sample, raw in read.samples:
+        asked = undecided(raw, mapper) if None in sample.values.values() else ()
+        if last.get(sample.origin) != len(raw.fields):
+            last[sample.origin] = len(raw.fields)
+            asked += assumed(raw, mapper)
+        told.update({f"{one.said}; {one.todo}": None for one in asked})
+        if len(told) >= KEPT_SKIPS:
+            break
+    yield from told
+
+
+def _of_the_sun(site: Site | None, read: _Read, mapper: Mapper) -> Iterable[str]:
+    named = any(mapped.channel.name.startswith("solar") for mapped in mapper.mapped)
+    if site is not None and site.longitude_deg is None and named and read.samples:
+        yield "say longitude_deg in [site], and the sun in the radiation tells whether the times are in another zone"
 
 
 def _of_names(read: _Read) -> Iterable[str]:

@@ -36,7 +36,8 @@ from fieldedge.workload import At, EveryWindow, Trigger, Workload, opening_kind
 
 HISTORY_DAYS = 10
 EVENTS = 12
-DOUBTS, NEWS = ("doubt", "shift", "loggers"), timedelta(days=2)  # events of what loggers send; looked at for so long
+DOUBTS = "doubt", "shift", "loggers", "asked"  # events of what loggers send
+NEWS = timedelta(days=2)  # they are looked at for so long
 NEARLY_FULL = 0.9
 LONG_STEP_S = 300.0
 

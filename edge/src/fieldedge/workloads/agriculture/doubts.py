@@ -136,9 +136,13 @@ def of_counter(totals: Sequence[float], hours: Sequence[float]) -> Doubt | None:
     falls = [place for place in range(1, len(totals)) if totals[place] < totals[place - 1]]
     for place in (*falls, *(one for one in range(1, len(totals)) if totals[one] - totals[one - 1] >= DOWNPOUR_MM)):
         if unit_changed(totals[place - 1], totals[place]):
-            said = f"goes from a total of {totals[place - 1]:g} to {totals[place]:g} mm at once, as where its unit changes"
+            said = (
+                f"goes from a total of {totals[place - 1]:g} to {totals[place]:g} mm at once, as where its unit changes"
+            )
             is_refused = totals[place] > totals[place - 1]
-            return Doubt(f"{said}; see what the logger counts now, and its unit or scale in [source.fields]", is_refused)
+            return Doubt(
+                f"{said}; see what the logger counts now, and its unit or scale in [source.fields]", is_refused
+            )
     setting = "if it is the rain of each interval and no running total, leave counter = true out of [source.fields]"
     step_h = median(later - one for one, later in pairwise(hours)) if len(hours) > 1 else 1.0
     if step_h <= MANY_AN_HOUR_H and all(hours[place] % 1.0 <= step_h for place in falls):

@@ -1,7 +1,7 @@
 """What the days before a day were like: how windy, how clear, and when their sun stood highest.
 
-A unit that is wrong, or a clock, is so every day, and one day alone may well be windy, dull or lopsided. Only a day that
-is known well enough says something, and only what its own good values say.
+A unit that is wrong, or a clock, is so every day, and one day alone may well be windy, dull or lopsided. Only a day
+that is known well enough says something, and only what its own good values say.
 """
 
 import math

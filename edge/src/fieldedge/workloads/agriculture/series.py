@@ -116,7 +116,7 @@ def series_of(measured: Iterable[FlaggedSample], day: str) -> dict[str, Series]:
 def totals_of(
     measured: Iterable[FlaggedSample], day: str, channel: str, series: Mapping[str, Series]
 ) -> tuple[list[float], list[float]]:
-    """The running totals of a channel, from the logger that speaks for it, and their hours; none where it counts none."""
+    """The running totals of a channel, from the logger that speaks for it, and their hours; none where none counts."""
     logger = series[channel].logger if channel in series else None
     found = [
         (_hours(flagged.sample.time_utc, day), value)
