@@ -117,7 +117,7 @@ def test_a_field_case_is_read_rightly_or_doubted_and_told(
 ) -> None:
     expected: Mapping[str, Any] = lived.case["expect"]
     unknown = expected.keys() - {
-        "rejects", "rejected", "loggers", "events", "season", "readings", "flags", "values", "findings", "samples"
+        "rejects", "rejected", "loggers", "events", "season", "readings", "flags", "values", "findings", "samples", "nothing_of"
     }  # fmt: skip
     assert not unknown, f"nobody looks at {unknown}"
     looked_at = [
@@ -207,6 +207,9 @@ def _findings(
     for finding in findings:
         if "the check broke" in finding["found"]:
             yield f"{finding}"
+    for check in lived.case["expect"].get("nothing_of", ()):
+        if any(finding["check"] == check and finding["state"] != "ok" for finding in findings):
+            yield f"the doctor says {[one for one in findings if one['check'] == check]}, expected nothing"
     for wanted in expected:
         of_check = [finding for finding in findings if finding["check"] == wanted["check"]]
         if not any(
