@@ -16,7 +16,8 @@ from typing import Any
 from fieldedge.system.errors import ReleaseError
 
 _SALT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_EXPECTED = 'expected {"percentage": 0 to 100, "salt": "...", "not_before": "2027-04-01T00:00:00+00:00"}'
+_DECIMAL = re.compile(r"[0-9]{1,3}(\.[0-9]{1,20})?(e-[0-9]{1,3})?")
+_EXPECTED = 'expected {"percentage": "0" to "100", "salt": "...", "not_before": "2027-04-01T00:00:00+00:00"}'
 _MAX_TIME_CHARACTERS = 40
 
 
@@ -53,6 +54,7 @@ class Rollout:
             raise ReleaseError(f"the rollout in the signed metadata is {str(found)!r:.120}; {_EXPECTED}")
         percentage, salt, not_before = found["percentage"], found["salt"], found["not_before"]
         is_number = isinstance(percentage, int | float) and not isinstance(percentage, bool)
+        is_number = is_number or (isinstance(percentage, str) and _DECIMAL.fullmatch(percentage) is not None)
         if not (is_number and isinstance(salt, str) and isinstance(not_before, str)):
             raise ReleaseError(f"the rollout in the signed metadata is {str(found)!r:.120}; {_EXPECTED}")
         try:
@@ -62,8 +64,8 @@ class Rollout:
             raise ReleaseError(f"the rollout in the signed metadata cannot be read: {error}; {_EXPECTED}") from None
 
     def as_custom(self) -> dict[str, Any]:
-        """What `from_custom` reads."""
-        return {"percentage": self.percentage, "salt": self.salt, "not_before": self.not_before.isoformat()}
+        """What `from_custom` reads. The percentage is text: canonical JSON, which is signed, has no fractions."""
+        return {"percentage": str(self.percentage), "salt": self.salt, "not_before": self.not_before.isoformat()}
 
 
 def cohort_share(device_id: str, salt: str) -> float:
