@@ -88,7 +88,9 @@ def test_the_run_that_made_a_bundle_stands_beside_it_and_another_run_is_signed_a
     first = release.publish(bundle, "agriculture", "1", CONTRACT.hash, "run-1")
     second = release.publish(bundle, "agriculture", "1", CONTRACT.hash, "run-2")
     assert second.sha256 == first.sha256
-    newest = max((tmp_path / "tuf" / "metadata").glob("*.targets.json"), key=lambda path: int(path.name.split(".")[0]))
+    newest = max(
+        (tmp_path / "tuf" / "metadata").glob("*.agriculture.json"), key=lambda path: int(path.name.split(".")[0])
+    )
     (target,) = [
         target
         for name, target in json.loads(newest.read_bytes())["signed"]["targets"].items()
@@ -168,7 +170,7 @@ def test_publishing_after_months_signs_anew_what_is_due_and_old_clients_follow(
     client = Client(tmp_path / "tuf", tmp_path / "client")
     with pytest.raises(ExpiredMetadataError):
         client.bundle()
-    assert publish(ReleaseRepository(tmp_path / "tuf"), bundle).targets_version == 3
+    assert publish(ReleaseRepository(tmp_path / "tuf"), bundle).targets_version == 2
     assert client.bundle() == bundle.read_bytes()
     names = {path.name for path in (tmp_path / "tuf" / "metadata").iterdir()}
     assert {"1.root.json", "2.root.json"} <= names
@@ -297,8 +299,8 @@ def test_metadata_that_no_device_would_take_is_not_published(
 ) -> None:
     releases = ReleaseRepository(tmp_path / "tuf")
     publish(releases, make_bundle("1"))
-    monkeypatch.setitem(MAX_METADATA_BYTES, "targets", 100)
-    with pytest.raises(ReleaseError, match=r"targets would have \d+ bytes, and devices take 100"):
+    monkeypatch.setitem(MAX_METADATA_BYTES, "agriculture", 100)
+    with pytest.raises(ReleaseError, match=r"agriculture would have \d+ bytes, and devices take 100"):
         publish(releases, make_bundle("2"), "2")
     current = releases.current("agriculture")
     assert current is not None and current.version == "1"

@@ -2,11 +2,14 @@
 
 from fieldloop.release.acknowledged import AcknowledgedBatches
 from fieldloop.release.bundle import Lineage, build_bundle, try_bundle, with_slices
-from fieldloop.release.repository import Released, ReleaseRepository, is_begun
+from fieldloop.release.offers import Candidate, Offers, Released
+from fieldloop.release.repository import ReleaseRepository, is_begun
 
 __all__ = [
     "AcknowledgedBatches",
+    "Candidate",
     "Lineage",
+    "Offers",
     "ReleaseRepository",
     "Released",
     "build_bundle",

@@ -1,9 +1,10 @@
 """The signed repository that devices update from, made with The Update Framework (TUF).
 
-Four Ed25519 keys, one per top-level role, live in `keys/` and are never served; `metadata/` and `targets/`
+Four Ed25519 keys, one per top-level role, live in `keys/` and are never served; so does one for each workload, in a
+role delegated to it, which signs that workload's releases and no others; `metadata/` and `targets/`
 are what a gateway serves. Snapshots are consistent and every version of the metadata is kept, so that a device
 that was off for a long time can follow. Only the rename of `timestamp.json`, always last, makes a release
-visible: a crash before it leaves every device on the release before. A fifth key signs, in a role delegated to it,
+visible: a crash before it leaves every device on the release before. One more key signs, in a role delegated to it,
 which batches of a device are held: in metadata for devices that only a stick reaches, under the gateway's answer for
 the others. It can say nothing else.
 A repository is begun once, in an empty folder, and a beginning that was cut off is gone on with. From then on a file
@@ -16,7 +17,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,38 +41,50 @@ from tuf.api.metadata import (
 )
 from tuf.api.serialization import DeserializationError
 
+from fieldedge.contract import Contract
 from fieldedge.system.durable import fsync_directory, write_durably
 from fieldedge.system.errors import ConfigError, ReleaseError, StoreBusy
 from fieldedge.system.keys import MAX_KEY_BYTES
 from fieldedge.system.plain_files import NotPlainError, holds, read_own
 from fieldedge.transfer.acknowledgements import statement
+from fieldedge.transfer.cohort import Rollout
 from fieldedge.transfer.trust import MAX_TARGET_BYTES, max_metadata_bytes
 from fieldedge.transfer.usb import ACKNOWLEDGEMENTS, acknowledgement, acknowledgement_path, read_acknowledgement
 from fieldedge.workloads import known_workload
 from fieldloop.core.begun import Mark
 from fieldloop.release.acknowledged import AcknowledgedBatches
 from fieldloop.release.bundle import try_bundle
+from fieldloop.release.offers import (
+    BUNDLE,
+    CANDIDATE,
+    FLOAT32_ONLY,
+    MIN_FIELDEDGE,
+    Offers,
+    Released,
+    check_class,
+    custom_of,
+    finished,
+    for_everyone,
+    offer_candidate,
+    offered,
+    release,
+    role_paths,
+    set_rollout,
+    target_path,
+    withdraw,
+)
 
 _Payload = TypeVar("_Payload", Root, Targets, Snapshot, Timestamp)
 
 ROLES = ("root", "targets", "snapshot", "timestamp")
-LIFETIME_DAYS = {"root": 365, "targets": 90, ACKNOWLEDGEMENTS: 90, "snapshot": 30, "timestamp": 30}
+LIFETIME_DAYS = {"root": 365, "targets": 90, "snapshot": 30, "timestamp": 30}
+DELEGATED_LIFETIME_DAYS = 90
 LOCK_TIMEOUT_S = 60.0
 ACKNOWLEDGED_NAME = "acknowledged"
 BEGINNING_NAME = ".beginning"
 MAX_VERSION_DIGITS = 9
 _NOTED = re.compile(r"timestamp of version ([0-9]{1,9})\b")
 ROOT_VERSION = "root_version"  # in the timestamp: nothing else says which root was the newest
-
-
-@dataclass(frozen=True)
-class Released:
-    """What the repository offers to devices for one workload."""
-
-    version: str
-    sha256: str
-    bytes: int
-    targets_version: int
 
 
 @dataclass
@@ -82,7 +95,17 @@ class _Signed:
     targets: Metadata[Targets]
     snapshot: Metadata[Snapshot]
     timestamp: Metadata[Timestamp]
-    acknowledgements: Metadata[Targets] | None = None
+    delegated: dict[str, Metadata[Targets]]
+    changed: set[str] = field(default_factory=set)  # roles to be signed anew
+
+    @property
+    def acknowledgements(self) -> Metadata[Targets] | None:
+        return self.delegated.get(ACKNOWLEDGEMENTS)
+
+    def role_of(self, workload: str) -> Targets:
+        """What is offered for a workload; nothing where it has no role yet."""
+        found = self.delegated.get(workload)
+        return Targets() if found is None or workload == ACKNOWLEDGEMENTS else found.signed
 
     def trusted_key_ids(self, role: str) -> list[str]:
         """Whose signature devices accept for a role."""
@@ -95,13 +118,8 @@ class _Signed:
     def target_files(self) -> Iterator[TargetFile]:
         """All that the metadata offers."""
         yield from self.targets.signed.targets.values()
-        if self.acknowledgements is not None:
-            yield from self.acknowledgements.signed.targets.values()
-
-
-def target_path(workload: str) -> str:
-    """The TUF target that holds a workload's bundle."""
-    return f"{workload}/bundle.zip"
+        for role in self.delegated.values():
+            yield from role.signed.targets.values()
 
 
 def is_begun(root: Path) -> bool:
@@ -132,8 +150,9 @@ class ReleaseRepository:
             if self._is_beginning() or self._is_empty():
                 self._begin()
             signed = self._load()
-            for role in ROLES if signed.acknowledgements is None else (*ROLES, ACKNOWLEDGEMENTS):
+            for role in (*ROLES, *signed.delegated):
                 self._signer(role, signed)
+            self._delegate_former(signed)
 
     @property
     def metadata_dir(self) -> Path:
@@ -154,45 +173,139 @@ class ReleaseRepository:
 
     def current(self, workload: str) -> Released | None:
         """What devices of this workload are offered now, or None before its first release."""
+        return self.offers(workload).released
+
+    def offers(self, workload: str) -> Offers:
+        """All that devices of this workload are offered: for everyone, in rollout, and what was withdrawn."""
         with self._locked():
             signed = self._load()
             self._check_targets(signed)
-            return _released(signed.targets.signed, workload)
+            return offered(signed.role_of(workload), workload)
 
     def publish(
-        self, bundle_path: Path, workload: str, version: str, contract_hash: str, mlflow_run_id: str = ""
+        self,
+        bundles: Path | Mapping[str, Path],
+        workload: str,
+        version: str,
+        contract_hash: str,
+        mlflow_run_id: str = "",
     ) -> Released:
-        """Offer this bundle to the devices, after trying it as they will; the run that made it stands beside it.
+        """Offer this version to every device at once, after trying it as they will: a file for all, or one by class.
 
-        Publishing the bundle that is offered already changes nothing, but signs anew what is due, and stores the file
-        again if it was lost.
+        The run that made it stands beside it. Publishing what is offered already changes nothing, but signs anew what
+        is due, and stores a file again if it was lost. What was in rollout before is offered no more.
 
         Raises:
-            ReleaseError: the bundle is not what the arguments say, or the repository is damaged.
+            ReleaseError: a bundle is not what the arguments say, or the repository is damaged.
             StoreBusy: another process is publishing.
         """
-        content = _checked_bundle(bundle_path, workload, version, contract_hash)
-        target = TargetFile.from_data(target_path(workload), content, ["sha256"])
-        target.unrecognized_fields["custom"] = {
-            "workload": workload,
-            "version": version,
-            "contract_hash": contract_hash,
-            **({"mlflow_run_id": mlflow_run_id} if mlflow_run_id else {}),
+        by_class = {"": bundles} if isinstance(bundles, Path) else bundles
+        contents = {
+            name: _checked_bundle(path, workload, version, contract_hash) for name, path in sorted(by_class.items())
         }
+        run = {"mlflow_run_id": mlflow_run_id} if mlflow_run_id else {}
+        files = _targets_of(workload, version, contents, BUNDLE, run)
+        if "" not in files:
+            files = for_everyone(workload, {name: (target, custom_of(target)) for name, target in files.items()})
+            contents[""] = contents[FLOAT32_ONLY if FLOAT32_ONLY in contents else next(iter(contents))]
         with self._locked():
             signed = self._load()
-            self._check_targets(signed, but=target.path)
-            if not self._has(target, content):
-                self._store_target(target, content)
-            if signed.targets.signed.targets.get(target.path) == target:
-                self._renew(signed)
-            else:
-                signed.targets.signed.targets[target.path] = target
-                self._renew(signed, are_targets_changed=True)
-            released = _released(signed.targets.signed, workload)
-        if released is None:
-            raise ReleaseError(f"{workload} was published but is not offered: {self._root} is damaged")
-        return released
+            self._check_targets(signed, but=tuple(target.path for target in files.values()))
+            if release(self._workload_role(signed, workload), files):
+                signed.changed.add(workload)
+            self._store_all(files, contents)
+            self._renew(signed)
+            return self._offered(signed, workload)
+
+    def publish_candidate(
+        self, workload: str, version: str, files: Mapping[str, Path], rollout: Rollout, mlflow_run_id: str = ""
+    ) -> Offers:
+        """Offer a version, by class, to whom the rollout says. Every class has a file; `float32-only` serves the rest.
+
+        A candidate that was offered before is offered no more. Repeatable.
+
+        Raises:
+            ReleaseError: a bundle is another version, the version was withdrawn or is everyone's already, a class has
+                no file, or the percentage shrinks. Nothing is changed then.
+            StoreBusy: another process is publishing.
+        """
+        if FLOAT32_ONLY not in files:
+            raise ReleaseError(
+                f"the rollout of {workload} {version} has no file for {FLOAT32_ONLY}, which every device of an unknown "
+                f"class takes; it has {', '.join(sorted(files)) or 'none'}"
+            )
+        contract_hash = _contract_of(workload).hash
+        contents = {
+            name: _checked_bundle(path, workload, version, contract_hash) for name, path in sorted(files.items())
+        }
+        run = {"mlflow_run_id": mlflow_run_id} if mlflow_run_id else {}
+        targets = _targets_of(workload, version, contents, CANDIDATE, run)
+        with self._locked():
+            signed = self._load()
+            self._check_targets(signed, but=tuple(target.path for target in targets.values()))
+            if offer_candidate(self._workload_role(signed, workload), workload, targets, rollout):
+                signed.changed.add(workload)
+            self._store_all(targets, contents)
+            self._renew(signed)
+            return offered(signed.role_of(workload), workload)
+
+    def set_rollout(self, workload: str, rollout: Rollout) -> Offers:
+        """Say another, larger percentage of the rollout that is on.
+
+        Raises:
+            ReleaseError: none is on, the percentage shrinks, or its salt is another. Nothing is changed then.
+            StoreBusy: another process is publishing.
+        """
+        return self._change(workload, lambda role: set_rollout(role, workload, rollout))
+
+    def finish_rollout(self, workload: str) -> Released:
+        """Offer the candidate to everyone, and to those that ask for no class the file of `float32-only`.
+
+        Raises:
+            ReleaseError: no rollout is on. Nothing is changed then.
+            StoreBusy: another process is publishing.
+        """
+        with self._locked():
+            signed = self._load()
+            self._check_targets(signed)
+            role = signed.role_of(workload)
+            files = finished(role, workload)
+            sources = {target.hashes["sha256"]: target for target in role.targets.values()}
+            contents = {
+                name: self._read_file(self._target_file(sources[target.hashes["sha256"]]))
+                for name, target in files.items()
+            }
+            for name, target in files.items():
+                self._check_content(target, contents[name])
+            release(role, files)
+            signed.changed.add(workload)
+            self._store_all(files, contents)
+            self._renew(signed)
+            return self._offered(signed, workload)
+
+    def withdraw(self, workload: str, version: str) -> Offers:
+        """Say that devices must go back from a version, for good; as a candidate it is offered no more. Repeatable.
+
+        Raises:
+            ReleaseError: it was never offered, or none that devices could go back to was. Nothing is changed then.
+            StoreBusy: another process is publishing.
+        """
+        with self._locked():
+            signed = self._load()
+            self._check_targets(signed)
+            role = signed.role_of(workload)
+            if withdraw(role, workload, version, self._former_roles(signed, workload)):
+                signed.changed.add(workload)
+            self._check_targets(signed)
+            self._renew(signed)
+            return offered(role, workload)
+
+    def _former_roles(self, signed: _Signed, workload: str) -> Iterator[Targets]:
+        """What a workload's role said before, the newest first."""
+        found = signed.delegated.get(workload)
+        for version in range(0 if found is None else found.signed.version - 1, 0, -1):
+            if (self.metadata_dir / f"{version}.{workload}.json").is_file():
+                yield self._read_version(workload, version, Targets).signed
 
     def refresh(self) -> None:
         """Sign anew whatever has lived half its lifetime, so that devices keep accepting the repository.
@@ -221,9 +334,9 @@ class ReleaseRepository:
                 self.acknowledged.note(device_id, sha256)
         with self._locked():
             signed = self._load()
-            is_first = signed.acknowledgements is None
-            role = signed.acknowledgements = signed.acknowledgements or self._delegate(signed.targets.signed)
-            changed = False
+            if ACKNOWLEDGEMENTS not in signed.delegated:
+                self._delegate(signed, ACKNOWLEDGEMENTS, [acknowledgement_path("*")])
+            role = signed.delegated[ACKNOWLEDGEMENTS]
             for device_id, batch_ids in held.items():
                 known = self._acknowledged(role.signed, device_id)
                 if not known.issuperset(batch_ids):
@@ -231,8 +344,8 @@ class ReleaseRepository:
                     target = TargetFile.from_data(acknowledgement_path(device_id), content, ["sha256"])
                     self._store_target(target, content)
                     role.signed.targets[target.path] = target
-                    changed = True
-            self._renew(signed, are_targets_changed=is_first, are_acknowledgements_changed=changed or is_first)
+                    signed.changed.add(ACKNOWLEDGEMENTS)
+            self._renew(signed)
 
     def delegate_acknowledgements(self) -> None:
         """See that devices know the key that acknowledges their batches; a gateway needs it, and so does a stick.
@@ -340,8 +453,9 @@ class ReleaseRepository:
             targets=Metadata(Targets()),
             snapshot=Metadata(Snapshot()),
             timestamp=Metadata(Timestamp()),
+            delegated={},
         )
-        self._renew(unsigned, are_targets_changed=True)
+        self._renew(unsigned)
 
     def _create_missing_keys(self) -> None:
         self._keys_dir.mkdir(mode=0o700, exist_ok=True)
@@ -354,13 +468,59 @@ class ReleaseRepository:
         if not self._key_path(role).exists():
             write_durably(self._key_path(role), CryptoSigner.generate_ed25519().private_bytes, mode=0o600)
 
-    def _delegate(self, targets: Targets) -> Metadata[Targets]:
-        """Give acknowledgements a key of their own, which devices accept for their paths alone."""
-        self._create_missing_key(ACKNOWLEDGEMENTS)
-        key = self._signer(ACKNOWLEDGEMENTS).public_key
-        role = DelegatedRole(ACKNOWLEDGEMENTS, [key.keyid], 1, terminating=True, paths=[acknowledgement_path("*")])
-        targets.delegations = Delegations({key.keyid: key}, {role.name: role})
-        return Metadata(Targets())
+    def _delegate(self, signed: _Signed, name: str, paths: list[str]) -> None:
+        """Give a role a key of its own, which devices accept for these paths alone."""
+        self._create_missing_key(name)
+        key = self._signer(name).public_key
+        targets = signed.targets.signed
+        delegations = targets.delegations or Delegations({}, {})
+        roles = {**(delegations.roles or {}), name: DelegatedRole(name, [key.keyid], 1, terminating=True, paths=paths)}
+        targets.delegations = Delegations({**delegations.keys, key.keyid: key}, roles)
+        signed.delegated[name] = Metadata(Targets())
+        signed.changed.add("targets")
+
+    def _workload_role(self, signed: _Signed, workload: str) -> Targets:
+        """The role of a workload; one is delegated before its first release."""
+        if workload in (*ROLES, ACKNOWLEDGEMENTS):
+            raise ReleaseError(f"a workload cannot be called {workload}: that is the name of a role of the metadata")
+        if workload not in signed.delegated:
+            self._delegate(signed, workload, role_paths(workload))
+        return signed.delegated[workload].signed
+
+    def _delegate_former(self, signed: _Signed) -> None:
+        """Move what a former version signed with the key of all targets to a role of its workload's own.
+
+        Its files stay where they are, and devices of before find them as they did.
+        """
+        former = list(signed.targets.signed.targets.values())
+        if not former:
+            return
+        for target in former:
+            self._workload_role(signed, target.path.partition("/")[0]).targets[target.path] = target
+        signed.targets.signed.targets.clear()
+        self._renew(signed)
+
+    def _change(self, workload: str, change: Callable[[Targets], bool]) -> Offers:
+        with self._locked():
+            signed = self._load()
+            self._check_targets(signed)
+            role = signed.role_of(workload)
+            if change(role):
+                signed.changed.add(workload)
+            self._renew(signed)
+            return offered(role, workload)
+
+    def _offered(self, signed: _Signed, workload: str) -> Released:
+        released = offered(signed.role_of(workload), workload).released
+        if released is None:
+            raise ReleaseError(f"{workload} was published but is not offered: {self._root} is damaged")
+        return released
+
+    def _store_all(self, targets: Mapping[str, TargetFile], contents: Mapping[str, bytes]) -> None:
+        """The files of these targets, durably, before anything that refers to them is signed."""
+        for name, target in targets.items():
+            if not self._has(target, contents[name]):
+                self._store_target(target, contents[name])
 
     def _acknowledged(self, role: Targets, device_id: str) -> frozenset[str]:
         target = role.targets.get(acknowledgement_path(device_id))
@@ -375,16 +535,14 @@ class ReleaseRepository:
         snapshot = self._read_version("snapshot", timestamp.signed.snapshot_meta.version, Snapshot)
         meta = snapshot.signed.meta
         targets = self._read_version("targets", meta["targets.json"].version, Targets)
-        acknowledgements = None
-        if (found := meta.get(f"{ACKNOWLEDGEMENTS}.json")) is not None:
-            acknowledgements = self._read_version(ACKNOWLEDGEMENTS, found.version, Targets)
-        signed = _Signed(self._latest_root(), targets, snapshot, timestamp, acknowledgements)
+        names = [name.removesuffix(".json") for name in meta if name != "targets.json"]
+        delegated = {name: self._read_version(name, meta[f"{name}.json"].version, Targets) for name in names}
+        signed = _Signed(self._latest_root(), targets, snapshot, timestamp, delegated)
         self._check_signature(signed.root, timestamp, "timestamp", "timestamp.json")
         self._check_signature(signed.root, snapshot, "snapshot", f"{snapshot.signed.version}.snapshot.json")
         self._check_signature(signed.root, targets, "targets", f"{targets.signed.version}.targets.json")
-        if acknowledgements is not None:
-            name = f"{acknowledgements.signed.version}.{ACKNOWLEDGEMENTS}.json"
-            self._check_signature(targets, acknowledgements, ACKNOWLEDGEMENTS, name)
+        for role, metadata in delegated.items():
+            self._check_signature(targets, metadata, role, f"{metadata.signed.version}.{role}.json")
         if signed.root.signed.version < int(timestamp.signed.unrecognized_fields.get(ROOT_VERSION, 1)):
             expected = timestamp.signed.unrecognized_fields[ROOT_VERSION]
             raise self._damage(self.metadata_dir / f"{expected}.root.json", "is missing")
@@ -419,15 +577,15 @@ class ReleaseRepository:
                 f"They were offered its timestamp of version {version}, and take none before it.\n"
             )
 
-    def _check_targets(self, signed: _Signed, but: str = "") -> None:
-        """Whether each file that is offered is there; of `but` the caller has the content.
+    def _check_targets(self, signed: _Signed, but: Collection[str] = ()) -> None:
+        """Whether each file that is offered is there; of `but` the caller has the contents.
 
         Raises:
             ReleaseError: one is not.
         """
         for target in signed.target_files():
             path = self._target_file(target)
-            if target.path != but and not (path.is_file() and path.stat().st_size == target.length):
+            if target.path not in but and not (path.is_file() and path.stat().st_size == target.length):
                 raise self._damage(path, "is missing or cut off, and devices are offered it")
 
     def _names(self, signed: _Signed) -> list[str]:
@@ -436,7 +594,7 @@ class ReleaseRepository:
         versions = {
             "targets": signed.targets.signed.version,
             "snapshot": signed.snapshot.signed.version,
-            **({} if signed.acknowledgements is None else {ACKNOWLEDGEMENTS: signed.acknowledgements.signed.version}),
+            **{role: metadata.signed.version for role, metadata in signed.delegated.items()},
         }
         current = [f"{version}.{role}.json" for role, version in versions.items()]
         targets = [self._target_file(target).relative_to(self._root).as_posix() for target in signed.target_files()]
@@ -496,42 +654,42 @@ class ReleaseRepository:
             "it."
         )
 
-    def _renew(
-        self, signed: _Signed, are_targets_changed: bool = False, are_acknowledgements_changed: bool = False
-    ) -> None:
+    def _renew(self, signed: _Signed) -> None:
         """Sign anew what changed or has lived half its lifetime, in the order that is safe to cut anywhere.
 
         Versions that a crash left behind are referred to by no timestamp, so they are written over.
         """
         signers = {role: self._signer(role, signed) for role in ROLES}
-        is_root_new = self._is_due(signed.root.signed)
+        is_root_new = self._is_due("root", signed.root)
         if is_root_new:
             self._sign(signed.root, "root", signers["root"])
-        are_targets_new = are_targets_changed or self._is_due(signed.targets.signed)
-        if are_targets_new:
-            signed.snapshot.signed.meta["targets.json"] = self._sign(signed.targets, "targets", signers["targets"])
-        held = signed.acknowledgements
-        are_held_new = held is not None and (are_acknowledgements_changed or self._is_due(held.signed))
-        if held is not None and are_held_new:
-            signer = self._signer(ACKNOWLEDGEMENTS, signed)
-            signed.snapshot.signed.meta[f"{ACKNOWLEDGEMENTS}.json"] = self._sign(held, ACKNOWLEDGEMENTS, signer)
-        is_snapshot_new = are_targets_new or are_held_new or self._is_due(signed.snapshot.signed)
-        if is_snapshot_new:
+        meta, is_snapshot_new = signed.snapshot.signed.meta, False
+        for role, metadata in signed.delegated.items():
+            if role in signed.changed or self._is_due(role, metadata):
+                meta[f"{role}.json"] = self._sign(metadata, role, self._signer(role, signed))
+                is_snapshot_new = True
+        if "targets" in signed.changed or self._is_due("targets", signed.targets):
+            meta["targets.json"] = self._sign(signed.targets, "targets", signers["targets"])
+            is_snapshot_new = True
+        if is_snapshot_new or self._is_due("snapshot", signed.snapshot):
             signed.timestamp.signed.snapshot_meta = self._sign(signed.snapshot, "snapshot", signers["snapshot"])
-        if is_snapshot_new or is_root_new or self._is_due(signed.timestamp.signed):
+            is_snapshot_new = True
+        if is_snapshot_new or is_root_new or self._is_due("timestamp", signed.timestamp):
             signed.timestamp.signed.unrecognized_fields[ROOT_VERSION] = signed.root.signed.version
             self._sign(signed.timestamp, "timestamp", signers["timestamp"])
             self._note_published(signed.timestamp.signed.version)
 
-    def _is_due(self, payload: Signed) -> bool:
-        return payload.expires - self._now() < timedelta(days=LIFETIME_DAYS[payload.type]) / 2
+    def _is_due(self, role: str, metadata: Metadata[Any]) -> bool:
+        if not metadata.signatures:
+            return True
+        return bool(metadata.signed.expires - self._now() < _lifetime(role) / 2)
 
     def _sign(self, metadata: Metadata[Any], role: str, signer: CryptoSigner) -> MetaFile:
         """Write the next version of a role, or the first if it was never signed; return what refers to it."""
         payload: Signed = metadata.signed
         if metadata.signatures:
             payload.version += 1
-        payload.expires = self._now().replace(microsecond=0) + timedelta(days=LIFETIME_DAYS[role])
+        payload.expires = self._now().replace(microsecond=0) + _lifetime(role)
         metadata.sign(signer)
         content = metadata.to_bytes()
         if len(content) > max_metadata_bytes(role):
@@ -598,6 +756,10 @@ class ReleaseRepository:
             raise StoreBusy(f"{self._root} is in use by another process; try again when it is done") from error
 
 
+def _lifetime(role: str) -> timedelta:
+    return timedelta(days=LIFETIME_DAYS.get(role, DELEGATED_LIFETIME_DAYS))
+
+
 def _make_folder(folder: Path, stick: Path) -> None:
     """A folder on a stick; a file or a link in its place, which may lead away from the stick, goes."""
     if folder != stick:
@@ -607,11 +769,15 @@ def _make_folder(folder: Path, stick: Path) -> None:
     folder.mkdir(parents=folder == stick, exist_ok=True)
 
 
-def _checked_bundle(bundle_path: Path, workload: str, version: str, contract_hash: str) -> bytes:
+def _contract_of(workload: str) -> Contract:
     try:
-        contract = known_workload(workload).contract
+        return known_workload(workload).contract
     except ConfigError as error:
         raise ReleaseError(f"there is no workload {workload!r} to release for: {error}") from error
+
+
+def _checked_bundle(bundle_path: Path, workload: str, version: str, contract_hash: str) -> bytes:
+    contract = _contract_of(workload)
     try:
         content = read_own(bundle_path, MAX_TARGET_BYTES)
     except OSError as error:
@@ -626,9 +792,22 @@ def _checked_bundle(bundle_path: Path, workload: str, version: str, contract_has
     return content
 
 
-def _released(targets: Targets, workload: str) -> Released | None:
-    target = targets.targets.get(target_path(workload))
-    if target is None:
-        return None
-    version = str(target.unrecognized_fields["custom"]["version"])
-    return Released(version, target.hashes["sha256"], target.length, targets.version)
+def _targets_of(
+    workload: str, version: str, contents: Mapping[str, bytes], name: str, said: Mapping[str, Any]
+) -> dict[str, TargetFile]:
+    """The targets of these bundles, by class; what every device needs to know of them stands beside their hashes."""
+    contract_hash, found = _contract_of(workload).hash, {}
+    for device_class, content in contents.items():
+        if device_class:
+            check_class(device_class)
+        target = TargetFile.from_data(target_path(workload, device_class, name), content, ["sha256"])
+        target.unrecognized_fields["custom"] = {
+            "workload": workload,
+            "version": version,
+            "contract_hash": contract_hash,
+            "min_fieldedge": MIN_FIELDEDGE,
+            **({"device_class": device_class} if device_class else {}),
+            **said,
+        }
+        found[device_class] = target
+    return found
