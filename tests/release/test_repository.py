@@ -17,11 +17,12 @@ from tuf.api.exceptions import ExpiredMetadataError, RepositoryError
 from tuf.api.metadata import Metadata
 from tuf.ngclient import FetcherInterface, Updater
 
+from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ReleaseError, StoreBusy
 from fieldedge.transfer.trust import MAX_METADATA_BYTES
 from fieldedge.workloads import known_workload
 from fieldloop.core.begun import Mark
-from fieldloop.release import Released, ReleaseRepository, repository
+from fieldloop.release import Released, ReleaseRepository, keys, metadata_store
 
 CONTRACT = known_workload("agriculture").contract
 MakeBundle = Callable[..., Path]
@@ -116,7 +117,7 @@ def test_a_crash_anywhere_in_publishing_leaves_clients_on_the_old_release_and_ca
     old, new = make_bundle("1"), make_bundle("2", yield_t_ha=11.0)
     publish(releases, old)
     with monkeypatch.context() as patched:
-        patched.setattr(repository, "write_durably", power_cut_after(writes_before_the_cut))
+        cut_power_after(patched, writes_before_the_cut)
         with pytest.raises(PowerCut):
             publish(releases, new, "2")
     assert client.bundle() == old.read_bytes()
@@ -129,7 +130,7 @@ def test_a_crash_anywhere_in_creating_is_made_good_by_opening_again(
     tmp_path: Path, make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch, writes_before_the_cut: int
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(repository, "write_durably", power_cut_after(writes_before_the_cut))
+        cut_power_after(patched, writes_before_the_cut)
         with pytest.raises(PowerCut):
             ReleaseRepository(tmp_path / "tuf")
     releases, bundle = ReleaseRepository(tmp_path / "tuf"), make_bundle()
@@ -213,7 +214,8 @@ def use(root: Path, make_bundle: MakeBundle) -> None:
 def needed(root: Path, make_bundle: MakeBundle) -> list[Path]:
     """What a repository cannot be without: what devices read, and the keys."""
     lived(root, make_bundle).copy_to(root.parent / "stick")
-    return [*contents(root.parent / "stick"), *(path.relative_to(root) for path in (root / "keys").iterdir())]
+    store = metadata_store.MetadataStore(root, lambda: datetime.now(UTC))
+    return [*map(Path, store.names(store.load())), *(path.relative_to(root) for path in (root / "keys").iterdir())]
 
 
 @pytest.mark.parametrize("harm", ["lost", "cut off", "changed", "a folder"])
@@ -277,8 +279,9 @@ def test_a_repository_of_before_whose_mark_names_no_version_goes_on(tmp_path: Pa
     mark = Mark.beside(tmp_path / "tuf")
     said = mark.words
     mark.keep("The release repository tuf/ was begun.\n")
-    use(tmp_path / "tuf", make_bundle)
+    ReleaseRepository(tmp_path / "tuf")
     assert mark.words == said
+    use(tmp_path / "tuf", make_bundle)
 
 
 def test_a_folder_in_the_marks_place_is_named_with_what_to_do(tmp_path: Path, make_bundle: MakeBundle) -> None:
@@ -290,8 +293,9 @@ def test_a_folder_in_the_marks_place_is_named_with_what_to_do(tmp_path: Path, ma
     with pytest.raises(ReleaseError, match=r"tuf\.begun cannot be read \(Is a directory\).* remove what lies there"):
         use(tmp_path / "tuf", make_bundle)
     mark.path.rmdir()
-    use(tmp_path / "tuf", make_bundle)
+    ReleaseRepository(tmp_path / "tuf")
     assert mark.words == said
+    use(tmp_path / "tuf", make_bundle)
 
 
 def test_metadata_that_no_device_would_take_is_not_published(
@@ -332,14 +336,14 @@ def test_a_repository_that_never_released_is_not_begun_anew_either(tmp_path: Pat
 
 def test_a_beginning_that_was_cut_off_at_its_very_end_is_whole(tmp_path: Path, make_bundle: MakeBundle) -> None:
     publish(ReleaseRepository(tmp_path / "tuf"), make_bundle())
-    (tmp_path / "tuf" / repository.BEGINNING_NAME).write_bytes(b"")
+    (tmp_path / "tuf" / metadata_store.BEGINNING_NAME).write_bytes(b"")
     assert ReleaseRepository(tmp_path / "tuf").current("agriculture") is not None
-    assert not (tmp_path / "tuf" / repository.BEGINNING_NAME).exists()
+    assert not (tmp_path / "tuf" / metadata_store.BEGINNING_NAME).exists()
 
 
 def test_a_mark_of_a_beginning_does_not_begin_a_repository_that_lived(tmp_path: Path, make_bundle: MakeBundle) -> None:
     lived(tmp_path / "tuf", make_bundle)
-    (tmp_path / "tuf" / repository.BEGINNING_NAME).write_bytes(b"")
+    (tmp_path / "tuf" / metadata_store.BEGINNING_NAME).write_bytes(b"")
     (tmp_path / "tuf" / "metadata" / "timestamp.json").unlink()
     with pytest.raises(ReleaseError, match=r"timestamp\.json is missing, and .* is there"):
         ReleaseRepository(tmp_path / "tuf")
@@ -392,7 +396,7 @@ def test_a_repository_of_before_that_does_not_say_its_newest_root_is_read(
     lived(tmp_path / "tuf", make_bundle)
     path = tmp_path / "tuf" / "metadata" / "timestamp.json"
     timestamp = Metadata.from_bytes(path.read_bytes())
-    del timestamp.signed.unrecognized_fields[repository.ROOT_VERSION]
+    del timestamp.signed.unrecognized_fields[metadata_store.ROOT_VERSION]
     key = load_pem_private_key((tmp_path / "tuf" / "keys" / "timestamp.pem").read_bytes(), password=None)
     timestamp.sign(CryptoSigner(key))
     path.write_bytes(timestamp.to_bytes())
@@ -414,7 +418,7 @@ def test_a_second_publisher_is_told_that_the_repository_is_busy(
     from filelock import FileLock
 
     ReleaseRepository(tmp_path / "tuf")
-    monkeypatch.setattr(repository, "LOCK_TIMEOUT_S", 0)
+    monkeypatch.setattr(metadata_store, "LOCK_TIMEOUT_S", 0)
     with FileLock(tmp_path / "tuf" / ".lock"), pytest.raises(StoreBusy, match="in use by another process"):
         ReleaseRepository(tmp_path / "tuf")
 
@@ -423,13 +427,15 @@ class PowerCut(BaseException):
     """The machine is gone: no handler of ours may run on."""
 
 
-def power_cut_after(writes: int) -> Callable[..., None]:
-    really_write, done = repository.write_durably, []
+def cut_power_after(patched: pytest.MonkeyPatch, writes: int) -> None:
+    """Let so many files be written, of metadata, targets and keys alike, and none after."""
+    done: list[Path] = []
 
     def write(path: Path, data: bytes, mode: int = 0o644) -> None:
         if len(done) == writes:
             raise PowerCut
         done.append(path)
-        really_write(path, data, mode)
+        write_durably(path, data, mode)
 
-    return write
+    for room in (metadata_store, keys):
+        patched.setattr(room, "write_durably", write)

@@ -12,9 +12,9 @@ from tuf.ngclient import Updater
 from fieldedge.system.errors import ReleaseError
 from fieldedge.transfer.cohort import Rollout
 from fieldedge.workloads import known_workload
-from fieldloop.release import Offers, ReleaseRepository, repository
+from fieldloop.release import Offers, ReleaseRepository
 from tests.release.former_repository import make_former_repository
-from tests.release.test_repository import FilesOfTheRepository, PowerCut, power_cut_after
+from tests.release.test_repository import FilesOfTheRepository, PowerCut, cut_power_after
 
 CONTRACT = known_workload("agriculture").contract
 CLASSES = ("aarch64", "float32-only", "x86-64")
@@ -212,7 +212,7 @@ def test_a_crash_at_any_write_of_a_step_leaves_devices_before_it_and_it_can_be_d
     before, cuts = seen(), 0
     while True:
         with monkeypatch.context() as patched:
-            patched.setattr(repository, "write_durably", power_cut_after(cuts))
+            cut_power_after(patched, cuts)
             try:
                 STEPS[step](ReleaseRepository(tmp_path / "tuf"), newest)
                 break
@@ -236,7 +236,7 @@ def test_a_repository_of_before_goes_on_under_a_key_of_its_workload_and_devices_
     device = Device(tmp_path / "tuf", tmp_path / "device")
     assert device.content("agriculture/bundle.zip") == old.read_bytes()
     with monkeypatch.context() as patched:
-        patched.setattr(repository, "write_durably", power_cut_after(writes_before_the_cut))
+        cut_power_after(patched, writes_before_the_cut)
         try:
             ReleaseRepository(tmp_path / "tuf")
         except PowerCut:

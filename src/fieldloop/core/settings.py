@@ -81,6 +81,28 @@ class Settings(BaseSettings):
         return None if is_server else (self.home_dir / "mlflow" / "artifacts").as_uri()
 
 
+class KeySettings(BaseSettings):
+    """What signing needs: files of mode 600, each with a passphrase or PIN. Set by `FIELDLOOP_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="FIELDLOOP_", frozen=True, extra="ignore")
+
+    key_passphrase_file: Path | None = Field(default=None, description="opens the keys in the release repository")
+    offline_passphrase_file: Path | None = Field(default=None, description="opens the keys kept offline")
+    hsm_pin_file: Path | None = Field(default=None, description="opens a hardware token")
+
+
+def load_key_settings() -> KeySettings:
+    """The settings of signing, read where a key is opened.
+
+    Raises:
+        ConfigError: one is broken.
+    """
+    try:
+        return KeySettings()
+    except ValidationError as error:
+        raise ConfigError(told(error, lambda place: f"FIELDLOOP_{place.upper()}")) from None
+
+
 def load_settings(**overrides: Any) -> Settings:
     """The settings of this machine.
 

@@ -2,8 +2,9 @@
 
 from fieldloop.release.acknowledged import AcknowledgedBatches
 from fieldloop.release.bundle import Lineage, build_bundle, try_bundle, with_slices
+from fieldloop.release.metadata_store import is_begun
 from fieldloop.release.offers import Candidate, Offers, Released
-from fieldloop.release.repository import ReleaseRepository, is_begun
+from fieldloop.release.repository import ReleaseRepository
 
 __all__ = [
     "AcknowledgedBatches",
