@@ -108,6 +108,7 @@ def ingest_usb(
     from fieldloop.core.paths import paths_of
     from fieldloop.gateway.devices import DeviceRegistry
     from fieldloop.gateway.inbox import Inbox
+    from fieldloop.gateway.reports import Reports
     from fieldloop.gateway.usb import ingest_usb as ingest
     from fieldloop.release import ReleaseRepository
 
@@ -115,8 +116,17 @@ def ingest_usb(
     if not paths.tuf.is_dir():
         raise ConfigError(f"{paths.tuf} is not there: publish a release before a stick is taken in")
     registry = DeviceRegistry(paths.device_registry)
-    taken = ingest(UsbStick(stick), Inbox(paths.inbox), registry, ReleaseRepository(paths.tuf), datetime.now(UTC))
+    taken = ingest(
+        UsbStick(stick),
+        Inbox(paths.inbox),
+        registry,
+        ReleaseRepository(paths.tuf),
+        datetime.now(UTC),
+        Reports(paths.reports),
+    )
     typer.echo(f"{taken.new} new batches and {taken.known} known ones of {len(taken.held)} devices are in the inbox")
+    if taken.reports:
+        typer.echo(f"{sum(map(len, taken.reports.values()))} reports of {len(taken.reports)} devices' models are kept")
     for name in taken.missing:
         typer.echo(f"missing: {name} stands in its device's manifest, and not on the stick")
     if taken.refused:

@@ -36,11 +36,13 @@ from tuf.api.metadata import (
 )
 
 from fieldedge.contract import Contract, Record
+from fieldedge.contract.update_report import UpdateReport, read, signed_part
 from fieldedge.inference.bundles import CARD, GOLDEN, MANIFEST, MODEL, REFERENCE, Manifest
 from fieldedge.inference.model import Model
 from fieldedge.storage.store import Entry, Store
 from fieldedge.system.keys import is_signed_by, load_key, load_or_create_key, sign
 from fieldedge.transfer.acknowledgements import statement
+from fieldedge.transfer.reports import REPORTS_PATH
 from fieldedge.workloads import known_workload
 
 SEASON, REGION, FIELD_ID, DEVICE_ID = 2006, "champion", "champion-00", "dev-00"
@@ -171,6 +173,17 @@ class Repository:
         self.publish(expires_days)
         return path
 
+    def offer(self, data: bytes, path: str, **custom: Any) -> None:
+        """Put a bundle under any path, with what its metadata says beside the contract; `publish` signs it."""
+        target = TargetFile.from_data(path, data, ["sha256"])
+        said = {"workload": "agriculture", "contract_hash": AGRICULTURE.contract.hash, **custom}
+        target.unrecognized_fields["custom"] = said
+        self.targets[path] = target
+        folder, _, name = path.rpartition("/")
+        file = self.targets_dir / folder / f"{target.hashes['sha256']}.{name}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+
     def new_acknowledgements_key(self) -> None:
         """Sign acknowledgements with a key of its own from now on, and say so in the metadata."""
         self.acknowledgements_key_path.unlink(missing_ok=True)
@@ -228,7 +241,8 @@ class GatewaySimulator:
     """The device's side of the gateway protocol.
 
     To misbehave, `behave` maps a body to (status, answer), `redirect` a path to (status, where to), and what `drips`
-    comes a byte every tenth of a second, until nobody listens.
+    comes a byte every tenth of a second, until nobody listens. `breaks_off` says after how many bytes, from the byte of
+    that number on, the connection ends. `served` are the path, the first byte and the bytes of each answer to a GET.
     """
 
     files: Path
@@ -240,6 +254,24 @@ class GatewaySimulator:
     asked: list[str] = field(default_factory=list)
     redirect: Callable[[str], tuple[int, str] | None] | None = None
     drips: Callable[[str], bool] | None = None
+    reports: dict[str, bytes] = field(default_factory=dict)
+    breaks_off: Callable[[str, int], int | None] | None = None
+    knows_ranges: bool = True
+    served: list[tuple[str, int, int]] = field(default_factory=list)
+
+    def take_report(self, device_id: str, signature: str, data: bytes) -> tuple[int, Any]:
+        """What the gateway answers to what a device says of its model."""
+        if not is_signed_by(self.public_keys.get(device_id, ""), signed_part(data), signature):
+            return 401, {"error": "unknown device or bad signature"}
+        assert read(data).device_id == device_id
+        identity = hashlib.sha256(data).hexdigest()
+        status = 200 if identity in self.reports else 201
+        self.reports[identity] = data
+        return status, self.acknowledgement(identity, device_id)
+
+    @property
+    def told(self) -> list[UpdateReport]:
+        return [read(data) for data in self.reports.values()]
 
     def accept(self, device_id: str, signature: str, body: bytes) -> tuple[int, Any]:
         self.posts.append(body)
@@ -276,13 +308,34 @@ def serving(simulator: GatewaySimulator) -> Iterator[GatewaySimulator]:
                 self.end_headers()
                 return
             path = simulator.files / self.path.removeprefix("/tuf/")
-            self._answer(200 if path.is_file() else 404, path.read_bytes() if path.is_file() else b"")
+            if not path.is_file():
+                self._answer(404, b"")
+                return
+            self._send_file(path.read_bytes())
+
+        def _send_file(self, data: bytes) -> None:
+            """A file, or the rest of it, as far as the simulator lets it come."""
+            asked = self.headers.get("Range", "") if simulator.knows_ranges else ""
+            start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+            most = None if simulator.breaks_off is None else simulator.breaks_off(self.path, start)
+            if not asked and most is None:
+                simulator.served.append((self.path, 0, len(data)))
+                self._answer(200, data)
+                return
+            self.send_response(206 if asked else 200)
+            if asked:
+                self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+            self.send_header("Content-Length", str(len(data) - start))
+            self.end_headers()
+            sent = data[start:][:most]
+            simulator.served.append((self.path, start, len(sent)))
+            self.wfile.write(sent)
+            self.close_connection = True
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            status, answer = simulator.accept(
-                self.headers["Fieldloop-Device"], self.headers["Fieldloop-Signature"], body
-            )
+            take = simulator.take_report if self.path == REPORTS_PATH else simulator.accept
+            status, answer = take(self.headers["Fieldloop-Device"], self.headers["Fieldloop-Signature"], body)
             self._answer(status, answer if isinstance(answer, bytes) else json.dumps(answer).encode())
 
         def _answer(self, status: int, body: bytes) -> None:

@@ -118,7 +118,10 @@ class Episode(Protocol):
         """
 
     def answer(self, question: Question, outputs: Array | None, abstained: str | None) -> Decision:
-        """The decision by the model's outputs (K, outputs), or by the workload's rule where the model abstained."""
+        """The decision by the model's outputs (K, outputs), or by the workload's rule where the model abstained.
+
+        It changes nothing: while a model is on watch, it is asked with the former one's outputs too.
+        """
 
     def is_over(self) -> bool:
         """Whether its outcome is known: nothing is decided any more."""

@@ -122,6 +122,11 @@ class Paths:
         return self.home / "gateway" / "inbox"
 
     @property
+    def reports(self) -> Path:
+        """What devices said of their models."""
+        return self.home / "gateway" / "reports"
+
+    @property
     def device_registry(self) -> Path:
         return self.home / "gateway" / "devices.json"
 

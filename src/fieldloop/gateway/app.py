@@ -27,11 +27,14 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from fieldedge.contract.batches import MAX_PACKED_BYTES
+from fieldedge.contract.update_report import MAX_REPORT_BYTES
 from fieldedge.system.errors import ConfigError, DataError, PermanentError, ReleaseError, StoreBusy, StoreFailed
 from fieldedge.transfer.opening import BATCH, ONCE, OPENING, opening
+from fieldedge.transfer.reports import REPORTS_PATH
 from fieldloop.gateway.admission import Admission, AdmissionLimits, Busy, TooSlow, Turn
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Inbox
+from fieldloop.gateway.reports import REPORTS, Reports
 from fieldloop.release import ReleaseRepository
 
 MAX_UPLOAD_BYTES = MAX_PACKED_BYTES
@@ -47,8 +50,10 @@ def create_app(
     max_upload_bytes: int = MAX_UPLOAD_BYTES,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     admission: AdmissionLimits | None = None,
+    reports_dir: Path | None = None,
 ) -> Starlette:
-    """The application over a release repository, an inbox and a device registry.
+    """The application over a release repository, an inbox and a device registry; reports lie beside the inbox, unless
+    `reports_dir` says where.
 
     Raises:
         ConfigError: there is no release repository in `tuf_dir`.
@@ -66,11 +71,13 @@ def create_app(
         max_upload_bytes,
         now,
         Admission(admission or AdmissionLimits()),
+        Reports(reports_dir or inbox_dir.with_name(REPORTS)),
     )
     return Starlette(
         routes=[
             Route("/v1/health", _health, methods=["GET"]),
             Route("/v1/batches", uploads.receive, methods=["POST"]),
+            Route(REPORTS_PATH, uploads.receive_report, methods=["POST"]),
             Mount("/tuf/metadata", StaticFiles(directory=tuf_dir / "metadata")),
             Mount("/tuf/targets", StaticFiles(directory=tuf_dir / "targets")),
         ]
@@ -93,6 +100,7 @@ class _Uploads:
     max_bytes: int
     now: Callable[[], datetime]
     admission: Admission
+    reports: Reports
     openings: dict[tuple[str, str], None] = field(default_factory=dict)  # the newest that were used, oldest first
 
     async def receive(self, request: Request) -> JSONResponse:
@@ -129,9 +137,49 @@ class _Uploads:
             return _error(503, "the batch could not be stored here; keep it and send it again later")
         return await run_in_threadpool(self._acknowledgement, sha256, device_id, 201 if is_new else 200)
 
-    def _acknowledgement(self, sha256: str, device_id: str, status: int) -> JSONResponse:
+    async def receive_report(self, request: Request) -> JSONResponse:
+        """Keep what a device says of its model. A few thousand bytes: they are read whole before they are judged."""
         try:
-            signature = self.repository.sign_acknowledgement(device_id, sha256)
+            device_id, signature = _sender(request)
+            self._check_known(device_id)
+            async with self.admission.turn(device_id, MAX_REPORT_BYTES) as turn:
+                body = bytearray()
+                async for chunk in request.stream():
+                    body += chunk
+                    turn.has(len(body))
+                    if len(body) > MAX_REPORT_BYTES:
+                        raise _Refused(413, f"the report has more than {MAX_REPORT_BYTES} bytes")
+                turn.is_read()
+                is_new = await run_in_threadpool(self._keep_report, bytes(body), device_id, signature)
+        except _Refused as refused:
+            _log.warning("report refused: %s", refused)
+            return _error(refused.status, str(refused))
+        except ClientDisconnect:
+            return _error(400, "the report broke off; send it again")
+        except TooSlow as slow:
+            return _error(408, str(slow))
+        except Busy as busy:
+            return _error(503, str(busy))
+        except ConfigError:
+            _log.exception("no device can be known")
+            return _error(503, "the devices' registry cannot be read here; keep it and send it again later")
+        except (OSError, StoreBusy):
+            _log.exception("a report could not be stored")
+            return _error(503, "the report could not be stored here; keep it and send it again later")
+        sha256 = hashlib.sha256(body).hexdigest()
+        return await run_in_threadpool(self._acknowledgement, sha256, device_id, 201 if is_new else 200, is_batch=False)
+
+    def _keep_report(self, body: bytes, device_id: str, signature: str) -> bool:
+        if not self.registry.is_report_signed_by(device_id, body, signature):
+            raise _Refused(401, f"not signed by a registered device {device_id!r}: register it, or check its key")
+        try:
+            return self.reports.keep(body, device_id, signature, self.now())
+        except DataError as error:
+            raise _Refused(400, str(error)) from error
+
+    def _acknowledgement(self, sha256: str, device_id: str, status: int, *, is_batch: bool = True) -> JSONResponse:
+        try:
+            signature = self.repository.sign_acknowledgement(device_id, sha256, is_batch=is_batch)
         except (ReleaseError, StoreFailed):
             _log.exception("batch %s is held, but cannot be acknowledged", sha256[:12])
             return _error(503, "the batch is held, but cannot be acknowledged now; keep it and send it again later")

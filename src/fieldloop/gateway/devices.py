@@ -13,6 +13,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from filelock import FileLock
 
+from fieldedge.contract.update_report import PREFIX as REPORT_PREFIX
+from fieldedge.contract.update_report import signed_part
 from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ConfigError
 from fieldedge.system.keys import is_signed_by
@@ -129,7 +131,11 @@ class DeviceRegistry:
 
     def is_signed_by(self, device_id: str, body: bytes, signature: str) -> bool:
         """Whether a registered device of that id made `signature` (base64) over exactly this body."""
-        return not body.startswith(OPENING_PREFIX) and self._is_signed(device_id, body, signature)
+        return not body.startswith((OPENING_PREFIX, REPORT_PREFIX)) and self._is_signed(device_id, body, signature)
+
+    def is_report_signed_by(self, device_id: str, report: bytes, signature: str) -> bool:
+        """Whether a registered device of that id made `signature` (base64) over this report."""
+        return self._is_signed(device_id, signed_part(report), signature)
 
     def is_opened_by(self, device_id: str, statement: bytes, signature: str) -> bool:
         """Whether a registered device of that id made `signature` (base64) over this opening of a batch."""

@@ -18,16 +18,19 @@ from fieldedge.presentation.text import printable
 from fieldedge.system import strict_json
 from fieldedge.system.errors import DataError, LinkError, StoreBusy
 from fieldedge.system.plain_files import not_plain, read_plain
+from fieldedge.transfer.reports import MAX_STICK_BYTES, SUFFIX, from_stick, report_id
 from fieldedge.transfer.usb import MANIFEST, UsbStick, check_folder
 from fieldloop.gateway.app import MAX_UPLOAD_BYTES
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import MAX_ENVELOPE_BYTES, Inbox
+from fieldloop.gateway.reports import Reports
 from fieldloop.release import ReleaseRepository
 
 
 @dataclass
 class TakenIn:
-    """What came of a stick's files. `held` names, by device, all batches of it that are in the inbox now.
+    """What came of a stick's files. `held` names, by device, all batches of it that are in the inbox now, and
+    `reports` what it said of its models that is kept now.
 
     `refused` gives the reason for each file that was not taken, by its path below the devices' folder.
     """
@@ -35,23 +38,29 @@ class TakenIn:
     new: int = 0
     known: int = 0
     held: dict[str, set[str]] = field(default_factory=dict)
+    reports: dict[str, set[str]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
 
 
 def ingest_usb(
-    stick: UsbStick, inbox: Inbox, registry: DeviceRegistry, repository: ReleaseRepository, now: datetime
+    stick: UsbStick,
+    inbox: Inbox,
+    registry: DeviceRegistry,
+    repository: ReleaseRepository,
+    now: datetime,
+    reports: Reports | None = None,
 ) -> TakenIn:
-    """Take a stick's batches in, acknowledge them in signed metadata, and write the release onto it. Repeatable.
+    """Take in a stick's batches and reports, acknowledge them in signed metadata, write the release on it. Repeatable.
 
     Raises:
         LinkError: the stick cannot be read or written; what was taken in stays so.
         ReleaseError: the release repository is damaged.
     """
     stick.check()
-    taken = take_in(stick, inbox, registry, now)
-    if taken.held:
-        repository.acknowledge(taken.held)
+    taken = take_in(stick, inbox, registry, now, reports)
+    if taken.held or taken.reports:
+        repository.acknowledge(taken.held, taken.reports)
     try:
         check_folder(stick.release)
         repository.copy_to(stick.release)
@@ -63,8 +72,11 @@ def ingest_usb(
     return taken
 
 
-def take_in(stick: UsbStick, inbox: Inbox, registry: DeviceRegistry, now: datetime) -> TakenIn:
-    """Keep every batch of the stick that a registered device signed; the others are named with the reason.
+def take_in(
+    stick: UsbStick, inbox: Inbox, registry: DeviceRegistry, now: datetime, reports: Reports | None = None
+) -> TakenIn:
+    """Keep every batch of the stick that a registered device signed; the others are named with the reason. So too the
+    reports, where it is said where they are kept.
 
     Raises:
         LinkError: the stick cannot be read.
@@ -78,18 +90,22 @@ def take_in(stick: UsbStick, inbox: Inbox, registry: DeviceRegistry, now: dateti
         with _refused_alone(folder.name, taken):
             found = not_plain(folder, follows=False)
             if found == "a folder":
-                _take_folder(folder, inbox, registry, now, taken)
+                _take_folder(folder, inbox, registry, now, taken, reports)
             elif found:
                 raise DataError(f"it is {found}; expected a device's folder: remove it")
     return taken
 
 
-def _take_folder(folder: Path, inbox: Inbox, registry: DeviceRegistry, now: datetime, taken: TakenIn) -> None:
+def _take_folder(
+    folder: Path, inbox: Inbox, registry: DeviceRegistry, now: datetime, taken: TakenIn, reports: Reports | None
+) -> None:
     names = {path.name for path in folder.iterdir()}
     for name in sorted(names):
         with _refused_alone(f"{folder.name}/{name}", taken):
             if name.endswith(".batch"):
                 _take(folder / name, inbox, registry, now, taken)
+            elif name.endswith(SUFFIX) and reports is not None:
+                _take_report(folder / name, reports, registry, now, taken)
             elif name == MANIFEST:
                 wanted = (Path(listed).name for listed in _named(folder / name))
                 taken.missing += [printable(f"{folder.name}/{one}") for one in wanted if _is_missing(one, names)]
@@ -124,6 +140,14 @@ def _take(path: Path, inbox: Inbox, registry: DeviceRegistry, now: datetime, tak
     else:
         taken.known += 1
     taken.held.setdefault(device_id, set()).add(path.stem)
+
+
+def _take_report(path: Path, reports: Reports, registry: DeviceRegistry, now: datetime, taken: TakenIn) -> None:
+    device_id, signature, report = from_stick(read_plain(path, MAX_STICK_BYTES))
+    if not registry.is_report_signed_by(device_id, report, signature):
+        raise DataError(f"not signed by a registered device {device_id!r}: register it, or check its key")
+    reports.keep(report, device_id, signature, now)
+    taken.reports.setdefault(device_id, set()).add(report_id(report))
 
 
 def _envelope(path: Path) -> tuple[str, str]:

@@ -245,8 +245,10 @@ class ReleaseRepository:
             self._store.check_targets(signed)
             self._store.renew(signed)
 
-    def acknowledge(self, held: Mapping[str, Collection[str]]) -> None:
-        """Sign that these batches, by device, are held, beside those that were said to be before.
+    def acknowledge(
+        self, held: Mapping[str, Collection[str]], reports: Mapping[str, Collection[str]] | None = None
+    ) -> None:
+        """Sign that these batches and reports, by device, are held, beside those that were said to be before.
 
         A device believes this as it believes an answer of the gateway: the batches must be durable already.
 
@@ -258,12 +260,14 @@ class ReleaseRepository:
         for device_id, batch_ids in held.items():
             for sha256 in sorted(batch_ids):
                 self.acknowledged.note(device_id, sha256)
+        told = reports or {}
+        both = {device_id: {*held.get(device_id, ()), *told.get(device_id, ())} for device_id in {*held, *told}}
         with self._store.locked():
             signed = self._store.load()
             if ACKNOWLEDGEMENTS not in signed.delegated:
                 self._store.delegate(signed, ACKNOWLEDGEMENTS, [acknowledgement_path("*")])
             role = signed.delegated[ACKNOWLEDGEMENTS]
-            for device_id, batch_ids in held.items():
+            for device_id, batch_ids in sorted(both.items()):
                 known = self._acknowledged(role.signed, device_id)
                 if not known.issuperset(batch_ids):
                     content = acknowledgement(device_id, known.union(batch_ids))
@@ -282,14 +286,15 @@ class ReleaseRepository:
         """
         self.acknowledge({})
 
-    def sign_acknowledgement(self, device_id: str, sha256: str) -> str:
-        """The signature (base64) under which a device frees this batch: it must be durable already.
+    def sign_acknowledgement(self, device_id: str, sha256: str, *, is_batch: bool = True) -> str:
+        """The signature (base64) under which a device frees this batch, or report: it must be durable already.
 
         Raises:
             ReleaseError: the key of the acknowledgements is missing or damaged.
             StoreFailed: the disk does not let it be noted what was acknowledged.
         """
-        self.acknowledged.note(device_id, sha256)
+        if is_batch:
+            self.acknowledged.note(device_id, sha256)
         signature = self._acknowledgement_signer().sign(statement(device_id, sha256)).signature
         return base64.b64encode(bytes.fromhex(signature)).decode()
 

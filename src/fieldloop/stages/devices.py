@@ -44,7 +44,7 @@ def fleet_of(loop: Loop) -> Fleet:
 def gateway_of(loop: Loop) -> Iterator[str]:
     """The gateway, up only as long as the devices have a link."""
     paths = loop.paths
-    with HttpServer(create_app(paths.tuf, paths.inbox, paths.device_registry)) as server:
+    with HttpServer(create_app(paths.tuf, paths.inbox, paths.device_registry, reports_dir=paths.reports)) as server:
         yield server.url
 
 

@@ -38,7 +38,7 @@ from tests.edge.sample import (
 )
 from tests.edge.storage.test_schema import DAYS as DAYS_1
 from tests.edge.storage.test_schema import (
-    as_form_4,
+    as_form_5,
     check_carried_over,
     content_of,
     records,
@@ -657,7 +657,7 @@ def without_page(store: Path, number: int, to: Path) -> Path:
 def test_whatever_page_of_a_store_that_numbered_its_episodes_is_gone_the_rest_comes_over(tmp_path: Path) -> None:
     whole = tmp_path / "whole.db"
     write_form_3(whole)
-    expected = as_form_4(content_of(whole))
+    expected = as_form_5(content_of(whole))
     known = {table: {row[COLUMNS[table][1]]: row for row in expected[table]} for table in ("records", "batches")}
     saved = [0, 0]
     for number in range(1, whole.stat().st_size // PAGE + 1):
@@ -665,7 +665,7 @@ def test_whatever_page_of_a_store_that_numbered_its_episodes_is_gone_the_rest_co
         mended, report = open_store(path, stamp, is_damaged=True, merit=merit(AGRICULTURE))
         with mended as store:
             store.check()
-            assert report is None or number == 1 or "from form 3 to form 4" in store.events(kind="migrated")[0]["text"]
+            assert report is None or number == 1 or "from form 3 to form 5" in store.events(kind="migrated")[0]["text"]
         found = without_seals(content_of(path))
         for table, key in (("records", "record_id"), ("batches", "batch_id")):
             for row in found[table]:
@@ -706,7 +706,7 @@ def test_a_damaged_store_of_a_newer_agent_is_left_to_that_agent(lived: Lived, tm
         store._connection.execute(f"PRAGMA application_id = {APPLICATION + SCHEMA_VERSION + 1}")
     damaged(path)
     before = path.read_bytes()
-    with pytest.raises(DataError, match="form 5"):
+    with pytest.raises(DataError, match="form 6"):
         rebuild(path, stamp)
     assert path.read_bytes() == before
 

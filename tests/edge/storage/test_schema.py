@@ -22,7 +22,7 @@ from fieldedge.storage.schema import (
     prepare,
     seal,
 )
-from fieldedge.storage.store import Store
+from fieldedge.storage.store import Store, Watched
 from fieldedge.system.errors import DataError, StoreBusy, StoreDamaged
 from fieldedge.workload import merit
 from tests.edge.sample import AGRICULTURE, EPISODE, SEASON, dated, field_record, reading_record
@@ -117,19 +117,20 @@ def content_of(path: Path) -> Content:
     """Every row of every table, and how far each has counted."""
     connection = sqlite3.connect(path)
     connection.row_factory = sqlite3.Row
-    tables = (*COLUMNS, "sqlite_sequence")
+    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()}
+    tables = [table for table in (*COLUMNS, "sqlite_sequence") if table in there]
     rows = {table: [dict(row) for row in connection.execute(f"SELECT * FROM {table} ORDER BY 1")] for table in tables}  # noqa: S608
     connection.close()
     return rows
 
 
-def as_form_4(former: Content) -> Content:
+def as_form_5(former: Content) -> Content:
     """What must have become of a store of form 3; seals are judged by the store itself."""
     records = [
         {**row, "episode": str(row["season"]), "merit": MERITS.get(row["record_id"])} for row in former["records"]
     ]
     batches = [{**row, "episode": str(row["season"])} for row in former["batches"]]
-    return without_seals({**former, "records": records, "batches": batches})
+    return without_seals({**former, "records": records, "batches": batches, "watched": []})
 
 
 def without_seals(content: Content) -> Content:
@@ -161,7 +162,7 @@ def test_what_an_older_agent_stored_is_carried_over_whole_and_said_so(tmp_path: 
     with Store(tmp_path / "store.db") as store:
         check_carried_over(store)
         (event,) = store.events()
-        assert event["kind"] == "migrated" and "from form 1 to form 4" in event["text"]
+        assert event["kind"] == "migrated" and "from form 1 to form 5" in event["text"]
         store.mark_acknowledged("second")
         assert store.states() == {"acknowledged": 1 + 2 * 20, "stored": 21}
         assert store._one("PRAGMA auto_vacuum") == (2,)
@@ -248,22 +249,72 @@ def test_a_store_that_numbered_its_episodes_is_carried_over_whole_wherever_it_is
     forms = []
     for path in killed_while_carried_over(tmp_path):
         forms.append(form_on_disk(path))
-        check_form_4(path, former, form)
+        check_form_5(path, former, form)
     assert len(forms) > 20 and set(forms) == {form, SCHEMA_VERSION}
-    check_form_4(path, former, form)  # opened once more
+    check_form_5(path, former, form)  # opened once more
 
 
-def check_form_4(path: Path, former: Content, form: int) -> None:
+def check_form_5(path: Path, former: Content, form: int) -> None:
     with Store(path, merit=merit(AGRICULTURE)) as store:
         store.check()
         (event,) = store.events(kind="migrated")
-        assert f"from form {form} to form 4" in event["text"]
+        assert f"from form {form} to form 5" in event["text"]
         assert (store.episodes(), store.past_episodes(("readings",))) == (["2005", "2006", "2007"], ["2005"])
         merits = {e.record["record_id"]: e.merit for at in store.episodes() for e in store.entries(at, DECISIONS)}
         assert merits == MERITS
         cut = Sample("station", "2006-05-01T12:15:00.75Z", {"rain_mm": 0.2, "vwc": None})
         assert (store.as_stored(cut).time_utc == "2006-05-01T12:15:00Z") is (form == CUT_FORM)
-    assert without_seals(content_of(path)) == as_form_4(former)
+    assert without_seals(content_of(path)) == as_form_5(former)
+
+
+# Made by the last agent of form 4, before a model was on watch.
+FORM_4 = Path(__file__).with_name("form_4.sql")
+
+
+def write_form_4(path: Path) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.executescript(FORM_4.read_text(encoding="utf-8"))
+    connection.close()
+
+
+def test_a_store_from_before_models_were_watched_goes_on_wherever_its_migration_is_killed(tmp_path: Path) -> None:
+    write_form_4(tmp_path / "old.db")
+    former = content_of(tmp_path / "old.db")
+    forms = []
+    for path in killed_while_carried_over(tmp_path):
+        forms.append(form_on_disk(path))
+        with Store(path, merit=merit(AGRICULTURE)) as store:
+            store.check()
+            (event,) = store.events(kind="migrated")
+            assert "from form 4 to form 5; nothing was left behind" in event["text"]
+            assert store.watched("b" * 64) == []
+        found = content_of(path)
+        assert found["records"] == former["records"], "with their seals"
+        assert without_seals(found) == without_seals({**former, "watched": []})
+    assert len(forms) > 8 and set(forms) == {4, SCHEMA_VERSION}
+
+
+def test_what_was_watched_is_stored_with_its_decision_or_not_at_all(tmp_path: Path) -> None:
+    decision = dated("recommendations", 1)
+    with Store(tmp_path / "store.db") as store:
+        assert store.add("recommendations", decision, watched=Watched("b" * 64, {"seen": 1}))
+        assert not store.add("recommendations", decision, watched=Watched("b" * 64, {"seen": 2}))
+        assert not store.add("recommendations", decision)
+        store.check()
+    with Store(tmp_path / "store.db") as store:
+        assert store.watched("b" * 64) == [{"seen": 1}]
+        assert store.watched("c" * 64) == []
+        store._connection.execute("UPDATE watched SET body = '{\"seen\":3}'")
+        with pytest.raises(StoreDamaged, match="of its watched is not as it was stored"):
+            store.watched("b" * 64)
+
+
+def test_what_was_watched_long_ago_goes_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fieldedge.storage.store.WATCHED_KEPT", 3)
+    with Store(tmp_path / "store.db") as store:
+        for day in range(6):
+            store.add("recommendations", dated("recommendations", day), watched=Watched("b" * 64, {"day": day}))
+        assert [row["day"] for row in store.watched("b" * 64)] == [3, 4, 5]
 
 
 def test_what_no_workload_is_asked_of_is_carried_over_with_its_merit_unknown(tmp_path: Path) -> None:
@@ -319,12 +370,12 @@ def test_a_store_of_a_newer_agent_is_refused_by_name_and_not_touched(tmp_path: P
         store._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
         store._connection.execute(f"PRAGMA application_id = {APPLICATION + SCHEMA_VERSION + 1}")
     before = path.read_bytes()
-    with pytest.raises(DataError, match=r"store\.db has form 5; this fieldedge reads up to form 4: update it"):
+    with pytest.raises(DataError, match=r"store\.db has form 6; this fieldedge reads up to form 5: update it"):
         Store(path)
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize(("form", "application"), [(0, 0), (5, None), (1, None), (-1, None), (2, 0), (4, 7)])
+@pytest.mark.parametrize(("form", "application"), [(0, 0), (6, None), (1, None), (-1, None), (2, 0), (4, 7)])
 def test_a_form_that_there_cannot_be_is_damage(tmp_path: Path, form: int, application: int | None) -> None:
     path = tmp_path / "store.db"
     with Store(path) as store:

@@ -72,13 +72,15 @@ def test_a_release_is_installed_once_and_then_found_unchanged(
     assert_version_1_still_runs(device)
 
 
-def test_releases_alternate_between_the_slots(
+def test_releases_that_are_confirmed_alternate_between_the_slots(
     updated: DeviceDirectory, repository: Repository, gateway: GatewaySimulator
 ) -> None:
     slots = []
     for version in ("2", "3", "4"):
         repository.release(zipped(good_files(version, bias=int(version))))
         slots.append(update(updated, CONTRACT, gateway.url).slot)
+        active = Slots(updated.root).active()
+        assert active is not None and Slots(updated.root).confirm(active, "nothing spoke against it")
     assert slots == ["b", "a", "b"]
     loaded = load_model(updated, AGRICULTURE)
     assert loaded is not None and loaded.installed.version == "4"

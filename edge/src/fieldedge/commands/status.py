@@ -10,6 +10,7 @@ from fieldedge.contract import Record
 from fieldedge.contract.batches import PERIOD_KEY, as_header
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
 from fieldedge.inference.loading import slices_of, usable
+from fieldedge.inference.standing import Standing, standing
 from fieldedge.presentation.answer import answer, is_for_program, say
 from fieldedge.presentation.text import age, quantity, short_time, shortened, size, span
 from fieldedge.storage.store import Store
@@ -46,7 +47,7 @@ def status(options: argparse.Namespace, directory: DeviceDirectory) -> None:
             "workload": config.workload,
             "contract_hash": workload.contract.hash,
             "upload_budget_bytes": config.upload_budget_bytes,
-            "model": _model_status(directory, workload),
+            "model": _with_standing(_model_status(directory, workload), standing(directory, store, config.watch)),
             "under_way": _under_way(directory),
             "records": store.states(),
             "rejected": len(store.rejects()),
@@ -84,6 +85,20 @@ def _model_status(directory: DeviceDirectory, workload: Workload) -> Record | No
     left_to_rule = [one.words for one in slices_of(directory, used, workload)]
     known = {**asdict(used), **({"left_to_rule": left_to_rule} if left_to_rule else {})}
     return known if problem is None else {**known, "problem": problem}
+
+
+def _with_standing(known: Record | None, found: Standing | None) -> Record | None:
+    if known is None or found is None:
+        return known
+    return {
+        **known,
+        "state": found.state,
+        "reason": found.reason,
+        "watched": found.watched,
+        "to_watch": found.to_watch,
+        "former_version": found.former_version,
+        "standing": found.words,
+    }
 
 
 def _under_way(directory: DeviceDirectory) -> dict[str, Record]:
@@ -172,6 +187,7 @@ def _device(known: Record, view: "View", rule: str) -> list[str]:
             else f"{model['version']} ({model['precision']}), slot {model['slot']}"
         )
         runs += f"; left to the rule: {'; '.join(model['left_to_rule'])}" if "left_to_rule" in model else ""
+        runs += f"; {model['standing']}" if model.get("standing") else ""
         runs += f"; {model['problem']}" if "problem" in model else ""
     states = ", ".join(f"{count} {state}" for state, count in store.records.items()) or "none"
     records = f"{states}; {known['rejected']} messages rejected"

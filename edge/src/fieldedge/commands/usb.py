@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from fieldedge.contract import Record
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
 from fieldedge.inference.loading import load_model, read_reference
+from fieldedge.inference.slots import Slots
 from fieldedge.presentation.answer import answer, is_for_program, say
 from fieldedge.presentation.text import capitalised, plural
 from fieldedge.storage.store import Store
@@ -44,6 +45,7 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
 def export(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     """Prepare what is due and write all that waits onto the stick. Nothing is freed by it."""
     from fieldedge.system.keys import load_key
+    from fieldedge.transfer import reports
     from fieldedge.transfer.outbox import Outbox
     from fieldedge.transfer.packing import Packer
     from fieldedge.transfer.usb import UsbStick
@@ -61,7 +63,10 @@ def export(options: argparse.Namespace, directory: DeviceDirectory) -> None:
         outbox.settle()
         for episode in store.episodes():
             packer.prepare(outbox, episode)
-        exported = write(stick, outbox, config.device_id, key, format_utc(clock.now()))
+        slots = Slots(directory.root)
+        of_watch = reports.of_watch(slots, store, config, workload.name)
+        told = [*reports.waiting(slots), *([] if of_watch is None else [of_watch])]
+        exported = write(stick, outbox, config.device_id, key, format_utc(clock.now()), told)
         store.add_event("export", f"{_batches(exported.batches)} on the stick", {"batches": exported.batches})
     is_own_disk = stick.is_on_disk_of(directory)
     if is_for_program(options):

@@ -18,7 +18,7 @@ from fieldedge.system.strict_json import shown
 State = Literal["installed", "watching", "confirmed", "reverted", "refused"]
 STATES: tuple[State, ...] = get_args(State)
 PREFIX = b"fieldloop report "  # of what is signed
-MAX_REPORT_BYTES = 4_000
+MAX_REPORT_BYTES = 6_000
 MAX_REASON_CHARACTERS = 300
 MAX_COUNT = 10_000_000
 MAX_FIGURE = 1e12
@@ -26,6 +26,7 @@ MAX_FIGURE = 1e12
 _DEVICE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _WORKLOAD = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _VERSION = re.compile(r"[!-~]{1,64}")
+_NOT_OF_A_VERSION = re.compile(r"[^!-~]")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
@@ -34,9 +35,10 @@ class UpdateReport:
     """One report. `at` is UTC by the device's own clock, `former_version` what decided before.
 
     Of the decisions since the switch, `decisions` are how many were watched, `abstained` those in which the model gave
-    no answer, `guardrail_hits` those in which what it wanted was bounded by a rule; `divergence` is how far its answers
-    lie from the former model's on average, in the former's standard deviations, and `latency_p99_ms` what a decision
-    took. None where nothing could be measured.
+    no answer where the former one did, `guardrail_hits` those in which a rule had the last word over its answer and
+    would not have had it over the former's; `divergence` is how far its answers lie from the former model's on average,
+    in the former's standard deviations, and `latency_p99_ms` what a decision took. None where nothing could be
+    measured.
 
     Raises:
         DataError: a field is none that a device can send.
@@ -106,6 +108,11 @@ def as_reason(text: str) -> str:
     """A text as a report can hold it: on one line, and cut."""
     plain = "".join(letter if letter.isprintable() else " " for letter in text)
     return plain if len(plain) <= MAX_REASON_CHARACTERS else plain[: MAX_REASON_CHARACTERS - 3] + "..."
+
+
+def as_version(text: str) -> str:
+    """A version as a report can hold it: as it is, unless it has blanks, letters beyond ASCII, or too many."""
+    return _NOT_OF_A_VERSION.sub("_", text)[:64] or "_"
 
 
 def _check(is_so: bool, name: str, found: object, expected: str) -> None:

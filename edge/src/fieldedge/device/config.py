@@ -27,6 +27,7 @@ DEFAULT_SILENT_AFTER_H = 26.0  # a logger that drops one file a day is not silen
 DEFAULT_MAX_BYTES = 200_000_000
 DEFAULT_MAX_DAYS = 800
 DEFAULT_MIN_FREE_BYTES = 20_000_000
+MAX_WATCHED = 1_000  # decisions
 
 _DEVICE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _WORKLOAD = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -187,6 +188,23 @@ class DecideConfig:
 
 
 @dataclass(frozen=True)
+class WatchConfig:
+    """`[watch]`: how many decisions a new model is watched for, and what it may do meanwhile before it is taken back.
+
+    From the decision number `judged_from` on it is taken back where one of the limits is passed by all that was seen so
+    far. The shares are of decisions in which the former model did better: it answered, its answer stood. The divergence
+    is the mean distance of the two models' answers, in standard deviations of the former's.
+    """
+
+    decisions: int = 14
+    judged_from: int = 3
+    max_abstained_share: float = 0.5
+    max_guardrail_share: float = 0.5
+    max_divergence: float = 3.0
+    max_latency_ms: float = 250.0  # of half of the decisions
+
+
+@dataclass(frozen=True)
 class DeviceConfig:
     """Everything that `device.toml` says. Only the first two have no default."""
 
@@ -200,6 +218,7 @@ class DeviceConfig:
     page: PageConfig = PageConfig()
     link: LinkConfig | None = None
     decide: DecideConfig = DecideConfig()
+    watch: WatchConfig = WatchConfig()
 
     def __post_init__(self) -> None:
         if not _DEVICE_ID.fullmatch(self.device_id):
@@ -256,6 +275,7 @@ def read_config(path: Path) -> DeviceConfig:
         page=_page(table.table("page")),
         link=_link(table.table("link")),
         decide=_decide(table.table("decide")),
+        watch=_watch(table.table("watch")),
     )
     table.end()
     return config
@@ -329,6 +349,21 @@ def _decide(table: "Table | None") -> DecideConfig:
     decide = DecideConfig(at_utc, table.claim("is_applied_unless_overridden", True))
     table.end()
     return decide
+
+
+def _watch(table: "Table | None") -> WatchConfig:
+    if table is None:
+        return WatchConfig()
+    watch = WatchConfig(
+        table.whole("decisions", WatchConfig.decisions, 1, MAX_WATCHED),
+        table.whole("judged_from", WatchConfig.judged_from, 1, MAX_WATCHED),
+        table.number("max_abstained_share", WatchConfig.max_abstained_share, 0.0, 1.0),
+        table.number("max_guardrail_share", WatchConfig.max_guardrail_share, 0.0, 1.0),
+        table.number("max_divergence", WatchConfig.max_divergence, 0.0, 1e6),
+        table.number("max_latency_ms", WatchConfig.max_latency_ms, 1.0, 1e6),
+    )
+    table.end()
+    return watch
 
 
 def _sources(table: "Table") -> tuple[SourceConfig, ...]:

@@ -20,13 +20,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldedge.device.processor import CPU_FEATURES, cpu_features
 from fieldedge.inference.model import Model
 from fieldedge.inference.model_file import MAX_MODEL_BYTES
 from fieldedge.system.errors import FieldloopError
 from fieldedge.system.plain_files import read_own
 from fieldedge.workloads import known_workload, workload_names
 
-CPU_FEATURES = ("avx2", "avx_vnni", "avx512_vnni", "avx512bw", "asimd", "asimddp", "i8mm")
+__all__ = ["CPU_FEATURES", "call_times_us", "cpu_features", "measured", "quiet_us", "resident_kb"]
+
 MAX_ROWS_BYTES = 256_000_000
 _WARM_UP = 20
 _ROUNDS = 10
@@ -96,15 +98,6 @@ def call_times_us(models: Sequence[Model], rows: NDArray[np.float32], calls: int
 def quiet_us(times_us: NDArray[np.float64], share: float) -> float:
     """What this share of the calls keeps to, in the quietest of ten rounds: the file's time, not a busy machine's."""
     return float(min(np.quantile(part, share) for part in np.array_split(times_us, min(_ROUNDS, len(times_us)))))
-
-
-def cpu_features() -> list[str]:
-    """What of `CPU_FEATURES` this processor says it has; nothing where it does not say."""
-    try:
-        words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split())
-    except OSError:
-        return []
-    return [name for name in CPU_FEATURES if name in words]
 
 
 def resident_kb() -> int:

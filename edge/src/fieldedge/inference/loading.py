@@ -5,7 +5,8 @@ without one the workload's rule decides.
 """
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fieldedge.device.config import DeviceDirectory
@@ -24,6 +25,7 @@ from fieldedge.inference.model import Model
 from fieldedge.inference.slices import Slice
 from fieldedge.inference.slots import Installed, Slots
 from fieldedge.inference.trial import Trials, try_model
+from fieldedge.inference.watch import Array, spread_of
 from fieldedge.system.errors import ReleaseError, TrialUnfinished
 from fieldedge.system.plain_files import read_own
 from fieldedge.workload import Workload
@@ -36,12 +38,22 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class LoadedModel:
     """A verified model that is loaded, and what is known of it. `reference` is None where it could not be read; in
-    `slices` the workload's rule decides."""
+    `slices` the workload's rule decides. `spread` (outputs,) are the standard deviations of its golden outputs."""
 
     installed: Installed
     model: Model
     reference: Reference | None
     slices: tuple[Slice, ...] = ()
+    spread: Array | None = None
+    watch: "Watch | None" = None
+
+
+@dataclass(frozen=True)
+class Watch:
+    """That a model is on watch: the former one, loaded as well where there is one, and where the switch is made."""
+
+    slots: Slots
+    former: LoadedModel | None
 
 
 def load_model(directory: DeviceDirectory, workload: Workload) -> LoadedModel | None:
@@ -57,19 +69,49 @@ def load(directory: DeviceDirectory, workload: Workload) -> tuple[LoadedModel | 
     """
     slots = Slots(directory.root)
     problem = None
-    for installed, data in slots.sound():
+    sound = slots.sound()
+    for installed, data in sound:
         try:
-            _try_first(slots, installed, workload)
-            model = Model(data, workload.contract)
-            _self_test(model, slots.path(installed.slot), workload)
-            slices = read_slices(slots.path(installed.slot), workload)
+            loaded = _loaded(slots, installed, data, workload)
         except (ReleaseError, TrialUnfinished) as error:
             problem = problem or f"model {installed.version} in slot {installed.slot} is not used: {error}"
             _log.error("the model in slot %s is not used: %s", installed.slot, error)
             continue
-        reference = _reference(slots, installed, workload)
-        return LoadedModel(installed, model, reference, slices), problem or _unlike(slots, installed)
+        if _is_on_watch(slots, installed):
+            loaded = replace(loaded, watch=Watch(slots, _former(slots, sound, workload)))
+        return loaded, problem or _unlike(slots, installed)
     return None, problem or _unlike(slots, None)
+
+
+def _loaded(slots: Slots, installed: Installed, data: bytes, workload: Workload) -> LoadedModel:
+    """A model that is whole, tried and loaded.
+
+    Raises:
+        ReleaseError, TrialUnfinished: it is not to be used, or not now.
+    """
+    folder = slots.path(installed.slot)
+    _try_first(slots, installed, workload)
+    model = Model(data, workload.contract)
+    spread = _self_test(model, folder, workload)
+    return LoadedModel(installed, model, _reference(slots, installed, workload), read_slices(folder, workload), spread)
+
+
+def _is_on_watch(slots: Slots, installed: Installed) -> bool:
+    try:
+        pointer = slots.pointer()
+    except (ReleaseError, OSError):
+        return False
+    return pointer.is_on_watch and pointer.active == installed
+
+
+def _former(slots: Slots, left: Iterator[tuple[Installed, bytes]], workload: Workload) -> LoadedModel | None:
+    """The model to go back to, loaded beside the one on watch; None where there is none that can be used."""
+    for installed, data in left:
+        try:
+            return _loaded(slots, installed, data, workload)
+        except (ReleaseError, TrialUnfinished) as error:
+            _log.error("the former model in slot %s is not used: %s", installed.slot, error)
+    return None
 
 
 def usable(directory: DeviceDirectory, workload: Workload) -> tuple[Installed | None, str | None]:
@@ -128,15 +170,16 @@ def _try_first(slots: Slots, installed: Installed, workload: Workload) -> None:
     trials.keep_passed(installed.model_sha256)
 
 
-def _self_test(model: Model, folder: Path, workload: Workload) -> None:
-    """Have the loaded model repeat its golden vectors, if the disk still has them."""
+def _self_test(model: Model, folder: Path, workload: Workload) -> Array | None:
+    """Have the loaded model repeat its golden vectors, if the disk still has them; how far those spread."""
     try:
         golden = parse_golden(read_own(folder / GOLDEN, MAX_FILE_BYTES[GOLDEN]), workload.contract)
         tolerance = parse_manifest(read_own(folder / MANIFEST, MAX_FILE_BYTES[MANIFEST])).golden_tolerance
     except (OSError, ReleaseError) as error:
         _log.warning("the golden vectors in %s cannot be repeated: %s", folder, error)
-        return
+        return None
     model.self_test(golden, tolerance)
+    return spread_of(golden.outputs)
 
 
 def read_slices(folder: Path, workload: Workload) -> tuple[Slice, ...]:

@@ -1,40 +1,32 @@
 """Two model slots on local disk, and the pointer that says which one is active.
 
-The active slot is never written. A slot becomes active by one atomic write of `active.json`, after its files are on
-disk and have been verified; until then a power cut leaves the old one. The pointer carries the model's SHA-256, so
-that a damaged file is seen at the next start; then the former slot stands in, if it is still whole.
-Downloading and judging a bundle is in `updates.py`.
+The active slot is never written, nor is the confirmed one while a new one is on watch. A slot becomes active by one
+atomic write of `active.json`, after its files are on disk and have been verified; until then a power cut leaves the old
+one. Confirming, and going back, are one atomic write each. The pointer carries the model's SHA-256, so that a damaged
+file is seen at the next start; then the former slot stands in, if it is still whole.
+What the pointer says is `pointer.py`'s, downloading and judging a bundle `updates.py`'s, the watch `watch.py`'s.
 """
 
 import hashlib
-import json
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
+from fieldedge.device.config import DeviceDirectory
 from fieldedge.inference.bundles import MAX_FILE_BYTES, MODEL
+from fieldedge.inference.pointer import MAX_REPORTS, Installed, Pointer, SlotName, TakenBack, parse_pointer
 from fieldedge.system.durable import empty_folder, fsync_directory, sweep_temporaries, write_durably
 from fieldedge.system.errors import ReleaseError
+from fieldedge.system.locks import exclusive
 from fieldedge.system.plain_files import NotPlainError, read_own
 
-MAX_POINTER_BYTES = 100_000
+MAX_POINTER_BYTES = 200_000
+POINTER_WAIT_S = 5.0  # for another process to write it
 
-SlotName = Literal["a", "b"]
+__all__ = ["Installed", "Pointer", "SlotName", "Slots", "TakenBack"]
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Installed:
-    """A verified bundle in a slot."""
-
-    slot: SlotName
-    version: str
-    precision: str
-    bundle_sha256: str
-    model_sha256: str
 
 
 class Slots:
@@ -58,7 +50,22 @@ class Slots:
             ReleaseError: the pointer is damaged.
             OSError: the disk does not let it be read: what is active is not known, and nothing may be written.
         """
-        return self._pointed()[0]
+        return self.pointer().active
+
+    def pointer(self) -> Pointer:
+        """All that the pointer says; that nothing is installed before the first installation.
+
+        Raises:
+            ReleaseError, OSError: as `active`.
+        """
+        try:
+            return parse_pointer(read_own(self._pointer, MAX_POINTER_BYTES))
+        except FileNotFoundError:
+            return Pointer()
+        except NotPlainError as error:
+            raise ReleaseError(f"{self._pointer} {error.strerror}: remove it, and run fieldedge update") from error
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise ReleaseError(f"{self._pointer} is damaged ({error}); run fieldedge update") from error
 
     def first_sound(self) -> tuple[Installed, bytes] | None:
         """The first of `sound`, or None. Never raises for damage."""
@@ -67,11 +74,11 @@ class Slots:
     def sound(self) -> Iterator[tuple[Installed, bytes]]:
         """The models that are whole, verified now: the active one, then the former one. Never raises for damage."""
         try:
-            candidates = self._pointed()
+            pointer = self.pointer()
         except (ReleaseError, OSError) as error:
             _log.error("%s", error)
             return
-        for installed in candidates:
+        for installed in (pointer.active, pointer.former):
             if installed is None:
                 continue
             try:
@@ -98,11 +105,18 @@ class Slots:
         return model
 
     def free_slot(self) -> SlotName:
-        """The slot that an update may write: never the active one."""
+        """The slot that an update may write: never the active one.
+
+        Raises:
+            ValueError: the active one is on watch, so that the other one is the confirmed one: go back first.
+        """
         try:
-            active = self.active()
+            pointer = self.pointer()
         except ReleaseError:
-            active = None
+            pointer = Pointer()
+        active = pointer.active
+        if pointer.is_on_watch and pointer.former is not None:
+            raise ValueError("a version is on watch, and the confirmed one is never written")
         return "b" if active is not None and active.slot == "a" else "a"
 
     def write(self, slot: SlotName, files: Mapping[str, bytes]) -> Path:
@@ -117,32 +131,88 @@ class Slots:
         fsync_directory(self._slots.parent)
         return path
 
-    def activate(self, installed: Installed) -> None:
+    def activate(
+        self, installed: Installed, *, watched_since: str | None = None, reason: str = "", report: bytes | None = None
+    ) -> None:
         """Switch to a slot in one atomic step. The one left becomes the former."""
-        try:
-            former = self.active()
-        except ReleaseError:
-            former = None
-        pointer = {"format": 1, "active": asdict(installed), "former": None if former is None else asdict(former)}
-        sweep_temporaries(self._pointer.parent, self._pointer.name)
-        write_durably(self._pointer, (json.dumps(pointer, indent=2) + "\n").encode())
 
-    def _pointed(self) -> tuple[Installed | None, Installed | None]:
-        try:
-            pointer = json.loads(read_own(self._pointer, MAX_POINTER_BYTES))
-            return _installed(pointer["active"]), _installed(pointer["former"])
-        except FileNotFoundError:
-            return None, None
-        except NotPlainError as error:
-            raise ReleaseError(f"{self._pointer} {error.strerror}: remove it, and run fieldedge update") from error
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ReleaseError(f"{self._pointer} is damaged ({error}); run fieldedge update") from error
+        def switched(pointer: Pointer) -> Pointer:
+            return replace(
+                pointer,
+                active=installed,
+                former=pointer.active,
+                watched_since=watched_since,
+                reason=reason,
+                has_gone_back=False,
+            )
+
+        self._write(switched, report)
+
+    def confirm(self, watched: Installed, reason: str, report: bytes | None = None) -> bool:
+        """End the watch of a version: it stays. False where it is not on watch any more."""
+
+        def confirmed(pointer: Pointer) -> Pointer | None:
+            return replace(pointer, watched_since=None, reason=reason) if _is_watched(pointer, watched) else None
+
+        return self._write(confirmed, report)
+
+    def go_back(
+        self, left: Installed, reason: str, taken_back: TakenBack | None = None, report: bytes | None = None
+    ) -> bool:
+        """Leave the active version for the former one, or for none, in one atomic step. False where another is active.
+
+        With `taken_back` it is not tried again.
+        """
+
+        def back(pointer: Pointer) -> Pointer | None:
+            if pointer.active != left:
+                return None
+            known = pointer.taken_back if taken_back is None else (*pointer.taken_back, taken_back)
+            return replace(
+                pointer,
+                active=pointer.former,
+                former=None,
+                watched_since=None,
+                reason=reason,
+                has_gone_back=True,
+                taken_back=known,
+            )
+
+        return self._write(back, report)
+
+    def add_report(self, report: bytes) -> None:
+        """Keep what the fleet's owner is to be told, until it is."""
+        self._write(lambda pointer: pointer, report)
+
+    def forget_reports(self, told: Collection[str]) -> None:
+        """These have been acknowledged."""
+
+        def without(pointer: Pointer) -> Pointer | None:
+            left = tuple(report for report in pointer.reports if report not in told)
+            return replace(pointer, reports=left) if left != pointer.reports else None
+
+        self._write(without, None)
+
+    def _write(self, change: Callable[[Pointer], Pointer | None], report: bytes | None) -> bool:
+        """Change what the pointer says, in one atomic step. A damaged one is as none.
+
+        Raises:
+            StoreBusy: another process is changing it, for seconds.
+        """
+        with exclusive(DeviceDirectory(self.root).lock("slots"), POINTER_WAIT_S):
+            try:
+                found = self.pointer()
+            except ReleaseError:
+                found = Pointer()
+            changed = change(found)
+            if changed is None:
+                return False
+            if report is not None:
+                changed = replace(changed, reports=(*changed.reports, report.decode())[-MAX_REPORTS:])
+            sweep_temporaries(self._pointer.parent, self._pointer.name)
+            write_durably(self._pointer, changed.as_json())
+        return True
 
 
-def _installed(values: dict[str, str] | None) -> Installed | None:
-    if values is None:
-        return None
-    installed = Installed(**values)  # type: ignore[arg-type]  # the slot's name is checked below
-    if installed.slot not in ("a", "b") or not all(isinstance(value, str) for value in values.values()):
-        raise ValueError(f"it names slot {installed.slot!r}")
-    return installed
+def _is_watched(pointer: Pointer, installed: Installed) -> bool:
+    return pointer.active == installed and pointer.is_on_watch

@@ -334,7 +334,8 @@ def _model(view: View) -> str:
     if model.version is None:
         return f"none; {contract}"
     left = f"; left to the rule: {escaped('; '.join(model.left_to_rule))}" if model.left_to_rule else ""
-    return f"{escaped(model.version)}, {escaped(model.precision)}, slot {escaped(model.slot)}; {contract}{left}"
+    stands = f"; {escaped(model.standing)}" if model.standing else ""
+    return f"{escaped(model.version)}, {escaped(model.precision)}, slot {escaped(model.slot)}{stands}; {contract}{left}"
 
 
 def _link(view: View) -> list[tuple[str, str]]:

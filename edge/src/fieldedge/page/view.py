@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from fieldedge.contract import Contract, Record, Role
 from fieldedge.device.config import DeviceConfig, DeviceDirectory
 from fieldedge.inference.loading import slices_of, usable
+from fieldedge.inference.standing import standing
 from fieldedge.page.loggers import NO_LOGGERS, read_loggers
 from fieldedge.presentation.facts import (
     AS_JSON,
@@ -92,7 +93,7 @@ def read_view(
         device_id=config.device_id,
         workload=config.workload,
         clock=ClockFacts(format_utc(now), reader.state.get("is_time_trusted"), reader.state.get("clock_note")),
-        model=_model(directory, workload),
+        model=_with_standing(_model(directory, workload), reader),
         store=_store(reader),
         is_readable=is_readable,
         link=_link(reader),
@@ -187,6 +188,21 @@ def _model(directory: DeviceDirectory, workload: Workload) -> ModelFacts:
         return ModelFacts(contract_hash, error=problem)
     left_to_rule = tuple(one.words for one in slices_of(directory, used, workload))
     return ModelFacts(contract_hash, used.version, used.precision, used.slot, problem, left_to_rule)
+
+
+def _with_standing(facts: ModelFacts, reader: Reader) -> ModelFacts:
+    found = reader.ask(lambda: standing(reader.directory, reader.store, reader.config.watch), None)
+    if found is None:
+        return facts
+    return replace(
+        facts,
+        state=found.state,
+        reason=found.reason,
+        watched=found.watched,
+        to_watch=found.to_watch,
+        former_version=found.former_version,
+        standing=found.words,
+    )
 
 
 def _store(reader: Reader) -> StoreFacts:

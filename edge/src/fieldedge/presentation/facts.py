@@ -183,7 +183,10 @@ class LoggerHealth:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """The model on the device, or why there is none that can be used; in words, where the rule decides in its place."""
+    """The model on the device, or why there is none that can be used; in words, where the rule decides in its place.
+
+    `state` is watching, confirmed or reverted, and `standing` says it in words; on watch, so many decisions were seen.
+    """
 
     contract_hash: str
     version: str | None = None
@@ -191,6 +194,12 @@ class ModelFacts:
     slot: str | None = None
     error: str | None = None
     left_to_rule: tuple[str, ...] = ()
+    state: str | None = None
+    reason: str = ""
+    watched: int | None = None
+    to_watch: int | None = None
+    former_version: str | None = None
+    standing: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,34 +11,30 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any, TextIO
 
 from fieldedge.contract import MODEL, Record
 from fieldedge.device.config import DeviceConfig
 from fieldedge.inference.loading import NO_MODEL, LoadedModel
-from fieldedge.inference.ood import OodDetector
-from fieldedge.inference.slices import doubt_in
 from fieldedge.presentation.text import printable
+from fieldedge.runtime.adviser import Adviser, Answer
+from fieldedge.runtime.watching import Watching
 from fieldedge.storage import episodes
 from fieldedge.storage.corrections import put, said
 from fieldedge.storage.schema import asked
 from fieldedge.storage.store import Store
 from fieldedge.system import strict_json
-from fieldedge.system.errors import DataError, FieldloopError, ReleaseError
+from fieldedge.system.errors import DataError, FieldloopError
 from fieldedge.transfer.summary import episode_summary
 from fieldedge.workload import (
-    Array,
     Decision,
     Episode,
     EveryWindow,
     Question,
     Workload,
-    ask,
     chosen_with,
     decision_values,
     merit_by,
-    opening_kind,
 )
 
 MAX_LINE_CHARACTERS = 100_000
@@ -65,14 +61,24 @@ class Agent:
         self._restore()
 
     def use_model(self, loaded: LoadedModel | None) -> None:
-        """Decide with another model from now on."""
-        self._model = None if loaded is None else loaded.model
+        """Decide with another model from now on; one on watch is watched, and left where what was seen says so."""
+        self._take(loaded)
+        is_watched = loaded is not None and loaded.watch is not None
+        self._watching = Watching(loaded, self._config, self._workload, self._store) if loaded and is_watched else None
+        self._end_watch()
+
+    def _take(self, loaded: LoadedModel | None) -> None:
         self.model_version = NO_MODEL if loaded is None else loaded.installed.version
         self._bundle_sha256 = None if loaded is None else loaded.installed.bundle_sha256 or None
-        self._slices = () if loaded is None else loaded.slices
-        reference = None if loaded is None else loaded.reference
-        trends = self._workload.extrapolated
-        self._ood = None if reference is None else OodDetector(reference, self._contract, trends)
+        self._adviser = Adviser(loaded, self._workload)
+
+    def _end_watch(self) -> None:
+        if self._watching is None:
+            return
+        is_over, loaded = self._watching.end()
+        if is_over:
+            self._watching = None
+            self._take(loaded)
 
     @property
     def context(self) -> Record | None:
@@ -171,37 +177,30 @@ class Agent:
         known = self._store.get(identity)
         if known is not None:
             return known
-        question = episode.question(at, lambda kind: self._store.events(1, kind))
-        if self._ood is not None:
-            question = replace(question, extrapolated=self._ood.extrapolated(question.features))
-        outputs, abstained = self._asked(context, question)
-        decision = episode.answer(question, outputs, abstained)
+        question = self._adviser.as_asked(episode.question(at, lambda kind: self._store.events(1, kind)))
+        answer = self._adviser.ask(context, question)
+        decision = episode.answer(question, answer.outputs, answer.abstained)
         try:
             record = self._recorded(context, question, decision)
         except DataError as error:
             if decision.source != MODEL:
                 raise
             _log.error("the model abstains on %s: %s", at, error)
-            record = self._recorded(context, question, episode.answer(question, None, str(error)))
+            answer = Answer(None, str(error))
+            decision = episode.answer(question, None, str(error))
+            record = self._recorded(context, question, decision)
         record["latency_ms"] = round((time.perf_counter_ns() - started_ns) / 1e6, 3)
         table = self._contract.decision_table.name
-        taught = asked(self._merit, table, record)
+        taught, day = asked(self._merit, table, record), chosen_with(self._store, self._workload, table, record)
+        watched = None
+        if self._watching is not None:
+            watched = self._watching.seen(context, episode, question, answer, decision, record)
         try:
-            self._store.add(table, record, merit=taught, day=chosen_with(self._store, self._workload, table, record))
+            self._store.add(table, record, merit=taught, day=day, watched=watched)
         except DataError:  # another process decided this moment in the meantime; its answer was given, so it stands
             return self._store.get(identity) or record
+        self._end_watch()
         return record
-
-    def _asked(self, context: Record, question: Question) -> tuple[Array | None, str | None]:
-        """What the model says to it, or why it abstains."""
-        predict = None if self._model is None else self._model.predict
-        strange = None if self._ood is None else self._ood.doubt
-        doubt = doubt_in(self._slices, context, self._contract, opening_kind(self._workload), strange)
-        try:
-            return ask(question, self._contract, predict, doubt)
-        except ReleaseError as error:
-            _log.error("the model abstains on %s: %s", question.at, error)
-            return None, str(error)
 
     def _recorded(self, context: Record, question: Question, decision: Decision) -> Record:
         """A decision as it is stored, with what the model was asked and which one that was.

@@ -6,7 +6,7 @@ is carried over whole. Every row carries a seal over what it says, by which `reb
 schema: a later form may add tables and columns, but no two kinds of row may have the same columns or the same number of
 them under one seal. Form 2 cut the times of samples to whole seconds; form 3 has the same tables, and keeps those times
 as `instants.in_order` writes them. Form 4 names an episode by a text, where form 3 had a number, and says of a record
-how much it would teach.
+how much it would teach. Form 5 keeps what was seen of a model while it was on watch.
 """
 
 import json
@@ -23,7 +23,8 @@ from fieldedge.system.stored_names import PERIOD
 
 _log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
+UNWATCHED_FORM = 4  # the last one without the table `watched`
 NUMBERED_FORM = 3  # the last one that named an episode by a number, in the column PERIOD
 CUT_FORM = 2  # its samples' times are cut to whole seconds
 MIGRATED, LAST_CUT_SAMPLE = "migrated", "last_cut_sample"  # an event, and in it which sample was the last of those
@@ -68,6 +69,14 @@ OF_EPISODES = (
         crc      INTEGER NOT NULL
     )""",
 )
+WATCHED = """
+    CREATE TABLE watched (
+        sequence      INTEGER PRIMARY KEY AUTOINCREMENT,
+        bundle_sha256 TEXT NOT NULL,
+        time_utc      TEXT NOT NULL,
+        body          TEXT NOT NULL,
+        crc           INTEGER NOT NULL
+    )"""
 TABLES = (
     """
     CREATE TABLE boots (
@@ -121,6 +130,7 @@ TABLES = (
         body     TEXT NOT NULL
     )""",
     "CREATE INDEX events_by_kind ON events (kind)",
+    WATCHED,
 )
 
 COLUMNS = {
@@ -134,6 +144,7 @@ COLUMNS = {
     "origins": ("origin", "name", "crc"),
     "samples": ("sequence", "origin", "time_utc", "body", "flags", "boot", "crc"),
     "events": ("sequence", "kind", "boot", "time_utc", "last_utc", "times", "crc", "text", "body"),
+    "watched": ("sequence", "bundle_sha256", "time_utc", "body", "crc"),
 }
 
 # What a row's seal covers. A record's state moves on by itself and is not among it; that of a batch is.
@@ -148,11 +159,13 @@ SEALED = {
     "origins": ("name",),
     "samples": ("origin", "time_utc", "body", "flags", "boot"),
     "events": ("kind", "text", "body", "boot", "time_utc", "last_utc", "times"),
+    "watched": ("bundle_sha256", "time_utc", "body"),
 }
+SEALED_4 = {table: names for table, names in SEALED.items() if table != "watched"}
 
 # Forms 2 and 3 had no merit. A number is written into a seal as its text is: batches kept theirs.
 RECORD_3 = tuple(name for name in COLUMNS["records"] if name != "merit")
-SEALED_3 = {**SEALED, "records": tuple(name for name in SEALED["records"] if name != "merit")}
+SEALED_3 = {**SEALED_4, "records": tuple(name for name in SEALED["records"] if name != "merit")}
 
 
 def seal(table: str, values: Iterable[object]) -> int:
@@ -224,14 +237,15 @@ def _migrate(connection: sqlite3.Connection, name: str, utc: Callable[[], str], 
             if found == 1:
                 _check_1(connection, name)
                 _set_aside(connection, "records", "batches", "rejects")
-            elif found:
+            elif found and found <= NUMBERED_FORM:
                 check_database(connection, name)  # nothing damaged is sealed as if it were true
                 _set_aside(connection, "records", "batches")
-            for statement in OF_EPISODES if found > 1 else TABLES:
+            for statement in _new_tables(found):
                 connection.execute(statement)
-            if found:
+            if found and found <= NUMBERED_FORM:
                 _let_sql_seal(connection, merit)
                 (_carry_over_1 if found == 1 else _carry_over_3)(connection)
+            if found:
                 text = f"the store was brought from form {found} to form {SCHEMA_VERSION}; nothing was left behind"
                 note_migration(connection, found, utc(), text)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -242,6 +256,13 @@ def _migrate(connection: sqlite3.Connection, name: str, utc: Callable[[], str], 
             connection.execute("ROLLBACK")
         raise
     return found
+
+
+def _new_tables(form: int) -> tuple[str, ...]:
+    """What is made anew where a store had that form."""
+    if form <= 1:
+        return TABLES
+    return (*OF_EPISODES, WATCHED) if form <= NUMBERED_FORM else (WATCHED,)
 
 
 def note_migration(connection: sqlite3.Connection, form: int, utc: str, text: str) -> None:
@@ -322,7 +343,8 @@ def check_database(connection: sqlite3.Connection, name: str) -> None:
     if form <= 1:
         return
     former = {"episode": PERIOD} if form <= NUMBERED_FORM else {}
-    for table, names in (SEALED_3 if form <= NUMBERED_FORM else SEALED).items():
+    sealed = SEALED_3 if form <= NUMBERED_FORM else SEALED_4 if form <= UNWATCHED_FORM else SEALED
+    for table, names in sealed.items():
         columns = ", ".join(former.get(column, column) for column in (*names, "crc"))
         check_seals(name, table, connection.execute(f"SELECT {columns} FROM {table}"))  # noqa: S608 - ours
 

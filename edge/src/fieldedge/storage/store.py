@@ -44,6 +44,7 @@ BUSY_TIMEOUT_S = 10.0
 LOG_KEPT_BYTES = 500_000  # what the log keeps of the disk when all of it is in the database
 LOG_MAX_BYTES = 8_000_000  # where nobody calls `checkpoint`, the commit that reaches this does it
 SHRINK_PAGES = 250
+WATCHED_KEPT = 2_000  # the longest watch, and some before it
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _UNREADABLE = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
@@ -91,6 +92,13 @@ class Entry(NamedTuple):
     record: Record
     merit: float | None
     date: str
+
+
+class Watched(NamedTuple):
+    """What was seen of a bundle on watch when a decision was made; `body` is `inference/watch.py`'s."""
+
+    bundle_sha256: str
+    body: Mapping[str, Any]
 
 
 class _Now(NamedTuple):
@@ -179,12 +187,14 @@ class Store:
         flags: Mapping[str, Any] | None = None,
         merit: float | None = None,
         day: str | None = None,
+        watched: Watched | None = None,
     ) -> bool:
         """Store a record durably. False when exactly this record was there already.
 
         `record` has `record_id`, which begins with its episode. Beside it are kept `flags`, what quality control said
         of it, `merit`, how much it would teach, and `day`, the one that it is for, or the moment where moments are
-        chosen to be sent; None: the first day that it names.
+        chosen to be sent; None: the first day that it names. What was `watched` with it is stored with it or not at
+        all.
 
         Raises:
             DataError: another record with this identity is stored. The stored one stays.
@@ -192,6 +202,8 @@ class Store:
         body = _record_json(record)
         with self._transaction() as now:
             is_new = self._insert(now, table, record, body, day or first_day(record), flags, merit)
+            if is_new and watched is not None:
+                self._watch(now, watched)
             stored = None if is_new else self._one("SELECT body FROM records WHERE record_id = ?", record["record_id"])
         if stored is not None and json.loads(stored[0]) != json.loads(body):
             raise DataError(f"{record['record_id']} is stored with other content; the stored record stays as it is")
@@ -240,6 +252,27 @@ class Store:
             self._connection.execute("DELETE FROM records WHERE record_id = ?", (identity,))
             self._insert(now, table, record, body, row[2], flags, None)
             self._event(now, "replaced", f"{identity} was corrected: {why}", {"former": json.loads(row[0])})
+
+    def _watch(self, now: _Now, watched: Watched) -> None:
+        sealed = (watched.bundle_sha256, now.utc, _json(watched.body))
+        found = self._connection.execute(
+            "INSERT INTO watched (bundle_sha256, time_utc, body, crc) VALUES (?, ?, ?, ?)",
+            (*sealed, seal("watched", sealed)),
+        )
+        self._connection.execute("DELETE FROM watched WHERE sequence <= ?", ((found.lastrowid or 0) - WATCHED_KEPT,))
+
+    def watched(self, bundle_sha256: str) -> list[Record]:
+        """What was seen of a bundle while it was on watch, in the order in which it was, each with its `time_utc`."""
+        rows = self._all(
+            "SELECT bundle_sha256, time_utc, body, crc FROM watched WHERE bundle_sha256 = ? ORDER BY sequence",
+            bundle_sha256,
+        )
+        self._check_seals("watched", rows)
+        return [{**json.loads(row[2]), "time_utc": row[1]} for row in rows]
+
+    def utc(self) -> str:
+        """The time under which a row would be stored now."""
+        return self._stamp().utc
 
     def get(self, record_id: str) -> Record | None:
         """The record of that identity, exactly as it was stored."""

@@ -75,11 +75,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Response:
-    """An answer whose body still comes, in chunks."""
+    """An answer whose body still comes, in chunks; `content_range` says which part of the whole that is, if any."""
 
     status: int
     location: str | None
     chunks: Iterator[bytes]
+    content_range: str | None = None
 
 
 def ask(
@@ -135,8 +136,8 @@ def exchange(
     options["retries"] = _retries(tries)
     threading.Thread(target=running.run, args=(method, options), name="exchange", daemon=True).start()
     try:
-        status, location = running.head()
-        yield Response(status, location, running.chunks())
+        status, location, content_range = running.head()
+        yield Response(status, location, running.chunks(), content_range)
     finally:
         running.abandon()
 
@@ -166,6 +167,9 @@ def words(error: BaseException) -> str:
     return _OBJECT.sub("", str(error)) or type(error).__name__
 
 
+_Head = tuple[int, str | None, str | None]  # the status, where a redirect points, which range it is
+
+
 class _Exchange:
     """What a thread and whoever waits for it share."""
 
@@ -175,7 +179,7 @@ class _Exchange:
         self._manager, self._url, self._patience, self._bounds = manager, url, patience, bounds
         self._moved_bytes, self._received_bytes = sent_bytes, 0
         self._began_s = time.monotonic()
-        self._parts: queue.Queue[tuple[int, str | None] | bytes | BaseException] = queue.Queue(_WAITING_CHUNKS)
+        self._parts: queue.Queue[_Head | bytes | BaseException] = queue.Queue(_WAITING_CHUNKS)
         self._is_abandoned, self._has_ended = threading.Event(), threading.Event()
         self._connection: HTTPConnection | None = None
 
@@ -204,12 +208,13 @@ class _Exchange:
             encoding = response.headers.get("content-encoding", "identity")
             if encoding != "identity":
                 raise ValueError(f"the answer is encoded as {encoding[:40]!r}, for which nobody asked")
-            self._put((response.status, response.headers.get("location")))
+            headers = response.headers
+            self._put((response.status, headers.get("location"), headers.get("content-range")))
             while chunk := response.read1(CHUNK_BYTES):
                 self._put(chunk)
         return b""
 
-    def _put(self, part: tuple[int, str | None] | bytes | BaseException) -> None:
+    def _put(self, part: _Head | bytes | BaseException) -> None:
         while not self._is_abandoned.is_set():
             with suppress(queue.Full):
                 self._parts.put(part, timeout=LOOK_AROUND_S)
@@ -217,7 +222,7 @@ class _Exchange:
 
     # Where somebody waits
 
-    def head(self) -> tuple[int, str | None]:
+    def head(self) -> _Head:
         part = self._next()
         assert isinstance(part, tuple)  # noqa: S101  (the first part is no other)
         return part
@@ -237,7 +242,7 @@ class _Exchange:
             with suppress(OSError, ValueError):
                 sock.shutdown(2)
 
-    def _next(self) -> tuple[int, str | None] | bytes:
+    def _next(self) -> _Head | bytes:
         while True:
             left_s = self._left_s()
             if left_s <= 0.0:

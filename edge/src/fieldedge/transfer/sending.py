@@ -5,11 +5,14 @@ from typing import Protocol
 from fieldedge.contract import Record
 from fieldedge.device.config import DeviceConfig, DeviceDirectory, LinkConfig
 from fieldedge.inference.loading import read_reference
+from fieldedge.inference.slots import Slots
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import Reading, Stamp
+from fieldedge.system.errors import DataError
 from fieldedge.system.http import Bounds, Patience
 from fieldedge.system.keys import load_key
 from fieldedge.system.locks import exclusive, is_wanted
+from fieldedge.transfer import reports
 from fieldedge.transfer.acknowledgements import Acknowledger
 from fieldedge.transfer.outbox import Outbox
 from fieldedge.transfer.packing import Packer
@@ -44,4 +47,18 @@ def send_due(
         Store(directory.store, clock.stamp, merit=merit(workload)) as store,
     ):
         packer = Packer(config, workload, store, *read_reference(directory, workload))
-        return sync(store, Outbox(directory.outbox, store), packer, gateway)
+        try:
+            report = sync(store, Outbox(directory.outbox, store), packer, gateway)
+        except DataError:
+            _report(directory, config, workload, store, gateway)
+            raise
+        _report(directory, config, workload, store, gateway)
+        return report
+
+
+def _report(
+    directory: DeviceDirectory, config: DeviceConfig, workload: Workload, store: Store, gateway: Gateway
+) -> None:
+    slots = Slots(directory.root)
+    of_watch = reports.of_watch(slots, store, config, workload.name)
+    reports.send(slots, gateway, () if of_watch is None else (of_watch,))

@@ -8,7 +8,7 @@ a `Mirror`: the gateway here, a stick in `usb.py`. What is done with a release i
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,6 +21,7 @@ from tuf.api.exceptions import (
     DownloadHTTPError,
     DownloadLengthMismatchError,
     ExpiredMetadataError,
+    LengthOrHashMismatchError,
     RepositoryError,
 )
 from tuf.api.metadata import Metadata, TargetFile
@@ -28,10 +29,11 @@ from tuf.ngclient import FetcherInterface, Updater
 
 from fieldedge.device.config import DeviceDirectory
 from fieldedge.system.clock import MAX_NOTE_BYTES, Clock, Reading, format_utc, parse_utc
-from fieldedge.system.durable import empty_folder, sweep_temporaries, write_durably
+from fieldedge.system.durable import sweep_temporaries, write_durably
 from fieldedge.system.errors import ConfigError, LinkError, ReleaseError
 from fieldedge.system.http import Bounds, Patience, Response, exchange, redirected
 from fieldedge.system.plain_files import NotPlainError, not_plain, read_own
+from fieldedge.transfer.download import SUFFIX, Ranged, can_go_on, fetch, first_byte
 
 UPDATE_WITHIN_S = 3600.0
 CLOCK_TOLERANCE = timedelta(days=1)
@@ -66,12 +68,22 @@ class GatewayFetcher(FetcherInterface):
     patience: Patience = field(default_factory=Patience)
 
     def _fetch(self, url: str) -> Iterator[bytes]:
+        with self.fetch_from(url, 0) as (_, chunks):
+            yield from chunks
+
+    @contextmanager
+    def fetch_from(self, url: str, offset: int) -> Iterator[tuple[int, Iterator[bytes]]]:
+        """The rest of a file from `offset` on; all of it where the server knows no ranges."""
         headers = {"User-Agent": "fieldedge", "Accept-Encoding": "identity"}
+        headers |= {"Range": f"bytes={offset}-"} if offset else {}
         try:
             with exchange("GET", url, self.patience, self.bounds, headers=headers, tries=_GET_TRIES) as response:
-                if response.status != 200:
+                if response.status not in ((200, 206) if offset else (200,)):
                     raise DownloadHTTPError(_not_there(url, response), response.status)
-                yield from response.chunks
+                start = offset if response.status == 206 else 0
+                if start and first_byte(response.content_range) != start:
+                    raise DownloadError(f"{url} answers with another part than the one from byte {offset} on")
+                yield start, response.chunks
         except LinkError as error:
             raise DownloadError(str(error)) from error
 
@@ -93,6 +105,10 @@ class Client(Updater):
 
     def __init__(self, directory: DeviceDirectory, mirror: Mirror, staging: Path, clock: Reading) -> None:
         self._mirror_name, self._clock = mirror.name, clock
+        self._staging, self._targets_url = staging, mirror.targets_url
+        self._ranged: Ranged = mirror.fetcher if isinstance(mirror.fetcher, GatewayFetcher) else _Whole(mirror.fetcher)
+        self.unfinished: Path | None = None  # what came of a target before its download broke off
+        self.has_downloaded = False
         with self._named_errors():
             super().__init__(
                 str(directory.trust),
@@ -105,6 +121,11 @@ class Client(Updater):
         if not isinstance(self._trusted_set.reference_time, datetime):
             raise TypeError("this tuf keeps its reference time elsewhere; install what requirements.lock names")
         self.judged_at = self._trusted_set.reference_time = judged_at(directory, clock)
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether the mirror can be asked for the rest of a file."""
+        return not isinstance(self._ranged, _Whole)
 
     @property
     def expires(self) -> datetime:
@@ -135,8 +156,35 @@ class Client(Updater):
     def download_target(
         self, targetinfo: TargetFile, filepath: str | None = None, target_base_url: str | None = None
     ) -> str:
+        """Bring a target into the staging folder, going on where a download broke off; where it lies, verified.
+
+        Raises:
+            LinkError: it cannot be fetched now. What came is kept for the next time.
+            ReleaseError: it is not what the metadata says.
+        """
+        part = Path(filepath or self._staging / f"{targetinfo.hashes['sha256']}{SUFFIX}")
+        url = f"{target_base_url or self._targets_url}{self._target_name(targetinfo)}"
+        for other in part.parent.glob(f"*{SUFFIX}"):
+            if other != part:
+                other.unlink()
         with self._named_errors():
-            return super().download_target(targetinfo, filepath, target_base_url)
+            self.unfinished = part
+            if fetch(self._ranged, url, part, targetinfo.length):
+                try:
+                    _verify(targetinfo, part)
+                except LengthOrHashMismatchError:
+                    _log.warning("what was fetched of %s before is not of it: it is fetched anew", targetinfo.path)
+                    part.unlink()
+                    fetch(self._ranged, url, part, targetinfo.length)
+            self.unfinished, self.has_downloaded = None, True
+            _verify(targetinfo, part)
+        return str(part)
+
+    def _target_name(self, target: TargetFile) -> str:
+        """The name under which a target is published."""
+        folder, slash, name = target.path.rpartition("/")
+        is_prefixed = self._trusted_set.root.consistent_snapshot and self.config.prefix_targets_with_hash
+        return f"{folder}{slash}{next(iter(target.hashes.values()))}.{name}" if is_prefixed else target.path
 
     def _download_metadata(self, rolename: str, length: int, version: int | None = None) -> bytes:
         return super()._download_metadata(rolename, min(length, max_metadata_bytes(rolename)), version)
@@ -188,11 +236,17 @@ def refreshed(directory: DeviceDirectory, mirror: Mirror, now: ReadClock) -> Ite
     _mend_floor(directory)
     said = now()
     clock = said if isinstance(said, Reading) else Reading(said, said, is_confirmed=True, is_trusted=False)
-    with _staging(directory.staging) as staging:
+    staging = directory.staging
+    _clear(staging, but=sorted(staging.glob(f"*{SUFFIX}")) if staging.is_dir() else ())
+    staging.mkdir(parents=True, exist_ok=True)
+    client: Client | None = None
+    try:
         client = Client(directory, mirror, staging, clock)
         client.refresh()
         _keep_floor(directory, clock, min(client.judged_at, client.expires))
         yield client
+    finally:
+        _clear(staging, but=_worth_keeping(staging, client))
 
 
 def judged_at(directory: DeviceDirectory, clock: Reading) -> datetime:
@@ -293,14 +347,50 @@ def _not_there(url: str, response: Response) -> str:
     return f"{url} {redirected(response)}" if is_redirect else f"{url} answers {response.status}"
 
 
-@contextmanager
-def _staging(path: Path) -> Iterator[Path]:
-    """An empty directory for the download: python-tuf writes targets in place, so never near a slot."""
-    empty_folder(path)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
+@dataclass(frozen=True)
+class _Whole:
+    """A fetcher that can only be asked for a whole file."""
+
+    fetcher: FetcherInterface
+
+    @contextmanager
+    def fetch_from(self, url: str, _offset: int) -> Iterator[tuple[int, Iterator[bytes]]]:
+        yield 0, self.fetcher.fetch(url)
+
+
+def _verify(target: TargetFile, path: Path) -> None:
+    """See that a file is what the metadata says.
+
+    Raises:
+        LengthOrHashMismatchError: it is not.
+    """
+    target.verify_length_and_hashes(read_own(path, MAX_TARGET_BYTES))
+
+
+def _worth_keeping(staging: Path, client: Client | None) -> Collection[Path]:
+    """What came of a target whose download broke off; all such, where nothing was downloaded now."""
+    if client is not None and client.has_downloaded:
+        return ()
+    if client is None or client.unfinished is None:
+        return sorted(staging.glob(f"*{SUFFIX}"))
+    return (client.unfinished,) if client.can_resume and can_go_on(client.unfinished) else ()
+
+
+def _clear(staging: Path, but: Collection[Path]) -> None:
+    """The staging folder with nothing but these plain files; none where there are none."""
+    kept = [path for path in but if not path.is_symlink() and path.is_file()]
+    if not kept or staging.is_symlink():
+        if staging.is_symlink() or (staging.exists() and not staging.is_dir()):
+            staging.unlink()
+        shutil.rmtree(staging, ignore_errors=True)
+        return
+    for path in staging.iterdir():
+        if path in kept:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _reached(mirror_name: str, error: Exception) -> str:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fieldedge.contract import Record
 from fieldedge.contract.batches import PERIOD_KEY, as_header, batch_id
+from fieldedge.contract.update_report import signed_part
 from fieldedge.storage.store import Store
 from fieldedge.system.errors import ConfigError, DataError, LinkError
 from fieldedge.system.http import Answer, Bounds, Patience, ask, json_value, redirected
@@ -21,6 +22,7 @@ from fieldedge.transfer.acknowledgements import AcknowledgementError, Acknowledg
 from fieldedge.transfer.opening import opening_headers
 from fieldedge.transfer.outbox import Outbox
 from fieldedge.transfer.packing import Packer
+from fieldedge.transfer.reports import REPORTS_PATH, report_id
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
@@ -64,19 +66,42 @@ class Gateway:
         else:
             raise LinkError(f"{self.url} answered {status} ({_reason(answer)}); the batch is kept, try again later")
 
+    def post_report(self, data: bytes) -> bool:
+        """Send one report of `reports.py`. True when the gateway has acknowledged exactly these bytes, False where it
+        takes none yet.
+
+        Raises:
+            LinkError, ConfigError, DataError: as `post`.
+        """
+        answered = self._ask(REPORTS_PATH, data, {"Fieldloop-Signature": sign(self.key, signed_part(data))})
+        status, answer = answered.status, json_value(answered.body)
+        if status in (CREATED, KNOWN):
+            self.acknowledger.check(answer, self.device_id, report_id(data))
+        elif status in (404, 405):
+            return False
+        elif status == 401:
+            raise ConfigError(f"{self.url} does not accept {self.device_id} ({_reason(answer)})")
+        elif status in (400, 413):
+            raise DataError(f"{self.url} refuses report {report_id(data)[:12]} ({_reason(answer)})")
+        else:
+            raise LinkError(f"{self.url} answered {status} ({_reason(answer)}); the report is kept")
+        return True
+
     def _request(self, body: bytes) -> Answer:
         headers = {
-            "Content-Type": "application/octet-stream",
-            "Fieldloop-Device": self.device_id,
             "Fieldloop-Signature": sign(self.key, body),
             **opening_headers(self.key, self.device_id, body),
         }
-        timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
         try:
-            url = f"{self.url.rstrip('/')}/v1/batches"
-            return ask("POST", url, timeout, body, headers, self.bounds, self.patience)
+            return self._ask("/v1/batches", body, headers)
         except LinkError as error:
             raise LinkError(f"{error}; the batch is kept, try again later") from error
+
+    def _ask(self, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+        whose = {"Content-Type": "application/octet-stream", "Fieldloop-Device": self.device_id}
+        timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
+        url = f"{self.url.rstrip('/')}{path}"
+        return ask("POST", url, timeout, body, {**whose, **headers}, self.bounds, self.patience)
 
 
 def sync(store: Store, outbox: Outbox, packer: Packer, gateway: Gateway) -> Record:

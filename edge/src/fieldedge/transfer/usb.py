@@ -11,7 +11,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from tuf.ngclient import FetcherInterface
 from fieldedge.contract import Contract
 from fieldedge.contract.batches import PERIOD_KEY, as_header
 from fieldedge.device.config import DeviceDirectory
+from fieldedge.inference.slots import Slots
 from fieldedge.presentation.text import printable
 from fieldedge.system import strict_json
 from fieldedge.system.durable import fsync_directory, sweep_temporaries, write_durably
@@ -33,6 +34,8 @@ from fieldedge.system.keys import public_key_hex, sign
 from fieldedge.system.locks import GIVE_WAY_S, exclusive
 from fieldedge.system.plain_files import NotPlainError, holds, not_plain, open_plain, read_own
 from fieldedge.transfer.outbox import Outbox
+from fieldedge.transfer.reports import SUFFIX as REPORT_SUFFIX
+from fieldedge.transfer.reports import acknowledged, on_stick, report_id
 from fieldedge.transfer.trust import Mirror, ReadClock, refreshed
 from fieldedge.transfer.updates import UpdateResult, update_from
 
@@ -121,8 +124,17 @@ def check_folder(path: Path) -> None:
 # Out: batches
 
 
-def export(stick: UsbStick, outbox: Outbox, device_id: str, key: Ed25519PrivateKey, exported_utc: str) -> Exported:
-    """Write every waiting batch and its envelope onto the stick, durably. Again, it writes only what is missing.
+def export(
+    stick: UsbStick,
+    outbox: Outbox,
+    device_id: str,
+    key: Ed25519PrivateKey,
+    exported_utc: str,
+    told: Sequence[bytes] = (),
+) -> Exported:
+    """Write every waiting batch and its envelope onto the stick, durably, and what is `told` of the device's models.
+
+    Again, it writes only what is missing.
 
     A pipe or a link where a file belongs is replaced; a folder holds up that file alone.
 
@@ -156,6 +168,12 @@ def export(stick: UsbStick, outbox: Outbox, device_id: str, key: Ed25519PrivateK
                     PERIOD_KEY: as_header(batch.episode),
                 },
             }
+        for data in told:
+            path = folder / f"{report_id(data)}{REPORT_SUFFIX}"
+            if _is_folder(path):
+                in_the_way.append(path)
+            else:
+                _put(path, on_stick(key, device_id, data))
         manifest = {
             "format": FORMAT,
             "device_id": device_id,
@@ -259,7 +277,7 @@ def read_acknowledgement(data: bytes, device_id: str) -> frozenset[str]:
 def take_acknowledgements(
     stick: UsbStick, directory: DeviceDirectory, outbox: Outbox, device_id: str, now: ReadClock
 ) -> int:
-    """Free the waiting batches that the signed repository on the stick says are held; how many.
+    """Free the waiting batches that the signed repository on the stick says are held; how many. Reports too.
 
     Raises:
         LinkError: the stick cannot be read.
@@ -284,6 +302,7 @@ def take_acknowledgements(
     freed = [batch.batch_id for batch, _ in outbox.waiting() if batch.batch_id in held]
     for batch_id in freed:
         outbox.acknowledged(batch_id)
+    acknowledged(Slots(directory.root), held)
     return len(freed)
 
 
