@@ -76,7 +76,9 @@ def test_what_is_not_signed_by_the_device_that_it_is_of_is_refused(office: Offic
     assert list(office.reports.all()) == []
 
 
-@pytest.mark.parametrize("data", [b"{}", b"x" * (MAX_REPORT_BYTES + 1), REPORT.as_json()[:-1]], ids=["empty", "large", "cut"])
+@pytest.mark.parametrize(
+    "data", [b"{}", b"x" * (MAX_REPORT_BYTES + 1), REPORT.as_json()[:-1]], ids=["empty", "large", "cut"]
+)
 def test_what_is_no_report_is_refused(office: Office, data: bytes) -> None:
     assert office.post(data)[0] in (400, 413)
     assert list(office.reports.all()) == []

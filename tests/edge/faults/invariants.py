@@ -14,7 +14,9 @@ from typing import Any
 from fieldedge.contract import Record
 from fieldedge.contract.batches import unpack
 from fieldedge.contract.samples import FlaggedSample
+from fieldedge.contract.update_report import read
 from fieldedge.inference.loading import NO_MODEL
+from fieldedge.inference.slots import Slots
 from fieldedge.storage.store import Store
 from fieldedge.system.clock import format_utc, parse_utc
 from fieldedge.system.instants import in_order
@@ -30,7 +32,7 @@ _PASSING = ("-wal", "-shm", "-journal")
 
 @dataclass(frozen=True)
 class Facts:
-    """What a device and its gateway hold."""
+    """What a device and its gateway hold; how its model stands, and what of that is still to be reported."""
 
     records: dict[str, Record]
     states: dict[str, str]
@@ -40,6 +42,8 @@ class Facts:
     received: dict[str, Record]
     waiting: int
     files: frozenset[str]
+    stands: tuple[str | None, int | None] = (None, None)
+    told: tuple[str, ...] = ()
 
 
 def facts(world: World) -> Facts:
@@ -55,13 +59,13 @@ def facts(world: World) -> Facts:
         samples = samples_of(store)
         rejects = [{"error": row["error"], "body": row["body"]} for row in store.rejects()]
         waiting = len(store.prepared_batches())
-    model = status["model"]
+    model = status["model"] or {}
     return Facts(
         {identity: untimed(record) for identity, record in records.items()},
         states,
         samples,
         rejects,
-        None if model is None else (model["version"], model["slot"]),
+        (model["version"], model["slot"]) if model else None,
         received_once(world),
         waiting,
         frozenset(
@@ -69,6 +73,8 @@ def facts(world: World) -> Facts:
             for path in world.device.root.rglob("*")
             if not path.is_dir() and not path.name.endswith(_PASSING) and path != world.device.trials
         ),
+        (model.get("state"), model.get("watched")),
+        tuple(read(one.encode()).state for one in Slots(world.device.root).pointer().reports),
     )
 
 
@@ -180,6 +186,7 @@ def check_after_recovery(world: World, undisturbed: Facts) -> None:
     assert found.model == undisturbed.model
     assert found.received == undisturbed.received
     assert found.waiting == undisturbed.waiting
+    assert (found.stands, found.told) == (undisturbed.stands, undisturbed.told)
     assert found.files == undisturbed.files, f"left over: {sorted(found.files ^ undisturbed.files)}"
 
 

@@ -152,9 +152,9 @@ class Job:
         return "".join(json.dumps(message) + "\n" for message in self.messages)
 
 
-def publish(version: str) -> Callable[[World], None]:
-    """A release of this version, once."""
-    model = onnx_model(AGRICULTURE.contract, seed=int(version))
+def publish(version: str, bias: float = 0.0) -> Callable[[World], None]:
+    """A release of this version, once; with a bias its answers lie far from the others'."""
+    model = onnx_model(AGRICULTURE.contract, seed=int(version), bias=bias)
     data = zipped(bundle_files(model, version))
 
     def prepare(world: World) -> None:
@@ -208,6 +208,8 @@ def _prepare_daemon(world: World) -> None:
 FIRST = tuple(season_messages(SEASON_DAYS))
 NEXT_DAYS = tuple(season_messages(SEASON_DAYS + 2, harvest_t_ha=None))[len(FIRST) - 1 :]
 """Two days more: the season goes on."""
+FOUR_DAYS = tuple(season_messages(SEASON_DAYS + 4, harvest_t_ha=None))[len(FIRST) - 1 :]
+"""So many that a model on watch is left in the middle of them."""
 
 _JOBS = (
     Job("init", (), _init),
@@ -216,6 +218,8 @@ _JOBS = (
     Job("next update", ("init", "first update", "season"), _linked("update"), prepare=publish("2")),
     Job("sync", ("init", "first update", "season"), _linked("sync"), prepare=_register),
     Job("daemon", ("init",), _daemon, prepare=_prepare_daemon, closing=("sync",)),
+    Job("bad update", ("init", "first update", "season"), _linked("update"), prepare=publish("9", bias=4.0)),
+    Job("revert", ("init", "first update", "season", "bad update"), _run, FOUR_DAYS),
     Job("next days", ("init", "first update", "season", "sync"), _run, NEXT_DAYS),
 )
 JOBS = {job.name: job for job in _JOBS}

@@ -12,7 +12,7 @@ from tests.edge.faults.shim import FAULTS, Fault
 pytestmark = pytest.mark.heavy
 
 # Of so many points one: an update tries each model in a process of its own, which takes most of its time.
-SHORT = {"init": 1, "first update": 8, "next update": 8, "sync": 4, "next days": 4}
+SHORT = {"init": 1, "first update": 8, "next update": 8, "sync": 4, "next days": 4, "revert": 8}
 LONG = {"season": 19, "daemon": 121}
 
 

@@ -1,6 +1,6 @@
 """A new model on watch: the former one is asked beside it at each decision, and the watch ends by itself.
 
-What the grower gets is the new model's, through the same guardrails as ever; what the former would have said is only
+What is answered is the new model's, through the same guardrails as ever; what the former would have said is only
 noted, in the same transaction as the decision. So a power cut leaves both or neither, and whoever starts next ends a
 watch that was decided and not yet ended. Going back is a change of one small file: the former model is loaded already.
 """
