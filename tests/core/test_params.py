@@ -52,9 +52,25 @@ def test_params_are_frozen(clone: Path) -> None:
         load_params(clone, "agriculture").model.epochs = 99
 
 
-@pytest.mark.parametrize("block", sorted(AgricultureParams.model_fields))
+@pytest.mark.parametrize("block", sorted(set(AgricultureParams.model_fields) - {"rollout"}))
 def test_a_missing_block_is_named(clone: Path, block: str) -> None:
     assert f"params.yaml: agriculture.{block}: field required" in refusal(with_param(clone, block, MISSING))
+
+
+def test_params_of_before_there_were_rollouts_get_the_same_as_todays(clone: Path) -> None:
+    declared = load_params(clone, "agriculture").rollout
+    assert load_params(with_param(clone, "rollout", MISSING), "agriculture").rollout == declared
+
+
+@pytest.mark.parametrize(
+    ("percentages", "told"),
+    [((10, 1, 100), "from 10 % to 1 %"), ((1, 1, 100), "from 1 % to 1 %"), ((1, 50), "the last stage is 50 %")],
+)
+def test_a_percentage_that_shrinks_or_does_not_reach_all_is_refused(
+    clone: Path, percentages: tuple[float, ...], told: str
+) -> None:
+    stages = [{"percentage": percentage, "soak_d": 1} for percentage in percentages]
+    assert told in refusal(with_param(clone, "rollout.stages", stages))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ is in settings.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
@@ -169,6 +170,70 @@ class CompressionParams(Params):
         return self
 
 
+class StageParams(Params):
+    """One stage of a rollout."""
+
+    percentage: float = Field(gt=0, le=100, description="of the devices, by their ids")
+    soak_d: float = Field(ge=0, le=366, description="days that it lasts at least")
+
+
+class RolloutLimitParams(Params):
+    """What a device's model may do while it is watched; a device beyond one of these counts as failed."""
+
+    max_abstained_pct: float = Field(default=30.0, gt=0, le=100, description="of its decisions, shown beyond chance")
+    max_guardrail_pct: float = Field(default=60.0, gt=0, le=100, description="of its decisions, shown beyond chance")
+    max_latency_p99_ms: float = Field(default=2_000.0, gt=0)
+    max_divergence: float = Field(
+        default=3.0, gt=0, description="from the former model's answers on average, in their standard deviations"
+    )
+
+
+class RolloutParams(Params):
+    """How a new version goes out, and what stops it. A rollout keeps what stood here when it began."""
+
+    stages: tuple[StageParams, ...] = Field(
+        default=(
+            *(StageParams(percentage=1, soak_d=16), StageParams(percentage=10, soak_d=10)),
+            *(StageParams(percentage=50, soak_d=7), StageParams(percentage=100, soak_d=7)),
+        ),
+        min_length=1,
+    )
+    min_sample: int = Field(
+        default=20, ge=1, description="devices that have said how it went, where so many were online"
+    )
+    acceptable_failed_pct: float = Field(default=0.5, gt=0, lt=50, description="of devices: as many fail of themselves")
+    unacceptable_failed_pct: float = Field(default=2.0, gt=0, lt=50, description="of devices: these must not be missed")
+    false_halt_risk: float = Field(default=0.01, gt=0, lt=0.5, description="where no more than acceptable fail")
+    missed_halt_risk: float = Field(default=0.01, gt=0, lt=0.5, description="where as many as unacceptable fail")
+    confidence: float = Field(default=0.99, gt=0.5, lt=1, description="of the intervals that are shown")
+    answer_within_d: float = Field(
+        default=21.0, gt=0, description="days after which a device that was online and said nothing counts as failed"
+    )
+    missed_contacts: float = Field(
+        default=2.0, ge=0, description="how many of its own longest silences before are waited for on top"
+    )
+    limits: RolloutLimitParams = RolloutLimitParams()
+    approval: Literal["none", "required"] = Field(default="none", description="whether a person lets each stage begin")
+
+    @model_validator(mode="after")
+    def _is_a_plan(self) -> "RolloutParams":
+        percentages = [stage.percentage for stage in self.stages]
+        shrinks = next((pair for pair in pairwise(percentages) if pair[1] <= pair[0]), None)
+        if shrinks is not None:
+            raise ValueError(
+                f"the stages go from {shrinks[0]:g} % to {shrinks[1]:g} %; a percentage only grows, since no device "
+                "hands a version back for a stage"
+            )
+        if percentages[-1] != 100.0:
+            raise ValueError(f"the last stage is {percentages[-1]:g} %; the last one is of all devices, 100 %")
+        if self.unacceptable_failed_pct <= self.acceptable_failed_pct:
+            raise ValueError(
+                f"unacceptable_failed_pct {self.unacceptable_failed_pct:g} must lie above acceptable_failed_pct "
+                f"{self.acceptable_failed_pct:g}"
+            )
+        return self
+
+
 STEPS = (  # the tasks by their names
     *("history", "validate", "ingest", "version", "train", "register", "compress"),
     *("release", "run", "sync", "compare", "report"),
@@ -188,6 +253,7 @@ class WorkloadParams(Params):
     model: ModelParams
     gates: GateParams
     compression: CompressionParams
+    rollout: RolloutParams = RolloutParams()
 
     @model_validator(mode="after")
     def _periods_are_apart(self) -> "WorkloadParams":
