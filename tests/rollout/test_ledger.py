@@ -123,3 +123,9 @@ def test_a_head_that_cannot_be_read_is_damage(ledger: Ledger) -> None:
     ledger.head_path.write_text("{}")
     with pytest.raises(DataError, match=r"ledger.jsonl.head is damaged"):
         ledger.verify()
+
+
+def test_a_line_cannot_speak_for_the_chain(ledger: Ledger) -> None:
+    with pytest.raises(ValueError, match="number is the chain's own"):
+        ledger.append([{"number": 7}])
+    assert said(ledger) == SAID

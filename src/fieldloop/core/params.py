@@ -199,7 +199,7 @@ class RolloutParams(Params):
         min_length=1,
     )
     min_sample: int = Field(
-        default=20, ge=1, description="devices that have said how it went, where so many were online"
+        default=100, ge=1, description="devices that have said how it went, where so many were online"
     )
     acceptable_failed_pct: float = Field(default=0.5, gt=0, lt=50, description="of devices: as many fail of themselves")
     unacceptable_failed_pct: float = Field(default=2.0, gt=0, lt=50, description="of devices: these must not be missed")

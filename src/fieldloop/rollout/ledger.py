@@ -23,6 +23,7 @@ from fieldedge.system.plain_files import open_own, read_own
 FIRST = "0" * 64  # what stands before the first line
 MAX_LINE_BYTES = 16_000
 _MAX_HEAD_BYTES = 1_000
+_OWN = frozenset(("number", "before", "sha256"))
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ class Ledger:
             raise self._damage(
                 number, f"follows {str(values.get('before'))[:12]}…, and the line before is {before[:12]}…"
             )
-        said = {key: values[key] for key in values if key not in ("number", "before", "sha256")}
+        said = {key: values[key] for key in values if key not in _OWN}
         if line != _line(number, before, said):
             raise self._damage(
                 number, f"was changed: its content has the hash {_hash_of(line)[:12]}…, and it says another"
@@ -201,6 +202,8 @@ class Ledger:
 
 
 def _line(number: int, before: str, values: Mapping[str, Any]) -> bytes:
+    if not _OWN.isdisjoint(values):
+        raise ValueError(f"{', '.join(sorted(_OWN & set(values)))} is the chain's own and cannot be said by a line")
     body = {"number": number, "before": before, **values}
     return json.dumps({**body, "sha256": _digest(body)}, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 

@@ -8,7 +8,8 @@ a disk, a network or a clock.
        ├──▶ reverted    by a person           ├ the version is withdrawn, and is not rolled out again
        ╰──▶ superseded  by the next rollout   ╯
 
-A state that is over changes no more. The plan is kept in the state: what a rollout began with holds to its end.
+A state that is over changes no more, but that a person may take back what has finished. The plan is kept in the state:
+what a rollout began with holds to its end.
 """
 
 import json
@@ -164,12 +165,12 @@ def _is_shown_sound(plan: RolloutParams, evidence: Evidence, proof: "_Proof", is
         if is_last or evidence.untaken:
             return False, "no device has said how it went"
         return True, "no device of it was online, and none that was never online is waited for"
-    share_pct = 100.0 * evidence.failed / evidence.answered
-    if evidence.answered < plan.min_sample and share_pct <= plan.unacceptable_failed_pct:
-        return True, f"all {evidence.answered} devices that were online have answered; there are no more to ask"
+    few = f"all {evidence.answered} devices that were online have answered"
+    if 100.0 * evidence.failed <= plan.acceptable_failed_pct * evidence.answered:
+        return True, f"{few}, there are no more to ask, and no more failed than is acceptable"
     if evidence.answered >= plan.min_sample and proof.high_pct <= plan.unacceptable_failed_pct:
-        return True, "all devices that were online have answered, and the interval lies below what is unacceptable"
-    return False, "all devices that were online have answered, and too many failed to go on without a person's word"
+        return True, f"{few}, and the interval lies below what is unacceptable"
+    return False, f"{few}, and too many failed to go on without a person's word"
 
 
 class _Proof:
@@ -264,12 +265,13 @@ def approved(state: RolloutState, evidence: Evidence, now: datetime, by: str, wh
 
 
 def reverted(state: RolloutState, now: datetime, by: str, why: str) -> RolloutState:
-    """A person takes the version back.
+    """A person takes the version back, after the rollout has finished too.
 
     Raises:
-        ConfigError: the rollout is over.
+        ConfigError: it was taken back already.
     """
-    _check_open(state, "revert")
+    if state.phase != "finished":
+        _check_open(state, "revert")
     return replace(_after(state, now, by, why, {}), phase="reverted", is_applied=False)
 
 
