@@ -25,7 +25,7 @@ from fieldloop.rollout.machine import (
 
 BEGAN = datetime(2027, 4, 1, tzinfo=UTC)
 PLAN = RolloutParams()
-SOAKED = timedelta(days=16)
+SOAKED = timedelta(days=21)
 COUNTS = st.integers(0, 5_000)
 
 
@@ -33,14 +33,21 @@ def begun(plan: RolloutParams = PLAN) -> RolloutState:
     return begin("agriculture", "12", 1, "a1b2", plan, BEGAN, "someone", "")
 
 
+OWN = ("cohort", "ripe", "ripe_failed")
+
+
 @st.composite
 def evidences(draw: st.DrawFn) -> Evidence:
-    counts = {name: draw(st.one_of(st.just(0), COUNTS)) for name in Evidence.__dataclass_fields__ if name != "cohort"}
-    return Evidence(cohort=sum(counts.values()), **counts)
+    counts = {name: draw(st.one_of(st.just(0), COUNTS)) for name in Evidence.__dataclass_fields__ if name not in OWN}
+    found = Evidence(cohort=sum(counts.values()), **counts)
+    ripe_failed = draw(st.integers(0, found.failed))
+    return replace(found, ripe_failed=ripe_failed, ripe=ripe_failed + draw(st.integers(0, found.confirmed)))
 
 
 def sound(devices: int, **others: int) -> Evidence:
-    return Evidence(cohort=devices + sum(others.values()), confirmed=devices, **others)
+    failed = sum(others.values()) - others.get("unreached", 0) - others.get("pending", 0)
+    found = Evidence(cohort=devices + sum(others.values()), confirmed=devices, **others)
+    return replace(found, ripe=devices + failed, ripe_failed=failed)
 
 
 VERBS = st.sampled_from(["pause", "resume", "approve", "revert", "supersede", *["look"] * 10])
@@ -103,7 +110,7 @@ def test_more_failures_never_turn_a_halt_into_anything_else(evidence: Evidence, 
         assert decide(begun(), worse, now).step == "halt"
 
 
-@given(evidences(), st.floats(0, 15.9))
+@given(evidences(), st.floats(0, 20.9))
 def test_nothing_goes_on_before_it_has_soaked_but_where_there_is_nobody_to_soak(
     evidence: Evidence, days: float
 ) -> None:
@@ -128,7 +135,7 @@ def test_a_good_version_goes_from_stage_to_stage_to_the_end() -> None:
         if after is not state:
             seen.append((after.phase, after.percentage, (now - BEGAN).days))
         state = after
-    assert seen == [("running", 10, 16), ("running", 50, 26), ("running", 100, 33), ("finished", 100, 40)]
+    assert seen == [("running", 10, 21), ("running", 50, 31), ("running", 100, 38), ("finished", 100, 45)]
 
 
 def test_a_version_that_misbehaves_on_three_devices_in_a_hundred_is_halted_while_most_are_still_watching() -> None:
@@ -189,7 +196,7 @@ def test_what_cannot_be_done_is_refused_by_name() -> None:
             act(over, BEGAN, "someone", "")
     with pytest.raises(ConfigError, match="is not paused: it is running"):
         resumed(state, BEGAN, "someone", "")
-    with pytest.raises(ConfigError, match=r"waits for no approval: .*it has lasted 0 of 16 days"):
+    with pytest.raises(ConfigError, match=r"waits for no approval: .*it has lasted 0 of 21 days"):
         approved(state, sound(900), BEGAN, "someone", "")
     with pytest.raises(ConfigError, match="paused already, by someone: harvest"):
         paused(paused(state, BEGAN, "someone", "harvest"), BEGAN, "other", "")

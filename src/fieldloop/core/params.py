@@ -193,14 +193,12 @@ class RolloutParams(Params):
 
     stages: tuple[StageParams, ...] = Field(
         default=(
-            *(StageParams(percentage=1, soak_d=16), StageParams(percentage=10, soak_d=10)),
+            *(StageParams(percentage=1, soak_d=21), StageParams(percentage=10, soak_d=10)),
             *(StageParams(percentage=50, soak_d=7), StageParams(percentage=100, soak_d=7)),
         ),
         min_length=1,
     )
-    min_sample: int = Field(
-        default=100, ge=1, description="devices that have said how it went, where so many were online"
-    )
+    min_sample: int = Field(default=100, ge=1, description="devices that had it so long and said how it went")
     acceptable_failed_pct: float = Field(default=0.5, gt=0, lt=50, description="of devices: as many fail of themselves")
     unacceptable_failed_pct: float = Field(default=2.0, gt=0, lt=50, description="of devices: these must not be missed")
     false_halt_risk: float = Field(default=0.01, gt=0, lt=0.5, description="where no more than acceptable fail")
@@ -208,6 +206,9 @@ class RolloutParams(Params):
     confidence: float = Field(default=0.99, gt=0.5, lt=1, description="of the intervals that are shown")
     answer_within_d: float = Field(
         default=21.0, gt=0, description="days after which a device that was online and said nothing counts as failed"
+    )
+    ripe_after_d: float = Field(
+        default=16.0, ge=0, description="days with the version after which a device has said how it went: its watch"
     )
     missed_contacts: float = Field(
         default=2.0, ge=0, description="how many of its own longest silences before are waited for on top"

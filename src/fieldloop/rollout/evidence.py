@@ -79,7 +79,10 @@ class Observed:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Devices of a rollout's cohort, counted."""
+    """Devices of a rollout's cohort, counted; `ripe` had the version long enough to say how it went, and did.
+
+    Failures are heard of before successes are, which take the whole watch: a share is fair among the ripe alone.
+    """
 
     cohort: int = 0
     unreached: int = 0
@@ -93,6 +96,8 @@ class Evidence:
     slow: int = 0
     diverges: int = 0
     silent: int = 0
+    ripe: int = 0
+    ripe_failed: int = 0
 
     @property
     def failed(self) -> int:
@@ -149,6 +154,9 @@ def count(observed: Observed, percentage: float, now_s: float, plan: RolloutPara
     is_unreached = is_cohort & is_mute & ~is_online
     by_outcome = np.bincount(outcome[is_cohort], minlength=len(Outcome))
     cohort = int(by_outcome.sum())
+    is_failed = is_cohort & (is_silent | (outcome > Outcome.CONFIRMED))
+    has_had_it = is_silent | (now_s >= observed.said_s + plan.ripe_after_d * DAY_S)
+    is_ripe = has_had_it & (is_failed | (is_cohort & (outcome == Outcome.CONFIRMED)))
     silent, untaken, unreached = (int(flags.sum()) for flags in (is_silent, is_untaken, is_unreached))
     open_ends = int(by_outcome[Outcome.NONE] + by_outcome[Outcome.PENDING])
     found: dict[str, Any] = {name.name.lower(): int(by_outcome[name]) for name in FAILED_BY_REPORT}
@@ -159,5 +167,7 @@ def count(observed: Observed, percentage: float, now_s: float, plan: RolloutPara
         pending=open_ends - silent - untaken - unreached,
         confirmed=int(by_outcome[Outcome.CONFIRMED]),
         silent=silent,
+        ripe=int(is_ripe.sum()),
+        ripe_failed=int((is_ripe & is_failed).sum()),
         **found,
     )

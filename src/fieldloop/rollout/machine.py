@@ -157,10 +157,10 @@ def _go_on(state: RolloutState, decided: Callable[[Step, str], Decision], why: s
 
 def _is_shown_sound(plan: RolloutParams, evidence: Evidence, proof: "_Proof", is_last: bool) -> tuple[bool, str]:
     """Whether what is known suffices to go on, and why or why not."""
-    if evidence.answered >= plan.min_sample and proof.is_sound:
+    if evidence.ripe >= plan.min_sample and proof.is_sound:
         return True, f"fewer than {plan.unacceptable_failed_pct:g} % of the devices fail with it"
     if evidence.pending:
-        return False, f"{evidence.answered} devices have answered, which is too few to tell"
+        return False, f"{evidence.ripe} devices have had it long enough and answered, which is too few to tell"
     if evidence.answered == 0:
         if is_last or evidence.untaken:
             return False, "no device has said how it went"
@@ -168,7 +168,7 @@ def _is_shown_sound(plan: RolloutParams, evidence: Evidence, proof: "_Proof", is
     few = f"all {evidence.answered} devices that were online have answered"
     if 100.0 * evidence.failed <= plan.acceptable_failed_pct * evidence.answered:
         return True, f"{few}, there are no more to ask, and no more failed than is acceptable"
-    if evidence.answered >= plan.min_sample and proof.high_pct <= plan.unacceptable_failed_pct:
+    if evidence.ripe >= plan.min_sample and proof.high_pct <= plan.unacceptable_failed_pct:
         return True, f"{few}, and the interval lies below what is unacceptable"
     return False, f"{few}, and too many failed to go on without a person's word"
 
@@ -180,9 +180,9 @@ class _Proof:
         acceptable, unacceptable = plan.acceptable_failed_pct / 100.0, plan.unacceptable_failed_pct / 100.0
         self._plan, self._evidence = plan, evidence
         self.harm = log_evidence_of_harm(evidence.failed, evidence.reached, acceptable)
-        self.soundness = log_evidence_of_soundness(evidence.failed, evidence.answered, acceptable, unacceptable)
+        self.soundness = log_evidence_of_soundness(evidence.ripe_failed, evidence.ripe, acceptable, unacceptable)
         self.harm_limit, self.soundness_limit = -math.log(plan.false_halt_risk), -math.log(plan.missed_halt_risk)
-        low, high = wilson_bounds(evidence.failed, evidence.answered, plan.confidence)
+        low, high = wilson_bounds(evidence.ripe_failed, evidence.ripe, plan.confidence)
         self.low_pct, self.high_pct = 100.0 * low, 100.0 * high
 
     @property
@@ -205,9 +205,9 @@ class _Proof:
 
     def words(self) -> str:
         found = self._evidence
-        share = f"{100.0 * found.failed / found.answered:.2f} % failed" if found.answered else "nothing to divide"
+        share = f"{100.0 * found.ripe_failed / found.ripe:.2f} % failed" if found.ripe else "nothing to divide"
         return (
-            f"{share} of {found.answered} that answered ({self._plan.confidence:.0%}: {self.low_pct:.2f} to "
+            f"{share} of {found.ripe} that had it long enough ({self._plan.confidence:.0%}: {self.low_pct:.2f} to "
             f"{self.high_pct:.2f} %); evidence of harm {self.harm:.1f}, halts at {self.harm_limit:.1f}; of soundness "
             f"{self.soundness:.1f}, passes at {self.soundness_limit:.1f}"
         )
