@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from fieldedge.system.errors import ConfigError, DataError, FieldloopError
+from fieldloop.commands import rollout
 from fieldloop.core import process_setup
 from fieldloop.core.clone_lock import BRIEF_S
 from fieldloop.core.console import bar
@@ -22,6 +23,7 @@ from fieldloop.core.stored_names import FIRST_RUN, PERIOD
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 quarantine = typer.Typer(no_args_is_help=True, help="Batches that were refused whole, and what becomes of them.")
 app.add_typer(quarantine, name="quarantine")
+app.add_typer(rollout.app, name="rollout")
 Workload = Annotated[str, typer.Option(help="the block of params.yaml; where there is one, that one")]
 
 

@@ -127,6 +127,11 @@ class Paths:
         return self.home / "gateway" / "reports"
 
     @property
+    def rollouts(self) -> Path:
+        """Where each rollout stands, and the ledger of what every device had."""
+        return self.home / "rollouts"
+
+    @property
     def device_registry(self) -> Path:
         return self.home / "gateway" / "devices.json"
 
@@ -179,6 +184,7 @@ class Paths:
             "batches in the gateway's inbox": sum(1 for _ in waiting),
             "registered devices": _entries(self.device_registry),
             "keys of the release repository": sum(1 for _ in (self.tuf / "keys").glob("*")),
+            "rollouts": sum(1 for _ in self.rollouts.glob("*/*.json")),
             "released bundles": sum(1 for _ in self.bundles.glob("*.zip")),
             "files of the model registry (mlflow)": sum(1 for path in self.mlflow.rglob("*") if path.is_file()),
             "simulated devices": sum(1 for _ in self.sample.root.glob("world-*/devices/*/device.toml")),

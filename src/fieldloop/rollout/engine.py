@@ -141,6 +141,21 @@ class Rollouts:
             after = machine.changed(state, decision, self._now())
             return Look(after if after is state else self._carry_out(after, noted), evidence, decision)
 
+    def peek(self, workload: str) -> Look:
+        """What a look would find now; nothing is decided, written or asked.
+
+        Raises:
+            ConfigError: there was no rollout of this workload.
+        """
+        with self._store.alone():
+            noted, found = self._noted(), self._store.all(workload)
+            if not found:
+                raise self._none_yet(workload)
+            for line in self._new_lines(found, noted):
+                noted.add(line)
+            evidence = self._evidence(found[-1], noted)
+            return Look(found[-1], evidence, machine.decide(found[-1], evidence, self._now()))
+
     def pause(self, workload: str, by: str, why: str) -> RolloutState:
         """Let no further stage begin."""
         return self._by_person(workload, lambda state, now, _found: machine.paused(state, now, by, why))
@@ -186,8 +201,13 @@ class Rollouts:
     def _required(self, workload: str, noted: "_Noted") -> RolloutState:
         state = self._settled(workload, noted)
         if state is None:
-            raise ConfigError(f"no version of {workload} was ever rolled out: `fieldloop rollout start VERSION`")
+            raise self._none_yet(workload)
         return state
+
+    def _none_yet(self, workload: str) -> ConfigError:
+        return ConfigError(
+            f"no version of {workload} was ever rolled out: `fieldloop rollout start VERSION` begins one"
+        )
 
     def _settled(self, workload: str, noted: "_Noted") -> RolloutState | None:
         """The current rollout, after whatever a kill cut off was gone on with; reports are taken in before."""
@@ -243,12 +263,13 @@ class Rollouts:
 
     def _take_reports(self, rollouts: Sequence[RolloutState], noted: "_Noted") -> None:
         """Every report that the ledger does not have, into it."""
+        self._append(self._new_lines(rollouts, noted), noted)
+
+    def _new_lines(self, rollouts: Sequence[RolloutState], noted: "_Noted") -> list[dict[str, Any]]:
         by_version = {(state.workload, state.version): state for state in rollouts}
         new = {one.sha256: one for one in self._fleet.reports() if one.sha256 not in noted.reports}
-        lines = []
-        for one in sorted(new.values(), key=lambda found: (found.received, found.report.at, found.sha256)):
-            lines.append(_device_line(one, by_version.get((one.report.workload, one.report.version))))
-        self._append(lines, noted)
+        in_order = sorted(new.values(), key=lambda found: (found.received, found.report.at, found.sha256))
+        return [_device_line(one, by_version.get((one.report.workload, one.report.version))) for one in in_order]
 
     def _evidence(self, state: RolloutState, noted: "_Noted") -> Evidence:
         observed = observe(state, self._fleet.devices(), self._fleet.contacts(), noted.devices)

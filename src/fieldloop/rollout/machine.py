@@ -205,9 +205,9 @@ class _Proof:
 
     def words(self) -> str:
         found = self._evidence
-        share = f"{100.0 * found.ripe_failed / found.ripe:.2f} % failed" if found.ripe else "nothing to divide"
+        share = f"of {found.ripe} that had it long enough {100.0 * found.ripe_failed / max(found.ripe, 1):.2f} % failed"
         return (
-            f"{share} of {found.ripe} that had it long enough ({self._plan.confidence:.0%}: {self.low_pct:.2f} to "
+            f"{share if found.ripe else 'none had it long enough'} ({self._plan.confidence:.0%}: {self.low_pct:.2f} to "
             f"{self.high_pct:.2f} %); evidence of harm {self.harm:.1f}, halts at {self.harm_limit:.1f}; of soundness "
             f"{self.soundness:.1f}, passes at {self.soundness_limit:.1f}"
         )

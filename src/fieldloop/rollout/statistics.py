@@ -39,6 +39,8 @@ def log_evidence_of_harm(failed: int, devices: int, acceptable: float) -> float:
 
     The mean of p^failed (1-p)^(devices-failed) over p in (acceptable, 1), against the same at `acceptable`.
     """
+    if devices == 0:
+        return 0.0
     held = devices - failed
     upper = float(betaincc(failed + 1, held + 1, acceptable))
     if upper < _SMALLEST:  # far fewer fail; what is left of the mean lies at its edge, and falls with this slope
