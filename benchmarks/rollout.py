@@ -219,6 +219,7 @@ def summary(runs: Sequence[Lived]) -> dict[str, Any]:
         "had_it_pct_median_max": _spread([run.had_it_pct for run in runs]),
         "ended_d_median_max": _spread([run.ended_d for run in runs]),
         "reachable_in_planned_time_pct_median_min": _spread([run.reachable_pct for run in runs], at=0.0),
+        "in_planned_time": sum(run.reachable_pct >= 95.0 for run in runs),
     }
     if halted:
         figures["affected_devices_median_max"] = _spread([float(run.affected) for run in halted])
@@ -256,9 +257,15 @@ def bars_of(found: Mapping[str, Mapping[str, Any]], plan: RolloutParams) -> list
         _bar("good: false halts, of all seeds, %", good["halted_pct"][0], risk),
         _bar("good at the limit: false halts, of all seeds, %", edge["halted_pct"][0], risk),
         _bar(
-            "good: reachable devices that have it in the planned time, least of all seeds, %",
-            good["reachable_in_planned_time_pct_median_min"][1],
+            "good: reachable devices that have it in the planned time, median of the seeds, %",
+            good["reachable_in_planned_time_pct_median_min"][0],
             95.0,
+            at_least=True,
+        ),
+        _bar(
+            "good: seeds in which 95 % of the reachable devices have it in the planned time, %",
+            100.0 * good["in_planned_time"] / good["seeds"],
+            99.0,
             at_least=True,
         ),
     ]

@@ -200,7 +200,7 @@ class RolloutParams(Params):
     )
     min_sample: int = Field(default=100, ge=1, description="devices that had it so long and said how it went")
     acceptable_failed_pct: float = Field(default=0.5, gt=0, lt=50, description="of devices: as many fail of themselves")
-    unacceptable_failed_pct: float = Field(default=2.0, gt=0, lt=50, description="of devices: these must not be missed")
+    unacceptable_failed_pct: float = Field(default=2.5, gt=0, lt=50, description="of devices: these must not be missed")
     false_halt_risk: float = Field(default=0.01, gt=0, lt=0.5, description="where no more than acceptable fail")
     missed_halt_risk: float = Field(default=0.01, gt=0, lt=0.5, description="where as many as unacceptable fail")
     confidence: float = Field(default=0.99, gt=0.5, lt=1, description="of the intervals that are shown")

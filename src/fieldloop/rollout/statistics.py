@@ -4,9 +4,10 @@ The device is the unit: its decisions resemble one another, its neighbours' need
 
 - `wilson_bounds`: where the share of failing devices lies (Wilson 1927, J. Am. Stat. Assoc. 22:209). For people; it
   is valid for one look, and no decision to halt rests on it.
-- `log_evidence_of_harm`: a likelihood ratio against "no more than `acceptable` fail", with every worse share as
-  likely as another (Robbins 1970, Ann. Math. Stat. 41:1397). By Ville's inequality it exceeds 1/risk, in all the looks
-  of a rollout together, with a chance of at most `risk` where no more than `acceptable` fail.
+- `log_evidence_of_harm`: a likelihood ratio against "no more than `acceptable` fail", averaged over worse shares: half
+  the weight on those up to ten times as bad, half on all (Robbins 1970, Ann. Math. Stat. 41:1397). By Ville's
+  inequality it exceeds 1/risk, in all the looks of a rollout together, with a chance of at most `risk` where no more
+  than `acceptable` fail.
 - `log_evidence_of_soundness`: the lower boundary of Wald's sequential test (Wald 1945, Ann. Math. Stat. 16:117) of
   `acceptable` against `unacceptable`; it exceeds 1/risk with a chance of at most `risk` where `unacceptable` fail.
 
@@ -20,6 +21,7 @@ from statistics import NormalDist
 from scipy.special import betaincc, betaln
 
 _SMALLEST = 1e-290  # that a float holds with all its digits
+_NEAR = 10.0
 
 
 def wilson_bounds(failed: int, devices: int, confidence: float) -> tuple[float, float]:
@@ -37,15 +39,18 @@ def wilson_bounds(failed: int, devices: int, confidence: float) -> tuple[float, 
 def log_evidence_of_harm(failed: int, devices: int, acceptable: float) -> float:
     """ln of how much likelier the counts are where more than `acceptable` fail than where exactly that share does.
 
-    The mean of p^failed (1-p)^(devices-failed) over p in (acceptable, 1), against the same at `acceptable`.
+    The mean of p^failed (1-p)^(devices-failed) over p, half the weight even on (acceptable, 10 acceptable) and half on
+    (acceptable, 1), against the same at `acceptable`.
     """
     if devices == 0:
         return 0.0
-    held = devices - failed
+    held, worst = devices - failed, min(1.0, _NEAR * acceptable)
+    near, all_of_it = 0.5 / (worst - acceptable), 0.5 / (1.0 - acceptable)
     upper = float(betaincc(failed + 1, held + 1, acceptable))
     if upper < _SMALLEST:  # far fewer fail; what is left of the mean lies at its edge, and falls with this slope
-        return -math.log(held - failed * (1.0 - acceptable) / acceptable)
-    log_mean = float(betaln(failed + 1, held + 1)) + math.log(upper) - math.log1p(-acceptable)
+        return math.log(near + all_of_it) - math.log(held / (1.0 - acceptable) - failed / acceptable)
+    upper_of_near = upper - float(betaincc(failed + 1, held + 1, worst))
+    log_mean = float(betaln(failed + 1, held + 1)) + math.log(near * upper_of_near + all_of_it * upper)
     return log_mean - failed * math.log(acceptable) - held * math.log1p(-acceptable)
 
 
