@@ -157,26 +157,35 @@ def orchestrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orchestra
     assert clone.left_over() == {}
 
 
-def test_both_flows_are_deployed_by_their_modules_with_the_parameters_of_the_form(orchestrated: Orchestrated) -> None:
+def test_the_flows_are_deployed_by_their_modules_with_the_parameters_of_the_form(orchestrated: Orchestrated) -> None:
     deployments = {row["entrypoint"]: row for row in orchestrated.found("deployments")}
-    assert set(deployments) == {"flows.season.season", "flows.retrain.retrain"}
+    assert set(deployments) == {"flows.season.season", "flows.retrain.retrain", "flows.rollout_watch.rollout_watch"}
     form = deployments["flows.season.season"]["parameter_openapi_schema"]["properties"]
     assert set(form) == {"workload", "devices", "seasons"}
     assert all(field["description"] for field in form.values())
     assert all(row["global_concurrency_limit"]["limit"] == 1 for row in deployments.values())
 
 
-def test_retraining_comes_every_monday_and_the_season_waits_to_be_asked(orchestrated: Orchestrated) -> None:
+def test_retraining_comes_every_monday_rollouts_are_watched_by_the_hour_and_the_season_waits_to_be_asked(
+    orchestrated: Orchestrated,
+) -> None:
     retrain, season = orchestrated.deployment("retrain"), orchestrated.deployment("season")
+    watch = orchestrated.deployment("rollout-watch")
 
     def scheduled() -> list[dict[str, Any]]:
         return orchestrated.found("flow_runs", flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}})
 
-    until(lambda: bool(scheduled()), "the scheduler makes a run")
+    both = {retrain["id"], watch["id"]}
+    until(lambda: {run["deployment_id"] for run in scheduled()} >= both, "the scheduler makes runs of both")
     runs = scheduled()
-    assert {run["deployment_id"] for run in runs} == {retrain["id"]}
-    times = [datetime.fromisoformat(run["expected_start_time"]) for run in runs]
-    assert {(time.weekday(), time.hour) for time in times} == {(0, 3)}
+    assert {run["deployment_id"] for run in runs} == both
+
+    def times(deployment: dict[str, Any]) -> list[datetime]:
+        own = [run for run in runs if run["deployment_id"] == deployment["id"]]
+        return [datetime.fromisoformat(run["expected_start_time"]) for run in own]
+
+    assert {(time.weekday(), time.hour) for time in times(retrain)} == {(0, 3)}
+    assert {time.minute for time in times(watch)} == {15}
     assert [schedule["active"] for schedule in season["schedules"]] == [False]
 
 

@@ -2,7 +2,7 @@
 
 import getpass
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +13,7 @@ from fieldloop.core.paths import paths_of
 from fieldloop.core.settings import load_settings
 
 if TYPE_CHECKING:  # numpy and scipy, which no other command waits for
-    from fieldloop.rollout.engine import Look, Rollouts
+    from fieldloop.rollout.engine import Rollouts
     from fieldloop.rollout.machine import RolloutState
     from fieldloop.rollout.store import RolloutStore
 
@@ -36,26 +36,24 @@ def start(
     settings = load_settings()
     workload = workload or only_workload(settings.root)
     plan = load_params(settings.root, workload).rollout
-    state = open_rollouts(workload).start(workload, version, plan, _who(by), why)
-    typer.echo(f"version {version} of {workload} goes out: {state.stage_words}, since {_time(state.entered[0])}")
+    state = _rollouts(workload).start(workload, version, plan, _who(by), why)
+    typer.echo(
+        f"version {version} of {workload} goes out: {state.stage_words}, since {state.entered[0]:%Y-%m-%d %H:%M} UTC"
+    )
 
 
 @app.command()
 def status(workload: Workload = "") -> None:
     """Where the rollout stands, with its numbers, and what a look would decide now. Nothing is changed."""
     workload = workload or only_workload(load_settings().root)
-    look = open_rollouts(workload).peek(workload)
-    for line in status_lines(look):
-        typer.echo(line)
+    typer.echo("\n".join(_rollouts(workload).peek(workload).lines()))
 
 
 @app.command()
 def watch(workload: Workload = "") -> None:
     """Take in what devices reported, decide, and carry it out; the flow `rollout-watch` does this on a schedule."""
     workload = workload or only_workload(load_settings().root)
-    look = open_rollouts(workload).look(workload)
-    for line in status_lines(look):
-        typer.echo(line)
+    typer.echo("\n".join(_rollouts(workload).look(workload).lines()))
 
 
 @app.command()
@@ -111,54 +109,18 @@ def verify() -> None:
     typer.echo(f"{count} lines, each as it was written; the last has the hash {sha256}")
 
 
-def open_rollouts(workload: str) -> "Rollouts":
-    """The rollouts of this clone, over its signed repository and its gateway.
-
-    Raises:
-        ConfigError: nothing was released yet.
-    """
-    from fieldloop.gateway.devices import DeviceRegistry
-    from fieldloop.gateway.reports import Reports
-    from fieldloop.release import ReleaseRepository, is_begun
-    from fieldloop.rollout.engine import Rollouts
-    from fieldloop.rollout.gateway_fleet import GatewayFleet
-    from fieldloop.rollout.signed import SignedReleases, bundles_of
-    from fieldloop.workloads import load_params
-
-    settings = load_settings()
-    paths = paths_of(settings)
-    if not is_begun(paths.tuf):
-        raise ConfigError(f"{paths.tuf} has no releases yet: run `retrain`, which makes one")
-    classes = tuple(load_params(settings.root, workload).compression.device_classes)
-    registry, reports = DeviceRegistry(paths.device_registry), Reports(paths.inbox.with_name("reports"))
-    return Rollouts(
-        _store(),
-        SignedReleases(ReleaseRepository(paths.tuf)),
-        GatewayFleet(registry, paths.inbox, reports, datetime.now(UTC)),
-        lambda name, version: bundles_of(paths.bundles, name, version, classes),
-    )
-
-
-def status_lines(look: "Look") -> list[str]:
-    """A rollout as a person reads it."""
-    state = look.state
-    lines = [f"rollout {state.number} of {state.workload}: version {state.version}, {state.phase}, {state.stage_words}"]
-    for stage, entered in zip(state.plan.stages, state.entered, strict=False):
-        lines.append(f"  {stage.percentage:>5g} % since {_time(entered)}, {stage.soak_d:g} days at least")
-    lines.append(f"last change by {state.by}, {_time(state.at)}: {state.why}")
-    if state.is_open:
-        lines.append(f"now {look.decision.step}: {look.decision.why}")
-    else:
-        lines.append(look.evidence.words())
-    return lines
-
-
 def _tell(workload: str, act: "Callable[[Rollouts, str], RolloutState]") -> None:
     workload = workload or only_workload(load_settings().root)
-    state = act(open_rollouts(workload), workload)
+    state = act(_rollouts(workload), workload)
     typer.echo(
         f"version {state.version} of {workload} is {state.phase}, {state.stage_words}; by {state.by}: {state.why}"
     )
+
+
+def _rollouts(workload: str) -> "Rollouts":
+    from fieldloop.stages.rollouts import open_rollouts
+
+    return open_rollouts(load_settings(), workload)
 
 
 def _store() -> "RolloutStore":
@@ -182,7 +144,3 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise ConfigError(f"--on {text!r:.40} is no day; expected one like 2027-07-03") from None
-
-
-def _time(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -86,6 +86,20 @@ class Look:
     evidence: Evidence
     decision: Decision
 
+    def lines(self) -> list[str]:
+        """For people."""
+        state = self.state
+        head = (
+            f"rollout {state.number} of {state.workload}: version {state.version}, {state.phase}, {state.stage_words}"
+        )
+        stages = [
+            f"  {stage.percentage:>5g} % since {entered:%Y-%m-%d %H:%M} UTC, {stage.soak_d:g} days at least"
+            for stage, entered in zip(state.plan.stages, state.entered, strict=False)
+        ]
+        change = f"last change by {state.by}, {state.at:%Y-%m-%d %H:%M} UTC: {state.why}"
+        now = f"now {self.decision.step}: {self.decision.why}" if state.is_open else f"now {self.evidence.words()}"
+        return [head, *stages, change, now]
+
 
 class Rollouts:
     """The rollouts of one clone.
