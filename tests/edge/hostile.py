@@ -177,6 +177,14 @@ def other_domain() -> Files:
     return with_model(model)
 
 
+def custom_operator() -> Files:
+    """An operator of a library that the file hopes to find."""
+    model = good()
+    model.graph.node[0].op_type, model.graph.node[0].domain = "Run", "own.operators"
+    model.opset_import.append(helper.make_opsetid("own.operators", 1))
+    return with_model(model)
+
+
 def runtime_format() -> Files:
     """ONNX Runtime's own format is told by its bytes 4 to 8."""
     return with_model(_GOOD[:4] + b"ORTM" + _GOOD[8:])
@@ -344,6 +352,7 @@ HOSTILE: dict[str, tuple[Callable[[], Files | bytes], str]] = {
     "a gigabyte declared": (gigabyte_declared, "constants take more than"),
     "a gigabyte of products": (gigabyte_of_products, "the model"),
     "an operation that reads a file": (other_domain, "uses 'com.microsoft.EPContext'"),
+    "a custom operator": (custom_operator, "uses 'own.operators.Run'"),
     "the runtime's own format": (runtime_format, "does not load"),
     "golden vectors of gigabytes": (large_golden, "unpacks to"),
     "golden vectors that claim to be gigabytes": (golden_that_claims, "golden.npz is damaged"),

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import math
+import stat
 import zipfile
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
@@ -229,7 +230,7 @@ def _unpacked(data: bytes, what: str, most_bytes: Mapping[str, int]) -> dict[str
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
-            names = [entry.filename for entry in entries]
+            names = [entry.orig_filename for entry in entries]  # as it stands there: `filename` ends at a NUL
             if sorted(names) != sorted(most_bytes):
                 found = ", ".join(name[:60] for name in names[:10]) or "nothing"
                 raise ReleaseError(f"{what} holds {found}; expected {', '.join(most_bytes)}")
@@ -239,6 +240,8 @@ def _unpacked(data: bytes, what: str, most_bytes: Mapping[str, int]) -> dict[str
                         f"{entry.filename} of {what} unpacks to {entry.file_size} bytes; at most "
                         f"{most_bytes[entry.filename]} are taken"
                     )
+                if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
+                    raise ReleaseError(f"{entry.filename} of {what} is no plain file; release it again")
                 if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     raise ReleaseError(f"{entry.filename} of {what} is neither stored nor deflated; release it again")
             return {entry.filename: archive.read(entry) for entry in entries}
