@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -194,12 +194,12 @@ class Device:
         """Update, beginning again where it gives up; what it cost, and how often it began."""
         link, requests, began = self.gateway.link, self.gateway.requests(), time.monotonic()
         up, down = link.up_bytes, link.down_bytes
-        for turn in range(1, tries + 1):
-            process = self.start()
+        begun, is_done = 0, False
+        while not is_done and begun < tries:
+            begun, process = begun + 1, self.start()
             said, _ = process.communicate()
-            if process.returncode == 0:
-                break
-        else:
+            is_done = process.returncode == 0
+        if not is_done:
             raise SystemExit(f"{self.kind} has not updated in {tries} tries: {said}")
         seconds = time.monotonic() - began
         time.sleep(0.5)  # what closes the connection still comes
@@ -209,7 +209,7 @@ class Device:
             "up_bytes": link.up_bytes - up,
             "down_bytes": link.down_bytes - down,
             "seconds": seconds,
-            "begun": turn,
+            "begun": begun,
         }
 
     def part_bytes(self) -> int:
@@ -339,8 +339,8 @@ def show(figures: dict[str, Any]) -> None:
         print(f"{kind:<30} {row['bytes']:>9.0f} {row['bytes_twice']:>9.0f} {row['last_seconds']:>9.1f}")
     many = figures["publishing"]
     print(
-        f"\n{many['bundles']} bundles published in {many['seconds']:.1f} s: {many['first_tenth_ms']:.0f} ms each in the "
-        f"first tenth, {many['last_tenth_ms']:.0f} ms in the last\n"
+        f"\n{many['bundles']} bundles published in {many['seconds']:.1f} s: {many['first_tenth_ms']:.0f} ms each in "
+        f"the first tenth, {many['last_tenth_ms']:.0f} ms in the last\n"
     )
     print_bars(figures["bars"], decimals=0)
 

@@ -1,5 +1,6 @@
 """A device that runs version 1, and a mirror in an attacker's hands that offers it version 2."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,13 +46,13 @@ class Attacked:
         return update(self.device, CONTRACT, self.mirror.url).version
 
     def refuses(self) -> str:
-        """As `attack`; and version 1 still runs, nothing is left over, and nothing but the trust was touched."""
+        """As `attack`; and version 1 still runs as it was, and nothing is left over but what a download may go on with."""
         before = files_of(self.device)
         said = self.attack()
         loaded = load_model(self.device, AGRICULTURE)
         assert loaded is not None and loaded.installed.version == "1"
-        assert not self.device.staging.exists()
-        assert files_of(self.device).items() >= before.items()
+        assert all(path.suffix == ".part" for path in self.device.staging.rglob("*"))
+        assert files_of(self.device) == before
         return said
 
     def keep(self, folder: Path) -> None:
@@ -65,9 +66,10 @@ class Attacked:
 
 
 def files_of(device: DeviceDirectory) -> dict[str, bytes]:
-    """What decides: the pointer and the active slot's files."""
-    paths = [device.root / "active.json", *(device.root / "slots" / "a").iterdir()]
-    return {str(path.relative_to(device.root)): path.read_bytes() for path in paths}
+    """What decides: the version that the pointer names, and the active slot's files."""
+    active = json.loads((device.root / "active.json").read_bytes())["active"]
+    paths = (device.root / "slots" / "a").iterdir()
+    return {"active": repr(active).encode(), **{path.name: path.read_bytes() for path in paths}}
 
 
 def bundle(version: str, bias: float = 0.0) -> bytes:
