@@ -46,7 +46,7 @@ class Attacked:
         return update(self.device, CONTRACT, self.mirror.url).version
 
     def refuses(self) -> str:
-        """As `attack`; and version 1 still runs as it was, and nothing is left over but what a download may go on with."""
+        """As `attack`; version 1 still runs as it was, and nothing is left over but what a download goes on with."""
         before = files_of(self.device)
         said = self.attack()
         loaded = load_model(self.device, AGRICULTURE)
