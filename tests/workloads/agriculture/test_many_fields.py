@@ -65,8 +65,8 @@ def test_the_compiled_form_is_plain_python_to_a_billionth() -> None:
         read_features(state, field, forecast, row)
     np.testing.assert_allclose(together.features(forecasts), rows, rtol=1e-6, atol=1e-6)
     found = np.zeros((10, EVIDENCE_VALUES))
-    for (state, _), one in zip(alone, found, strict=True):
-        read_evidence(state, one)
+    for (state, field), one in zip(alone, found, strict=True):
+        read_evidence(state, field, one)
     np.testing.assert_allclose(together.evidence(), found, rtol=1e-9, atol=1e-9)
     assert found[:, 0].min() < 1.0 and np.ptp(found[:, 1]) > 0.0
     assert together.values[:, at.BIOMASS_T_HA].min() > 5.0

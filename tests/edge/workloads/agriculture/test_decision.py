@@ -26,8 +26,9 @@ from fieldedge.workloads.agriculture.decision import (
     question_of,
     sound_actions,
 )
-from fieldedge.workloads.agriculture.evidence import STRANGE_SD, USUAL_SD
+from fieldedge.workloads.agriculture.evidence import STRANGE_SD, USUAL_SD, asked_of
 from fieldedge.workloads.agriculture.features import FEATURES, INDEX, Array, Forecast
+from fieldedge.workloads.agriculture.waiting import latest_fraction
 from tests.edge.sample import field_record, reading_record
 
 AGRICULTURE = known_workload("agriculture")
@@ -161,9 +162,8 @@ def test_a_recommended_depth_is_kept_in_whole_tenths_of_a_millimetre() -> None:
 
 
 def test_a_thirsty_crop_gets_what_pays_and_dear_water_stays_in_the_well() -> None:
-    record = field()
-    state = state_on(MIDSUMMER_DAP, 0.6, record)
-    cheap, dear = (advice(state, field(water_price_usd_mm=price), worth(2.0)) for price in (0.5, 4.0))
+    records = [field(water_price_usd_mm=price) for price in (0.5, 4.0)]
+    cheap, dear = (advice(state_on(MIDSUMMER_DAP, 0.6, record), record, worth(2.0)) for record in records)
     assert (cheap.source, dear.source) == ("model", "model")
     assert cheap.irrigation_mm == 25.0
     assert cheap.expected_gain_usd_ha == pytest.approx(25.0 * 1.5, rel=1e-3)
@@ -384,7 +384,7 @@ def test_the_same_season_gives_the_same_advice_folded_at_once_or_day_by_day() ->
 
 def trusted(state: SeasonState, trust: float) -> SeasonState:
     """The same morning, after flights that saw a crop which lags so much that the model is trusted to that share."""
-    state.values[at.CANOPY_SURPRISE] = -(STRANGE_SD - trust * (STRANGE_SD - USUAL_SD))
+    state.values[at.CANOPY_SURPRISE] = -asked_of(state.constants) * (STRANGE_SD - trust * (STRANGE_SD - USUAL_SD))
     state.values[at.CANOPY_FLIGHTS] = 1.0
     assert state.evidence.trust == pytest.approx(trust)
     return state
@@ -415,13 +415,35 @@ def first_irrigated_mm(predict: Predict | None, trust: float) -> float:
     return TAW_MM
 
 
+def latest_on_midsummer() -> float:
+    return float(latest_fraction(state_on(MIDSUMMER_DAP, 0.6, field()).features()[None, :])[0])
+
+
+def test_a_model_that_would_never_irrigate_waits_no_longer_than_the_device_is_sure_of() -> None:
+    found, latest = first_irrigated_mm(worth(-9.0), 1.0), latest_on_midsummer() * TAW_MM
+    assert first_irrigated_mm(None, 1.0) < latest < TAW_MM
+    assert found == pytest.approx(latest, abs=1.0)
+    told = advice(state_on(MIDSUMMER_DAP, (found + 1.0) / TAW_MM, field()), field(), worth(-9.0))
+    assert (told.source, told.irrigation_mm) == (MODEL, 25.0)
+    assert "waited_long_enough" in told.guardrails
+    assert told.why[-1].code == "waited_long_enough" and told.expected_gain_usd_ha < 0.0
+    assert f"at the latest once the root zone lacks {latest:.0f} mm" in told.reasons[-1]
+
+
+def test_a_model_that_irrigates_in_time_is_told_nothing_of_the_latest() -> None:
+    told = advice(state_on(MIDSUMMER_DAP, 0.9, field()), field(), worth(9.0))
+    assert "waited_long_enough" not in told.guardrails
+    assert told.why[-1].code == "most_profitable"
+
+
 @pytest.mark.parametrize("model", [0.4, 0.85])
 def test_the_less_the_model_is_trusted_the_nearer_water_is_given_to_when_the_rule_gives_it(model: float) -> None:
     rule = first_irrigated_mm(None, 1.0)
     found = [first_irrigated_mm(pays_from(model), trust) for trust in (1.0, 0.75, 0.5, 0.25, 0.0)]
-    assert found[0] == pytest.approx(model * TAW_MM, abs=1.0)
+    alone = min(model, latest_on_midsummer()) * TAW_MM
+    assert found[0] == pytest.approx(alone, abs=1.0)
     assert found[-1] == rule
-    expected = [share * model * TAW_MM + (1.0 - share) * rule for share in (0.75, 0.5, 0.25)]
+    expected = [share * alone + (1.0 - share) * rule for share in (0.75, 0.5, 0.25)]
     assert found[1:4] == pytest.approx(expected, abs=1.5)
 
 
@@ -458,7 +480,7 @@ def test_a_recommendation_that_leans_on_the_rule_says_how_much_and_why() -> None
     )
     values = dict(reason.values)
     assert values["rule_trigger_mm"] < values["trigger_mm"] < values["model_trigger_mm"]
-    assert values["model_trigger_mm"] == pytest.approx(0.9 * TAW_MM, abs=0.2)
+    assert values["model_trigger_mm"] == pytest.approx(latest_on_midsummer() * TAW_MM, abs=0.2)
     assert (told.source, told.rule_share) == (MODEL, pytest.approx(0.4))
     assert "leans_on_rule" in told.guardrails and told.yield_p50_t_ha is not None
 

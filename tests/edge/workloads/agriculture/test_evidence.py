@@ -12,6 +12,7 @@ from fieldedge.workloads.agriculture.evidence import (
     EVIDENCE_VALUES,
     HALF_LIFE_D,
     NOTHING_SEEN,
+    REFERENCE_COST_KG_MM,
     Evidence,
     read_evidence,
     weigh_canopy,
@@ -20,8 +21,10 @@ from fieldedge.workloads.agriculture.evidence import (
 FORETOLD = 0.8
 
 
-def seen(covers: list[float | None], foretold: float = FORETOLD, grown: float = 0.0) -> Evidence:
-    """After these days, of each of which a flight saw that cover, or there was none."""
+def seen(
+    covers: list[float | None], foretold: float = FORETOLD, grown: float = 0.0, water_cost: float = 1.0
+) -> Evidence:
+    """After these days, of each of which a flight saw that cover, or there was none; at so many times the price."""
     state = [0.0] * at.STATES
     state[at.CANOPY] = foretold
     for cover in covers:
@@ -30,7 +33,9 @@ def seen(covers: list[float | None], foretold: float = FORETOLD, grown: float = 
             day[at.DAY_NDVI] = (cover - COVER_AT_NDVI_0) / COVER_PER_NDVI
         weigh_canopy(state, foretold - grown, day)
     found = [0.0] * EVIDENCE_VALUES
-    read_evidence(state, found)
+    field = [0.0] * at.CONSTANTS
+    field[at.WATER_COST_KG_MM] = water_cost * REFERENCE_COST_KG_MM
+    read_evidence(state, field, found)
     return Evidence(*found)
 
 
@@ -50,7 +55,7 @@ def test_a_crop_about_as_foretold_keeps_full_trust() -> None:
 def test_the_longer_a_crop_does_otherwise_the_less_the_model_is_trusted(cover: float) -> None:
     trusts = [seen(every_tenth_day(cover, flights)).trust for flights in range(1, 6)]
     assert trusts == sorted(trusts, reverse=True)
-    assert trusts[0] > 0.7 and trusts[-1] < 0.3
+    assert trusts[0] > 0.3 > trusts[-1]
 
 
 def test_the_sign_says_whether_the_crop_lags() -> None:
@@ -77,3 +82,10 @@ def test_what_was_seen_long_ago_counts_for_less_beside_what_is_seen_now() -> Non
     recovered = [FORETOLD] * 3
     at_once, later = seen([*lagged, *recovered]), seen([*lagged, *[None] * int(2 * HALF_LIFE_D), *recovered])
     assert abs(later.canopy) < abs(at_once.canopy)
+
+
+def test_where_water_is_dear_more_must_be_seen_before_the_advice_leans_on_the_rule() -> None:
+    lagging = every_tenth_day(FORETOLD - 0.06, 1)
+    trusts = [seen(lagging, water_cost=times).trust for times in (0.5, 1.0, 3.0)]
+    assert trusts == sorted(set(trusts))
+    assert {seen(lagging, water_cost=times).canopy for times in (0.5, 3.0)} == {seen(lagging).canopy}

@@ -1,10 +1,10 @@
 """From a row of features to a recommendation: candidates, guardrails, the choice and its reasons.
 
 The model never decides alone. The FAO-56 water balance and the nitrogen balance say which actions are sound today;
-among those the model picks the most profitable at the grower's own prices. Where the model abstains, the same
-balances decide; where the crop does not do what was foretold (evidence.py), water is given between when the model would
-give it and when the FAO-56 rule would. Pure functions over arrays and records; storing and showing the answer is the
-agent's.
+among those the model picks the most profitable at the grower's own prices, and how long it may wait with water is
+bounded (waiting.py). Where the model abstains, the same balances decide; where the crop does not do what was foretold
+(evidence.py), water is given between when the model would give it and when the FAO-56 rule would. Pure functions over
+arrays and records; storing and showing the answer is the agent's.
 """
 
 from collections.abc import Sequence
@@ -27,6 +27,7 @@ from fieldedge.workloads.agriculture.features import (
 )
 from fieldedge.workloads.agriculture.learned import Learned
 from fieldedge.workloads.agriculture.tables import OUTPUTS
+from fieldedge.workloads.agriculture.waiting import latest_fraction
 
 IRRIGATION_MIN_MM = 8.0
 IRRIGATION_LAST_DAP = 122
@@ -299,10 +300,15 @@ def _most_profitable(record: Record, question: Question, outputs: Array) -> Reco
     weighed = values[: len(depths)]
     why, share = _balance_reasons(row, bounds), 1.0 - evidence.trust
     least, best = int(np.lexsort((doses, depths))[0]), int(np.argmax(weighed))
+    largest = bounds.irrigation_mm[-1]
+    latest = float(latest_fraction(row[None, :])[0]) * float(row[INDEX["taw_mm"]])
+    is_late = largest > 0.0 and depths[best] == 0.0 and row[INDEX["depletion_mm"]] >= latest
     if question.detail.is_graded:
-        triggers = _triggers_mm(row, bounds, values, share)
-        depth = bounds.irrigation_mm[-1] if row[INDEX["depletion_mm"]] >= triggers.agreed else 0.0
-        best = int(np.argmax(np.where(np.isclose(depths, depth), weighed, -np.inf)))
+        triggers = _triggers_mm(row, bounds, values, share, latest)
+        depth = largest if row[INDEX["depletion_mm"]] >= triggers.agreed else 0.0
+        best = _best_with(depth, depths, weighed)
+    elif is_late:
+        best = _best_with(largest, depths, weighed)
     is_models = share < 0.5
     chosen = Recommendation(
         date=question.at,
@@ -310,7 +316,11 @@ def _most_profitable(record: Record, question: Question, outputs: Array) -> Reco
         nitrogen_kg_ha=float(doses[best]),
         source=MODEL if is_models else RULE,
         why=why,
-        guardrails=(*bounds.guardrails, *(("leans_on_rule",) if share >= WORTH_SAYING else ())),
+        guardrails=(
+            *bounds.guardrails,
+            *(("waited_long_enough",) if is_late else ()),
+            *(("leans_on_rule",) if share >= WORTH_SAYING else ()),
+        ),
         expected_gain_usd_ha=float(weighed[best] - weighed[least]),
         data_age_days=question.data_age_days,
         features=row,
@@ -322,9 +332,16 @@ def _most_profitable(record: Record, question: Question, outputs: Array) -> Reco
     )
     if share >= WORTH_SAYING:
         why = (*why, _leaning_reason(evidence, share, triggers))
-    if is_models:
+    if is_late:
+        why = (*why, _late_reason(chosen, latest))
+    elif is_models:
         why = (*why, _profit_reason(chosen, len(weighed)))
     return replace(chosen, why=(*why, *_carried_on(question)))
+
+
+def _best_with(depth_mm: float, depths: Array, values: Array) -> int:
+    """The action of the highest value among those with this depth."""
+    return int(np.argmax(np.where(np.isclose(depths, depth_mm), values, -np.inf)))
 
 
 def _values_usd_ha(record: Record, outputs: Array, depths: Array, doses: Array) -> Array:
@@ -360,11 +377,11 @@ def _probed(row: Array) -> Array:
     return probed
 
 
-def _triggers_mm(row: Array, bounds: Bounds, values: Array, rule_share: float) -> Triggers:
+def _triggers_mm(row: Array, bounds: Bounds, values: Array, rule_share: float, latest: float) -> Triggers:
     """When the model, the rule and the two together would give water. `values` (K + 2,) end with the probed ones.
 
     The model's trigger is where an irrigation begins to pay: on the line through what it gains now and what it would
-    gain in the probed root zone. It lies between the guardrail's lowest depletion and TAW.
+    gain in the probed root zone. It lies between the guardrail's lowest depletion and the `latest`, at most TAW.
     """
     depletion, taw = float(row[INDEX["depletion_mm"]]), float(row[INDEX["taw_mm"]])
     raw = float(row[INDEX["raw_fraction"]]) * taw
@@ -374,7 +391,7 @@ def _triggers_mm(row: Array, bounds: Bounds, values: Array, rule_share: float) -
     lowest = EARLY_SHARE_OF_RAW * raw
     # Where dryness does not make water worth more, the model gives it always or never.
     pays_from = depletion - gain / slope if slope > 0.0 else (lowest if gain > 0.0 else taw)
-    model = min(max(pays_from, lowest), taw)
+    model = min(max(pays_from, lowest), latest, taw)
     return Triggers(model, raw, (1.0 - rule_share) * model + rule_share * raw)
 
 
@@ -392,6 +409,18 @@ def _leaning_reason(evidence: Evidence, share: float, triggers: Triggers) -> Rea
             ("rule_trigger_mm", round(triggers.rule, 1)),
             ("trigger_mm", round(triggers.agreed, 1)),
         ),
+    )
+
+
+def _late_reason(chosen: Recommendation, latest_mm: float) -> Reason:
+    expected = ""
+    if chosen.yield_p10_t_ha is not None:
+        expected = f" Expected yield {chosen.yield_p10_t_ha:.1f} to {chosen.yield_p90_t_ha:.1f} t/ha."
+    return Reason(
+        "waited_long_enough",
+        "The model would wait longer; nobody has seen that this crop endures it, so water is due at the latest once "
+        f"the root zone lacks {latest_mm:.0f} mm.{expected}",
+        (("latest_trigger_mm", round(latest_mm, 1)), ("expected_gain_usd_ha", round(chosen.expected_gain_usd_ha, 2))),
     )
 
 

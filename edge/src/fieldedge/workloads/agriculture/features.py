@@ -171,7 +171,7 @@ class SeasonState:
     def evidence(self) -> Evidence:
         """Whether the crop does what was foretold."""
         found = [0.0] * EVIDENCE_VALUES
-        read_evidence(self.values, found)
+        read_evidence(self.values, self.constants, found)
         return Evidence(*found)
 
     def advance(self, day: Day) -> None:

@@ -30,6 +30,7 @@ _GUARDRAILS = {
     "nitrogen_balance_met": "No nitrogen: the soil holds what the crop still needs",
     "nitrogen_spacing": "No nitrogen so soon after the last",
     "model_abstains": "The model abstains, the FAO-56 balance decides",
+    "waited_long_enough": "Water waits no longer past the readily available water than the device is sure of",
     "leans_on_rule": "The crop does not do what was foretold: the FAO-56 balance has a share in the decision",
 }
 _NOT_SO = {

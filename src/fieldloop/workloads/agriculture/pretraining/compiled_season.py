@@ -46,6 +46,6 @@ def read_rows(values, fields, forecasts, rows, first, last):  # type: ignore[no-
 
 
 @njit(cache=True, nogil=True)
-def weigh_rows(values, found, first, last):  # type: ignore[no-untyped-def]  # numba gives the types
+def weigh_rows(values, fields, found, first, last):  # type: ignore[no-untyped-def]  # numba gives the types
     for i in range(first, last):
-        evidence.read_evidence(values[i], found[i])
+        evidence.read_evidence(values[i], fields[i], found[i])

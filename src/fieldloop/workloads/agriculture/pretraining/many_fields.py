@@ -76,7 +76,7 @@ class ManyFields:
     def evidence(self) -> Floats:
         """Whether the crops do what was foretold: (N, EVIDENCE_VALUES), the values of `Evidence`."""
         found = np.zeros((len(self), EVIDENCE_VALUES))
-        self._spread(_core().weigh_rows, self.values, found)
+        self._spread(_core().weigh_rows, self.values, self.constants, found)
         return found
 
     def _spread(self, work: Callable[..., None], *arrays: Floats) -> None:
@@ -104,7 +104,7 @@ class _Core(Protocol):
     def read_rows(
         self, values: Floats, fields: Floats, forecasts: Floats, rows: Floats, first: int, last: int
     ) -> None: ...
-    def weigh_rows(self, values: Floats, found: Floats, first: int, last: int) -> None: ...
+    def weigh_rows(self, values: Floats, fields: Floats, found: Floats, first: int, last: int) -> None: ...
 
 
 class PlainCore:
@@ -122,9 +122,9 @@ class PlainCore:
         for i in range(first, last):
             features.read_features(values[i], fields[i], forecasts[i], rows[i])
 
-    def weigh_rows(self, values: Floats, found: Floats, first: int, last: int) -> None:
+    def weigh_rows(self, values: Floats, fields: Floats, found: Floats, first: int, last: int) -> None:
         for i in range(first, last):
-            evidence.read_evidence(values[i], found[i])
+            evidence.read_evidence(values[i], fields[i], found[i])
 
 
 @cache
@@ -153,7 +153,7 @@ def _compiled() -> Any:
         module.start_rows(values, fields, 0, 0)  # called once under the lock, so that only one process compiles
         module.advance_rows(values, fields, np.zeros((1, layout.DAY_VALUES)), 0, 0)
         module.read_rows(values, fields, forecasts, rows, 0, 0)
-        module.weigh_rows(values, np.zeros((1, EVIDENCE_VALUES)), 0, 0)
+        module.weigh_rows(values, fields, np.zeros((1, EVIDENCE_VALUES)), 0, 0)
     return module
 
 

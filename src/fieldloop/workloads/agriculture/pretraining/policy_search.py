@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fieldedge.workloads.agriculture.decision import NITROGEN_DOSES_KG_HA, largest_depth_mm, largest_dose_kg_ha
 from fieldedge.workloads.agriculture.features import INDEX
+from fieldedge.workloads.agriculture.waiting import latest_fraction
 from fieldloop.workloads.agriculture.network.model import (
     DOSE_TERMS,
     FORECAST_TERMS,
@@ -67,7 +68,7 @@ def follow(weights: Floats, drawn: Drawn) -> Decide:
         trigger = (trigger_terms(known) * rows_of[:, TRIGGERS]).sum(1).numpy()
         if (rows[:, INDEX["has_forecast"]] > 0.0).any():
             trigger = trigger + (forecast_terms(known) * rows_of[:, FORECASTS]).sum(1).numpy()
-        is_due = rows[:, INDEX["depletion_fraction"]] > trigger
+        is_due = rows[:, INDEX["depletion_fraction"]] > np.minimum(trigger, latest_fraction(rows))
         depth = np.where(is_due, largest_depth_mm(rows, efficiency), 0.0)
         dose = nearest_dose_kg_ha(due_dose_kg_ha(known, rows_of[:, DOSES]).numpy(), largest_dose_kg_ha(rows))
         return depth.astype(np.float64), habit_kg_ha(day, dose, drawn.has_ample_nitrogen)
