@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fieldedge.contract import MODEL, RECORD_ID, Record
 from fieldedge.inference.slices import Condition
+from fieldedge.inference.slices import Slice as DeviceSlice
 from fieldedge.system.errors import DataError
 from fieldedge.workload import Question
 from fieldedge.workload import Workload as DeviceWorkload
@@ -134,6 +135,7 @@ class FloorValues:
     champion: Floats | None = None  # (N,)
     slices: tuple[Slice, ...] = ()
     slice_terms: SliceTerms | None = None
+    untried: tuple[DeviceSlice, ...] = ()  # where no unit is, and no model has practised: left to the rule unjudged
 
 
 @dataclass(frozen=True)

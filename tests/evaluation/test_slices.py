@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fieldedge.inference.slices import Condition, parse_slices
+from fieldedge.inference.slices import Slice as DeviceSlice
 from fieldloop.core.params import GateParams
 from fieldloop.evaluation.gate import floor_of, judge
 from fieldloop.evaluation.slices import SliceFound, decided_by_rule, slices_of
@@ -132,3 +133,12 @@ def test_a_model_that_loses_on_the_whole_is_kept_back_whatever_the_slices_say() 
     apart = earned(40.0, 4, hall_east=400.0)
     assert apart.mean() < 0.0 and apart[~slices()[1].members].mean() > 20.0
     assert judge(held_out, None, None, GATES, floor=lambda: values(apart)).gate == "kept back"
+
+
+def test_what_no_model_has_practised_is_left_to_the_rule_before_what_was_judged() -> None:
+    untried = DeviceSlice("size=huge", "of huge size", (in_("size", "huge"),))
+    judged = replace(values(earned(40.0, 0, hall_east_size_large=150.0)), untried=(untried,))
+    verdict = judge(Scores(ERROR, np.zeros(2), {"error_chf": 0.5}), None, None, GATES, floor=lambda: judged)
+    assert [one.name for one in verdict.decided_by_rule] == ["size=huge", "hall=east and size=large"]
+    assert [one.name for one in verdict.worse_slices] == ["hall=east and size=large"]
+    assert verdict.floor is not None and verdict.floor.as_dict()["untried"] == ["size=huge"]

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fieldedge.inference.slices import MAX_SLICES
 from fieldedge.inference.slices import Slice as DeviceSlice
 from fieldloop.core.params import GateParams
 from fieldloop.core.words import decimals
@@ -75,6 +76,7 @@ class Floor:
     figures: Mapping[str, Any]
     units_name: str = "units"
     slices: tuple[SliceFound, ...] = ()
+    untried: tuple[DeviceSlice, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """As it is stored: each value under a name with its unit."""
@@ -88,6 +90,7 @@ class Floor:
             **{f"against_{other.name}_{unit}": asdict(other.difference) for other in self.others},
             **self.figures,
             "slices": [one.as_dict(self.units_name, unit) for one in self.slices],
+            **({"untried": [one.name for one in self.untried]} if self.untried else {}),
         }
 
 
@@ -125,8 +128,10 @@ class Verdict:
 
     @property
     def decided_by_rule(self) -> tuple[DeviceSlice, ...]:
-        """Where its devices are to follow the rule."""
-        return () if self.floor is None else decided_by_rule(self.floor.slices)
+        """Where its devices are to follow the rule: where no model has practised, then where this one is worse."""
+        if self.floor is None:
+            return ()
+        return (*self.floor.untried, *decided_by_rule(self.floor.slices))[:MAX_SLICES]
 
     def as_dict(self) -> dict[str, Any]:
         """As it is stored: figures under the workload's own names."""
@@ -209,6 +214,7 @@ def floor_of(values: FloorValues, scores: Scores, gates: GateParams) -> Floor:
         values.figures,
         values.units,
         slices,
+        values.untried,
     )
 
 

@@ -11,7 +11,7 @@ from fieldedge.workloads.agriculture.features import SOILS, SeasonState
 from fieldloop.workload import Slice
 from fieldloop.workloads.agriculture import slicing
 from fieldloop.workloads.agriculture.pretraining.faults import Faults
-from fieldloop.workloads.agriculture.slicing import CROSSED, fault_members, slices_of
+from fieldloop.workloads.agriculture.slicing import CROSSED, fault_members, slices_of, untried_roots
 from tests.edge.sample import field_record
 
 Record = dict[str, object]
@@ -91,3 +91,18 @@ def test_a_fault_has_members_and_no_condition() -> None:
     one = found({"the rain gauge is low": low})["fault=the rain gauge is low"]
     assert one.where == () and one.members.tolist() == low.tolist()
     assert one.words == "of which the rain gauge is low"
+
+
+def test_roots_that_are_told_as_no_field_of_practice_had_them_are_left_to_the_rule() -> None:
+    untried = untried_roots([2.3, 2.0, 2.3])
+    check_slices(untried, CONTRACT, "test")
+    assert parse_slices([one.as_record() for one in untried], "test") == untried
+    row = SeasonState.start(field_record()).features()
+
+    def left_to_rule(told_m: float) -> list[str]:
+        told = {**field_record(), "root_depth_max_m": told_m}
+        return [one.name for one in untried if one.holds(row, told, CONTRACT)]
+
+    assert [left_to_rule(told_m) for told_m in (1.0, 1.79, 1.81, 2.3, 2.5)] == [*[["roots=shallower"]] * 2, [], [], []]
+    assert left_to_rule(3.0) == ["roots=deeper"]
+    assert untried_roots([]) == ()

@@ -27,7 +27,7 @@ from fieldloop.workloads.agriculture.params import FloorParams, GateParams
 from fieldloop.workloads.agriculture.pretraining.policy_search import habit_kg_ha, profits_usd_ha
 from fieldloop.workloads.agriculture.pretraining.training_world import Drawn, TrainingWorld
 from fieldloop.workloads.agriculture.pretraining.what_if import Decide, Floats, Rows, live
-from fieldloop.workloads.agriculture.slicing import fault_members, slices_of
+from fieldloop.workloads.agriculture.slicing import fault_members, slices_of, untried_roots
 
 STAGE_ENDS_DAP = (25.0, 54.0, 107.0)  # maize: 10 % cover, full cover, senescence
 START_FRACTIONS = (0.95, 0.55, 0.60, 0.80)  # params.yaml's own practice
@@ -82,6 +82,7 @@ def floor_values(
         champion=None if champion is None else earned(champion),
         slices=tuple(slices_of(drawn.records, first_rows, None if faults is None else fault_members(faults))),
         slice_terms=SliceTerms(slices.least_fields, slices.max_loss_usd_ha, slices.max_risk_usd_ha),
+        untried=untried_roots(record["root_depth_max_m"] for record in learned_from["fields"].to_dict("records")),
     )
 
 

@@ -5,7 +5,7 @@ was told of its field; a fault is what no device knows, and only has members. Ba
 hundred fields fill them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fieldedge.contract import Record
 from fieldedge.inference.slices import Condition
+from fieldedge.inference.slices import Slice as DeviceSlice
 from fieldedge.workloads.agriculture.contract import CONTRACT
 from fieldloop.workload import Array, Slice
 from fieldloop.workloads.agriculture.pretraining.faults import Faults
@@ -85,6 +86,9 @@ ALLOWANCE = _of(
     ("limited", "with limited water allowed", SHORT_BELOW_MM, AMPLE_FROM_MM),
     ("ample", "with plenty of water allowed", AMPLE_FROM_MM, None),
 )
+ROOTS_TOLD_SHARE = (
+    0.9  # of the least depth told to practice, and of the greatest its inverse: beyond, roots are untried
+)
 CROSSED = (  # the fewest that tell apart what was found to fail: dry starts, and water that is dear or short
     ("region", "soil"),
     ("region", "start_water"),
@@ -109,6 +113,31 @@ def slices_of(records: Sequence[Record], first_rows: Array, faults: Mapping[str,
         found += [_crossed(pair, counted) for pair in product(known[one], known[other])]
     hidden = [Slice(f"fault={name}", f"of which {name}", members) for name, members in (faults or {}).items()]
     return [*found, *hidden]
+
+
+def untried_roots(told_m: Iterable[float]) -> tuple[DeviceSlice, ...]:
+    """Fields whose roots are told as shallow, or as deep, as no what-if field's: how long to wait was learned on those.
+
+    Args:
+        told_m: the greatest root depths that the fields of practice were told.
+    """
+    depths = sorted(told_m)
+    if not depths:
+        return ()
+    shallow_m, deep_m = round(ROOTS_TOLD_SHARE * depths[0], 2), round(depths[-1] / ROOTS_TOLD_SHARE, 2)
+    column = "root_depth_max_m"
+    return (
+        DeviceSlice(
+            "roots=shallower",
+            f"whose crop roots less than {shallow_m:g} m deep",
+            (Condition("context", column, below=shallow_m),),
+        ),
+        DeviceSlice(
+            "roots=deeper",
+            f"whose crop roots {deep_m:g} m deep or more",
+            (Condition("context", column, minimum=deep_m),),
+        ),
+    )
 
 
 def fault_members(faults: Faults) -> dict[str, Mask]:

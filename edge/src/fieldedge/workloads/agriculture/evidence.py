@@ -24,11 +24,11 @@ COVER_PER_NDVI, COVER_AT_NDVI_0 = 1.26, -0.18  # Johnson & Trout 2012 (doi:10.33
 COVER_SD = 0.03  # of a flight's cover and the balance's, where the canopy stands still
 BARE_COVER = 0.1  # below it, foretold, a flight sees the soil: what that looks like says nothing of the crop
 TIMING_SD_D = 1.5  # a crop is that many days ahead or behind, and nothing is wrong
-SURPRISE_MAX = 2.0  # standard deviations that one flight counts for: a bad picture alone condemns nothing
+SURPRISE_MAX = 2.4  # standard deviations that one flight counts for: a bad picture alone condemns nothing
 HALF_LIFE_D = 60.0
 USUAL_SD, STRANGE_SD = 1.0, 2.5  # up to the first the model is trusted fully, from the second not at all
 REFERENCE_COST_KG_MM = 1000.0 / 180.0  # 1 USD/mm at 180 USD/t: there those two hold
-COST_EXPONENT, COST_SPAN = 0.35, (0.2, 6.0)  # by how much they grow with the price of water, of that one
+COST_EXPONENT, COST_SPAN = 0.25, (0.2, 6.0)  # by how much they grow with the price of water, of that one
 EVIDENCE_VALUES = 2
 
 
