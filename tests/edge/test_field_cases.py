@@ -117,7 +117,8 @@ def test_a_field_case_is_read_rightly_or_doubted_and_told(
 ) -> None:
     expected: Mapping[str, Any] = lived.case["expect"]
     unknown = expected.keys() - {
-        "rejects", "rejected", "loggers", "events", "season", "readings", "flags", "values", "findings", "samples", "nothing_of"
+        "rejects", "rejected", "loggers", "events", "season", "readings", "flags", "values", "findings", "samples",
+        "nothing_of",
     }  # fmt: skip
     assert not unknown, f"nobody looks at {unknown}"
     looked_at = [

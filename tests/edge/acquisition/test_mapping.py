@@ -104,14 +104,23 @@ def test_a_stated_unit_that_does_not_fit_is_asked_for_and_never_guessed(stated: 
 
 
 @pytest.mark.parametrize(
-    "raw", ["NAN", "NaN", "INF", "-INF", "", "#N/A", "1,013", "21,3,4", "1_000", "21.3 C", "٣", "0x1F", None, True,
+    "raw", ["NAN", "NaN", "INF", "-INF", "", "#N/A", "1,013", "21,3,4", "1_000", "21.3 V", "٣", "0x1F", None, True,
             math.nan, math.inf, 10**400, "9" * 100, "1e999"],
 )  # fmt: skip
 def test_what_is_no_number_is_missing(raw: object) -> None:
     assert value("T", raw) is None
 
 
-@pytest.mark.parametrize("raw", ["21.3", " 21.3 ", "+2.13e1", 21.3, "21.30", "21,3", "+21,30"])
+def test_a_text_with_its_unit_is_converted_and_one_in_another_unit_than_the_mapping_says_is_missing() -> None:
+    assert value("T", "70.34 °F") == 21.3
+    mapper = Mapper.from_config({"air_temperature_c": {"field": "T", "unit": "degC"}}, CHANNELS)
+    sample = mapper.sample(RawSample("here", "2026-05-01T12:15:00Z", {"T": "70.34 °F"}), "station")
+    assert sample.values == {"air_temperature_c": None}
+
+
+@pytest.mark.parametrize(
+    "raw", ["21.3", " 21.3 ", "+2.13e1", 21.3, "21.30", "21,3", "+21,30", "2,13E+01", "21.3 °C", "21,3C"]
+)
 def test_a_number_is_one_however_it_is_written(raw: object) -> None:
     assert value("T", raw) == 21.3
 

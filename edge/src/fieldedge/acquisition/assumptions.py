@@ -9,13 +9,14 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from fieldedge.acquisition.mapping import UNITS, Mapped, Mapper, TimeSetting, known_unit
+from fieldedge.acquisition.mapping import UNITS, Mapped, Mapper, TimeSetting, known_unit, says_unit, value_of
 from fieldedge.acquisition.raw import RawSample, is_undecided
 
 ASKED = "asked"  # the kind of event that tells of it
 _TIME = "time"
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-zµμ]+", re.ASCII)
+_DIGIT = re.compile(r"[0-9]")
 _SHORT = {"ms": "m/s", "wm": "W/m2", "w": "W/m2", "kw": "kW/m2", "vwc": None, "in": "in"}
 _ENDINGS = {"mph": "mph", "kmh": "km/h", "kph": "km/h", "tempf": "degF", "rainin": "in"}  # of words without a gap
 _OTHER_THINGS = {
@@ -38,7 +39,8 @@ class Asked:
 
 def assumed(raw: RawSample, mapper: Mapper) -> tuple[Asked, ...]:
     """What is taken for granted of a sample."""
-    return (*_of_units(mapper.mapped, raw.fields, raw.units), *_of_zone(raw, mapper.time))
+    beside = [name for name, value in raw.fields.items() if isinstance(value, str) and says_unit(value)]
+    return (*_of_units(mapper.mapped, raw.fields, {*raw.units, *beside}), *_of_zone(raw, mapper.time))
 
 
 def undecided(raw: RawSample, mapper: Mapper) -> tuple[Asked, ...]:
@@ -46,7 +48,9 @@ def undecided(raw: RawSample, mapper: Mapper) -> tuple[Asked, ...]:
     found = []
     for one in mapper.mapped:
         value = raw.fields.get(one.field)
-        if one.decimal is None and isinstance(value, str) and is_undecided(value, raw.fields.values()):
+        if not isinstance(value, str):
+            continue
+        if one.decimal is None and is_undecided(value, raw.fields.values()):
             plain, point = value.replace(",", ""), value.replace(",", ".")
             found.append(
                 Asked(
@@ -54,6 +58,15 @@ def undecided(raw: RawSample, mapper: Mapper) -> tuple[Asked, ...]:
                     one.field,
                     f"the field {one.field} is {value!r:.20}, which can be {plain:.20} or {point:.20}: it is left out",
                     f'say which in [source.fields] of {one.channel.name}: decimal = "," or decimal = "."',
+                )
+            )
+        elif _DIGIT.search(value) and value_of(raw, one) is None:
+            found.append(
+                Asked(
+                    one.channel.name,
+                    one.field,
+                    f"the field {one.field} is {value!r:.40}, which is no number: it is left out",
+                    "have the logger write numbers, with the unit in [source.fields] or in its header",
                 )
             )
     return tuple(found)

@@ -44,6 +44,8 @@ _NEXT_MIDNIGHT = re.compile(r"(?<![0-9:])24(?=:00(?::00(?:[.,]0+)?)?(?![0-9:]))"
 _CHOICE = re.compile(r"\*|\[([^\[\]=]+)=([^\[\]=]+)\]")  # of a place in a list: any, or by what the element says
 _DECIMALS = 6  # of a converted value: more than any sensor has
 _SHOWN_NAMES = 12
+_COUNTS = ("clicks", "tips", "tip", "pulses", "pulse", "counts", "count", "ct", "cnt")  # of a bucket
+_AND_UNIT = re.compile(r"([+-]?[0-9.,]*[0-9])[ \u00a0\u202f]?([^0-9\s.,+-][^\s]{0,15})")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
 _LIKELY_EPOCH_S = (3e8, 5e9)  # 1979 to 2128; a thousand times that can only be milliseconds
 
@@ -376,17 +378,44 @@ def _value(raw: RawSample, mapped: Mapped, name: str) -> float | None:
     mark = mapped.decimal
     if mark is None and isinstance(value, str) and needs_mark(value.strip()):
         mark = decimal_mark(raw.fields.values())
-    found = number(value, mark)
+    found, stated = number(value, mark), raw.units.get(name)
+    if found is None and isinstance(value, str):
+        found, stated = _with_its_unit(value, mapped, mark)
     if found is None:
         return None
     line = mapped.line
-    if not mapped.is_unit_set and name in raw.units:
-        line = _stated_line(raw.units[name], mapped, raw.where)
+    if not mapped.is_unit_set and stated is not None:
+        line = _stated_line(stated, mapped, raw.where)
     if line is None and mapped.scale == 1.0:
         return found
     slope, intercept = line or (1.0, 0.0)
     converted = round(found * mapped.scale * slope + intercept, _DECIMALS)
     return converted if math.isfinite(converted) else None
+
+
+def value_of(raw: RawSample, mapped: Mapped) -> float | None:
+    """What a sample says of a channel, in the channel's unit; None where that is no number, or in no such unit."""
+    try:
+        return _value(raw, mapped, mapped.field)
+    except DataError:
+        return None
+
+
+def says_unit(text: str) -> bool:
+    """Whether a text is a number with its unit behind it."""
+    found = _AND_UNIT.fullmatch(text.strip()) if len(text) <= MAX_TIME_CHARACTERS else None
+    return found is not None and known_unit(found[2]) is not None
+
+
+def _with_its_unit(text: str, mapped: Mapped, mark: str | None) -> tuple[float | None, str | None]:
+    """The number and the unit of a text like `21.3 °C`; nothing where the unit is none of the channel's quantity."""
+    found = _AND_UNIT.fullmatch(text.strip()) if len(text) <= MAX_TIME_CHARACTERS else None
+    unit = known_unit(found[2]) if found is not None else None
+    if found is None or unit is None or UNITS[unit].quantity != UNITS[mapped.channel.unit].quantity:
+        return None, None
+    if mapped.is_unit_set and mapped.line != _line(unit, mapped.channel.unit):
+        return None, None  # the mapping says another one
+    return number(found[1], mark), unit
 
 
 def _selected(field: str, fields: Mapping[str, RawValue]) -> str | None:
@@ -421,6 +450,8 @@ def _stated_line(stated: str, mapped: Mapped, where: str) -> _Line:
     except ValueError as error:
         quantity = UNITS[mapped.channel.unit].quantity
         todo = str(error) or f"name its unit in [source.fields] ({_units_of(quantity)}), or another field"
+        if stated.strip().lower() in _COUNTS:
+            todo = 'say what one of them is in [source.fields], such as scale = 0.2 beside unit = "mm"'
         raise DataError(
             f"{where}: the logger gives {mapped.field!r} in {stated[:20]!r}; expected a {quantity} for "
             f"{mapped.channel.name}: {todo}"

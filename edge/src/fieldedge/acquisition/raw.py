@@ -32,6 +32,7 @@ _SPACED = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:[ '\u2019\u00a0\u202f][0-9]{3})+(?
 _THOUSANDS_AND_POINT = re.compile(_THOUSANDS.pattern + r"\.[0-9]+", re.ASCII)
 
 _THOUSANDS_BY_POINTS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:\.[0-9]{3})+", re.ASCII)
+_WITH_POWER = re.compile(r"([+-]?[0-9]+,[0-9]+)([eE][+-]?[0-9]{1,3})", re.ASCII)
 _GROUP = 4  # a mark and three digits
 _CLEAR_MARKS = tuple(
     (
@@ -216,7 +217,8 @@ def with_decimal_point(text: str, separator: str = COMMA, mark: str | None = Non
         if mark is None and separator != ";":
             return text
     if found is None:
-        return text
+        power = _WITH_POWER.fullmatch(text) if "," in text else None
+        return f"{power[1].replace(',', '.')}{power[2]}" if power is not None else text
     sign, whole, fraction = found.groups()
     return f"{sign}{whole.replace('.', '')}.{fraction}"
 

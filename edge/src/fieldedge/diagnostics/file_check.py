@@ -126,7 +126,7 @@ def check(
     read = _read(payload, where, logger_format, mapper)
     judged = judge([], [sample for sample, _ in read.samples], workload.channels).samples
     by_time = sorted(judged, key=lambda flagged: in_order(flagged.sample.time_utc))
-    counted = with_increments(by_time, {}, workload.channels)
+    counted = with_increments(_first_of_each(by_time), {}, workload.channels)
     fields = _fields(mapper, read.raws)
     return Checked(
         samples=len(read.samples),
@@ -172,6 +172,14 @@ def _read(payload: bytes, where: str, logger_format: LoggerFormat, mapper: Mappe
     if known is not None:
         read.skips.insert(0, Skip(where, known))
     return read
+
+
+def _first_of_each(samples: Sequence[FlaggedSample]) -> list[FlaggedSample]:
+    """The samples without those of a moment that another one has: they are kept aside."""
+    seen: dict[tuple[str, str], FlaggedSample] = {}
+    for one in samples:
+        seen.setdefault((one.sample.origin, one.sample.time_utc), one)
+    return list(seen.values())
 
 
 def _fields(mapper: Mapper, raws: Sequence[RawSample]) -> dict[str, str]:

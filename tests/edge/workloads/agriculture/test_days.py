@@ -39,7 +39,7 @@ def weather(hours: float) -> dict[str, float | None]:
     return {
         "air_temperature_c": temperature_c(hours),
         "relative_humidity_pct": 80.0 - 2.0 * (temperature_c(hours) - 12.0),
-        "wind_speed_m_s": 2.0,
+        "wind_speed_m_s": 1.9 if int(4.0 * hours) % 2 else 2.1,
         "solar_radiation_w_m2": max(-3.0, 900.0 * math.sin((hours - 6.0) * math.pi / 12.0)),
         "rain_mm": 0.1,
     }

@@ -170,7 +170,8 @@ def _beside_the_days_before(
     """What of a day can hardly be beside those before it: a unit or a clock that was wrong all the time."""
     today = level_of(series, day, site)
     if today.clearness is not None:
-        yield "solar_radiation_w_m2", doubts.of_usual_radiation([one.clearness for one in before])
+        radiation = [(one.clearness, one.range_k) for one in before if one.clearness is not None]
+        yield "solar_radiation_w_m2", doubts.of_usual_radiation(today.clearness, today.range_k, radiation)
     if today.noon_utc_h is not None:
         usual = [one.noon_utc_h for one in before if one.noon_utc_h is not None]
         yield "solar_radiation_w_m2", doubts.of_usual_noon(today.noon_utc_h, usual)

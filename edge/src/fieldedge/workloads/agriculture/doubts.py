@@ -19,6 +19,7 @@ RISING_SAMPLES, RISING_H = (
 )  # in a row to the day's end that rain and never less: a counter since midnight does so
 MOST_OF_EQUAL_MM = 50.0  # that a day can bring in samples of one exact value
 DOWNPOUR_MM, DOWNPOUR_MM_H = 20.0, 50.0  # out of nothing in one value, and as a rate, and nothing after it
+WHOLE_TIPS = 4  # gauges resolve 0.1 to 0.5 mm
 FALLS_OF_A_DAY, MANY_AN_HOUR_H = 2, 0.34
 UNIT_FACTORS = 25.4, 10.0, 100.0, 2.54, 5.0, 3.937, 4.0, 39.37  # inches, tenths, cm, and tips of 0.2, 0.254 and 0.01 in
 SAME_TOTAL = 0.01
@@ -43,7 +44,9 @@ FAR_BELOW, FAR_ABOVE = 0.25, 2.4  # times what that range says
 DRIEST_DAY_PCT = 12.0  # that a day's humidity at least reaches once
 DRIEST_SOIL, WETTEST_SOIL_M3_M3 = 0.4, 0.05  # of the wilting point (air and roots leave about half); above saturation
 WET_AIR_PCT, CLEAR_DAY = 97.0, 0.55  # the air is not so wet all through a day of so much sun
+DRIES_TO = 0.9  # of what it was at the coldest: air that warms by 10 K and keeps its vapour comes to 0.55
 WARMS_BY_K = 10.0  # FAO-56: the air is driest when it is warmest, for the vapour in it stays about the same
+WARM_DAY_K, WARM_DAYS, DULL_FOR_WARM = 12.0, 5, 0.45  # FAO-56 eq. 50 has 0.55 and more for a range of 12 K
 CLEAR_NOON_H, DULL_NOON_H = 0.75, 2.5  # that clouds move the middle of a day by, if it is a clear one, else
 MOVED_NOON_H, CLEAR_DAYS = 0.7, 2  # summer time moves it by an hour
 MIDDAY_FROM_H, MIDDAY_TO_H = 8.0, 17.0  # noon is from 11:00 to 15:10 by the clock of a zone; one half may be dark
@@ -84,6 +87,10 @@ def of_rain(values_mm: Sequence[float], hours: Sequence[float], bad: int) -> Dou
         return Doubt(f"comes to {sum(values_mm):.0f} mm; see its unit, and whether it is a running total")
     if bad > (1.0 - RAINS_NEARLY_ALWAYS) * (bad + len(values_mm)):
         return Doubt(f"{bad} of {bad + len(values_mm)} values of the day are bad: more may have fallen")
+    rains = [value for value in values_mm if value > 0.0]
+    if len(rains) >= WHOLE_TIPS and all(value == int(value) for value in rains):
+        said = f"has whole numbers alone, {len(rains)} of them, as where tips are counted"
+        return Doubt(f"{said}; say what a tip is in [source.fields], such as scale = 0.2")
     return None
 
 
@@ -116,6 +123,8 @@ def of_wind(mean_m_s: float, values: Sequence[float]) -> Doubt | None:
     if mean_m_s > WINDY_DAY_M_S:
         said = f"has a mean of {mean_m_s:.1f} m/s over the day"
         return Doubt(f"{said}; {setting}", is_refused=mean_m_s > WINDIEST_DAY_M_S)
+    if len(values) >= WHOLE_NUMBERS and len(set(values)) == 1:
+        return Doubt(f"is {values[0]:g} m/s all day long; check the anemometer")
     blows = [value for value in values if value > 0.0]
     if len(blows) >= WHOLE_NUMBERS and len(set(blows)) >= KINDS_OF_THEM and all(value == int(value) for value in blows):
         return Doubt(f'has whole numbers alone, as mph, km/h and knots are written; {setting}, "mph", "kn" or "m/s"')
@@ -187,7 +196,7 @@ def of_humidity(lowest_pct: float, highest_pct: float, clearness: float | None) 
 
 def of_humidity_and_warmth(at_coldest_pct: float, at_warmest_pct: float, range_k: float) -> Doubt | None:
     """The humidity of a sunny day at its coldest and its warmest."""
-    if range_k < WARMS_BY_K or at_warmest_pct < at_coldest_pct:
+    if range_k < WARMS_BY_K or at_warmest_pct < DRIES_TO * at_coldest_pct:
         return None
     said = f"is {at_coldest_pct:.1f} % at the coldest and {at_warmest_pct:.1f} % at the warmest of a sunny day"
     return Doubt(f"{said}, {range_k:.0f} K apart; see whether it is a dew point or a deficit, and the sensor")
@@ -227,9 +236,17 @@ def of_usual_noon(noon_utc_h: float, before_utc_h: Sequence[float]) -> Doubt | N
     return Doubt(f"{said}: was the logger's clock set, or has it summer time? Say its zone in [source.fields] time")
 
 
-def of_usual_radiation(before: Sequence[float | None]) -> Doubt | None:
-    """The radiation of the days before as a part of that above the atmosphere: what was too much is in no such unit."""
-    most = max((one for one in before if one is not None), default=0.0)
+def of_usual_radiation(clearness: float, range_k: float, before: Sequence[tuple[float, float]]) -> Doubt | None:
+    """A day's radiation as a part of that above the atmosphere, and its range of temperature, beside the days before.
+
+    What was too much on one of them is in no such unit; nor is what is little on each, though they warm as under a
+    clear sky.
+    """
+    most = max((one for one, _ in before), default=0.0)
+    warm = [one for one, by_k in (*before, (clearness, range_k)) if by_k >= WARM_DAY_K]
+    if len(warm) >= WARM_DAYS and max(warm) < DULL_FOR_WARM:
+        said = f"has been {max(warm):.2f} of that above the atmosphere at most, on {len(warm)} days that warm by much"
+        return Doubt(f"{said}; see whether it is PAR, the sensor, and its unit in [source.fields]")
     if most <= CLEAREST:
         return None
     said = f"came to {most:.1f} times that above the atmosphere on a day of the week before"

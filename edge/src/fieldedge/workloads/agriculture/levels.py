@@ -28,6 +28,7 @@ class Level:
     wind_m_s: float | None = None
     clearness: float | None = None
     noon_utc_h: float | None = None
+    range_k: float = 0.0
 
 
 def level_of(series: Mapping[str, Series], day: str, site: Site) -> Level:
@@ -39,7 +40,9 @@ def level_of(series: Mapping[str, Series], day: str, site: Site) -> Level:
     if solar is not None and solar.covered_h >= NEARLY_ALL_H and outside_mj_m2 > _DAYLIGHT_MJ_M2:
         clearness = solar.mean() * MJ_M2_D_PER_W_M2 / outside_mj_m2
         noon_utc_h = solar.noon_utc_h() if clearness >= CLEAR else None
-    return Level(wind_m_s, clearness, noon_utc_h)
+    warmth = series.get("air_temperature_c")
+    range_k = max(warmth.values) - min(warmth.values) if warmth is not None else 0.0
+    return Level(wind_m_s, clearness, noon_utc_h, range_k)
 
 
 def levels_before(samples: Iterable[FlaggedSample], day: str, site: Site) -> Sequence[Level]:
