@@ -24,12 +24,16 @@ from benchmarks.edge.alternatives import alternatives  # noqa: E402
 from benchmarks.edge.device import RESULTS, make_device, on_device, write_messages  # noqa: E402
 
 RESULT = RESULTS / "edge_decisions.json"
+WATCHED = 900  # decisions, all of them on watch
+WATCH = "[watch]\ndecisions = 1000\njudged_from = 1000\n"
 DAYS_A_SEASON = 125  # about; the device stops at the number of decisions asked for
 BARS = (
     ("decision, p50, ms", "p50_ms", 1.0),
     ("decision, p99, ms", "p99_ms", 3.0),
     ("decision, slowest of all, ms", "max_ms", 10.0),
     ("of which model, p50, ms", "model_p50_ms", 0.5),
+    ("decision with a model on watch, p50, ms", "watch_p50_ms", 1.0),
+    ("memory with a model on watch, MB", "watch_memory_mb", 90.0),
 )
 
 
@@ -44,8 +48,18 @@ def main() -> int:
         device = make_device(Path(scratch) / "device").root
         measured = on_device("decide", device, "--seasons", str(seasons), "--decisions", str(options.decisions))
         floor = on_device("floor", device)
+        watching = make_device(Path(scratch) / "watching", WATCH, is_on_watch=True).root
+        watched = on_device("decide", watching, "--seasons", str(seasons), "--decisions", str(WATCHED))
+        memory = on_device("memory", watching, "--seasons", str(write_messages(Path(scratch) / "few.jsonl", 3)))
         others = alternatives(Path(scratch), seasons, options.others)
     ours = decision_figures(measured)
+    on_watch = {
+        "watched": watched["watched"],
+        "watch_p50_ms": _at(watched["whole_ms"], 50),
+        "watch_p99_ms": _at(watched["whole_ms"], 99),
+        "watch_memory_mb": max(memory["after_season_mb"]),
+    }
+    ours |= on_watch
     bars = [
         {"bar": name, "measured": ours[key], "limit": limit, "is_met": ours[key] <= limit} for name, key, limit in BARS
     ]

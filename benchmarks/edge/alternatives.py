@@ -8,6 +8,7 @@ import io
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,10 @@ def _live(root: Path, seasons: Path, decisions: int, predict: Callable[[Any], An
     config, workload = read_device(directory)
     store, _ = open_store(directory.store)
     with store:
-        agent = Agent(config, workload, store, load_model(directory, workload))
+        loaded = load_model(directory, workload)
+        assert loaded is not None
         timed = TimedModel(Predictor(predict))
-        agent._model = timed  # type: ignore[assignment]
+        agent = Agent(config, workload, store, replace(loaded, model=timed))  # type: ignore[arg-type]
         whole, model, _ = timed_decisions(agent, store, timed, seasons, decisions)
     asked = np.array([value for value in model if value > 0.0])
     return {

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ EDGE_PYTHON = ROOT / ".venv-edge" / "bin" / "python"
 DEVICE_SIDE = Path(__file__).with_name("device_side.py")
 RESULTS = ROOT / "benchmarks" / "results"
 DEVICE_ID = "bench-00"
+INSTALLED = "2027-04-01T00:00:00Z"
 WORKLOAD = known_workload("agriculture")
 
 
@@ -32,8 +34,8 @@ def newest_bundle() -> Path:
     return bundles[-1]
 
 
-def make_device(root: Path, settings: str = "") -> DeviceDirectory:
-    """A provisioned device with the newest bundle installed."""
+def make_device(root: Path, settings: str = "", *, is_on_watch: bool = False) -> DeviceDirectory:
+    """A provisioned device with the newest bundle installed and confirmed; or once more, on watch beside itself."""
     directory = DeviceDirectory(root)
     root.mkdir(parents=True)
     directory.trust.mkdir()
@@ -41,7 +43,13 @@ def make_device(root: Path, settings: str = "") -> DeviceDirectory:
     write_config(directory.settings, DeviceConfig(DEVICE_ID, "agriculture"))
     with directory.settings.open("a", encoding="utf-8") as file:
         file.write(settings)
-    install(Slots(root), open_bundle(newest_bundle().read_bytes(), WORKLOAD.contract), WORKLOAD.contract)
+    slots, bundle = Slots(root), open_bundle(newest_bundle().read_bytes(), WORKLOAD.contract)
+    confirmed = install(slots, bundle, WORKLOAD.contract, at=INSTALLED, device_id=DEVICE_ID)
+    slots.confirm(confirmed, "it is measured")
+    if is_on_watch:
+        manifest = replace(bundle.manifest, version=f"{bundle.manifest.version}-watched")
+        again = replace(bundle, manifest=manifest, sha256="f" * 64)
+        install(slots, again, WORKLOAD.contract, at=INSTALLED, device_id=DEVICE_ID)
     return directory
 
 

@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,14 @@ def decide(options: argparse.Namespace) -> dict[str, Any]:
     directory = DeviceDirectory(options.folder)
     config, workload = read_device(directory)
     store, _ = open_store(directory.store)
-    agent = Agent(config, workload, store, load_model(directory, workload))
-    timed = TimedModel(agent._model)
-    agent._model = timed  # type: ignore[assignment]
+    loaded = load_model(directory, workload)
+    assert loaded is not None
+    timed = TimedModel(loaded.model)
+    agent = Agent(config, workload, store, replace(loaded, model=timed))  # type: ignore[arg-type]
     whole_ms, model_ms, candidates = timed_decisions(agent, store, timed, options.seasons, options.decisions)
+    watched = len(store.watched(loaded.installed.bundle_sha256))
     store.close()
-    return {"whole_ms": whole_ms, "model_ms": model_ms, "candidates": candidates}
+    return {"whole_ms": whole_ms, "model_ms": model_ms, "candidates": candidates, "watched": watched}
 
 
 def timed_decisions(

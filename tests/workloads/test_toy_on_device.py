@@ -1,18 +1,25 @@
 """A device whose windows slide: each is summed up once and decided once, through restarts, late samples and clocks."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
-from fieldedge.contract import Record
+from fieldedge.contract import Contract, Record
 from fieldedge.contract.samples import Channel
+from fieldedge.contract.update_report import read
 from fieldedge.contract.windows import PerEvent
 from fieldedge.device.config import DeviceConfig, DeviceDirectory, write_config
 from fieldedge.diagnostics.acquisition import sources
 from fieldedge.diagnostics.finding import Subject
+from fieldedge.inference.bundles import MANIFEST, MODEL
+from fieldedge.inference.slots import Installed, Slots
+from fieldedge.inference.trial import Trials
 from fieldedge.page.render import render
 from fieldedge.page.view import read_view
 from fieldedge.presentation.plain import Plain
@@ -23,6 +30,7 @@ from fieldedge.system.errors import ConfigError, DataError
 from fieldedge.workload import At, OnRequest
 from fieldedge.workloads import known_workload, read_device
 from tests.edge.farm import SETTINGS, Farm
+from tests.edge.sample import bundle_files
 
 START = datetime(2006, 5, 1, 22, 5, tzinfo=UTC)
 STEP = timedelta(minutes=10)
@@ -283,3 +291,45 @@ def test_the_page_shows_a_workload_s_records_in_their_own_words(hall: Hall) -> N
     empty = read_view(hall.directory, DeviceConfig("dev-00", "bearing"), bearing, hall.clock.true, None)
     assert empty.next_steps[0].startswith("Describe the bearing: ") and '"kind": "bearing"' in empty.next_steps[0]
     assert "once the bearing is known" in empty.next_steps[-1]
+
+
+def test_a_model_of_any_workload_is_watched_beside_the_former_one_and_left(directory: DeviceDirectory) -> None:
+    bearing = known_workload("bearing")
+    for version, bias, is_on_watch in (("1", 0.0, False), ("2", 900.0, True)):
+        install(directory, bearing.contract, version, bias, is_on_watch=is_on_watch)
+    hall = Hall(directory, START)
+    hall.begin()
+    hall.run(4)
+    assert [row["model_version"] for row in hall.records("calls")][:5] == ["2", "2", "2", "1", "1"]
+    pointer = Slots(directory.root).pointer()
+    assert pointer.active is not None and pointer.active.version == "1"
+    assert "standard deviations from the former model's" in pointer.reason
+    (said,) = (read(one.encode()) for one in pointer.reports)
+    assert (said.workload, said.state, said.decisions) == ("bearing", "reverted", 3)
+    hall.close()
+
+
+def install(directory: DeviceDirectory, contract: Contract, version: str, bias: float, *, is_on_watch: bool) -> None:
+    """A linear model of the toy's shape, as if it had passed its trial."""
+    weights = np.array([[1.0], [0.5], [0.1], [-0.4]], np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["features", "weights", "offsets"], ["outputs"])],
+        "toy",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", 4])],
+        [helper.make_tensor_value_info("outputs", TensorProto.FLOAT, ["batch", 1])],
+        [
+            numpy_helper.from_array(weights, "weights"),
+            numpy_helper.from_array(np.array([bias], np.float32), "offsets"),
+        ],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    said = {"fieldloop.contract_hash": contract.hash, "fieldloop.workload": contract.workload}
+    helper.set_model_props(made, said)
+    files = bundle_files(made.SerializeToString(), version, contract)
+    slots = Slots(directory.root)
+    slot = slots.free_slot()
+    slots.write(slot, files)
+    bundle_sha256, model_sha256 = (hashlib.sha256(files[name]).hexdigest() for name in (MANIFEST, MODEL))
+    Trials(directory.root, contract).keep_passed(model_sha256)
+    installed = Installed(slot, version, "float32", bundle_sha256, model_sha256)
+    slots.activate(installed, watched_since=format_utc(START) if is_on_watch else None)

@@ -591,7 +591,7 @@ def test_a_round_trip_by_hand(
         0,
         {
             "acknowledgements": {"acknowledged": 2, "waiting": 0},
-            "release": {"version": "5", "changed": True, "slot": "a", "precision": "float32", "note": None},
+            "release": {"version": "5", "changed": True, "slot": "a", "precision": "float32"},
         },
     )
     with Store(lived.store) as store:

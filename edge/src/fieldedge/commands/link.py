@@ -1,7 +1,7 @@
 """`fieldedge update` and `fieldedge sync`: a new model from the gateway, chosen records to it."""
 
 import argparse
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from fieldedge.device.config import DeviceConfig, DeviceDirectory, LinkConfig
@@ -31,7 +31,7 @@ def update(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     link = _link(options, config)
     patience = Patience(min_bytes_per_s=link.min_bytes_per_s)
     result = update_model(directory, workload.contract, link.gateway, within_s=link.update_within_s, patience=patience)
-    answer(options, asdict(result))
+    answer(options, result.as_record())
 
 
 def sync(options: argparse.Namespace, directory: DeviceDirectory) -> None:

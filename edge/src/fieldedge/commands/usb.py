@@ -124,7 +124,7 @@ def _of_usb(
         _log.warning("%s", misplaced)
     return {
         "acknowledgements": lambda: _take_acknowledgements(stick, directory, config, workload, clock),
-        "release": lambda: asdict(update_from_usb(stick, directory, workload.contract, clock.reading)),
+        "release": lambda: update_from_usb(stick, directory, workload.contract, clock.reading).as_record(),
     }
 
 

@@ -199,7 +199,9 @@ class Agent:
             self._store.add(table, record, merit=taught, day=day, watched=watched)
         except DataError:  # another process decided this moment in the meantime; its answer was given, so it stands
             return self._store.get(identity) or record
-        self._end_watch()
+        if self._watching is not None and watched is not None:
+            self._watching.add(watched)
+            self._end_watch()
         return record
 
     def _recorded(self, context: Record, question: Question, decision: Decision) -> Record:

@@ -31,6 +31,7 @@ class Watching:
         self._loaded, self._watch = loaded, loaded.watch
         self._config, self._workload, self._store = config, workload, store
         self._adviser = None if self.former is None else Adviser(self.former, workload)
+        self._rows = self._stored()
 
     @property
     def former(self) -> LoadedModel | None:
@@ -66,6 +67,10 @@ class Watching:
         )
         return Watched(self._loaded.installed.bundle_sha256, seen.as_record())
 
+    def add(self, watched: Watched) -> None:
+        """This was stored with its decision."""
+        self._rows.append(dict(watched.body))
+
     def end(self) -> tuple[bool, LoadedModel | None]:
         """End the watch if what was seen so far says so: whether it is over, and the model that decides from now on.
 
@@ -73,6 +78,9 @@ class Watching:
         start.
         """
         ended = self._verdict()
+        if ended is not None:
+            self._rows = self._stored()  # what another process saw counts as well
+            ended = self._verdict()
         if ended is None:
             return False, self._loaded
         write = self._confirm if ended.is_confirmed else self._go_back
@@ -103,8 +111,13 @@ class Watching:
         return divergence_sd(former.outputs, new.outputs, spread)
 
     def _verdict(self) -> Verdict | None:
-        rows = self._store.watched(self._loaded.installed.bundle_sha256)
-        return verdict(tally(rows), self._config.watch, has_former=self.former is not None)
+        limits, rows = self._config.watch, self._rows
+        if len(rows) < min(limits.judged_from, limits.decisions) and all(row["failed"] is None for row in rows):
+            return None  # most mornings: there is nothing to reckon
+        return verdict(tally(rows), limits, has_former=self.former is not None)
+
+    def _stored(self) -> list[Record]:
+        return self._store.watched(self._loaded.installed.bundle_sha256)
 
     def _confirm(self, ended: Verdict) -> None:
         installed = self._loaded.installed
@@ -122,7 +135,7 @@ class Watching:
 
     def _report(self, state: State, reason: str) -> bytes:
         installed, former = self._loaded.installed, None if self.former is None else self.former.installed
-        seen = tally(self._store.watched(installed.bundle_sha256))
+        seen = tally(self._rows)
         said = report(
             self._config.device_id, self._store.utc(), self._workload.name, installed, former, state, reason, seen
         )

@@ -8,11 +8,11 @@ where the signed files come from is `trust.py`'s, which target is meant `choice.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from fieldedge.contract import Contract
+from fieldedge.contract import Contract, Record
 from fieldedge.device.config import DeviceDirectory, read_config
 from fieldedge.device.processor import device_class
 from fieldedge.inference.bundles import Bundle, check_contract_hash, open_bundle
@@ -60,6 +60,10 @@ class UpdateResult:
     precision: str
     note: str | None = None
     """Why what is released is not what is active, where that is so."""
+
+    def as_record(self) -> Record:
+        """As it is answered: a note only where there is one."""
+        return {name: value for name, value in asdict(self).items() if name != "note" or value is not None}
 
 
 def update(
