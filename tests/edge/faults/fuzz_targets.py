@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fieldedge.acquisition.formats import FORMATS
 from fieldedge.acquisition.mapping import Mapper
@@ -27,6 +28,7 @@ from fieldedge.acquisition.raw import RawSample
 from fieldedge.acquisition.sources.folder import FolderSource, read_folder_settings
 from fieldedge.acquisition.sources.mqtt import read_mqtt_settings
 from fieldedge.contract.batches import pack, unpack
+from fieldedge.contract.update_report import UpdateReport, read
 from fieldedge.device.config import DeviceConfig, DeviceDirectory, Table, read_config, write_config
 from fieldedge.inference.bundles import (
     FILES,
@@ -50,6 +52,7 @@ from fieldedge.system.instants import instant_utc, parse_instant
 from fieldedge.system.keys import load_key, load_or_create_key, public_key_hex, sign
 from fieldedge.transfer.acknowledgements import Acknowledger
 from fieldedge.transfer.outbox import Outbox
+from fieldedge.transfer.reports import from_stick, on_stick
 from fieldedge.transfer.updates import update
 from fieldedge.transfer.uploads import Gateway
 from fieldedge.transfer.usb import (
@@ -275,7 +278,10 @@ def _pointer(scratch: Path) -> Take:
         assert slots.first_sound() is None
         with refused(ReleaseError):
             slots.active()
-        assert slots.free_slot() in ("a", "b")
+        try:
+            assert slots.free_slot() in ("a", "b")
+        except ValueError:
+            assert slots.pointer().is_on_watch, "none is free while the confirmed one is the other one"
 
     return take
 
@@ -498,7 +504,19 @@ def _logged(name: str) -> Callable[[], list[bytes]]:
 
 def _pointers() -> list[bytes]:
     slot = {"slot": "a", "version": "1", "precision": "float32", "bundle_sha256": "0", "model_sha256": "0"}
-    return [json.dumps({"format": 1, "active": slot, "former": former}).encode() for former in (None, slot)]
+    pointers = [{"format": 1, "active": slot, "former": former} for former in (None, slot)]
+    left = {"version": "2", "bundle_sha256": "1", "reason": "it failed", "at": "2027-04-01T00:00:00Z"}
+    watched = {**pointers[1], "watched_since": "2027-04-01T00:00:00Z", "taken_back": [left], "reports": ["{}"]}
+    return [json.dumps(pointer).encode() for pointer in (*pointers, watched)]
+
+
+def _reports() -> list[bytes]:
+    report = UpdateReport("dev-00", "2027-04-01T00:00:00Z", "agriculture", "12", "11", "confirmed", "all is well", 14)
+    return [report.as_json()]
+
+
+def _on_stick() -> list[bytes]:
+    return [on_stick(Ed25519PrivateKey.generate(), DEVICE_ID, report) for report in _reports()]
 
 
 def _customs() -> list[bytes]:
@@ -548,6 +566,8 @@ _TARGETS = (
     Target("gateway's answer", _gateway_answer, _answers),
     Target("update server's answer", _update_answer, _signed_answers),
     Target("model pointer", _pointer, _pointers),
+    Target("update report", _plain(read, DataError), _reports),
+    Target("report on a stick", _plain(from_stick, DataError), _on_stick),
     Target("device key", _key, _pem),
     Target("clock's floor", _clock_floor, lambda: [b'{"floor_utc": "2026-05-01T12:15:00Z", "boot_id": "x"}']),
     Target("folder's marks", _folder_state, _marks),
