@@ -498,7 +498,8 @@ class Link:
             patience=Patience(min_bytes_per_s=self._link.min_bytes_per_s),
             tell=tell,
         )
-        self._done("update", f"release {result.version}" if result.changed else "nothing new")
+        what = f"release {result.version}" if result.changed else "nothing new"
+        self._done("update", what if result.note is None else f"{what}; {result.note}")
 
     def sync(self) -> None:
         from fieldedge.transfer.sending import send_due
