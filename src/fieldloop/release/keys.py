@@ -9,10 +9,11 @@ owner alone and encrypted where a passphrase is given. What is signed, and with 
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlparse
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -24,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from securesystemslib.exceptions import KeyMismatchError
-from securesystemslib.signer import CryptoSigner, Key, Signer, SSlibKey
+from securesystemslib.signer import CryptoSigner, HSMSigner, Key, Signer, SSlibKey
 
 from fieldedge.system.durable import fsync_directory, write_durably
 from fieldedge.system.errors import ConfigError, ReleaseError
@@ -220,16 +221,40 @@ class KeyRing:
         noted = {**self._noted(), keyid: uri}
         write_durably(self.folder / SIGNERS_NAME, json.dumps(noted, indent=1, sort_keys=True).encode() + b"\n", 0o600)
 
+    def unnote(self, keyid: str) -> None:
+        """Take back what `note` wrote."""
+        noted = {known: uri for known, uri in self._noted().items() if known != keyid}
+        write_durably(self.folder / SIGNERS_NAME, json.dumps(noted, indent=1, sort_keys=True).encode() + b"\n", 0o600)
+
+    def token_key(self, uri: str) -> SSlibKey:
+        """The public half of a key on a hardware token.
+
+        Raises:
+            ReleaseError: the token is not there, or has no such key.
+        """
+        found = urlparse(uri)
+        label = dict(parse_qsl(found.query)).get("label")
+        try:
+            _, key = HSMSigner.import_(int(found.path or HSMSigner.SCHEME_KEYID), label, self._secrets.pin)
+        except Exception as error:
+            raise ReleaseError(
+                f"the key {uri} cannot be read from its token: {error}. PYKCS11LIB names the token's PKCS#11 module; "
+                "the extra is installed by `pip install securesystemslib[hsm]`"
+            ) from error
+        return key
+
     def forget(self, role: str, key: Key) -> None:
         """Delete the file of a key that was made and never trusted."""
-        kept = self.kept(role, key)
-        if kept.is_here and not kept.place.startswith("hsm:"):
-            Path(kept.place).unlink(missing_ok=True)
+        uri = self._uri(role, key)
+        if uri.startswith(PEM):
+            Path(uri.removeprefix(PEM)).unlink(missing_ok=True)
+        if key.keyid in self._noted():
+            self.unnote(key.keyid)
 
-    def unused(self, trusted: Sequence[str]) -> list[Path]:
-        """PEM files in `keys/` that sign nothing any more, by their names."""
-        names = {pem_name(*_parted(one)) for one in trusted} | {f"{_parted(one)[0]}.pem" for one in trusted}
-        return sorted(path for path in self.folder.glob("*.pem") if path.name not in names)
+    def unused(self, trusted: Iterable[tuple[str, Key]]) -> list[Path]:
+        """PEM files in `keys/` that sign nothing any more."""
+        used = {self.kept(role, key).place for role, key in trusted}
+        return sorted(path for path in self.folder.glob("*.pem") if str(path) not in used)
 
     def _uri(self, role: str, key: Key) -> str:
         name = pem_name(role, key.keyid)
@@ -295,11 +320,6 @@ class KeyRing:
 def pem_name(role: str, keyid: str) -> str:
     """The file of a key."""
     return f"{role}-{keyid[:_ID_DIGITS]}.pem"
-
-
-def _parted(name: str) -> tuple[str, str]:
-    role, _, keyid = name.rpartition("/")
-    return role, keyid
 
 
 def _sslib(key: Key) -> SSlibKey:

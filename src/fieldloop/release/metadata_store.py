@@ -42,11 +42,12 @@ from fieldedge.system.durable import fsync_directory, write_durably
 from fieldedge.system.errors import ConfigError, ReleaseError, StoreBusy
 from fieldedge.system.plain_files import holds, read_own
 from fieldedge.transfer.trust import MAX_TARGET_BYTES, max_metadata_bytes
-from fieldedge.transfer.usb import ACKNOWLEDGEMENTS
+from fieldedge.transfer.usb import ACKNOWLEDGEMENTS, acknowledgement_path
 from fieldloop.core.begun import Mark
 from fieldloop.release.keys import KeyRing, Secrets
 from fieldloop.release.offers import role_paths
 
+KeySet = tuple[Sequence[Key], int]  # keys, and how many of them must sign
 _Payload = TypeVar("_Payload", Root, Targets, Snapshot, Timestamp)
 
 ROLES = ("root", "targets", "snapshot", "timestamp")
@@ -325,38 +326,51 @@ class MetadataStore:
         """
         self.write(self.drafted(signed))
 
-    def drafted(self, signed: SignedSet, lifetime_days: float | None = None) -> dict[str, bytes]:
+    def drafted(
+        self, signed: SignedSet, lifetime_days: float | None = None, also: Mapping[str, KeySet] | None = None
+    ) -> dict[str, bytes]:
         """The files that `renew` writes, in their order.
 
         Args:
             lifetime_days: of the snapshot and the timestamp, which are signed anew then, for a copy that stands alone.
+            also: further keys that sign a role, where a device may still trust these.
         """
         files: dict[str, bytes] = {}
         meta, stale = signed.snapshot.signed.meta, {role for role in signed.roles if self._is_due(signed, role)}
         stale |= signed.changed | ({"snapshot", "timestamp"} if lifetime_days else set())
+
+        def sign(role: str, days: float | None = None) -> MetaFile:
+            asked = [signed.keys_of(role), *((also[role],) if also and role in also else ())]
+            _, reference = self._sign(files, signed.metadata_of(role), role, asked, days)
+            return reference
+
         if "root" in stale:
-            self._sign(files, signed, "root")
+            sign("root")
         for role in (*signed.delegated, "targets"):
             if role in stale:
-                meta[f"{role}.json"] = self._sign(files, signed, role)
+                meta[f"{role}.json"] = sign(role)
                 stale.add("snapshot")
         if "snapshot" in stale:
-            signed.timestamp.signed.snapshot_meta = self._sign(files, signed, "snapshot", lifetime_days)
+            signed.timestamp.signed.snapshot_meta = sign("snapshot", lifetime_days)
         if stale & {"root", "snapshot", "timestamp"}:
-            signed.timestamp.signed.unrecognized_fields[ROOT_VERSION] = signed.root.signed.version
-            self._sign(files, signed, "timestamp", lifetime_days)
+            if also is None:  # else the newest root is shown after this
+                signed.timestamp.signed.unrecognized_fields[ROOT_VERSION] = signed.root.signed.version
+            sign("timestamp", lifetime_days)
         signed.changed.clear()
         return files
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Write signed files of metadata in this order."""
+        is_dates = all(name.endswith(("snapshot.json", "timestamp.json")) for name in files)
         for name, content in files.items():
-            write_durably(self.metadata_dir / name, content)
-            if name == "timestamp.json":
-                said = json.loads(content)["signed"]
-                version, snapshot = int(said["version"]), int(said["meta"]["snapshot.json"]["version"])
-                is_dates = all(name.endswith(("snapshot.json", "timestamp.json")) for name in files)
-                self._note_published(_Noted(version, self._noted().since if is_dates else version, snapshot))
+            self._write(name, content, is_dates)
+
+    def _write(self, name: str, content: bytes, is_dates: bool) -> None:
+        write_durably(self.metadata_dir / name, content)
+        if name == "timestamp.json":
+            said = json.loads(content)["signed"]
+            version, snapshot = int(said["version"]), int(said["meta"]["snapshot.json"]["version"])
+            self._note_published(_Noted(version, self._noted().since if is_dates else version, snapshot))
 
     def write_at_once(self, files: Sequence[tuple[str, bytes]]) -> None:
         """Write files of which devices see more than one: once this has begun, it is carried out whatever happens."""
@@ -374,7 +388,7 @@ class MetadataStore:
         except (OSError, ValueError) as error:
             raise self.damage(path, f"cannot be read: {error}") from error
         for name, encoded in steps:
-            self.write({str(name): base64.b64decode(encoded)})
+            self._write(str(name), base64.b64decode(encoded), is_dates=False)
         path.unlink()
         fsync_directory(self.root)
 
@@ -397,27 +411,25 @@ class MetadataStore:
         return is_old and (role not in OFFLINE_ROLES or self.is_signable(signed, role))
 
     def _sign(
-        self, files: dict[str, bytes], signed: SignedSet, role: str, lifetime_days: float | None = None
-    ) -> MetaFile:
-        """Draft the next version of a role, or the first if it was never signed; return what refers to it."""
-        metadata = signed.metadata_of(role)
+        self, files: dict[str, bytes], metadata: Metadata[Any], role: str, asked: Sequence[KeySet], days: float | None
+    ) -> tuple[str, MetaFile]:
+        """Draft the next version of a role, or the first if it was never signed; its name, and what refers to it."""
         payload: Signed = metadata.signed
         if metadata.signatures:
             payload.version += 1
-        span = lifetime(role) if lifetime_days is None else timedelta(days=lifetime_days)
-        payload.expires = self.now().replace(microsecond=0) + span
-        keys, threshold = signed.keys_of(role)
-        self.sign(metadata, role, [(keys, threshold)])
+        payload.expires = self.now().replace(microsecond=0) + (lifetime(role) if days is None else timedelta(days=days))
+        self.sign(metadata, role, asked)
         content: bytes = metadata.to_bytes()
         if len(content) > max_metadata_bytes(role):
             raise ReleaseError(
                 f"the metadata of {role} would have {len(content)} bytes, and devices take {max_metadata_bytes(role)}: "
                 "offer fewer files in it. Nothing was published"
             )
-        files["timestamp.json" if role == "timestamp" else f"{payload.version}.{role}.json"] = content
-        return MetaFile.from_data(payload.version, content, ["sha256"])
+        name = "timestamp.json" if role == "timestamp" else f"{payload.version}.{role}.json"
+        files[name] = content
+        return name, MetaFile.from_data(payload.version, content, ["sha256"])
 
-    def sign(self, metadata: Metadata[Any], role: str, asked: Sequence[tuple[Sequence[Key], int]]) -> None:
+    def sign(self, metadata: Metadata[Any], role: str, asked: Sequence[KeySet]) -> None:
         """Sign with so many of these keys; where several sets are asked for (a root: the former and the new), of each.
 
         Raises:
@@ -455,7 +467,7 @@ class MetadataStore:
 
     def delegate(self, signed: SignedSet, name: str, paths: list[str]) -> None:
         """Give a role a key of its own, which devices accept for these paths alone."""
-        key = self._first_key(name)
+        key = self.keys.first(name)
         targets = signed.targets.signed
         delegations = targets.delegations or Delegations({}, {})
         roles = {**(delegations.roles or {}), name: DelegatedRole(name, [key.keyid], 1, terminating=True, paths=paths)}
@@ -463,9 +475,11 @@ class MetadataStore:
         signed.delegated[name] = Metadata(Targets())
         signed.changed.add("targets")
 
-    def _first_key(self, role: str) -> Key:
-        """The key of a role that has none yet; a beginning that was cut off may have made it already."""
-        return self.keys.first(role)
+    def acknowledgements_role(self, signed: SignedSet) -> Targets:
+        """The role that says which batches are held; it is delegated before the first."""
+        if ACKNOWLEDGEMENTS not in signed.delegated:
+            self.delegate(signed, ACKNOWLEDGEMENTS, [acknowledgement_path("*")])
+        return signed.delegated[ACKNOWLEDGEMENTS].signed
 
     def workload_role(self, signed: SignedSet, workload: str) -> Targets:
         """The role of a workload; one is delegated before its first release."""
@@ -532,7 +546,7 @@ class MetadataStore:
         """Make the keys and the first version of every role; goes on where an earlier attempt was cut off."""
         files: dict[str, bytes] = {}
         if not (self.metadata_dir / "1.root.json").exists():
-            keys = {role: self._first_key(role) for role in ROLES}
+            keys = {role: self.keys.first(role) for role in ROLES}
             root = Root(
                 keys={key.keyid: key for key in keys.values()},
                 roles={role: Role([key.keyid], 1) for role, key in keys.items()},

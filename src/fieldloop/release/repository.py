@@ -264,16 +264,14 @@ class ReleaseRepository:
         both = {device_id: {*held.get(device_id, ()), *told.get(device_id, ())} for device_id in {*held, *told}}
         with self._store.locked():
             signed = self._store.load()
-            if ACKNOWLEDGEMENTS not in signed.delegated:
-                self._store.delegate(signed, ACKNOWLEDGEMENTS, [acknowledgement_path("*")])
-            role = signed.delegated[ACKNOWLEDGEMENTS]
+            role = self._store.acknowledgements_role(signed)
             for device_id, batch_ids in sorted(both.items()):
-                known = self._acknowledged(role.signed, device_id)
+                known = self._acknowledged(role, device_id)
                 if not known.issuperset(batch_ids):
                     content = acknowledgement(device_id, known.union(batch_ids))
                     target = TargetFile.from_data(acknowledgement_path(device_id), content, ["sha256"])
                     self._store.store_target(target, content)
-                    role.signed.targets[target.path] = target
+                    role.targets[target.path] = target
                     signed.changed.add(ACKNOWLEDGEMENTS)
             self._store.renew(signed)
 
