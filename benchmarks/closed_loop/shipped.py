@@ -65,7 +65,7 @@ def shipped(name: str, bundle: Path | None = None, checkout: Path | None = None)
     contract = AGRICULTURE.contract
     opened = open_bundle(bundle.read_bytes(), contract)
     model = Model(opened.files[MODEL], contract)
-    strange = OodDetector(parse_reference(opened.files[REFERENCE], contract), contract).doubt
+    strange = OodDetector(parse_reference(opened.files[REFERENCE], contract), contract, AGRICULTURE.extrapolated).doubt
     manifest = opened.manifest
 
     def doubt(record: Record) -> Doubt:

@@ -12,8 +12,8 @@ import numpy as np
 from fieldedge.workloads.agriculture.features import INDEX, Array
 
 WATER_COST_KG_MM = 1000.0 / 180.0  # 1 USD/mm at 180 USD/t: there the wait past RAW is WAIT
-WAIT = 0.08  # of TAW
-COST_EXPONENT = 1.2  # dearer water is worth more waiting, and more than in proportion
+WAIT = 0.11  # of TAW
+COST_EXPONENT = 0.9  # dearer water is worth more waiting
 COST_SPAN = (0.2, 6.0)  # of WATER_COST_KG_MM: beyond them nothing was tried
 WAIT_IN_SCARCITY = 0.6  # of TAW more, where nothing is left of what the crop will lack
 SURE_SD, UNSURE_SD = 0.08, 0.16  # of the profile's relative water: to the first the wait is full, from the second none
