@@ -60,7 +60,10 @@ def load_key(path: Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigError(f"the device key {path} is a {type(key).__name__}; expected Ed25519")
     if os.name == "posix" and path.stat().st_mode & 0o077:
-        raise ConfigError(f"the device key {path} can be read by others; run chmod 600 on it")
+        raise ConfigError(
+            f"the device key {path} can be read by others; run chmod 600 on it, or where that changes nothing, as on "
+            "exFAT and FAT, put the device's directory on a file system that knows rights, such as ext4"
+        )
     return key
 
 
