@@ -50,6 +50,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml edge/pyproject.toml
 	@sh tools/install.sh $(BIN)/python $(BIN)/python requirements.lock --no-compile
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e ./edge -e .
 	@$(BIN)/fieldloop compile
+	@$(BIN)/python -m flows.server_template
 	@$(BIN)/python -c 'from pathlib import Path; from fieldloop.versioning.site_cache import site_cache; site_cache(Path("."))'
 	@touch $@
 

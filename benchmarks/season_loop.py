@@ -74,6 +74,8 @@ def run_season(clone: Path, checkout: Path) -> Counted:
     """One `python -m flows` in the clone with the checkout's environments; what `make setup` compiles is there."""
     environment, python = environment_of(clone, checkout), python_of(checkout)
     subprocess.run([python, "-m", "fieldloop.cli", "compile"], cwd=clone, env=environment, check=True)
+    if (clone / "flows" / "server_template.py").is_file():  # a former checkout has none
+        subprocess.run([python, "-m", "flows.server_template"], cwd=clone, env=environment, check=True)
     done = counted([python, "-m", "flows"], clone, environment, shown)
     if done.returncode != 0:
         sys.exit(f"the loop failed:\n{done.output}\n{done.errors}")

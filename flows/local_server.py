@@ -21,6 +21,7 @@ import urllib3
 
 from fieldedge.system.errors import ConfigError, LinkError
 from fieldedge.system.http import ask
+from flows.server_template import begin_with_template
 
 LOOPBACK = "127.0.0.1"
 START_TIMEOUT_S = 180.0
@@ -41,6 +42,8 @@ class LocalServer:
         """Start it on a free port of this machine; what it writes goes to `log`."""
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
+        if home := os.environ.get("PREFECT_HOME"):
+            begin_with_template(Path(home))
         listener = socket.create_server((LOOPBACK, 0))
         self.port = int(listener.getsockname()[1])
         with listener, log.open("wb") as stream:
