@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from fieldedge.system.errors import ConfigError, DataError, FieldloopError
-from fieldloop.commands import rollout
+from fieldloop.commands import keys, rollout
+from fieldloop.commands import release as releases
 from fieldloop.core import process_setup
 from fieldloop.core.clone_lock import BRIEF_S
 from fieldloop.core.console import bar
@@ -24,6 +25,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 quarantine = typer.Typer(no_args_is_help=True, help="Batches that were refused whole, and what becomes of them.")
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(keys.app, name="keys")
+app.add_typer(releases.app, name="release")
 Workload = Annotated[str, typer.Option(help="the block of params.yaml; where there is one, that one")]
 
 

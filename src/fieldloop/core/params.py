@@ -289,6 +289,16 @@ class WorkloadParams(Params):
             raise ConfigError(told(error, lambda place: f"the flow's parameters: {place}")) from None
 
 
+def workloads_of(root: Path) -> list[str]:
+    """The workloads that params.yaml has a block of.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    document = _document(root / "params.yaml")
+    return [str(name) for name in document] if isinstance(document, dict) else []
+
+
 def only_workload(root: Path) -> str:
     """The workload that params.yaml is about, where it is about one.
 
@@ -296,8 +306,7 @@ def only_workload(root: Path) -> str:
         ConfigError: it cannot be read, or has several blocks; then one is to be named.
     """
     path = root / "params.yaml"
-    document = _document(path)
-    names = [str(name) for name in document] if isinstance(document, dict) else []
+    names = workloads_of(root)
     if len(names) != 1:
         raise ConfigError(
             f"{path} has {', '.join(names) or 'no block'}; say which one is meant: --workload NAME, "

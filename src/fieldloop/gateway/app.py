@@ -22,9 +22,10 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from fieldedge.contract.batches import MAX_PACKED_BYTES
 from fieldedge.contract.update_report import MAX_REPORT_BYTES
@@ -78,10 +79,29 @@ def create_app(
             Route("/v1/health", _health, methods=["GET"]),
             Route("/v1/batches", uploads.receive, methods=["POST"]),
             Route(REPORTS_PATH, uploads.receive_report, methods=["POST"]),
-            Mount("/tuf/metadata", StaticFiles(directory=tuf_dir / "metadata")),
+            Mount("/tuf/metadata", _Metadata(tuf_dir / "metadata", repository)),
             Mount("/tuf/targets", StaticFiles(directory=tuf_dir / "targets")),
         ]
     )
+
+
+class _Metadata(StaticFiles):
+    """The signed metadata. What expires soon is signed anew when a device asks, whether or not a flow does it."""
+
+    def __init__(self, directory: Path, repository: ReleaseRepository) -> None:
+        super().__init__(directory=directory)
+        self._repository = repository
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        if path == "timestamp.json":
+            await run_in_threadpool(self._refresh)
+        return await super().get_response(path, scope)
+
+    def _refresh(self) -> None:
+        try:
+            self._repository.refresh_if_due()
+        except (ConfigError, OSError, ReleaseError, StoreBusy):
+            _log.exception("the metadata could not be signed anew; devices are served what there is")
 
 
 class _Refused(PermanentError):  # noqa: N818 - an answer to the device

@@ -314,16 +314,19 @@ class MetadataStore:
 
     # Signing
 
-    def renew(self, signed: SignedSet) -> None:
+    def renew(self, signed: SignedSet, is_asking: bool = False) -> None:
         """Sign anew what changed or has lived half its lifetime, and write it in the order that is safe to cut.
 
-        What only offline keys sign is left as it is where they are not at hand and it did not change. Versions that a
+        What only offline keys sign is left as it is where they are not at hand and it did not change, unless a person
+        `is_asking` for it. Versions that a
         crash left behind are referred to by no timestamp, so they are written over.
 
         Raises:
             ConfigError: a passphrase is not known.
             ReleaseError: a key is missing, a passphrase fails or too few can sign. Nothing is written then.
         """
+        if is_asking:
+            signed.changed |= {role for role in OFFLINE_ROLES if self._is_old(signed, role)}
         self.write(self.drafted(signed))
 
     def drafted(
@@ -407,8 +410,10 @@ class MetadataStore:
         metadata = signed.metadata_of(role)
         if not metadata.signatures:
             return True
-        is_old = bool(metadata.signed.expires - self.now() < lifetime(role) / 2)
-        return is_old and (role not in OFFLINE_ROLES or self.is_signable(signed, role))
+        return self._is_old(signed, role) and (role not in OFFLINE_ROLES or self.is_signable(signed, role))
+
+    def _is_old(self, signed: SignedSet, role: str) -> bool:
+        return bool(signed.metadata_of(role).signed.expires - self.now() < lifetime(role) / 2)
 
     def _sign(
         self, files: dict[str, bytes], metadata: Metadata[Any], role: str, asked: Sequence[KeySet], days: float | None

@@ -50,6 +50,7 @@ from fieldloop.release.offers import (
     release,
     set_rollout,
     target_path,
+    version_of,
     withdraw,
 )
 
@@ -232,6 +233,33 @@ class ReleaseRepository:
         for version in range(0 if found is None else found.signed.version - 1, 0, -1):
             if (self.metadata_dir / f"{version}.{workload}.json").is_file():
                 yield self._store.read_version(workload, version, Targets).signed
+
+    def versions(self, workload: str) -> list[str]:
+        """Every version that was ever offered, the newest first."""
+        with self._store.locked():
+            signed = self._store.load()
+            roles = [signed.role_of(workload), *self._former_roles(signed, workload)]
+        return list(dict.fromkeys(version_of(target) for role in roles for target in role.targets.values()))
+
+    def problems(self, now: datetime) -> list[str]:
+        """What is wrong with what devices are offered, each in a sentence; signatures are checked on the way.
+
+        Raises:
+            ReleaseError: the metadata itself is damaged.
+        """
+        found: list[str] = []
+        with self._store.locked():
+            signed = self._store.load()
+            found += [f"{role} has expired" for role in signed.roles if signed.metadata_of(role).signed.expires <= now]
+            for target in signed.target_files():
+                try:
+                    content = self._store.read_file(self._store.target_file(target))
+                    self._store.check_content(target, content)
+                    if target.path.endswith(".zip"):
+                        try_bundle(content, _contract_of(target.path.partition("/")[0]))
+                except ReleaseError as error:
+                    found.append(f"{target.path}: {error}")
+        return found
 
     def refresh(self) -> None:
         """Sign anew whatever has lived half its lifetime, so that devices keep accepting the repository.
