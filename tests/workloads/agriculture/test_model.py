@@ -23,6 +23,7 @@ from fieldloop.workloads.agriculture.network.model import (
 )
 
 FEATURES = len(known_workload("agriculture").device.contract.features)
+PLACE = ("dryness_", "et0_season_", "rain_season_", "available_water_", "readily_available")  # of terms: where it is
 
 
 @pytest.fixture
@@ -135,6 +136,41 @@ def test_a_forecast_changes_nothing_until_its_weights_are_learned_and_nothing_wh
     assert torch.allclose(forecast_terms(dry), torch.zeros(1, len(FORECAST_TERMS)))
     assert (forecast_terms(wet) != 0.0).any()
     assert torch.equal(network.effects.occasions(dry).beyond, network.effects.occasions(wet).beyond)
+
+
+def test_a_network_from_before_the_trigger_knew_where_it_is_decides_as_it_did(network: CropModel) -> None:
+    torch.manual_seed(5)
+    place = [i for i, (name, _, _) in enumerate(TRIGGER_TERMS) if name.startswith(PLACE)]
+    assert place == list(range(place[0], len(TRIGGER_TERMS)))
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    state["effects.trigger_weights"] = torch.randn(place[0])
+    today = CropModel(FEATURES, [16, 16], 0.5).eval()
+    today.load_state_dict(state)
+    rows = torch.rand(50, FEATURES) * 2 - 1
+    units = today.in_units(rows)
+    trigger = trigger_terms(units)[:, : place[0]] @ state["effects.trigger_weights"]
+    expected = units[:, INDEX["depletion_fraction"]] - trigger - forecast_terms(units) @ today.effects.forecast_weights
+    assert torch.allclose(today.effects.occasions(units).beyond, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("term", "low", "high"),
+    [
+        ("dryness_on_day_25", {"wetness_deep": 1.0}, {"wetness_deep": 0.2}),
+        ("et0_season_around_day_60", {"et0_season_mm": 250.0}, {"et0_season_mm": 400.0}),
+        ("rain_season_around_day_60", {"rain_season_mm": 20.0}, {"rain_season_mm": 300.0}),
+        ("available_water_around_day_60", {"field_capacity_m3_m3": 0.2}, {"field_capacity_m3_m3": 0.35}),
+        ("readily_available", {"raw_fraction": 0.4}, {"raw_fraction": 0.7}),
+    ],
+)
+def test_the_trigger_can_depend_on_where_it_is(
+    network: CropModel, term: str, low: dict[str, float], high: dict[str, float]
+) -> None:
+    at = [name for name, _, _ in TRIGGER_TERMS].index(term)
+    day = 30.0 if "25" in term else 60.0
+    rows = [network.in_units(scaled(dap=day, **place)) for place in (low, high)]
+    drier, other = (float(trigger_terms(row)[0, at]) for row in rows)
+    assert other > drier + 0.1
 
 
 def test_every_named_weight_has_its_term() -> None:

@@ -134,10 +134,26 @@ class DeployedCropModel(nn.Module):
             ({"": -w["shortage"] - (0.2 - _CAPACITY_LOW) * w["depth_share"]}, 1.0),
             *context,
             (foretold_demand, forecast[10]),
+            (
+                {columns.plain("raw_fraction"): 4.0, "": -4.0 * term._USUAL_READILY_AVAILABLE},
+                w["readily_available"],
+            ),
         )
         by_balance = _total(
             (columns.at_day(term._DOSE_KNOTS_D, dose[1:5]), 1.0), ({columns.plain("nni"): 1.0, "": -1.0}, dose[5])
         )
+        dryness = _total(({"": 1.0}, 1.0), (wet, -1.0 / sum(term._STORED_M.values())))
+        days = {columns.ramp("days", 1.0, 0.0, -_FAR, _FAR): 1.0}
+        so_far = {
+            name.removesuffix("_mm"): _total(({columns.plain(name): 0.01}, 1.0), (days, -0.01 * usual))
+            for name, usual in term._USUAL_SO_FAR_MM_D.items()
+        }
+        available = _total((storage, 10.0), ({"": -10.0 * term._USUAL_AVAILABLE_M3_M3}, 1.0))
+        by_phase = {**so_far, "available_water": available}
+        places = {
+            "dryness": (dryness, columns.at_day(term._DRYNESS_KNOTS_D, named("dryness_on_day_"))),
+            **{name: (one, in_phases(named(f"{name}_around_day_"))) for name, one in by_phase.items()},
+        }
         told_weights = [in_phases(forecast[3 * i : 3 * i + 3]) for i in range(3)]
         one: _Sum = {"": 1.0}
         # Every column that follows is a product of two sums of what is read off the features.
@@ -166,6 +182,7 @@ class DeployedCropModel(nn.Module):
             "rain": (rain, one),
             "needed": (needed, one),
             "taw": (taw, one),
+            **{f"place {name}": pair for name, pair in places.items()},
             **{f"told {i}": (what, how) for i, (what, how) in enumerate(zip(told, told_weights, strict=True))},
             "past": (_total(({columns.plain("depletion_fraction"): 1.0}, 1.0), (trigger, -1.0)), one),
             "by balance": (by_balance, _total((one, 1.0), (planting, -1.0))),
@@ -185,6 +202,7 @@ class DeployedCropModel(nn.Module):
             **dict.fromkeys(("scarcity weighed", "depth share weighed", "drought weighed", "water price weighed"), 1.0),
             **dict.fromkeys(shortage, -w["shortage"] / 100.0),
             **{f"told {i}": -1.0 for i in range(3)},
+            **{f"place {name}": -1.0 for name in places},
             "past": 1.0,
         }
         share = {"nitrogen price weighed": 1.0, "by balance": 1.0, "at planting": 1.0}

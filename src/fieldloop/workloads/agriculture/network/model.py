@@ -56,6 +56,9 @@ _LINEAR_TERMS = {  # feature: gain and offset that bring it to about one
     "relative_transpiration": (1.0, -1.0),
     "field_capacity_m3_m3": (10.0, -2.5),
 }
+_DRYNESS_KNOTS_D = (0.0, 25.0, 50.0, 80.0)
+_USUAL_SO_FAR_MM_D = {"et0_season_mm": 5.0, "rain_season_mm": 2.5}  # where it is drier than that, a climate is dry
+_USUAL_AVAILABLE_M3_M3, _USUAL_READILY_AVAILABLE = 0.12, 0.55
 _FORECAST_COLUMNS = ("has_forecast", "forecast_rain_2d_mm", "forecast_rain_5d_mm")
 _FORECAST_GAINS = (1.0, 0.1, 0.05)
 _USUAL_ET0_MM_D = 6.0
@@ -65,7 +68,7 @@ _DOSE_KNOTS_D = (26.0, 35.0, 45.0, 55.0)
 TRIGGER_TERMS = (
     *(
         (f"depletion_on_day_{day:.0f}", start, 0.08)
-        for day, start in zip(_STAGE_KNOTS_D, (0.95, 0.85, 0.55, 0.55, 0.55, 0.60, 0.65, 0.85), strict=True)
+        for day, start in zip(_STAGE_KNOTS_D, (0.45, 0.45, 0.55, 0.55, 0.55, 0.60, 0.65, 0.85), strict=True)
     ),
     *((f"log_water_cost_around_day_{day:.0f}", 0.06, 0.04) for day in _PHASE_KNOTS_D),
     *((f"scarcity_around_day_{day:.0f}", 0.05, 0.10) for day in _PHASE_KNOTS_D),
@@ -73,7 +76,17 @@ TRIGGER_TERMS = (
     ("shortage", 0.0, 0.05),
     *((name.removesuffix("_mm"), 0.0, 0.05) for name in _LINEAR_TERMS),
     ("depth_share", 0.0, 0.05),
+    # Where it is. Only ever append: a network from before has weights for the first ones alone.
+    *((f"dryness_on_day_{day:.0f}", 0.0, 0.15) for day in _DRYNESS_KNOTS_D),
+    *(
+        (f"{name.removesuffix('_mm')}_around_day_{day:.0f}", 0.0, 0.05)
+        for name in _USUAL_SO_FAR_MM_D
+        for day in _PHASE_KNOTS_D
+    ),
+    *((f"available_water_around_day_{day:.0f}", 0.0, 0.10) for day in _PHASE_KNOTS_D),
+    ("readily_available", 0.0, 0.05),
 )
+_TERMS_WITHOUT_PLACE = [name for name, _, _ in TRIGGER_TERMS].index(f"dryness_on_day_{_DRYNESS_KNOTS_D[0]:.0f}")
 # Added where a forecast is at hand; they are searched apart, and nothing else moves by them.
 FORECAST_TERMS = (
     *((f"forecast_around_day_{day:.0f}", 0.0, 0.04) for day in _PHASE_KNOTS_D),
@@ -162,6 +175,14 @@ class Effects(nn.Module):
         self.dose_slope = nn.Parameter(torch.tensor(-2.0))
         self.dose_saved = nn.Parameter(torch.tensor(0.0))
 
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Of a network from before the trigger knew where it is, those terms weigh nothing: it decides as it did."""
+        name, weights = f"{prefix}trigger_weights", self.trigger_weights
+        kept = state.get(name)
+        if kept is not None and kept.shape == (_TERMS_WITHOUT_PLACE,):
+            state[name] = torch.cat([kept, kept.new_zeros(len(weights) - len(kept))])
+        super()._load_from_state_dict(state, prefix, *rest)
+
     def forward(self, rows: Tensor) -> Tensor:
         return self.of(self.occasions(rows))
 
@@ -224,7 +245,18 @@ def trigger_terms(rows: Tensor) -> Tensor:
     weather = _columns(rows, tuple(_LINEAR_TERMS)) * rows.new_tensor([gain for gain, _ in _LINEAR_TERMS.values()])
     context = weather + rows.new_tensor([offset for _, offset in _LINEAR_TERMS.values()])
     share = _columns(rows, ("irrigation_capacity_mm",)) / _columns(rows, ("taw_mm",)).clamp(20.0, 470.0) - 0.2
-    return torch.cat([_hats(dap, _STAGE_KNOTS_D), by_phase, shortage_mm / 100.0 - 1.0, context, share], dim=1)
+    terms = [_hats(dap, _STAGE_KNOTS_D), by_phase, shortage_mm / 100.0 - 1.0, context, share]
+    return torch.cat([*terms, _place_terms(rows, dap, phase)], dim=1)
+
+
+def _place_terms(rows: Tensor, dap: Tensor, phase: Tensor) -> Tensor:
+    """Where the field is: how dry its profile is, what climate the season has shown, what its soil holds."""
+    dryness = 1.0 - _stored_wet_m(rows) / sum(_STORED_M.values())
+    so_far = [(_columns(rows, (name,)) - usual * dap) / 100.0 for name, usual in _USUAL_SO_FAR_MM_D.items()]
+    available = 10.0 * (_available_m3_m3(rows) - _USUAL_AVAILABLE_M3_M3)
+    by_phase = [phase * one for one in (*so_far, available)]
+    readily = 4.0 * (_columns(rows, ("raw_fraction",)) - _USUAL_READILY_AVAILABLE)
+    return torch.cat([_hats(dap, _DRYNESS_KNOTS_D) * dryness, *by_phase, readily], dim=1)
 
 
 def forecast_terms(rows: Tensor) -> Tensor:
@@ -258,10 +290,19 @@ def circumstances(rows: Tensor) -> Tensor:
 def _shortage_mm(rows: Tensor, dap: Tensor) -> Tensor:
     """Roughly what this season's crop will lack until maturity, mm (B, 1): its need less stored water, usual rain."""
     demand = (_columns(rows, ("et0_7d_mm",)) / 42.0).clamp(0.7, 1.4)
-    wet_m = (_columns(rows, tuple(_STORED_M)).clamp(0.0, 1.0) * rows.new_tensor(list(_STORED_M.values()))).sum(1, True)
-    storage = _columns(rows, ("field_capacity_m3_m3",)) - _columns(rows, ("wilting_point_m3_m3",))
+    wet_m, storage = _stored_wet_m(rows), _available_m3_m3(rows)
     rain_mm = _RAIN_TO_COME_MM_D * (132.0 - dap).clamp(min=0.0)
     return _at_day(dap, _CROP_NEED_KNOTS_D, _CROP_NEED_MM) * demand - _USABLE_SHARE * 1000.0 * wet_m * storage - rain_mm
+
+
+def _stored_wet_m(rows: Tensor) -> Tensor:
+    """How many metres of the profile the water in it would fill to field capacity (B, 1)."""
+    return (_columns(rows, tuple(_STORED_M)).clamp(0.0, 1.0) * rows.new_tensor(list(_STORED_M.values()))).sum(1, True)
+
+
+def _available_m3_m3(rows: Tensor) -> Tensor:
+    """What a soil holds between field capacity and wilting point (B, 1)."""
+    return _columns(rows, ("field_capacity_m3_m3",)) - _columns(rows, ("wilting_point_m3_m3",))
 
 
 def _columns(rows: Tensor, names: Sequence[str]) -> Tensor:
