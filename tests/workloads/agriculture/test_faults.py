@@ -79,6 +79,18 @@ def test_what_is_drawn_lies_in_its_range_and_a_share_of_the_fields_departs_from_
     assert all(np.array_equal(nominal[r.name], np.full(50, r.nominal), equal_nan=True) for r in practice_ranges.RANGES)
 
 
+def test_a_sound_field_departs_in_land_and_climate_alone_and_others_are_the_fields_that_they_were() -> None:
+    before, drawn = practice_ranges.drawn(3_000, 5, 0.6), practice_ranges.drawn(3_000, 5, 0.6, 0.5)
+    told = (*practice_ranges.FAULTS, *practice_ranges.VARIETY)
+    for one in practice_ranges.RANGES:
+        if one not in told:
+            np.testing.assert_array_equal(before[one.name], drawn[one.name])
+    wrong, still = (np.any([~np.isclose(x[r.name], r.nominal) for r in told], axis=0) for x in (before, drawn))
+    assert still.sum() == pytest.approx(0.5 * wrong.sum(), rel=0.1)
+    for one in told:
+        np.testing.assert_array_equal(drawn[one.name][still], before[one.name][still])
+
+
 def test_the_documentation_shows_the_ranges_as_they_are() -> None:
     assert practice_ranges.table() in DOCS.read_text()
 

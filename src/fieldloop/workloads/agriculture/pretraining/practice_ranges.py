@@ -100,8 +100,10 @@ CLIMATE = (
 RANGES = (*FAULTS, *LAND, *VARIETY, *CLIMATE)
 
 
-def drawn(count: int, seed: int, wide_share: float) -> dict[str, NDArray[np.float64]]:
+def drawn(count: int, seed: int, wide_share: float, sound_share: float = 0.0) -> dict[str, NDArray[np.float64]]:
     """Every range's values of `count` fields, (count,) by name; of those fields, `wide_share` may depart.
+
+    Of these, `sound_share` depart in land and climate alone: nothing is told wrong, and the crop is the known one.
 
     With them come `chance`, evenly between 0 and 1: which region is blended in; and `is_wide`, 1 where one may depart.
     """
@@ -111,6 +113,9 @@ def drawn(count: int, seed: int, wide_share: float) -> dict[str, NDArray[np.floa
     for one in RANGES:
         departs, value = rng.random(count) < EACH_SHARE, rng.uniform(one.low, one.high, count)
         found[one.name] = np.where(is_wide & departs, np.round(value) if one.is_whole else value, one.nominal)
+    is_sound = rng.random(count) < sound_share
+    for one in (*FAULTS, *VARIETY):
+        found[one.name] = np.where(is_sound, one.nominal, found[one.name])
     return found
 
 

@@ -136,6 +136,7 @@ class TrainingWorld:
         wide_share: float = WIDE_SHARE,
         faults: Faults | None = None,
         drought_share: float = DROUGHT_SHARE,
+        sound_share: float = 0.0,
     ) -> Drawn:
         """`count` fields on the morning of planting, the same for the same arguments.
 
@@ -148,9 +149,10 @@ class TrainingWorld:
             wide_share: of fields that may depart from what is told and known; 0 for none.
             faults: what is wrong with the fields, where that is not to be drawn: to judge by faults that have a name.
             drought_share: of seasons that are made drier than those on record.
+            sound_share: of the wide fields that depart in land and climate alone.
         """
         rng = np.random.default_rng(seed)
-        wide = practice_ranges.drawn(count, seed, wide_share)
+        wide = practice_ranges.drawn(count, seed, wide_share, sound_share)
         made = [
             self._field(rng, ample_share, drought_share, {name: float(wide[name][i]) for name in wide})
             for i in range(count)
