@@ -59,7 +59,9 @@ FIELDLOOP, FIELDLOOP_FORECAST = "Fieldloop", "Fieldloop with a 5-day forecast"  
 FIELDLOOP_OWN = "a model of this site alone, long search"
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / ".fieldloop" / "benchmarks"
-WHAT_IF = WhatIfParams(generations=70, generations_from_champion=0, population=16, seasons=200, pairs=3000)
+WHAT_IF = WhatIfParams(  # from nothing: what is shipped has seen seasons on which such a model is tested
+    generations=70, generations_from_champion=0, from_shipped=False, population=16, seasons=200, pairs=3000
+)
 MODEL = ModelParams(
     hidden=(128, 64), dropout=0.1, epochs=6, batch_size=1024, learning_rate=0.002, weight_decay=0.0001, seed=3
 )

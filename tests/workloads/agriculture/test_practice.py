@@ -11,7 +11,7 @@ from fieldedge.system.errors import DataError
 from fieldedge.workloads.agriculture.features import FEATURES, INDEX
 from fieldloop.workloads.agriculture.network.model import CropModel, Effects
 from fieldloop.workloads.agriculture.params import WhatIfParams
-from fieldloop.workloads.agriculture.pretraining import policy_search, practice_ranges
+from fieldloop.workloads.agriculture.pretraining import policy_search, practice_ranges, start_weights
 from fieldloop.workloads.agriculture.pretraining.counterfactuals import fit_effects, live_twice
 from fieldloop.workloads.agriculture.pretraining.faults import Faults
 from fieldloop.workloads.agriculture.pretraining.followed import FOLLOWED, follow_advice, without_years, years_set_aside
@@ -20,12 +20,14 @@ from fieldloop.workloads.agriculture.pretraining.policy_search import (
     FORECASTS,
     START,
     TRIGGERS,
+    best_of,
     follow,
     nearest_dose_kg_ha,
     profits_usd_ha,
     search,
 )
 from fieldloop.workloads.agriculture.pretraining.pretrain import pretrain, set_weights, weights_of
+from fieldloop.workloads.agriculture.pretraining.shipped_start import form, names, shipped_start, why_not
 from fieldloop.workloads.agriculture.pretraining.training_world import KnownField, TrainingWorld, Weather
 from fieldloop.workloads.agriculture.pretraining.what_if import live
 from fieldloop.workloads.agriculture.world.climate import MAX_SEASON_DAYS
@@ -200,7 +202,10 @@ def test_pairs_say_that_water_saves_later_water_and_never_what_was_done_today(wo
 
 
 @pytest.mark.slow
-def test_practice_is_the_same_for_the_same_seed_and_starts_from_a_champion(tables: dict[str, pd.DataFrame]) -> None:
+def test_practice_is_the_same_for_the_same_seed_and_starts_from_a_champion(
+    tables: dict[str, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start_weights, "WEIGHTS", {})
     world, told = TrainingWorld.of(tables), []
     params = WhatIfParams(generations=5, generations_from_champion=0, population=4, seasons=8, pairs=24)
     networks = [CropModel(len(FEATURES), [8], 0.0) for _ in range(3)]
@@ -211,6 +216,59 @@ def test_practice_is_the_same_for_the_same_seed_and_starts_from_a_champion(table
     assert told[-1] == (6, 6)
     pretrain(networks[2], world, params, networks[0], 7, lambda *_: None)
     assert np.array_equal(weights_of(networks[2]), weights_of(networks[0]))
+
+
+@pytest.mark.slow
+def test_practice_begins_from_what_is_shipped_or_from_a_champion_that_earns_more(
+    world: TrainingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = WhatIfParams(generations=5, generations_from_champion=0, population=4, seasons=8, pairs=24, followed=16)
+    network, champion = CropModel(len(FEATURES), [8], 0.0), CropModel(len(FEATURES), [8], 0.0)
+
+    def found() -> np.ndarray:  # type: ignore[type-arg]  # a test
+        pretrain(network, world, params, champion, 7, lambda *_: None)
+        return weights_of(network)
+
+    shipped = shipped_start()
+    assert shipped is not None
+    never = shipped.copy()
+    never[TRIGGERS.start : TRIGGERS.start + 8] += 1.0  # as good as rainfed
+    set_weights(champion, never)
+    assert found() == pytest.approx(shipped, abs=1e-6)
+    set_weights(champion, shipped)
+    as_shipped = dict(zip(names(), never.tolist(), strict=True))
+    monkeypatch.setattr(start_weights, "WEIGHTS", as_shipped)
+    assert found() == pytest.approx(shipped, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_of_two_policies_the_one_that_earns_more_on_the_same_fields_is_the_better(world: TrainingWorld) -> None:
+    never = START.copy()
+    never[TRIGGERS.start : TRIGGERS.start + 8] += 1.0
+    for order in ([START, never], [never, START]):
+        assert best_of(world, order, 40, seed=1) is START
+
+
+def test_what_is_shipped_is_of_this_policy_and_of_the_past_alone() -> None:
+    shipped = shipped_start()
+    assert shipped is not None
+    assert shipped.shape == START.shape
+    past = start_weights.MADE_BY["past"]
+    assert isinstance(past, dict)
+    assert max(last for _, last in past.values()) < 2006  # later seasons are the devices' and the benchmarks'
+
+
+def test_weights_of_another_policy_are_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = dict.fromkeys(names(), 0.0)
+    assert why_not(weights, form()) is None
+    assert "none of shortage" in str(why_not({n: w for n, w in weights.items() if n != "shortage"}, form()))
+    assert "weights of moon" in str(why_not(weights | {"moon": 0.0}, form()))
+    assert "when shortage meant" in str(why_not(weights, form() | {"shortage": [7.0, 7.0]}))
+    monkeypatch.setattr(start_weights, "WEIGHTS", weights | {"moon": 0.0})
+    assert shipped_start() is None
+    assert "moon" in caplog.text
 
 
 def known_years(**regions: range) -> TrainingWorld:

@@ -45,7 +45,8 @@ class WhatIfParams(core.Params):
     """What a model is taught by simulated what-if seasons: when to act, and what an action changes."""
 
     generations: int = Field(ge=0, description="of the search for when to act, in closed loop")
-    generations_from_champion: int = Field(ge=0, description="the same, where a champion's weights are the start")
+    generations_from_champion: int = Field(ge=0, description="the same, where it starts from found weights")
+    from_shipped: bool = Field(default=True, description="whether the weights that are shipped may be that start")
     population: int = Field(ge=4)
     seasons: int = Field(ge=8, description="what-if seasons that each candidate lives")
     pairs: int = Field(ge=16, description="seasons lived twice, once with an action")

@@ -6,7 +6,7 @@ searched first, on fields where nitrogen is plenty; then the doses; then what a 
 else varies what a season earns.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cma
@@ -28,16 +28,19 @@ from fieldloop.workloads.agriculture.network.model import (
 from fieldloop.workloads.agriculture.pretraining.training_world import AMPLE_NITROGEN_KG_HA, Drawn, TrainingWorld
 from fieldloop.workloads.agriculture.pretraining.what_if import Decide, Floats, Lived, Rows, live
 
-_TERMS = (*TRIGGER_TERMS, *FORECAST_TERMS, *DOSE_TERMS)
-STEPS = np.array([step for _, _, step in _TERMS])
-START = np.array([start for _, start, _ in _TERMS])
+TERMS = (*TRIGGER_TERMS, *FORECAST_TERMS, *DOSE_TERMS)
+STEPS = np.array([step for _, _, step in TERMS])
+START = np.array([start for _, start, _ in TERMS])
 FIRST_STEP = 0.4  # of STEPS
 FROM_CHAMPION_STEP = 0.2
 STAY_CLOSE = 0.3  # USD/ha that a candidate must earn more for each mean square step away from the start
-SETTLED_SHARE = 0.3  # of the generations, the last ones: their mean is steadier than the last alone
+# Of the wide fields. When to act is searched for fields of which most are as they are told, if not where they were
+# learned from; for the others a device has its doubt (evidence.py), and a trigger early enough for them costs these.
+SOUND_SHARE = 0.5
+SETTLED_SHARE = 1 / 3  # of the generations, the last ones: their mean is steadier than the last alone
 TRIGGERS = slice(0, len(TRIGGER_TERMS))
 FORECASTS = slice(len(TRIGGER_TERMS), len(TRIGGER_TERMS) + len(FORECAST_TERMS))
-DOSES = slice(len(TRIGGER_TERMS) + len(FORECAST_TERMS), len(_TERMS))
+DOSES = slice(len(TRIGGER_TERMS) + len(FORECAST_TERMS), len(TERMS))
 _CANDIDATE_DOSES = np.array((0.0, *NITROGEN_DOSES_KG_HA))
 
 
@@ -99,6 +102,9 @@ def profits_usd_ha(lived: Lived, drawn: Drawn) -> Floats:
     return profit
 
 
+Earn = Callable[[Floats, Question, int], Floats]  # candidates (P, K), question, generation: mean USD/ha of each (P,)
+
+
 def search(
     world: TrainingWorld,
     start: Floats,
@@ -110,53 +116,65 @@ def search(
     on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Floats:
     """The weights (K,) found from `start`: `generations` of `population` candidates, each over `seasons` fields."""
+
+    def earn(candidates: Floats, question: Question, generation: int) -> Floats:
+        drawn = drawn_for(question, world, seasons, seed * 1_000 + generation)
+        mean: Floats = earned_usd_ha(drawn, candidates).mean(1)
+        return mean
+
+    return searched(earn, start, generations, population, seed, first_step, STAY_CLOSE, on_progress)
+
+
+def searched(
+    earn: Earn,
+    start: Floats,
+    generations: int,
+    population: int,
+    seed: int,
+    first_step: float,
+    stay_close: float,
+    on_progress: Callable[[int, int], None],
+) -> Floats:
+    """As `search`, wherever the candidates are lived."""
     found, done = start.copy(), 0
     for question in QUESTIONS:
         count = round(question.effort * generations)
-        found[question.weights] = _answer(
-            question,
-            world,
-            found,
-            count,
-            population,
-            seasons,
-            seed,
-            first_step,
-            lambda at, before=done: on_progress(before + at, generations),  # type: ignore[misc]  # a default binds it
-        )
+        if count == 0:
+            continue
+        asked, before = question.weights, found.copy()
+        options = {"popsize": population, "verbose": -9, "seed": seed + 1}
+        evolution = cma.CMAEvolutionStrategy(np.zeros(len(before[asked])), first_step, options)
+        centres = []
+        for generation in range(count):
+            steps = np.array(evolution.ask())
+            candidates = np.tile(before, (population, 1))
+            candidates[:, asked] += steps * STEPS[asked]
+            loss = -earn(candidates, question, generation) + stay_close * np.square(steps).mean(1)
+            evolution.tell(list(steps), loss.tolist())
+            centres.append(np.array(evolution.result.xfavorite))
+            on_progress(done + generation + 1, generations)
+        settled = centres[-max(1, int(SETTLED_SHARE * count)) :]
+        found[asked] = before[asked] + np.mean(settled, axis=0) * STEPS[asked]
         done += count
     return found
 
 
-def _answer(
-    question: Question,
-    world: TrainingWorld,
-    start: Floats,
-    generations: int,
-    population: int,
-    seasons: int,
-    seed: int,
-    first_step: float,
-    on_generation: Callable[[int], None],
-) -> Floats:
-    """The question's weights, all others being as in `start`."""
-    asked = question.weights
-    if generations == 0:
-        return start[asked]
-    options = {"popsize": population, "verbose": -9, "seed": seed + 1}
-    evolution = cma.CMAEvolutionStrategy(np.zeros(len(start[asked])), first_step, options)
-    centres = []
-    for generation in range(generations):
-        steps = np.array(evolution.ask())
-        fields = world.draw(seasons, seed * 1_000 + generation, question.ample_share, question.forecast_share)
-        drawn = fields.tiled(population)
-        weights = np.tile(start, (population, 1))
-        weights[:, asked] += steps * STEPS[asked]
-        earned = profits_usd_ha(live(drawn.fields, follow(np.repeat(weights, seasons, axis=0), drawn)), drawn)
-        loss = -earned.reshape(population, seasons).mean(1) + STAY_CLOSE * np.square(steps).mean(1)
-        evolution.tell(list(steps), loss.tolist())
-        centres.append(np.array(evolution.result.xfavorite))
-        on_generation(generation + 1)
-    settled = centres[-max(1, round(SETTLED_SHARE * generations)) :]
-    found: Floats = start[asked] + np.mean(settled, axis=0) * STEPS[asked]
-    return found
+def drawn_for(question: Question, world: TrainingWorld, fields: int, seed: int) -> Drawn:
+    """Fields on which the question is answered."""
+    return world.draw(fields, seed, question.ample_share, question.forecast_share, sound_share=SOUND_SHARE)
+
+
+def earned_usd_ha(drawn: Drawn, candidates: Floats) -> Floats:
+    """What each candidate (P, K) earns on each of these fields, (P, N): the same fields under every one."""
+    fields = len(drawn.records)
+    tiled = drawn.tiled(len(candidates))
+    lived = live(tiled.fields, follow(np.repeat(candidates, fields, axis=0), tiled))
+    return profits_usd_ha(lived, tiled).reshape(len(candidates), fields)
+
+
+def best_of(world: TrainingWorld, candidates: Sequence[Floats], fields: int, seed: int) -> Floats:
+    """Which weights earn most on the same `fields`, some with a forecast, some with plenty of nitrogen."""
+    if len(candidates) == 1:
+        return candidates[0]
+    earned = earned_usd_ha(world.draw(fields, seed, sound_share=SOUND_SHARE), np.stack(candidates)).mean(1)
+    return candidates[int(earned.argmax())]
