@@ -301,8 +301,11 @@ def _most_profitable(record: Record, question: Question, outputs: Array) -> Reco
     why, share = _balance_reasons(row, bounds), 1.0 - evidence.trust
     least, best = int(np.lexsort((doses, depths))[0]), int(np.argmax(weighed))
     largest = bounds.irrigation_mm[-1]
-    latest = float(latest_fraction(row[None, :])[0]) * float(row[INDEX["taw_mm"]])
-    is_late = largest > 0.0 and depths[best] == 0.0 and row[INDEX["depletion_mm"]] >= latest
+    may_wait = largest > 0.0 and bool(depths[best] == 0.0)
+    latest = float(row[INDEX["taw_mm"]])
+    if may_wait or question.detail.is_graded:
+        latest *= float(latest_fraction(row[None, :])[0])
+    is_late = may_wait and bool(row[INDEX["depletion_mm"]] >= latest)
     if question.detail.is_graded:
         triggers = _triggers_mm(row, bounds, values, share, latest)
         depth = largest if row[INDEX["depletion_mm"]] >= triggers.agreed else 0.0
