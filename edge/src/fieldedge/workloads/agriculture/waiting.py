@@ -34,7 +34,8 @@ def latest_fraction(rows: Array) -> Array:
     """
     cost = _within(_column(rows, "water_cost_kg_mm") / WATER_COST_KG_MM, *COST_SPAN)
     sure = _within((UNSURE_SD - _column(rows, "water_uncertainty")) / (UNSURE_SD - SURE_SD), 0.0, 1.0)
-    scarcity = _within(1.0 - _column(rows, "allowance_left_mm") / np.maximum(_lacking_mm(rows), 1.0), 0.0, 1.0)
+    left = _column(rows, "allowance_left_mm") / np.maximum(_lacking_mm(rows), 1.0)
+    scarcity = _within((1.0 - left).astype(np.float32), 0.0, 1.0)
     latest: Array = _column(rows, "raw_fraction") + WAIT * cost**COST_EXPONENT * sure + WAIT_IN_SCARCITY * scarcity
     return latest.astype(np.float32)
 
@@ -46,7 +47,8 @@ def _lacking_mm(rows: Array) -> Array:
     wet_m = _within(rows[:, _WET_COLUMNS], 0.0, 1.0) @ _STORED_M
     storage = _column(rows, "field_capacity_m3_m3") - _column(rows, "wilting_point_m3_m3")
     rain_mm = _RAIN_MM_D * np.maximum(_MATURE_DAP - dap, 0.0)
-    lacking: Array = np.interp(dap, _NEED_DAP, _NEED_MM) * demand - _USABLE_SHARE * 1000.0 * wet_m * storage - rain_mm
+    need_mm: Array = np.interp(dap, _NEED_DAP, _NEED_MM).astype(np.float32)
+    lacking: Array = need_mm * demand - _USABLE_SHARE * 1000.0 * wet_m * storage - rain_mm
     return lacking
 
 
