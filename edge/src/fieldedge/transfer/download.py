@@ -43,6 +43,8 @@ def fetch(fetcher: Ranged, url: str, part: Path, length: int) -> bool:
         DownloadLengthMismatchError: more came than there may be. Nothing is kept.
     """
     had = began_at = _certain_bytes(part, length)
+    if not length:
+        part.touch()
     while had < length:
         before = had
         try:
