@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+import fieldloop.gateway.reports
 from fieldedge.contract.update_report import MAX_REPORT_BYTES, UpdateReport, signed_part
 from fieldedge.system.errors import DataError
 from fieldedge.system.keys import load_or_create_key, public_key_hex, sign
@@ -16,7 +17,7 @@ from fieldedge.transfer.usb import UsbStick
 from fieldloop.gateway.app import create_app
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.inbox import Inbox
-from fieldloop.gateway.reports import Reports
+from fieldloop.gateway.reports import Received, Reports
 from fieldloop.gateway.usb import ingest_usb
 from fieldloop.release import ReleaseRepository
 
@@ -152,3 +153,23 @@ def test_the_gateway_serves_the_rest_of_a_file(office: Office) -> None:
     assert answer.status_code == 206
     assert answer.headers["content-range"] == f"bytes 16384-{len(content) - 1}/{len(content)}"
     assert answer.content == content[16384:]
+
+
+def test_a_flood_from_one_device_is_kept_to_a_number_and_reads_none_of_what_came_before(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each report would cost as much as all before it, and one stolen key would fill the gateway's day."""
+    read_lines: list[int] = []
+    real = fieldloop.gateway.reports._received
+
+    def counted(line: bytes, number: int) -> Received | None:
+        read_lines.append(number)
+        return real(line, number)
+
+    monkeypatch.setattr(fieldloop.gateway.reports, "_received", counted)
+    monkeypatch.setattr(fieldloop.gateway.reports, "MAX_REPORTS_OF_A_DEVICE", 40)
+    codes = [office.post(replace(REPORT, decisions=number).as_json())[0] for number in range(60)]
+    assert codes == [201] * 40 + [400] * 20
+    assert read_lines == []
+    assert office.post(replace(REPORT, decisions=7).as_json())[0] == 200, "what is held is acknowledged all the same"
+    assert read_lines == [8]

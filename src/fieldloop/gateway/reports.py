@@ -66,11 +66,10 @@ class Reports:
             raise DataError(f"the report is of {report.device_id!r}, and {device_id!r} sent it")
         sha256 = hashlib.sha256(data).hexdigest()
         with self._alone(device_id):
-            known = {one.sha256 for one in self.of_device(device_id)}
-            if sha256 in known:
+            if self.holds(device_id, sha256):
                 return False
-            if len(known) >= MAX_REPORTS_OF_A_DEVICE:
-                raise DataError(f"{device_id} has sent {len(known)} reports; no more are kept: look at the device")
+            if (sent := self._read(device_id).count(b"\n")) >= MAX_REPORTS_OF_A_DEVICE:
+                raise DataError(f"{device_id} has sent {sent} reports; no more are kept: look at the device")
             line = {
                 "received_utc": received.astimezone(UTC).isoformat(timespec="seconds"),
                 "sha256": sha256,
@@ -81,19 +80,32 @@ class Reports:
         return True
 
     def holds(self, device_id: str, sha256: str) -> bool:
-        """Whether the disk gives back this report of a device."""
-        return any(one.sha256 == sha256 for one in self.of_device(device_id))
+        """Whether the disk gives back this report of a device. Of a flood no line is read that does not name it."""
+        named = f'"sha256": "{sha256}"'.encode()  # in a report's own text the quotes would be escaped
+        return any(one.sha256 == sha256 for one in self._received(device_id, named))
 
     def of_device(self, device_id: str) -> list[Received]:
         """All reports of a device, in the order in which they came."""
+        return list(self._received(device_id))
+
+    def _received(self, device_id: str, named: bytes = b"") -> Iterator[Received]:
+        """The reports whose lines hold these bytes."""
+        data = self._read(device_id)
+        if named not in data:
+            return
+        for number, line in enumerate(data.split(b"\n"), start=1):
+            if line and named in line:
+                found = _received(line, number)
+                if found is not None and found.report.device_id == device_id:
+                    yield found
+
+    def _read(self, device_id: str) -> bytes:
         try:
-            data = read_own(self._path(device_id), MAX_FILE_BYTES)
+            return read_own(self._path(device_id), MAX_FILE_BYTES)
         except FileNotFoundError:
-            return []
+            return b""
         except NotPlainError as error:
             raise DataError(f"{self._path(device_id)} {error.strerror}: restore it") from error
-        found = (_received(line, number) for number, line in enumerate(data.split(b"\n"), start=1) if line)
-        return [one for one in found if one is not None and one.report.device_id == device_id]
 
     def devices(self) -> list[str]:
         """The devices that ever reported."""
