@@ -1,5 +1,5 @@
 """What an update costs: bytes and requests on the wire, cold and warm; seconds on 64 kbit/s with a tenth of the packets
-lost; what is fetched twice after restarts; and the time to publish a thousand bundles.
+lost; what is fetched twice after restarts; the way back to a former model; and the time to publish a thousand bundles.
 
     .venv/bin/python benchmarks/ota.py [--bundles 1000] [--runs 3]
 
@@ -60,6 +60,7 @@ def main() -> int:
         figures: dict[str, Any] = {"machine": machine(), "bundle": {"bytes": len(data), "what": what}}
         with narrow_link() as link, Gateway(scratch, link, data) as gateway:
             figures["clients"] = {name: costs(gateway, name) for name in ("fieldedge", "ngclient", "plain")}
+            figures["reverting"] = reverting(gateway)
             figures["narrow"] = narrow(gateway, options.runs)
             figures["restarts"] = {name: restarts(gateway, name) for name in ("fieldedge", "ngclient", "plain")}
         figures["publishing"] = publishing(scratch / "many", data, options.bundles)
@@ -67,6 +68,7 @@ def main() -> int:
     twice = figures["restarts"]["fieldedge"]["bytes_twice"] / max(figures["restarts"]["fieldedge"]["restarts"], 1)
     figures["bars"] = [
         _bar("a warm poll without news, bytes on the wire", poll, WARM_POLL_BYTES),
+        _bar("back on the former model, ms", 1000.0 * figures["reverting"]["from_disk_s"], 1_000.0),
         _bar("of the bundle fetched twice for each restart, bytes", twice, RANGE_BYTES),
     ]
     show(figures)
@@ -245,6 +247,20 @@ def costs(gateway: Gateway, kind: str) -> dict[str, dict[str, float]]:
     return {**found, "warm update": device.update()}
 
 
+def reverting(gateway: Gateway, times: int = 5) -> dict[str, float]:
+    """Seconds from the decision to revert to an answer of the former model; each time on a device of its own."""
+    found = []
+    for _ in range(times):
+        device = Device(gateway, "fieldedge")
+        device.update()
+        gateway.release()
+        device.update()
+        command = [str(EDGE_PYTHON), "-P", str(CLIENTS), "revert", str(device.root), "-"]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+    return {name: max(one[name] for one in found) for name in ("kept_s", "from_disk_s")}
+
+
 def narrow(gateway: Gateway, runs: int) -> dict[str, Any]:
     """Seconds of a first update on the narrow link."""
     gateway.link.conditions = Conditions()
@@ -337,6 +353,10 @@ def show(figures: dict[str, Any]) -> None:
     print(f"{'':<30} {'fetched':>9} {'twice':>9} {'last s':>9}")
     for kind, row in figures["restarts"].items():
         print(f"{kind:<30} {row['bytes']:>9.0f} {row['bytes_twice']:>9.0f} {row['last_seconds']:>9.1f}")
+    back = figures["reverting"]
+    print(
+        f"\nback on the former model in {back['kept_s']:.3f} s, in {back['from_disk_s']:.3f} s where it is loaded anew"
+    )
     many = figures["publishing"]
     print(
         f"\n{many['bundles']} bundles published in {many['seconds']:.1f} s: {many['first_tenth_ms']:.0f} ms each in "

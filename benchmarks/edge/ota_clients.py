@@ -5,6 +5,7 @@ ota_clients.py gateway SCRATCH PORT | ngclient FOLDER URL | plain FOLDER URL
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -63,9 +64,35 @@ def plain(folder: Path, url: str) -> None:
     note.write_text(json.dumps({"place": place}))
 
 
+def revert(folder: Path, _url: str) -> None:
+    """Leave the version on watch: seconds until the former one has answered, still loaded and anew from disk."""
+    import numpy as np
+
+    from fieldedge.device.config import DeviceDirectory
+    from fieldedge.inference.loading import load_model
+    from fieldedge.inference.model import Model
+    from fieldedge.inference.slots import Slots, TakenBack
+    from fieldedge.workloads import known_workload
+
+    workload, slots = known_workload("agriculture"), Slots(folder / "device")
+    pointer, rows = slots.pointer(), np.zeros((1, len(workload.contract.features)), np.float32)
+    active, former = pointer.active, pointer.former
+    assert active is not None and former is not None and pointer.is_on_watch
+    model = Model(slots.verified_model(former), workload.contract)
+    began = time.monotonic()
+    assert slots.go_back(active, "measured", TakenBack(active.version, active.bundle_sha256, "", ""), b"{}")
+    model.predict(rows)
+    kept_s = time.monotonic() - began
+    loaded = load_model(DeviceDirectory(folder / "device"), workload)
+    assert loaded is not None and loaded.installed == former
+    loaded.model.predict(rows)
+    said = {"kept_s": kept_s, "from_disk_s": time.monotonic() - began, "left": active.version, "back": former.version}
+    sys.stdout.write(json.dumps(said) + "\n")
+
+
 if __name__ == "__main__":
     what, where, whom = sys.argv[1:]
     if what == "gateway":
         gateway(Path(where), int(whom))
     else:
-        {"ngclient": ngclient, "plain": plain}[what](Path(where), whom)
+        {"ngclient": ngclient, "plain": plain, "revert": revert}[what](Path(where), whom)
