@@ -125,10 +125,16 @@ def offer_candidate(role: Targets, workload: str, files: Mapping[str, TargetFile
     """Offer these files, by class, to whom the rollout says; a candidate that was offered before goes.
 
     Raises:
-        ReleaseError: the version was withdrawn, is released to everyone already, or was offered to more before.
+        ReleaseError: the version was withdrawn, is released to everyone already, or was offered to more before; or
+            nothing is released, so that devices would have nothing to go back to.
     """
     _check_not_withdrawn(role, files)
     found, version = offered(role, workload), version_of(next(iter(files.values())))
+    if found.released is None:
+        raise ReleaseError(
+            f"nothing is released for {workload} that devices could go back to from version {version}: "
+            "release a first version to all of them, and roll out the next"
+        )
     if found.released is not None and found.released.version == version:
         raise ReleaseError(f"version {version} of {workload} is what every device is offered already")
     if found.candidate is not None and found.candidate.version == version:
