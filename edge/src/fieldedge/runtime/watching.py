@@ -113,7 +113,7 @@ class Watching:
     def _verdict(self) -> Verdict | None:
         limits, rows = self._config.watch, self._rows
         if len(rows) < min(limits.judged_from, limits.decisions) and all(row["failed"] is None for row in rows):
-            return None  # most mornings: there is nothing to reckon
+            return None  # mostly: there is nothing to reckon
         return verdict(tally(rows), limits, has_former=self.former is not None)
 
     def _stored(self) -> list[Record]:
