@@ -19,7 +19,7 @@ from tasks.caching import step
     timeout_s=600,
 )
 def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> ReleasedRef:
-    """A bundle, signed in the TUF repository."""
+    """A bundle for each class of devices, signed in the TUF repository."""
     from fieldloop.stages import release
 
     return release.release_bundle(loop, data, compressed)

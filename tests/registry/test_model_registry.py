@@ -724,7 +724,10 @@ def test_another_worker_goes_on_from_the_registry_alone(either_shelf: Shelf, mak
     shelf.register(trained, PROMOTED)
     bundle, report = make_bundle(), folder / "report.json"
     report.write_text(json.dumps(MADE.as_dict()))
-    sha256 = shelf.registry.note_release("1", "key-1", bundle, {REPORT: report}, "f" * 32)
+    of_class = shelf.folder / "of a class.zip"
+    of_class.write_bytes(b"for another processor")
+    classes = {"x86-64": bundle, "aarch64": of_class}
+    sha256 = shelf.registry.note_release("1", "key-1", bundle, {REPORT: report}, "f" * 32, classes)
     shutil.rmtree(folder)
     bundle_bytes = bundle.read_bytes()
     bundle.unlink()
@@ -739,6 +742,8 @@ def test_another_worker_goes_on_from_the_registry_alone(either_shelf: Shelf, mak
     assert standing is not None
     assert (standing.sha256, standing.bundle.read_bytes()) == (sha256, bundle_bytes)
     assert standing.bundle.name == BUNDLE
+    found_classes = {name: path.read_bytes() for name, path in standing.classes.items()}
+    assert found_classes == {"x86-64": bundle_bytes, "aarch64": b"for another processor"}
     assert other.standing_bundle("1", "key-2", shelf.folder) is None
     tags = other.client.get_model_version(other.name, "1").tags
     assert (tags["fieldloop.bundle_sha256"], tags["fieldloop.compression_data_hash"]) == (sha256, "f" * 32)
@@ -751,10 +756,22 @@ def test_a_bundle_that_is_not_what_its_tag_says_does_not_stand(shelf: Shelf, mak
     shelf.register(trained, PROMOTED)
     report = shelf.folder / "report.json"
     report.write_text(json.dumps(MADE.as_dict()))
-    shelf.registry.note_release("1", "key", make_bundle(), {REPORT: report}, "f" * 32)
+    bundle = make_bundle()
+    shelf.registry.note_release("1", "key", bundle, {REPORT: report}, "f" * 32, {"aarch64": bundle})
     assert shelf.registry.standing_bundle("1", "key", shelf.folder / "a") is not None
-    (shelf.artifacts(trained) / "bundles" / "key" / BUNDLE).write_bytes(b"other")
-    assert shelf.registry.standing_bundle("1", "key", shelf.folder / "b") is None
+    kept = shelf.artifacts(trained) / "bundles" / "key"
+    for number, name in enumerate((BUNDLE, "bundle-aarch64.zip")):
+        whole = (kept / name).read_bytes()
+        (kept / name).write_bytes(b"other")
+        assert shelf.registry.standing_bundle("1", "key", shelf.folder / f"b{number}") is None
+        (kept / name).write_bytes(whole)
+    noted = json.loads(shelf.registry.client.get_model_version(shelf.registry.name, "1").tags["fieldloop.bundle.key"])
+    del noted["classes"]  # as a release of before noted it: one file for all
+    shelf.registry._tag("1", "bundle.key", json.dumps(noted))
+    standing = shelf.registry.standing_bundle("1", "key", shelf.folder / "c")
+    assert standing is not None and standing.classes == {}
+    shelf.registry._tag("1", "bundle.key", json.dumps({**noted, "classes": {"../out": "0"}}))
+    assert shelf.registry.standing_bundle("1", "key", shelf.folder / "d") is None
 
 
 @pytest.mark.slow

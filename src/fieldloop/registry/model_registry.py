@@ -12,10 +12,11 @@ Several clones and persons may move `champion` in one registry: `promotion.py` s
 import hashlib
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -61,6 +62,7 @@ LEARNABLE_HASH = "learnable_hash"  # of a training run: the content that it lear
 _NETWORK_ARTIFACTS = "network"
 _BUNDLE_ARTIFACTS = "bundles"
 BUNDLE, REPORT, PICTURE = "bundle.zip", "report.json", "front.png"
+_CLASS_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,39}")  # of a device: it becomes the name of a file
 _TAG = "fieldloop."
 _PROMOTION = f"{_TAG}promotion"  # of the registered model: the note of `promotion.py`
 _NEWEST_THEN = "newest_then"  # of a version that a person promoted: the newest that there was to choose
@@ -101,12 +103,16 @@ class Anchor:
 
 @dataclass(frozen=True)
 class StandingBundle:
-    """A bundle that was released of a version, and what was measured for it, as files."""
+    """A bundle that was released of a version, and what was measured for it, as files.
+
+    `classes` has the bundle of each device class; none where it was released as one file for all.
+    """
 
     sha256: str
     bundle: Path
     report: Path
     picture: Path | None
+    classes: Mapping[str, Path] = field(default_factory=dict)
 
 
 @contextmanager
@@ -446,24 +452,34 @@ class ModelRegistry:
         return max(spoken, key=lambda one: one.tags.get(f"{_TAG}promoted_utc", ""), default=None)
 
     def note_release(
-        self, version: str, key: str, bundle: Path, compressed: Mapping[str, Path], compression_data_hash: str
+        self,
+        version: str,
+        key: str,
+        bundle: Path,
+        compressed: Mapping[str, Path],
+        compression_data_hash: str,
+        classes: Mapping[str, Path] | None = None,
     ) -> str:
         """Keep a bundle before it is offered, so that what was once released of a version can be released again.
 
         Args:
             key: names the parameters and the code that compressed it.
             compressed: what was measured, by file name.
+            classes: the bundle of each device class.
 
         Returns:
             The bundle's SHA-256.
         """
         run_id = self._existing(version).run_id
-        sha256 = hashlib.sha256(bundle.read_bytes()).hexdigest()
+        by_class = dict(sorted((classes or {}).items()))
+        sha256 = _sha256(bundle)
         with TemporaryDirectory() as scratch:
-            for name, path in {BUNDLE: bundle, **compressed}.items():
+            own = {_bundle_name(name): path for name, path in by_class.items()}
+            for name, path in {BUNDLE: bundle, **own, **compressed}.items():
                 (Path(scratch) / name).write_bytes(path.read_bytes())
             self.client.log_artifacts(run_id, scratch, f"{_BUNDLE_ARTIFACTS}/{key}")
-        noted = {"sha256": sha256, "compression_data_hash": compression_data_hash}
+        hashes = {name: _sha256(path) for name, path in by_class.items()}
+        noted = {"sha256": sha256, "compression_data_hash": compression_data_hash, "classes": hashes}
         self._tag(version, f"bundle.{key}", json.dumps(noted))
         self._tag(version, "bundle_sha256", sha256)
         self._tag(version, "compression_data_hash", compression_data_hash)
@@ -480,12 +496,14 @@ class ModelRegistry:
             return None
         bundle, report, picture = folder / BUNDLE, folder / REPORT, folder / PICTURE
         sha256 = noted["sha256"]
-        if not report.is_file() or not bundle.is_file() or hashlib.sha256(bundle.read_bytes()).hexdigest() != sha256:
+        classes = {name: folder / _bundle_name(name) for name in noted["classes"]}
+        bundles = {bundle: sha256, **{classes[name]: of_class for name, of_class in noted["classes"].items()}}
+        if not report.is_file() or any(not path.is_file() or _sha256(path) != known for path, known in bundles.items()):
             return None
         self._say_what_ships(version, json.loads(report.read_bytes()))
         self._tag(version, "bundle_sha256", sha256)
         self._tag(version, "compression_data_hash", noted["compression_data_hash"])
-        return StandingBundle(sha256, bundle, report, picture if picture.is_file() else None)
+        return StandingBundle(sha256, bundle, report, picture if picture.is_file() else None, classes)
 
     def note_compression(self, version: str, compressed: "Compressed", report: Path | None = None) -> None:
         """Write on the version, in its card and in its run what ships to each class of devices, and why.
@@ -724,8 +742,20 @@ def _this_process() -> str:
     return f"the gate of process {os.getpid()} on {socket.gethostname()}"
 
 
-def _noted_bundle(tag: str) -> dict[str, str] | None:
-    """What was noted of a release; None where nothing was, or the tag was changed to something else."""
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _bundle_name(device_class: str) -> str:
+    """The file of a device class, beside the one for all."""
+    return f"bundle-{device_class}.zip"
+
+
+def _noted_bundle(tag: str) -> dict[str, Any] | None:
+    """What was noted of a release; None where nothing was, or the tag was changed to something else.
+
+    A release of before has no classes.
+    """
     try:
         noted = json.loads(tag or "null")
     except ValueError:
@@ -733,7 +763,11 @@ def _noted_bundle(tag: str) -> dict[str, str] | None:
     names = ("sha256", "compression_data_hash")
     if not isinstance(noted, dict) or not noted.keys() >= set(names):
         return None
-    return {name: str(noted[name]) for name in names}
+    classes = noted.get("classes", {})
+    if not isinstance(classes, dict) or not all(_CLASS_NAME.fullmatch(name) for name in classes):
+        return None
+    by_class = {name: str(sha256) for name, sha256 in classes.items()}
+    return {**{name: str(noted[name]) for name in names}, "classes": by_class}
 
 
 def _period_of(version: ModelVersion) -> int:

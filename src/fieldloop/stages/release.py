@@ -1,13 +1,14 @@
-"""Release: the small model as a bundle, tried as a device would try it, and signed."""
+"""Release: the small model as a bundle for each device class, tried as a device would try it, and signed."""
 
+import hashlib
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from fieldedge.inference.bundles import Golden, open_bundle
-from fieldedge.system.durable import write_durably
 from fieldloop.core.dataset import Dataset
 from fieldloop.evaluation.predictor import predictor
 from fieldloop.registry.model_registry import PICTURE, REPORT, ModelRegistry
@@ -16,7 +17,7 @@ from fieldloop.stages.context import Loop, contract_of
 from fieldloop.stages.examples import held_out_examples, training_examples
 from fieldloop.stages.kept import note_registry
 from fieldloop.stages.refs import CompressedRef, ReleasedRef, SnapshotRef
-from fieldloop.stages.released import standing_bundle
+from fieldloop.stages.released import FOR_ALL, bundle_files, standing_bundle, write_bundles
 from fieldloop.stages.workload import workload_of
 
 GOLDEN_ROWS = 32
@@ -24,41 +25,50 @@ GOLDEN_TOLERANCE = 0.05  # standard deviations of each output: other processors 
 
 
 def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> ReleasedRef:
-    """The small model as a bundle, tried as a device would try it, and signed in the TUF repository.
+    """The small model as a bundle for each device class, tried as a device would try it, and signed.
 
-    What was released of a version stands, unless it was judged again since and other slices are the rule's.
+    What was released of a version stands, unless it was judged again since and other slices are the rule's. The
+    reference is to the file of the fleet's own class.
     """
     registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
-    standing = standing_bundle(loop, registry, compressed.version, compressed.key)
+    version = compressed.version
+    standing = standing_bundle(loop, registry, version, compressed.key)
     if standing is not None:
-        bundle = loop.paths.bundles / f"{loop.workload}-{compressed.version}.zip"
-        bundle.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(bundle, _as_judged(loop, standing.bundle.read_bytes(), registry, compressed.version))
+        stood = {FOR_ALL: standing.bundle, **standing.classes}
+        made = {name: _as_judged(loop, path.read_bytes(), registry, version) for name, path in stood.items()}
     else:
-        bundle = _built_bundle(loop, data, compressed, registry)
-    if standing is None or bundle.read_bytes() != standing.bundle.read_bytes():
+        stood, made = {}, _built_bundles(loop, data, compressed, registry)
+    written = write_bundles(loop, version, made)
+    if any(name not in stood or made[name] != stood[name].read_bytes() for name in made):
         picture = Path(json.loads(Path(compressed.report).read_text(encoding="utf-8"))["picture"])
         measured = {REPORT: Path(compressed.report), **({PICTURE: picture} if picture.is_file() else {})}
-        registry.note_release(compressed.version, compressed.key, bundle, measured, data.data_hash)
+        by_class = {name: path for name, path in written.items() if name != FOR_ALL}
+        registry.note_release(version, compressed.key, written[FOR_ALL], measured, data.data_hash, by_class)
     contract = contract_of(loop)
-    run_id = registry.describe(compressed.version).mlflow_run_id
-    released = ReleaseRepository(loop.paths.tuf).publish(
-        bundle, loop.workload, compressed.version, contract.hash, run_id
-    )
+    run_id = registry.describe(version).mlflow_run_id
+    files = bundle_files(loop, version, made)
+    ReleaseRepository(loop.paths.tuf).publish(files, loop.workload, version, contract.hash, run_id)
     note_registry(loop)
-    return ReleasedRef(released.version, released.sha256, released.bytes, str(bundle))
+    fleet = made[FOR_ALL]
+    return ReleasedRef(version, hashlib.sha256(fleet).hexdigest(), len(fleet), str(written[FOR_ALL]))
 
 
 def stands(loop: Loop, released: ReleasedRef) -> bool:
-    """Whether these bytes are what devices are offered, and the registry has the version."""
+    """Whether these bytes are what devices are offered, class by class, and the registry has the version."""
     if not is_begun(loop.paths.tuf):
         return False
-    offered = ReleaseRepository(loop.paths.tuf).current(loop.workload)
+    offers = ReleaseRepository(loop.paths.tuf).offers(loop.workload)
     registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
-    if offered is None or offered.sha256 != released.sha256 or not registry.has(released.version):
+    if offers.released is None or offers.released.version != released.version or not registry.has(released.version):
         return False
-    bundle = open_bundle(Path(released.bundle).read_bytes(), contract_of(loop))
-    return bundle.manifest.slices == registry.slices(released.version)
+    data = Path(released.bundle).read_bytes()
+    hashes = {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in bundle_files(loop, released.version, offers.classes).items()
+    }
+    if hashlib.sha256(data).hexdigest() != released.sha256 or offers.classes != hashes:
+        return False
+    return open_bundle(data, contract_of(loop)).manifest.slices == registry.slices(released.version)
 
 
 def _as_judged(loop: Loop, data: bytes, registry: ModelRegistry, version: str) -> bytes:
@@ -69,28 +79,41 @@ def _as_judged(loop: Loop, data: bytes, registry: ModelRegistry, version: str) -
     return with_slices(data, slices, registry.bundle_card(version), contract)
 
 
-def _built_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef, registry: ModelRegistry) -> Path:
+def _built_bundles(
+    loop: Loop, data: SnapshotRef, compressed: CompressedRef, registry: ModelRegistry
+) -> dict[str, bytes]:
+    """A bundle of what ships to each class, and of what ships to the fleet's; classes share what is the same."""
     champion = registry.describe(compressed.version)
     rows = _golden_rows(loop, held_out_examples(loop))
-    model = Path(compressed.path)
-    return build_bundle(
-        loop.paths.bundles / f"{loop.workload}-{champion.version}.zip",
-        model,
-        contract=contract_of(loop),
-        lineage=Lineage(
-            version=champion.version,
-            precision="int8" if compressed.shipped == "int8" else "float32",
-            data_hash=champion.data_hash,
-            compression_data_hash=data.data_hash,
-            compression_key=compressed.key,
-            git_commit=champion.git_commit,
-        ),
-        golden=Golden(rows, predictor(model)(rows)),
-        golden_tolerance=GOLDEN_TOLERANCE,
-        reference=_reference(loop, training_examples(loop, data)),
-        card=registry.bundle_card(champion.version),
-        slices=registry.slices(champion.version),
-    )
+    reference = _reference(loop, training_examples(loop, data))
+    card, slices = registry.bundle_card(champion.version), registry.slices(champion.version)
+    by_class = json.loads(Path(compressed.report).read_text(encoding="utf-8"))["by_class"]
+    ships = {name: (choice["path"], choice["precision"]) for name, choice in by_class.items()}
+    ships[FOR_ALL] = (compressed.path, compressed.shipped)
+    built: dict[tuple[str, str], bytes] = {}
+    with TemporaryDirectory() as scratch:
+        for path, precision in sorted(set(ships.values())):
+            model = Path(path)
+            made = build_bundle(
+                Path(scratch) / "bundle.zip",
+                model,
+                contract=contract_of(loop),
+                lineage=Lineage(
+                    version=champion.version,
+                    precision="int8" if precision == "int8" else "float32",
+                    data_hash=champion.data_hash,
+                    compression_data_hash=data.data_hash,
+                    compression_key=compressed.key,
+                    git_commit=champion.git_commit,
+                ),
+                golden=Golden(rows, predictor(model)(rows)),
+                golden_tolerance=GOLDEN_TOLERANCE,
+                reference=reference,
+                card=card,
+                slices=slices,
+            )
+            built[path, precision] = made.read_bytes()
+    return {name: built[shipped] for name, shipped in ships.items()}
 
 
 def _golden_rows(loop: Loop, examples: Dataset) -> np.ndarray[Any, np.dtype[np.float32]]:
