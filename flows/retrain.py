@@ -5,13 +5,15 @@ from prefect import flow
 from fieldloop.stages.refs import ReleasedRef
 from flows.entrypoint import begin
 from tasks.data import accepted_content, ingest_inbox, next_period, simulate_history, validate_history, version_data
-from tasks.field import release_bundle
+from tasks.field import begin_rollout, goes_out_in_stages, release_bundle
 from tasks.learning import champion_before, compress_champion, evaluate_and_register, last_word, train_model
 
 
 @flow(name="retrain", validate_parameters=True)
 def retrain(workload: str = "") -> ReleasedRef:
-    """Take in what devices sent, version, train, judge, compress, and sign the champion for the next season.
+    """Take in what devices sent, version, train, judge, compress, and release the champion.
+
+    In a deployment it goes out in stages, by the plan of params.yaml; the first version is offered to all at once.
 
     Args:
         workload: Which block of params.yaml the loop is about; where left empty, the only one.
@@ -25,4 +27,5 @@ def retrain(workload: str = "") -> ReleasedRef:
     trained = train_model(loop, data, champion_before(loop, data))
     registered = evaluate_and_register(loop, data, trained, last_word(loop))
     compressed = compress_champion(loop, data, registered)
-    return release_bundle(loop, data, compressed)
+    released = release_bundle(loop, data, compressed, goes_out_in_stages(loop))
+    return begin_rollout(loop, released) if released.is_staged else released

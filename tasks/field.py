@@ -12,17 +12,27 @@ from tasks.caching import step
 
 @step(
     "release",
-    lambda ref: f"bundle {ref.version}, {ref.bytes / 1000:.0f} kB, signed",
+    lambda ref: (
+        f"bundle {ref.version}, {ref.bytes / 1000:.0f} kB, {'ready for its rollout' if ref.is_staged else 'signed'}"
+    ),
     params=("gates.held_out_periods",),
     settings=("mlflow_uri",),
     stands="release",
     timeout_s=600,
 )
-def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> ReleasedRef:
-    """A bundle for each class of devices, signed in the TUF repository."""
+def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef, is_staged: bool = False) -> ReleasedRef:
+    """A bundle for each class of devices, signed in the TUF repository; one that is to go out in stages lies ready."""
     from fieldloop.stages import release
 
-    return release.release_bundle(loop, data, compressed)
+    return release.release_bundle(loop, data, compressed, is_staged=is_staged)
+
+
+@step("rollout", lambda ref: ref.told or "nothing to begin", params=("rollout",), is_cached=False, timeout_s=600)
+def begin_rollout(loop: Loop, released: ReleasedRef) -> ReleasedRef:
+    """What lies ready for a rollout, offered to the first of its stages."""
+    from fieldloop.stages import rollouts
+
+    return rollouts.begin_rollout(loop, released)
 
 
 @step(
@@ -83,3 +93,10 @@ def require_devices(loop: Loop) -> None:
     from fieldloop.stages import devices
 
     devices.require_devices(loop)
+
+
+def goes_out_in_stages(loop: Loop) -> bool:
+    """Whether a new version is left to a rollout."""
+    from fieldloop.stages import rollouts
+
+    return rollouts.goes_out_in_stages(loop.settings, loop.workload)

@@ -237,7 +237,7 @@ class RolloutParams(Params):
 
 STEPS = (  # the tasks by their names
     *("history", "validate", "ingest", "version", "train", "register", "compress"),
-    *("release", "run", "sync", "compare", "report"),
+    *("release", "rollout", "run", "sync", "compare", "report"),
 )
 
 

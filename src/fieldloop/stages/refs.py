@@ -74,17 +74,23 @@ class CompressedRef:
 
 @dataclass(frozen=True)
 class ReleasedRef:
-    """A signed bundle that devices can fetch."""
+    """A bundle that devices can fetch; where it `is_staged`, those to whom a rollout says it.
+
+    `told` is what came of offering it.
+    """
 
     version: str
     sha256: str
     bytes: int
     bundle: str
+    is_staged: bool = field(default=False, metadata=NOT_IN_KEY)
+    told: str = field(default="", metadata=NOT_IN_KEY)
 
     @property
     def summary(self) -> str:
         """Its last words for the terminal."""
-        return f"bundle {self.version} is signed and released: {self.bytes / 1000:.0f} kB, sha256 {self.sha256}"
+        told = self.told or "every device is offered it"
+        return f"bundle {self.version} has {self.bytes / 1000:.0f} kB, sha256 {self.sha256}; {told}"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,11 +25,15 @@ GOLDEN_ROWS = 32
 GOLDEN_TOLERANCE = 0.05  # standard deviations of each output: other processors round 8-bit products otherwise
 
 
-def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> ReleasedRef:
+def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef, *, is_staged: bool = False) -> ReleasedRef:
     """The small model as a bundle for each device class, tried as a device would try it, and signed.
 
     What was released of a version stands, unless it was judged again since and other slices are the rule's. The
     reference is to the file of the fleet's own class.
+
+    Args:
+        is_staged: a version that is not everyone's yet is left to a rollout, which signs it for whom it says. The first
+            one is offered to every device at once: there is nothing to go back to, and nothing to compare it with.
     """
     registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
     version = compressed.version
@@ -44,29 +49,37 @@ def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef) -> 
         measured = {REPORT: Path(compressed.report), **({PICTURE: picture} if picture.is_file() else {})}
         by_class = {name: path for name, path in written.items() if name != FOR_ALL}
         registry.note_release(version, compressed.key, written[FOR_ALL], measured, data.data_hash, by_class)
-    contract = contract_of(loop)
-    run_id = registry.describe(version).mlflow_run_id
-    files = bundle_files(loop, version, made)
-    ReleaseRepository(loop.paths.tuf).publish(files, loop.workload, version, contract.hash, run_id)
-    note_registry(loop)
     fleet = made[FOR_ALL]
-    return ReleasedRef(version, hashlib.sha256(fleet).hexdigest(), len(fleet), str(written[FOR_ALL]))
+    released = ReleasedRef(version, hashlib.sha256(fleet).hexdigest(), len(fleet), str(written[FOR_ALL]))
+    repository = ReleaseRepository(loop.paths.tuf)
+    everyones = repository.current(loop.workload)
+    if is_staged and everyones is not None and everyones.version != version:
+        return replace(released, is_staged=True)
+    run_id = registry.describe(version).mlflow_run_id
+    repository.publish(bundle_files(loop, version, made), loop.workload, version, contract_of(loop).hash, run_id)
+    note_registry(loop)
+    first = f"version {version} is the first that is released, so every device is offered it at once"
+    return replace(released, told=first if is_staged and everyones is None else "")
 
 
 def stands(loop: Loop, released: ReleasedRef) -> bool:
-    """Whether these bytes are what devices are offered, class by class, and the registry has the version."""
+    """Whether these bytes are what devices are offered, class by class, or lie ready for a rollout, and the registry
+    has the version."""
     if not is_begun(loop.paths.tuf):
         return False
     offers = ReleaseRepository(loop.paths.tuf).offers(loop.workload)
     registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
-    if offers.released is None or offers.released.version != released.version or not registry.has(released.version):
+    if offers.released is None or not registry.has(released.version):
+        return False
+    is_everyones = offers.released.version == released.version
+    if not is_everyones and not released.is_staged:
         return False
     data = Path(released.bundle).read_bytes()
     hashes = {
         name: hashlib.sha256(path.read_bytes()).hexdigest()
         for name, path in bundle_files(loop, released.version, offers.classes).items()
     }
-    if hashlib.sha256(data).hexdigest() != released.sha256 or offers.classes != hashes:
+    if hashlib.sha256(data).hexdigest() != released.sha256 or (is_everyones and offers.classes != hashes):
         return False
     return open_bundle(data, contract_of(loop)).manifest.slices == registry.slices(released.version)
 

@@ -1,0 +1,52 @@
+"""What lies ready for a rollout begins one, once; the version that is everyone's and one that was withdrawn do not."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fieldloop.release import ReleaseRepository
+from fieldloop.rollout.store import RolloutStore
+from fieldloop.stages.context import Loop
+from fieldloop.stages.refs import ReleasedRef
+from fieldloop.stages.rollouts import begin_rollout, goes_out_in_stages, open_rollouts
+from tests.conftest import CONTRACT
+
+
+@pytest.fixture
+def ready(loop: Loop, make_bundle: Callable[..., Path]) -> ReleasedRef:
+    """Version 1 is everyone's, version 2 lies ready."""
+    loop.paths.bundles.mkdir(parents=True)
+    for version in ("1", "2"):
+        shutil.copy(make_bundle(version), loop.paths.bundles / f"agriculture-{version}.zip")
+    first = loop.paths.bundles / "agriculture-1.zip"
+    ReleaseRepository(loop.paths.tuf).publish({"float32-only": first}, "agriculture", "1", CONTRACT.hash)
+    return ReleasedRef("2", "0" * 64, 1, str(loop.paths.bundles / "agriculture-2.zip"), is_staged=True)
+
+
+def test_it_begins_once_and_says_where_it_is(loop: Loop, ready: ReleasedRef) -> None:
+    assert not goes_out_in_stages(loop.settings, "agriculture")
+    begun = begin_rollout(loop, ready)
+    assert begun.told == "its rollout begins: stage 1 of 4, 1 %; the others are offered version 1"
+    offers = ReleaseRepository(loop.paths.tuf).offers("agriculture")
+    assert offers.released is not None and offers.released.version == "1"
+    assert offers.candidate is not None and offers.candidate.version == "2"
+    assert set(offers.candidate.sha256) == {"x86-64", "aarch64", "float32-only"}
+    assert begin_rollout(loop, ready).told == "its rollout is on: stage 1 of 4, 1 %, running"
+    assert len(RolloutStore(loop.paths.rollouts).all("agriculture")) == 1
+    assert goes_out_in_stages(loop.settings, "agriculture"), "a rollout that is on is not passed by"
+
+
+def test_what_was_withdrawn_is_not_offered_again_and_is_no_error(loop: Loop, ready: ReleasedRef) -> None:
+    begin_rollout(loop, ready)
+    open_rollouts(loop.settings, "agriculture").revert("agriculture", "ada", "a wet field")
+    told = begin_rollout(loop, ready).told
+    assert told.startswith("it was withdrawn, and nothing is released: every device is offered version 1 until")
+    assert begin_rollout(loop, replace(ready, version="1", is_staged=False)).told == ""
+
+
+def test_a_deployment_always_goes_out_in_stages(loop: Loop) -> None:
+    deployment = loop.settings.model_copy(update={"is_deployment": True})
+    assert goes_out_in_stages(deployment, "agriculture")
