@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -65,6 +66,25 @@ def test_what_http_cannot_read_is_a_failed_link_that_names_the_address(server: R
 def test_of_an_answer_without_end_only_the_beginning_is_read(server: RawServer) -> None:
     status, body = asked(server, b"HTTP/1.1 200 Any\r\n\r\n" + b"x" * 10 * MAX_ANSWER_BYTES)
     assert (status, len(body)) == (200, MAX_ANSWER_BYTES)
+
+
+def test_nothing_reads_on_in_the_background_when_an_answer_without_end_was_left() -> None:
+    """An answer that closes its connection has taken the socket from it: there is nothing to shut, only to stop."""
+    with socket.create_server(("127.0.0.1", 0)) as endless:
+
+        def answer() -> None:
+            connection, _ = endless.accept()
+            with connection, suppress(OSError):
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 Any\r\nConnection: close\r\n\r\n")
+                while True:
+                    connection.sendall(b"x" * 65_536)
+
+        serving = threading.Thread(target=answer, daemon=True)
+        serving.start()
+        ask("GET", f"http://127.0.0.1:{endless.getsockname()[1]}", TIMEOUT)
+        serving.join(PATIENCE_S)  # its sending fails as soon as nobody reads
+    assert not serving.is_alive()
 
 
 DRIPPING = {

@@ -210,7 +210,8 @@ class _Exchange:
                 raise ValueError(f"the answer is encoded as {encoding[:40]!r}, for which nobody asked")
             headers = response.headers
             self._put((response.status, headers.get("location"), headers.get("content-range")))
-            while chunk := response.read1(CHUNK_BYTES):
+            # An answer that closes its connection has taken the socket with it: `abandon` cannot shut that.
+            while not self._is_abandoned.is_set() and (chunk := response.read1(CHUNK_BYTES)):
                 self._put(chunk)
         return b""
 
