@@ -618,7 +618,7 @@ def test_what_a_former_agent_cut_to_whole_seconds_is_known_when_it_is_told_again
     device.put("station", told("11:00:00Z", 20.0) + told("11:15:00Z", 20.5))  # of 11:00:00.25 and 11:15:00.75
     device.take()
     device.store._connection.executescript(
-        "DROP INDEX records_by_episode; ALTER TABLE records DROP COLUMN merit;"
+        "DROP TABLE watched; DROP INDEX records_by_episode; ALTER TABLE records DROP COLUMN merit;"
         " ALTER TABLE records RENAME COLUMN episode TO season; ALTER TABLE batches RENAME COLUMN episode TO season;"
         f" PRAGMA user_version = {CUT_FORM}; PRAGMA application_id = {APPLICATION + CUT_FORM}"
     )
