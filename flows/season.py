@@ -42,7 +42,7 @@ def season(workload: str = "", devices: int | None = None, seasons: list[int] | 
         trained = train_model(loop, data, champion_before(loop, data))
         registered = evaluate_and_register(loop, data, trained, last_word(loop))
         compressed = compress_champion(loop, data, registered)
-        released = release_bundle(loop, data, compressed)
+        released = release_bundle(loop, data, compressed, loop.params.loop.rollout is not None)
         lived = run_period(loop, released, year)
         compared = compare_baselines(loop, year)
         accepted = synced = sync(loop, lived)

@@ -39,16 +39,23 @@ def begin_rollout(loop: Loop, released: ReleasedRef) -> ReleasedRef:
     "run",
     lambda ref: f"{ref.period} lived offline by {ref.devices} devices, and what they selected sent home",
     shown="{period}",
-    params=("loop.devices", "loop.upload_budget_bytes"),
+    params=(
+        "loop.devices",
+        "loop.upload_budget_bytes",
+        "loop.rollout",
+        "loop.bad_release",
+        "compression.device_classes",
+    ),
     program="fieldedge.__main__",
     timeout_s=3600,
 )
 def run_period(loop: Loop, released: ReleasedRef, period: int) -> RunRef:
     """Over the air to every device, a period without a link, and back online."""
-    from fieldloop.stages import deliver, run
+    from fieldloop.stages import deliver, run, staged
 
-    with bar("devices updated") as on_progress:
-        deliver.deliver(loop, released, on_progress)
+    if not staged.goes_in_stages(loop, released):
+        with bar("devices updated") as on_progress:
+            deliver.deliver(loop, released, on_progress)
     with bar(f"devices through the {words_of(loop).period}") as on_progress:
         lived = run.run_period(loop, released, period, on_progress)
     with bar("devices back online") as on_progress:

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,25 @@ def test_a_device_that_dies_mid_season_is_named_the_others_finish_and_it_continu
     its_field = fields(device_ids)[1:]
     continued, uncut = (fleet.run_period(its_field) for fleet in (mortal, twins))
     assert but_for_time(continued) == but_for_time(uncut)
+
+
+@pytest.mark.slow
+def test_a_season_that_is_lived_in_parts_is_the_one_that_is_lived_in_one_go(world: Any) -> None:
+    device_ids = ["dev-00", "dev-01"]
+    fleet = world.fleet()
+    set_up(fleet, world, device_ids)
+    shutil.copytree(world.devices_dir, world.root / "twins")
+    twins = Fleet(world.root / "twins", PYTHON, world.releases.trusted_root(), world.registry, "agriculture")
+    periods = fleet.begin_period(fields(device_ids))
+    begins = min(period.day for period in periods.values())
+    with fleet.warmed():
+        for days in (10, 10, 40):
+            assert fleet.live(periods, begins + timedelta(days=days)) is None
+            assert all(period.day >= begins + timedelta(days=days) for period in periods.values())
+        in_parts = fleet.live(periods)
+    in_one_go = twins.run_period(fields(device_ids))
+    assert in_parts is not None and in_parts.decided_by == {"1": in_parts.recommendations}
+    assert but_for_time(in_parts) == but_for_time(in_one_go)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from fieldloop.report.words import (
     counted,
     duration,
     listed,
+    rollout_sentence,
     shipping_sentence,
     signed,
     size,
@@ -76,3 +77,19 @@ def test_shipping_float32_is_told_with_what_int8_would_have_cost() -> None:
 )
 def test_numbers_are_written_for_people(said: str, expected: str) -> None:
     assert said == expected
+
+
+def test_a_rollout_is_told_stage_by_stage_with_how_it_ended() -> None:
+    words = Words("season", "field", "region")
+    counts = {"cohort": 3, "confirmed": 3, "failed": 0, "unreached": 0, "why": ""}
+    small = {"percentage": 12.5, "since": "2007-05-01", "until": "2007-05-17", **counts}
+    whole = {**small, "percentage": 100.0, "since": "2007-05-17", "cohort": 24, "confirmed": 22}
+    rollout = {"version": "2", "phase": "finished", "ended_on": "2007-06-02", "stages": [small, whole]}
+    assert rollout_sentence(rollout, words) == (
+        "Version 2 went out in stages: to 12.5 % of the devices on 2007-05-01 and 100 % of the devices on 2007-05-17; "
+        "of 24 devices 22 confirmed it and 0 failed, and it is everyone's since 2007-06-02."
+    )
+    halted = {**rollout, "phase": "halted", "stages": [{**small, "confirmed": 0, "failed": 3}]}
+    assert "was halted on 2007-06-02: of 3 devices 0 confirmed it and 3 failed" in rollout_sentence(halted, words)
+    assert rollout_sentence({**rollout, "phase": "running"}, words).endswith("on 2007-06-02 its rollout was running.")
+    assert "nothing came of it in the season" in rollout_sentence({**rollout, "stages": []}, words)

@@ -55,23 +55,6 @@ class Params(BaseModel):
         return found
 
 
-class LoopParams(Params):
-    """The periods that devices live through."""
-
-    devices: int = Field(ge=1, le=10_000)
-    periods: tuple[int, ...] = Field(min_length=1)
-    upload_budget_bytes: int = Field(ge=1_000)
-
-    @field_validator("periods")
-    @classmethod
-    def _run_forward(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        """A period is lived once, and what a later one taught cannot be unlearned for an earlier one."""
-        if list(value) != sorted(set(value)):
-            forward = ", ".join(map(str, sorted(set(value))))
-            raise ValueError(f"each period is lived through once, and after those before it; write [{forward}]")
-        return value
-
-
 class ModelParams(Params):
     """The student that ships, and how it is trained."""
 
@@ -233,6 +216,29 @@ class RolloutParams(Params):
                 f"{self.acceptable_failed_pct:g}"
             )
         return self
+
+
+class LoopParams(Params):
+    """The periods that devices live through."""
+
+    devices: int = Field(ge=1, le=10_000)
+    periods: tuple[int, ...] = Field(min_length=1)
+    upload_budget_bytes: int = Field(ge=1_000)
+    rollout: RolloutParams | None = Field(
+        default=None, description="how a later period's new model goes out; null: to every device at once"
+    )
+    bad_release: bool = Field(
+        default=False, description="before a new model goes out, one that was built wrong does, and is to be halted"
+    )
+
+    @field_validator("periods")
+    @classmethod
+    def _run_forward(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        """A period is lived once, and what a later one taught cannot be unlearned for an earlier one."""
+        if list(value) != sorted(set(value)):
+            forward = ", ".join(map(str, sorted(set(value))))
+            raise ValueError(f"each period is lived through once, and after those before it; write [{forward}]")
+        return value
 
 
 STEPS = (  # the tasks by their names

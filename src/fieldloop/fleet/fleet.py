@@ -6,9 +6,11 @@ done. What a device decides, keeps and sends is its own business (`fieldedge`).
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +22,7 @@ from fieldedge.workloads import known_workload
 from fieldloop.core.console import OnProgress
 from fieldloop.core.words import Words
 from fieldloop.fleet.process import EdgeCommand
-from fieldloop.fleet.run import DeviceRun, FleetRun, FleetSync, run_period
+from fieldloop.fleet.run import DevicePeriod, DeviceRun, FleetRun, FleetSync
 from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.owners import UnitOwners
 from fieldloop.source import Place
@@ -127,15 +129,21 @@ class Fleet:
     def _set_up(self) -> list[str]:
         return [path.parent.name for path in self._devices_dir.glob("*/device.toml")]
 
-    def update_all(self, url: str, workers: int = 2, on_progress: OnProgress | None = None) -> list[DeviceUpdate]:
-        """Bring the released model to every device.
+    def update_all(
+        self,
+        url: str,
+        workers: int = 2,
+        on_progress: OnProgress | None = None,
+        device_ids: Sequence[str] | None = None,
+    ) -> list[DeviceUpdate]:
+        """Bring the released model to every device, or to some.
 
         Raises:
             FleetError: a device could not be updated; it keeps the model that it had.
         """
         answers = self._at_each(
             "updating",
-            self.device_ids(),
+            self.device_ids() if device_ids is None else device_ids,
             lambda device_id: self._command(device_id, "update", "--gateway", url),
             workers,
             on_progress,
@@ -161,29 +169,75 @@ class Fleet:
             DataError: a place has no device, two have the same, or they are of different periods.
             ConfigError: a place is registered for another device in this period.
         """
+        own = self._owned(places)
+        periods = self._at_each(
+            f"{self._words.period} {places[0].period}",
+            list(own),
+            lambda device_id: self._live(device_id, self._begun(device_id, own[device_id]), None),
+            workers,
+            on_progress,
+        )
+        return FleetRun.of([lived for lived in periods.values() if lived is not None])
+
+    def begin_period(self, places: Sequence[Place]) -> dict[str, DevicePeriod]:
+        """The period of every device, on its first day; `live` goes on with them, until a day or to the end.
+
+        Raises:
+            DataError, ConfigError: as `run_period`.
+        """
+        return {device_id: self._begun(device_id, place) for device_id, place in self._owned(places).items()}
+
+    def live(
+        self,
+        periods: Mapping[str, DevicePeriod],
+        until: date | None = None,
+        workers: int = 2,
+        on_progress: OnProgress | None = None,
+    ) -> FleetRun | None:
+        """Let these devices live on until a day, each in a process that ends then; the figures where it is to the end.
+
+        Raises:
+            FleetError: a device failed.
+        """
+        lived = self._at_each(
+            "living on",
+            list(periods),
+            lambda device_id: self._live(device_id, periods[device_id], until),
+            workers,
+            on_progress,
+        )
+        return FleetRun.of([one for one in lived.values() if one is not None]) if until is None else None
+
+    def warmed(self) -> AbstractContextManager[None]:
+        """Within it all that devices do is forked from one warmed process."""
+        return self._edge.warmed()
+
+    def _owned(self, places: Sequence[Place]) -> dict[str, Place]:
         own = _place_of_each_device(places, self._words.period)
         owners = {f"{place.period}/{place.name}": device_id for device_id, place in own.items()}
         UnitOwners.beside(self._registry.path).register(owners)
         for place in places:
             place.load()
-        periods = self._at_each(
-            f"{self._words.period} {places[0].period}",
-            list(own),
-            lambda device_id: self._live(device_id, own[device_id]),
-            workers,
-            on_progress,
-        )
-        return FleetRun.of(list(periods.values()))
+        return own
 
-    def sync_all(self, url: str, workers: int = 2, on_progress: OnProgress | None = None) -> FleetSync:
-        """Let every device send home what it selects.
+    def _begun(self, device_id: str, place: Place) -> DevicePeriod:
+        return DevicePeriod(place, device_id, known_workload(self._workload).contract.decided_at.name)
+
+    def sync_all(
+        self,
+        url: str,
+        workers: int = 2,
+        on_progress: OnProgress | None = None,
+        device_ids: Sequence[str] | None = None,
+    ) -> FleetSync:
+        """Let every device, or some, send home what it selects, and what it reports of its model.
 
         Raises:
             FleetError: a device could not send. It keeps what was not acknowledged.
         """
         answers = self._at_each(
             "sending home",
-            self.device_ids(),
+            self.device_ids() if device_ids is None else device_ids,
             lambda device_id: self._command(device_id, "sync", "--gateway", url),
             workers,
             on_progress,
@@ -203,9 +257,9 @@ class Fleet:
     def _command(self, device_id: str, command: str, *arguments: str) -> Record:
         return self._edge.run(device_id, command, "--dir", str(self._devices_dir / device_id), *arguments)
 
-    def _live(self, device_id: str, place: Place) -> DeviceRun:
+    def _live(self, device_id: str, period: DevicePeriod, until: date | None) -> DeviceRun | None:
         with self._edge.agent(device_id, "run", "--dir", str(self._devices_dir / device_id)) as agent:
-            return run_period(agent, place, device_id)
+            return period.live(agent, until)
 
     def _at_each(
         self,

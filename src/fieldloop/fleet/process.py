@@ -51,7 +51,11 @@ class EdgeCommand:
 
     @contextmanager
     def warmed(self) -> Iterator[None]:
-        """Fork the devices of the block from one process that has imported what they import; no two blocks at once."""
+        """Fork the devices of the block from one process that has imported what they import; a block within a block has
+        the outer one's. No two threads may have one."""
+        if self._warmed is not None:
+            yield
+            return
         self._warmed = warmed(self._python, _clean_environment(os.environ))
         try:
             yield

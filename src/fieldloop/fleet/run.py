@@ -6,8 +6,10 @@ it has and repeats what it said, so the environment meets it where it was. Proce
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
 from itertools import chain
 from typing import Any, Self
 
@@ -35,6 +37,8 @@ class DeviceRun:
     model_version: str
     errors: tuple[float, ...]  # of what the model foresaw, in the unit of the primary metric
     latencies_ms: tuple[float, ...]
+    last_day: str = ""
+    decided_by: Mapping[str, int] = field(default_factory=dict)  # how many decisions, by the model's version
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,8 @@ class FleetRun:
     records_acknowledged: int = 0
     bytes_sent: int = 0
     batches: int = 0
+    last_day: str = ""
+    decided_by: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, devices: Sequence[DeviceRun]) -> Self:
@@ -111,6 +117,8 @@ class FleetRun:
             latency_p99_ms=most,
             model_version=", ".join(sorted({device.model_version for device in devices})),
             outcomes=[device.outcome for device in devices],
+            last_day=max(device.last_day for device in devices),
+            decided_by=dict(sum((Counter(device.decided_by) for device in devices), Counter())),
         )
 
     def with_sync(self, sync: FleetSync) -> Self:
@@ -139,37 +147,70 @@ class FleetRun:
         return cls(**{"error" if name == primary.key else name: value for name, value in unstored(record).items()})
 
 
-def run_period(agent: AgentProcess, place: Place, device_id: str) -> DeviceRun:
-    """Let the device decide for its place from the period's first day to its last, offline.
+class DevicePeriod:
+    """One device's period at its place, as far as it was lived: in one go, or until a day, and on from there.
 
-    Raises:
-        DeviceError: the device ended or answered something else than it was asked.
-        DataError: the device decided what is no decision.
+    Args:
+        moment: the name under which a question says what it is asked for.
     """
-    environment = place.begin()
-    agent.ask(environment.context(), "stored")
-    decisions: list[Record] = []
-    while not environment.is_over:
-        _tell(agent, environment.events())
-        decisions.append(agent.ask(environment.question(), "recommendation"))
-        _tell(agent, environment.apply(decisions[-1]))
-    _tell(agent, environment.events())
-    agent.ask(environment.ending(), "stored")
-    summary = agent.finish()
-    return DeviceRun(
-        period=place.period,
-        device_id=device_id,
-        outcome=environment.outcome(),
-        recommendations=len(decisions),
-        records_collected=int(summary["records_collected"]),
-        records_rejected=len(agent.rejections),
-        bytes_collected=int(summary["bytes_collected"]),
-        model_version=str(summary["model_version"]),
-        errors=tuple(
-            error for said in decisions if said["source"] == MODEL and (error := environment.error(said)) is not None
-        ),
-        latencies_ms=tuple(said["latency_ms"] for said in decisions),
-    )
+
+    def __init__(self, place: Place, device_id: str, moment: str) -> None:
+        self._place, self._device_id, self._moment = place, device_id, moment
+        self._environment = place.begin()
+        self._decisions: list[Record] = []
+        self._rejections = 0
+
+    @property
+    def day(self) -> date:
+        """The day of the decision that is due next; of the last one once the period is over."""
+        asked = self._decisions[-1] if self._environment.is_over else self._environment.question()
+        return date.fromisoformat(str(asked[self._moment])[:10])
+
+    @property
+    def is_over(self) -> bool:
+        return self._environment.is_over
+
+    def live(self, agent: AgentProcess, until: date | None = None) -> DeviceRun | None:
+        """Let the device decide, offline, until a day, or to the end; None where the end is not reached.
+
+        Raises:
+            DeviceError: the device ended or answered something else than it was asked.
+            DataError: the device decided what is no decision.
+        """
+        environment = self._environment
+        agent.ask(environment.context(), "stored")
+        while not environment.is_over and (until is None or self.day < until):
+            _tell(agent, environment.events())
+            self._decisions.append(agent.ask(environment.question(), "recommendation"))
+            _tell(agent, environment.apply(self._decisions[-1]))
+        is_ended = until is None
+        if is_ended:
+            _tell(agent, environment.events())
+            agent.ask(environment.ending(), "stored")
+        summary = agent.finish()
+        self._rejections += len(agent.rejections)
+        return self._lived(summary) if is_ended else None
+
+    def _lived(self, summary: Record) -> DeviceRun:
+        environment, decisions = self._environment, self._decisions
+        return DeviceRun(
+            period=self._place.period,
+            device_id=self._device_id,
+            outcome=environment.outcome(),
+            recommendations=len(decisions),
+            records_collected=int(summary["records_collected"]),
+            records_rejected=self._rejections,
+            bytes_collected=int(summary["bytes_collected"]),
+            model_version=str(summary["model_version"]),
+            errors=tuple(
+                error
+                for said in decisions
+                if said["source"] == MODEL and (error := environment.error(said)) is not None
+            ),
+            latencies_ms=tuple(said["latency_ms"] for said in decisions),
+            last_day=self.day.isoformat(),
+            decided_by=Counter(str(said["model_version"]) for said in decisions),
+        )
 
 
 def _tell(agent: AgentProcess, messages: Iterable[Message]) -> None:

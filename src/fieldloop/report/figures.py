@@ -81,6 +81,8 @@ def period_figures(story: PeriodStory, sections: ReportSections, stories: Sequen
         "sync": _sync(story),
         "validation": _validation(story),
         "lineage": lineage,
+        "decided_by": dict(fleet.get("decided_by", {})),
+        "rollouts": list(fleet.get("rollouts", ())),
     }
     plain: dict[str, Any] = as_json_value(figures)
     return plain

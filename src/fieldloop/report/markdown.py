@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fieldloop.core.stored_names import PERIOD
 from fieldloop.report.figures import period_figures
 from fieldloop.report.story import PeriodStory
-from fieldloop.report.words import latency_sentence, transfer_sentence, version_sentence
+from fieldloop.report.words import latency_sentence, rollout_sentence, transfer_sentence, version_sentence
 from fieldloop.workload import ReportSections
 
 EARLIER = "of an earlier run"
@@ -36,6 +36,7 @@ def period_markdown(story: PeriodStory, sections: ReportSections, stories: Seque
                     sections.foresight([period]),
                     latency_sentence(period),
                     version_sentence(lineage, sections.words),
+                    *(rollout_sentence(rollout, sections.words) for rollout in period["rollouts"]),
                     f"Gate: {period['gate']['reason']}.",
                     f"Shipping: {period['shipping']['reason']}.",
                 )

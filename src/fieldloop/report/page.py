@@ -35,6 +35,7 @@ from fieldloop.report.words import (
     duration,
     latency_sentence,
     listed,
+    rollout_sentence,
     share_pct,
     shipping_sentence,
     signed,
@@ -95,6 +96,7 @@ def page(report: Figures, sections: ReportSections, home_dir: Path, links: Mappi
         brought,
         _foresight(periods, sections, pictures),
         *further,
+        _rollouts(periods, sections),
         _transfer(periods, sections, pictures),
         _device(report["bundle"], periods, sections, pictures),
         _refused(periods, home_dir),
@@ -174,6 +176,35 @@ def _foresight(periods: Sequence[Figures], sections: ReportSections, pictures: M
             f"The gate, on {sections.words.periods} that are never trained on",
             f'{table_of(("trained before", *verdicts[0]), rows)}<dl class="note">{said}</dl>',
         ),
+    )
+
+
+def _rollouts(periods: Sequence[Figures], sections: ReportSections) -> str:
+    """How each version went out in stages; nothing where none did."""
+    out = [(period, rollout) for period in periods for rollout in period.get("rollouts", ())]
+    if not out:
+        return ""
+    rows = [
+        row_of(
+            (
+                str(period[PERIOD]),
+                escape(rollout["version"]),
+                f"{stage['percentage']:g} %",
+                escape(f"{stage['since']} – {stage['until']}"),
+                *(amount(stage[name]) for name in ("cohort", "confirmed", "failed")),
+                escape(sentence(stage["why"])),
+            ),
+            words=7,
+        )
+        for period, rollout in out
+        for stage in rollout["stages"]
+    ]
+    heads = (sections.words.period, "version", "devices", "days", "in it", "confirmed", "failed")
+    return section(
+        "How the new model went out",
+        "".join(f"<p>{escape(rollout_sentence(rollout, sections.words))}</p>" for _, rollout in out),
+        f'<div class="panel">{table_of(heads, rows, "what was decided, and by which numbers")}<p class="note">Days are '
+        "the sample world's. Devices that were not online since the stage began count for nothing.</p></div>",
     )
 
 

@@ -13,6 +13,7 @@ from fieldloop.report.words import (
     amount,
     duration,
     latency_sentence,
+    rollout_sentence,
     shipping_sentence,
     size,
     transfer_sentence,
@@ -36,6 +37,7 @@ def terminal_summary(report: Figures, sections: ReportSections, links: Mapping[s
         shipping_sentence(report["bundle"], sections.primary),
         latency_sentence(periods[-1]),
     ]
+    said += [rollout_sentence(one, sections.words) for period in periods for one in period.get("rollouts", ())]
     said += [transfer_sentence(period, sections.examples) for period in periods if period.get("records_waiting")]
     places = {**links, "Look closer": "make ui   (Prefect, MLflow, Data Docs)"}
     label_width = max(len(label) for label in places)

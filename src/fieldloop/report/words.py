@@ -96,6 +96,26 @@ def version_sentence(lineage: Figures, words: Words) -> str:
     )
 
 
+def rollout_sentence(rollout: Figures, words: Words) -> str:
+    """How a version went out, stage by stage, and how that ended."""
+    stages = rollout["stages"]
+    went = listed([f"{stage['percentage']:g} % of the devices on {stage['since']}" for stage in stages])
+    version, ended = rollout["version"], rollout["ended_on"]
+    if not stages:
+        return f"The rollout of version {version} began on {ended}, and nothing came of it in the {words.period}."
+    last = stages[-1]
+    devices = counted(last["cohort"], "device")
+    counts = f"of {devices} {last['confirmed']} confirmed it and {last['failed']} failed"
+    if rollout["phase"] == "finished":
+        return f"Version {version} went out in stages: to {went}; {counts}, and it is everyone's since {ended}."
+    if rollout["phase"] in ("halted", "reverted"):
+        return (
+            f"Version {version} went to {went} and was {rollout['phase']} on {ended}: {counts}, and every device that "
+            "had it is back on the version before."
+        )
+    return f"Version {version} went to {went}; on {ended} its rollout was {rollout['phase']}."
+
+
 def counted(count: int, noun: str, many: str = "") -> str:
     """`1 day`, `2 days`; `many` is the noun of many where it is no regular one."""
     return f"{amount(count)} {plural(noun, count, many)}"

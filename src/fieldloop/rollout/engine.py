@@ -120,8 +120,13 @@ class Rollouts:
         self._store, self._releases, self._fleet = store, releases, fleet
         self._files_of, self._now = files_of, now
 
-    def start(self, workload: str, version: str, plan: RolloutParams, by: str, why: str = "") -> RolloutState:
+    def start(
+        self, workload: str, version: str, plan: RolloutParams, by: str, why: str = "", salt: str = ""
+    ) -> RolloutState:
         """Begin the rollout of a version; one that is open is superseded, and its version withdrawn.
+
+        Args:
+            salt: draws the devices of each stage; at random where it is left out.
 
         Raises:
             ConfigError: the version is not released, was withdrawn, is everyone's or is in rollout already.
@@ -138,8 +143,8 @@ class Rollouts:
                 self._carry_out(machine.superseded(current, now, by, version), noted)
             elif current is not None:
                 self._apply(current, noted)
-            salt = secrets.token_hex(SALT_BYTES)
-            return self._carry_out(machine.begin(workload, version, number, salt, plan, now, by, why), noted)
+            drawn = salt or secrets.token_hex(SALT_BYTES)
+            return self._carry_out(machine.begin(workload, version, number, drawn, plan, now, by, why), noted)
 
     def look(self, workload: str) -> Look:
         """Take in what devices reported, decide, and carry it out.

@@ -1,7 +1,8 @@
 """The sample world's devices, their places, and the gateway that is up as long as they have a link."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from fieldloop.core.http_server import HttpServer
 from fieldloop.fleet import Fleet
@@ -41,10 +42,11 @@ def fleet_of(loop: Loop) -> Fleet:
 
 
 @contextmanager
-def gateway_of(loop: Loop) -> Iterator[str]:
-    """The gateway, up only as long as the devices have a link."""
+def gateway_of(loop: Loop, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Iterator[str]:
+    """The gateway, up only as long as the devices have a link; what it receives, it receives at `now`."""
     paths = loop.paths
-    with HttpServer(create_app(paths.tuf, paths.inbox, paths.device_registry, reports_dir=paths.reports)) as server:
+    app = create_app(paths.tuf, paths.inbox, paths.device_registry, now=now, reports_dir=paths.reports)
+    with HttpServer(app) as server:
         yield server.url
 
 

@@ -1,5 +1,6 @@
 """The rollouts of a clone, put together: its signed repository, its gateway, its bundles."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -56,6 +57,15 @@ def open_rollouts(settings: Settings, workload: str) -> Rollouts:
     """The rollouts of this clone, as a person or a schedule asks for them.
 
     Raises:
+        ConfigError, ReleaseError: as `rollouts_at`.
+    """
+    return rollouts_at(settings, workload, lambda: datetime.now(UTC))
+
+
+def rollouts_at(settings: Settings, workload: str, now: Callable[[], datetime]) -> Rollouts:
+    """The same by another clock: the sample world's.
+
+    Raises:
         ConfigError: nothing was released yet.
         ReleaseError: the signed repository is gone or damaged.
     """
@@ -67,6 +77,7 @@ def open_rollouts(settings: Settings, workload: str) -> Rollouts:
     return Rollouts(
         RolloutStore(paths.rollouts),
         SignedReleases(ReleaseRepository(paths.tuf)),
-        GatewayFleet(registry, paths.inbox, reports, datetime.now(UTC)),
+        GatewayFleet(registry, paths.inbox, reports, now()),
         lambda name, version: bundles_of(paths.bundles, name, version, classes),
+        now,
     )
