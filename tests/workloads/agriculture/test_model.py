@@ -138,19 +138,40 @@ def test_a_forecast_changes_nothing_until_its_weights_are_learned_and_nothing_wh
     assert torch.equal(network.effects.occasions(dry).beyond, network.effects.occasions(wet).beyond)
 
 
-def test_a_network_from_before_the_trigger_knew_where_it_is_decides_as_it_did(network: CropModel) -> None:
+@pytest.mark.parametrize("first_appended", [PLACE[0], "season_scarcity"])
+def test_a_network_from_before_the_trigger_had_some_terms_decides_as_it_did(
+    network: CropModel, first_appended: str
+) -> None:
     torch.manual_seed(5)
-    place = [i for i, (name, _, _) in enumerate(TRIGGER_TERMS) if name.startswith(PLACE)]
-    assert place == list(range(place[0], len(TRIGGER_TERMS)))
+    terms = [name for name, _, _ in TRIGGER_TERMS]
+    count = next(i for i, name in enumerate(terms) if name.startswith(first_appended))
+    assert all(name.startswith((*PLACE, "season_scarcity")) for name in terms[count:])
     state = {name: value.clone() for name, value in network.state_dict().items()}
-    state["effects.trigger_weights"] = torch.randn(place[0])
+    state["effects.trigger_weights"] = torch.randn(count)
     today = CropModel(FEATURES, [16, 16], 0.5).eval()
     today.load_state_dict(state)
     rows = torch.rand(50, FEATURES) * 2 - 1
     units = today.in_units(rows)
-    trigger = trigger_terms(units)[:, : place[0]] @ state["effects.trigger_weights"]
+    trigger = trigger_terms(units)[:, :count] @ state["effects.trigger_weights"]
     expected = units[:, INDEX["depletion_fraction"]] - trigger - forecast_terms(units) @ today.effects.forecast_weights
     assert torch.allclose(today.effects.occasions(units).beyond, expected, atol=1e-4)
+
+
+def test_in_a_dry_season_an_allowance_is_short_that_would_carry_the_crop_in_a_usual_one(network: CropModel) -> None:
+    names = [name for name, _, _ in TRIGGER_TERMS]
+    season, usual = (names.index(f"{name}_around_day_60") for name in ("season_scarcity", "scarcity"))
+    drought = names.index("drought_scarcity_around_day_58")
+
+    def short(rain_season_mm: float, allowance_left_mm: float = 150.0) -> tuple[float, float, float]:
+        told = {"dap": 60.0, "rain_season_mm": rain_season_mm, "allowance_left_mm": allowance_left_mm}
+        terms = trigger_terms(network.in_units(scaled(**told, et0_7d_mm=45.0)))[0]
+        return float(terms[season]), float(terms[usual]), float(terms[drought])
+
+    dry, wet = short(20.0), short(250.0)
+    assert dry[0] > wet[0] + 0.2
+    assert dry[1:] == wet[1:]
+    assert short(20.0, 50.0)[0] > dry[0]
+    assert short(20.0, 700.0)[0] == 0.0
 
 
 @pytest.mark.parametrize(

@@ -114,8 +114,11 @@ class DeployedCropModel(nn.Module):
         ]
         needed = columns.at_day(term._TYPICAL_NEED_KNOTS_D, term._TYPICAL_NEED_MM)
         crop_need = columns.at_day(term._CROP_NEED_KNOTS_D, term._CROP_NEED_MM)
+        rain_so_far = {columns.plain("rain_season_mm"): -1.0, "": -term._USUAL_RAIN_D * term._RAIN_TO_COME_MM_D}
+        rain_share = columns.at_day(term._RAIN_SHARE_KNOTS_D, term._RAIN_SHARE)
         scarce, dry = in_phases(named("scarcity_")), columns.at_day(term._DROUGHT_KNOTS_D, named("drought_scarcity_"))
         dry = _total((dry, 1.0), (told[2], forecast[9]))
+        carried = in_phases(named("season_scarcity_"))
         costly = in_phases(named("log_water_cost_"))
         log_reference = float(torch.log(torch.tensor(term.REFERENCE_WATER_COST_KG_MM)))
         context = [
@@ -131,6 +134,7 @@ class DeployedCropModel(nn.Module):
             (costly, -log_reference),
             (scarce, 1.0),
             (dry, 1.0),
+            (carried, 1.0),
             ({"": -w["shortage"] - (0.2 - _CAPACITY_LOW) * w["depth_share"]}, 1.0),
             *context,
             (foretold_demand, forecast[10]),
@@ -161,12 +165,14 @@ class DeployedCropModel(nn.Module):
             "left": (left, one),
             "capacity": (_total((capacity, 1.0), (taw, -_CAPACITY_LOW)), one),
             "left in drought": (left, one),
+            "left in season": (left, one),
         }
         costs = {"water cost": (water_cost, one), "nitrogen cost": (nitrogen_cost, one)}
         weights = {  # of the shares of `above`, and of the logarithms of `costs`
             "scarcity": (scarce, one),
             "depth share": ({"": -w["depth_share"] * _CAPACITY_SPAN}, one),
             "drought": (dry, one),
+            "season": (carried, one),
             "water price": (_total((costly, -1.0)), one),
             "nitrogen price": ({"": dose[6]}, one),
         }
@@ -180,6 +186,7 @@ class DeployedCropModel(nn.Module):
             "demand": (crop_need, demand),
             "stored": (_total((wet, -term._USABLE_SHARE * 1000.0)), storage),
             "rain": (rain, one),
+            "season's rain": (rain_so_far, rain_share),
             "needed": (needed, one),
             "taw": (taw, one),
             **{f"place {name}": pair for name, pair in places.items()},
@@ -197,9 +204,12 @@ class DeployedCropModel(nn.Module):
         pairs = {name: pair for group in groups for name, pair in group.items()}
         names = list(pairs)
         shortage = {"demand": 1.0, "stored": 1.0, "rain": 1.0}
+        lacking = {"demand": 1.0, "stored": 1.0, "season's rain": 1.0}
         seen = [*(f"{name} weighed" for name in weights), *names]
         past = {
-            **dict.fromkeys(("scarcity weighed", "depth share weighed", "drought weighed", "water price weighed"), 1.0),
+            **dict.fromkeys(
+                (f"{n} weighed" for n in ("scarcity", "depth share", "drought", "season", "water price")), 1.0
+            ),
             **dict.fromkeys(shortage, -w["shortage"] / 100.0),
             **{f"told {i}": -1.0 for i in range(3)},
             **{f"place {name}": -1.0 for name in places},
@@ -230,8 +240,8 @@ class DeployedCropModel(nn.Module):
             **columns.known(),
             **columns.sums("first", [pair[0] for pair in pairs.values()]),
             **columns.sums("second", [pair[1] for pair in pairs.values()]),
-            none=torch.zeros(3),
-            below=_matrix(names, [{"needed": 1.0}, {"taw": _CAPACITY_SPAN}, shortage]),
+            none=torch.zeros(4),
+            below=_matrix(names, [{"needed": 1.0}, {"taw": _CAPACITY_SPAN}, shortage, lacking]),
             past=_matrix(seen, [past]),
             past_bias=torch.zeros(1),
             share=_matrix(seen, [{name: weight / sixth for name, weight in share.items()}]),

@@ -38,6 +38,10 @@ _CROP_NEED_KNOTS_D = (0.0, 40.0, 60.0, 80.0, 100.0, 120.0, 132.0)
 _CROP_NEED_MM = (560.0, 480.0, 370.0, 240.0, 110.0, 25.0, 0.0)  # evapotranspiration until maturity at 6 mm/day of ET0
 _USABLE_SHARE = 0.6  # of the water stored in the profile
 _RAIN_TO_COME_MM_D = 1.8
+# What of the rain is still to come, by the season's own so far and that of as many usual days as nothing is known for.
+_USUAL_RAIN_D = 30.0
+_RAIN_SHARE_KNOTS_D = (0.0, 15.0, 30.0, 50.0, 75.0, 100.0, 132.0)
+_RAIN_SHARE = tuple((132.0 - day) / (_USUAL_RAIN_D + day) for day in _RAIN_SHARE_KNOTS_D)
 _STORED_M = {  # the thickness that each wetness feature stands for
     "wetness_15cm": 0.25,
     "wetness_35cm": 0.30,
@@ -85,8 +89,14 @@ TRIGGER_TERMS = (
     ),
     *((f"available_water_around_day_{day:.0f}", 0.0, 0.10) for day in _PHASE_KNOTS_D),
     ("readily_available", 0.0, 0.05),
+    # What an allowance cannot carry, in a season as dry as this one.
+    *(
+        (f"season_scarcity_around_day_{day:.0f}", start, 0.10)
+        for day, start in zip(_PHASE_KNOTS_D, (0.0, 0.3, 0.2), strict=True)
+    ),
 )
-_TERMS_WITHOUT_PLACE = [name for name, _, _ in TRIGGER_TERMS].index(f"dryness_on_day_{_DRYNESS_KNOTS_D[0]:.0f}")
+_FIRST_APPENDED = (f"dryness_on_day_{_DRYNESS_KNOTS_D[0]:.0f}", f"season_scarcity_around_day_{_PHASE_KNOTS_D[0]:.0f}")
+_FORMER_COUNTS = tuple([name for name, _, _ in TRIGGER_TERMS].index(first) for first in _FIRST_APPENDED)
 # Added where a forecast is at hand; they are searched apart, and nothing else moves by them.
 FORECAST_TERMS = (
     *((f"forecast_around_day_{day:.0f}", 0.0, 0.04) for day in _PHASE_KNOTS_D),
@@ -176,10 +186,10 @@ class Effects(nn.Module):
         self.dose_saved = nn.Parameter(torch.tensor(0.0))
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Of a network from before the trigger knew where it is, those terms weigh nothing: it decides as it did."""
+        """Of a network from before the trigger had some terms, those weigh nothing: it decides as it did."""
         name, weights = f"{prefix}trigger_weights", self.trigger_weights
         kept = state.get(name)
-        if kept is not None and kept.shape == (_TERMS_WITHOUT_PLACE,):
+        if kept is not None and kept.ndim == 1 and len(kept) in _FORMER_COUNTS:
             state[name] = torch.cat([kept, kept.new_zeros(len(weights) - len(kept))])
         super()._load_from_state_dict(state, prefix, *rest)
 
@@ -246,7 +256,9 @@ def trigger_terms(rows: Tensor) -> Tensor:
     context = weather + rows.new_tensor([offset for _, offset in _LINEAR_TERMS.values()])
     share = _columns(rows, ("irrigation_capacity_mm",)) / _columns(rows, ("taw_mm",)).clamp(20.0, 470.0) - 0.2
     terms = [_hats(dap, _STAGE_KNOTS_D), by_phase, shortage_mm / 100.0 - 1.0, context, share]
-    return torch.cat([*terms, _place_terms(rows, dap, phase)], dim=1)
+    lacking_mm = shortage_mm + _RAIN_TO_COME_MM_D * (132.0 - dap).clamp(min=0.0) - _rain_to_come_mm(rows, dap)
+    in_season = (1.0 - left_mm / lacking_mm.clamp(min=1.0)).clamp(0.0, 1.0)
+    return torch.cat([*terms, _place_terms(rows, dap, phase), phase * in_season], dim=1)
 
 
 def _place_terms(rows: Tensor, dap: Tensor, phase: Tensor) -> Tensor:
@@ -293,6 +305,12 @@ def _shortage_mm(rows: Tensor, dap: Tensor) -> Tensor:
     wet_m, storage = _stored_wet_m(rows), _available_m3_m3(rows)
     rain_mm = _RAIN_TO_COME_MM_D * (132.0 - dap).clamp(min=0.0)
     return _at_day(dap, _CROP_NEED_KNOTS_D, _CROP_NEED_MM) * demand - _USABLE_SHARE * 1000.0 * wet_m * storage - rain_mm
+
+
+def _rain_to_come_mm(rows: Tensor, dap: Tensor) -> Tensor:
+    """Rain until maturity if the season goes on as it has been so far, mm (B, 1)."""
+    known_mm = _columns(rows, ("rain_season_mm",)) + _USUAL_RAIN_D * _RAIN_TO_COME_MM_D
+    return known_mm * _at_day(dap, _RAIN_SHARE_KNOTS_D, _RAIN_SHARE)
 
 
 def _stored_wet_m(rows: Tensor) -> Tensor:

@@ -10,6 +10,10 @@ MADE_BY = {
     "history_seed": 7,
     "fields_per_region": 16,
     "date": "2026-11-30",
+    "added_by_hand": {
+        "terms": ["season_scarcity_around_day_25", "season_scarcity_around_day_60", "season_scarcity_around_day_95"],
+        "chosen_on": "champion 1982-2007, cordoba 1992-2005",
+    },
 }
 FORM = {
     "depletion_on_day_0": [0.0, 0.0],
@@ -57,6 +61,9 @@ FORM = {
     "available_water_around_day_60": [-0.10714, -0.00286],
     "available_water_around_day_95": [-0.0, -0.01714],
     "readily_available": [-1.1, -0.12],
+    "season_scarcity_around_day_25": [0.0, 0.0],
+    "season_scarcity_around_day_60": [0.0, 0.0],
+    "season_scarcity_around_day_95": [0.0, 0.0],
     "forecast_around_day_25": [0.16071, 0.0],
     "forecast_around_day_60": [0.08929, 0.08571],
     "forecast_around_day_95": [0.0, 0.51429],
@@ -122,6 +129,9 @@ WEIGHTS = {
     "available_water_around_day_60": -0.0514,
     "available_water_around_day_95": 0.0183,
     "readily_available": 0.0046,
+    "season_scarcity_around_day_25": 0.0,
+    "season_scarcity_around_day_60": 0.3,
+    "season_scarcity_around_day_95": 0.2,
     "forecast_around_day_25": 0.0042,
     "forecast_around_day_60": -0.0219,
     "forecast_around_day_95": -0.0206,
