@@ -91,7 +91,5 @@ def _repository() -> "ReleaseRepository":
 
     tuf = paths_of(load_settings()).tuf
     if not is_begun(tuf):
-        raise ReleaseError(
-            f"{tuf} has no release yet: the flow `retrain` makes one, `fieldloop keys init` its keys"
-        )
+        raise ReleaseError(f"{tuf} has no release yet: the flow `retrain` makes one, `fieldloop keys init` its keys")
     return ReleaseRepository(tuf)
