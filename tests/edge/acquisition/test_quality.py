@@ -370,6 +370,19 @@ def test_one_exact_value_beyond_a_jump_is_no_new_level_until_it_moves() -> None:
     assert flags_of([20.0, 20.1, *[33.3] * 5, 20.2])[-1] == "good"
 
 
+def test_a_spike_whose_neighbour_turns_out_a_fault_is_none() -> None:
+    """The zero after it was believed as long as no other value was known."""
+    sent, memory = series([20.0, 0.0, 20.2, 0.0]), Memory([FAILING])
+    for index in (2, 1, 3, 0):
+        memory.take([sent[index]])
+    assert [memory.samples[sample.origin, sample.time_utc].flags["t"] for sample in sent] == [
+        "good",
+        "fault",
+        "good",
+        "fault",
+    ]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.sampled_from([20.0, 20.2, 19.5, 33.3, 33.4, 0.0, -40.0, None]), min_size=1, max_size=25),

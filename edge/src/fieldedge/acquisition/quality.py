@@ -168,7 +168,7 @@ def _judge_group(
     line = [entry for _, entry in sorted({**after, **new}.items(), key=lambda item: in_order(item[0]))]
     recalled: dict[int, _Entry] = {}
     for channel in channels:
-        _judge_channel(channel, before, recalled, line)
+        _judge_channel(channel, before, recalled, line, max(hours) + reach_h)
     for entry in new.values():
         for name, value in entry.sample.values.items():
             if name not in entry.flags:
@@ -180,7 +180,11 @@ def _judge_group(
 
 
 def _judge_channel(
-    channel: Channel, before: Sequence[FlaggedSample], recalled: dict[int, _Entry], line: Sequence[_Entry]
+    channel: Channel,
+    before: Sequence[FlaggedSample],
+    recalled: dict[int, _Entry],
+    line: Sequence[_Entry],
+    read_until_h: float,
 ) -> None:
     name, minimum, maximum = channel.name, channel.minimum, channel.maximum
     run: _Run | None = None
@@ -200,7 +204,7 @@ def _judge_channel(
                 run = _recall(channel, before, recalled)
             entry.flags[name] = "fault" if run.is_error(value, entry.hours) else run.follow(entry, value)
     if run is not None:
-        run.end()
+        run.end(read_until_h)
 
 
 def _recall(channel: Channel, before: Sequence[FlaggedSample], recalled: dict[int, _Entry]) -> "_Run":
@@ -273,10 +277,13 @@ class _Run:
         self.wait(entry, value, flag)
         return flag
 
-    def end(self) -> None:
-        """No next value is known. A stored value that was a spike had one: it is beyond what was read, and holds."""
+    def end(self, read_until_h: float) -> None:
+        """No next value is known. A stored value that was a spike had one: where that may be beyond what was read, it
+        holds; else the next one is believed no more, and so is the spike."""
         waiting = self.waiting
-        if waiting is not None and waiting.former is not None and waiting.former.flags.get(self.name) == "spike":
+        if waiting is None or waiting.former is None or waiting.hours + NEIGHBOUR_H < read_until_h:
+            return
+        if waiting.former.flags.get(self.name) == "spike":
             waiting.flags[self.name] = "spike"
 
     def wait(self, entry: _Entry, value: float, flag: Flag) -> None:
