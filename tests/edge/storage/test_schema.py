@@ -302,7 +302,8 @@ def test_what_was_watched_is_stored_with_its_decision_or_not_at_all(tmp_path: Pa
         assert not store.add("recommendations", decision)
         store.check()
     with Store(tmp_path / "store.db") as store:
-        assert store.watched("b" * 64) == [{"seen": 1}]
+        (row,) = store.watched("b" * 64)
+        assert row == {"seen": 1, "time_utc": row["time_utc"]}
         assert store.watched("c" * 64) == []
         store._connection.execute("UPDATE watched SET body = '{\"seen\":3}'")
         with pytest.raises(StoreDamaged, match="of its watched is not as it was stored"):
