@@ -59,9 +59,9 @@ class Orchestrated:
         rows: list[dict[str, Any]] = answer.json()
         return rows
 
-    def deployment(self, flow: str) -> dict[str, Any]:
+    def deployment(self, flow: str, name: str = "agriculture") -> dict[str, Any]:
         """The deployment of a flow."""
-        answer = self.api.get(f"/deployments/name/{flow}/agriculture")
+        answer = self.api.get(f"/deployments/name/{flow}/{name}")
         answer.raise_for_status()
         row: dict[str, Any] = answer.json()
         return row
@@ -159,26 +159,31 @@ def orchestrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orchestra
 
 def test_the_flows_are_deployed_by_their_modules_with_the_parameters_of_the_form(orchestrated: Orchestrated) -> None:
     deployments = {row["entrypoint"]: row for row in orchestrated.found("deployments")}
-    assert set(deployments) == {"flows.season.season", "flows.retrain.retrain", "flows.rollout_watch.rollout_watch"}
+    assert set(deployments) == {
+        "flows.season.season",
+        "flows.retrain.retrain",
+        "flows.rollout_watch.rollout_watch",
+        "flows.refresh_metadata.refresh_metadata",
+    }
     form = deployments["flows.season.season"]["parameter_openapi_schema"]["properties"]
     assert set(form) == {"workload", "devices", "seasons"}
     assert all(field["description"] for field in form.values())
     assert all(row["global_concurrency_limit"]["limit"] == 1 for row in deployments.values())
 
 
-def test_retraining_comes_every_monday_rollouts_are_watched_by_the_hour_and_the_season_waits_to_be_asked(
+def test_retraining_comes_on_mondays_rollouts_are_watched_releases_signed_anew_and_the_season_waits_to_be_asked(
     orchestrated: Orchestrated,
 ) -> None:
     retrain, season = orchestrated.deployment("retrain"), orchestrated.deployment("season")
-    watch = orchestrated.deployment("rollout-watch")
+    watch, refresh = orchestrated.deployment("rollout-watch"), orchestrated.deployment("refresh-metadata", "releases")
 
     def scheduled() -> list[dict[str, Any]]:
         return orchestrated.found("flow_runs", flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}})
 
-    both = {retrain["id"], watch["id"]}
-    until(lambda: {run["deployment_id"] for run in scheduled()} >= both, "the scheduler makes runs of both")
+    timed = {retrain["id"], watch["id"], refresh["id"]}
+    until(lambda: {run["deployment_id"] for run in scheduled()} >= timed, "the scheduler makes runs of all three")
     runs = scheduled()
-    assert {run["deployment_id"] for run in runs} == both
+    assert {run["deployment_id"] for run in runs} == timed
 
     def times(deployment: dict[str, Any]) -> list[datetime]:
         own = [run for run in runs if run["deployment_id"] == deployment["id"]]
