@@ -198,7 +198,7 @@ class SmallLoop:
         return self.wait(process)
 
     def processes(self) -> dict[int, str]:
-        """Every live process that belongs to this clone, by its command line or its environment."""
+        """Every live process that belongs to this clone by its command line or its environment: its name, and that."""
         mine = str(self.root).encode()
         found = {}
         for entry in Path("/proc").iterdir():
@@ -207,7 +207,8 @@ class SmallLoop:
             try:
                 command = (entry / "cmdline").read_bytes()
                 if command and (mine in command or mine in (entry / "environ").read_bytes()):
-                    found[int(entry.name)] = command.replace(b"\0", b" ").decode(errors="replace")
+                    said = (entry / "comm").read_bytes() + command.replace(b"\0", b" ")
+                    found[int(entry.name)] = said.decode(errors="replace")
             except OSError:
                 continue
         return found

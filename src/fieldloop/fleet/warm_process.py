@@ -146,6 +146,8 @@ def begin() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     control.send(b"ready")
     sys.argv[1:] = Nursery(control).next_device()
+    with suppress(OSError):  # what `ps` and `top` call it: a forked process has its parent's command line
+        Path("/proc/self/comm").write_text(" ".join(("fieldedge", *sys.argv[1:2])), encoding="utf-8")
 
 
 if __name__ == "__main__":
