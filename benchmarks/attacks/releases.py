@@ -14,7 +14,7 @@ from fieldloop.release import ReleaseRepository
 def files_harmed(scratch: Path) -> Outcome:
     """Opened and used after each harm: it must be named, and not a byte written."""
     lived(scratch / "tuf")
-    names = [*files(scratch / "stick"), *(Path("keys") / key.name for key in (scratch / "tuf" / "keys").iterdir())]
+    names = in_use(scratch / "tuf", scratch / "stick")
     harms: tuple[tuple[str, Callable[[Path], object]], ...] = (
         ("lost", lambda path: path.unlink()),
         ("cut off", lambda path: path.write_bytes(path.read_bytes()[:-20])),
@@ -59,6 +59,15 @@ def lived(root: Path) -> None:
     releases.acknowledge({"dev-00": {"0" * 64}})
     releases.refresh()
     releases.copy_to(root.parent / "stick")
+
+
+def in_use(root: Path, stick: Path) -> list[Path]:
+    """The repository's files that something reads: what a stick carries, with the repository's own newest snapshot in
+    place of the one that is signed for the stick alone; and the keys."""
+    snapshots = (root / "metadata").glob("*.snapshot.json")
+    newest = max(snapshots, key=lambda path: int(path.name.partition(".")[0])).relative_to(root)
+    carried = {name for name in files(stick) if not name.name.endswith(".snapshot.json")}
+    return sorted({*carried, newest, *(Path("keys") / key.name for key in (root / "keys").iterdir())})
 
 
 def with_a_bit_turned(content: bytes) -> bytes:

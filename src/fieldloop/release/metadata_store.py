@@ -103,10 +103,6 @@ class SignedSet:
         }
         return top.get(role) or self.delegated[role]
 
-    def delegator_of(self, role: str) -> Metadata[Any]:
-        """Whose metadata says which keys sign a role."""
-        return self.root if role in ROLES else self.targets
-
     def keys_of(self, role: str) -> tuple[list[Key], int]:
         """The keys that devices accept for a role, and how many of them must sign."""
         if role in ROLES:
@@ -175,17 +171,16 @@ class MetadataStore:
             ReleaseError: a file is missing, damaged, older than what was published, or signed by nobody it should be.
         """
         self._carry_out()
+        root = self._latest_root()
         timestamp = self._read("timestamp.json", Timestamp)
-        snapshot = self.read_version("snapshot", timestamp.signed.snapshot_meta.version, Snapshot)
+        self._check_signature(root, timestamp, "timestamp", "timestamp.json")
+        # What a file says is followed once its signature was checked, so that the file which was changed is the one named.
+        snapshot = self._read_signed(root, "snapshot", timestamp.signed.snapshot_meta.version, Snapshot)
         meta = snapshot.signed.meta
-        targets = self.read_version("targets", meta["targets.json"].version, Targets)
+        targets = self._read_signed(root, "targets", meta["targets.json"].version, Targets)
         names = [name.removesuffix(".json") for name in meta if name != "targets.json"]
-        delegated = {name: self.read_version(name, meta[f"{name}.json"].version, Targets) for name in names}
-        signed = SignedSet(self._latest_root(), targets, snapshot, timestamp, delegated)
-        for role in ("timestamp", "snapshot", "targets", *delegated):
-            metadata = signed.metadata_of(role)
-            name = "timestamp.json" if role == "timestamp" else f"{metadata.signed.version}.{role}.json"
-            self._check_signature(signed.delegator_of(role), metadata, role, name)
+        delegated = {name: self._read_signed(targets, name, meta[f"{name}.json"].version, Targets) for name in names}
+        signed = SignedSet(root, targets, snapshot, timestamp, delegated)
         if signed.root.signed.version < int(timestamp.signed.unrecognized_fields.get(ROOT_VERSION, 1)):
             expected = timestamp.signed.unrecognized_fields[ROOT_VERSION]
             raise self.damage(self.metadata_dir / f"{expected}.root.json", "is missing")
@@ -277,6 +272,13 @@ class MetadataStore:
             delegator.verify_delegate(role, metadata)
         except (UnsignedMetadataError, ValueError) as error:
             raise self.damage(self.metadata_dir / name, "is not as it was signed") from error
+
+    def _read_signed(
+        self, delegator: Metadata[Any], role: str, version: int, payload: type[_Payload]
+    ) -> Metadata[_Payload]:
+        metadata = self.read_version(role, version, payload)
+        self._check_signature(delegator, metadata, role, f"{version}.{role}.json")
+        return metadata
 
     def read_version(self, role: str, version: int, payload: type[_Payload]) -> Metadata[_Payload]:
         metadata = self._read(f"{version}.{role}.json", payload)
