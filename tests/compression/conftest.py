@@ -28,6 +28,7 @@ LENIENT = PROJECT_PARAMS.compression.model_copy(
         "max_latency_ratio": 1000.0,
         "max_p99_ratio": 1000.0,
         "min_agreement_pct": 0.0,
+        "max_profit_loss_pct": 50.0,
         "decision_rows": 50,
         "timed_calls": 50,
         "search": PROJECT_PARAMS.compression.search.model_copy(update=SMALL_SEARCH),

@@ -146,15 +146,30 @@ def test_where_no_value_is_measured_the_front_is_of_error_time_and_bytes() -> No
     assert pareto_front([whole, replace(small, error_increase_pct=0.0)], ON_X86) == ["int8-38"]
 
 
-def chosen_of(candidates: list[Candidate]) -> dict[str, Any]:
+def chosen_of(candidates: list[Candidate], **measured: Any) -> dict[str, Any]:
     """What is reported of these files, kept and read back, where they ship to one class."""
-    stored = [Candidate.of(json.loads(json.dumps(one.as_dict())), one.primary_metric, None) for one in candidates]
+    stored = [
+        Candidate.of(json.loads(json.dumps(one.as_dict())), one.primary_metric, one.value_metric) for one in candidates
+    ]
     assert stored == candidates
     params = PARAMS.model_copy(update={"device_classes": {"x86-64": X86}, "fleet_class": "x86-64"})
+    on_x86 = replace(ON_X86, **measured)
     with TemporaryDirectory() as folder:
-        found = choose(Measured(CandidateSet(candidates), {"x86-64": ON_X86}, 12), params, Path(folder))
+        found = choose(Measured(CandidateSet(candidates), {"x86-64": on_x86}, 12), params, Path(folder))
         assert Path(found.picture).stat().st_size > 0
     return found.as_dict()
+
+
+def test_float32_that_is_smaller_than_8_bits_which_pass_too_says_so() -> None:
+    """Where only the pruned 8-bit file is refused, the pruned float32 file may be the smallest left."""
+    pruned = replace(WHOLE, name="float32-38", keep=0.375, bytes=100_000)
+    costly = replace(SMALL, value_change_pct=-0.6)
+    p50_us, p99_us = {**ON_X86.p50_us, pruned.name: 30.0}, {**ON_X86.p99_us, pruned.name: 55.0}
+    report = chosen_of([WHOLE, INT8, pruned, costly], p50_us=p50_us, p99_us=p99_us)
+    assert (report["shipped"], report["bytes"]) == ("float32", 100_000)
+    assert report["reason"].startswith(
+        "float32 ships, with 38 % of the neurons: it is smaller than int8, which passes every gate too; INT8 has "
+    )
 
 
 def test_a_file_is_stored_under_the_names_that_its_readers_know() -> None:

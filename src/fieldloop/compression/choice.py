@@ -233,7 +233,8 @@ def _reason(
     elif spoken is None:
         why = ["; ".join(found.made.refusals) or "there is no INT8 file"]
     else:
-        why = [" and ".join(refused[spoken.name]), f"INT8 has {_figures(spoken, whole, on_class)}"]
+        against = " and ".join(refused[spoken.name]) or f"it is smaller than {spoken.name}, which passes every gate too"
+        why = [against, f"INT8 has {_figures(spoken, whole, on_class)}"]
     if neurons:
         why.append(f"what ships has {_figures(ships, whole, on_class)}")
     return f"float32 ships{neurons}: {'; '.join(why)}"
