@@ -14,6 +14,7 @@ from fieldedge.inference.slots import Slots
 from fieldedge.system.errors import LinkError, ReleaseError
 from fieldedge.system.http import Patience
 from fieldedge.transfer.download import RANGE_BYTES, first_byte
+from fieldedge.transfer.trust import device_clock, gateway_mirror, refreshed
 from fieldedge.transfer.updates import update
 from tests.edge.sample import (
     AGRICULTURE,
@@ -162,6 +163,33 @@ def test_parts_of_another_release_and_whatever_else_lies_there_go(
     gateway.breaks_off = None
     assert update(device, CONTRACT, gateway.url).version == "2"
     assert not device.staging.exists()
+
+
+def test_what_a_disk_that_failed_would_not_let_go_is_cleared_by_an_update_that_finds_nothing_new(
+    device: DeviceDirectory, repository: Repository, gateway: GatewaySimulator, data: bytes
+) -> None:
+    update(device, CONTRACT, gateway.url)
+    device.staging.mkdir()
+    sha256 = repository.targets["agriculture/bundle.zip"].hashes["sha256"]
+    (device.staging / f"{sha256}.part").write_bytes(data)
+    gateway.served.clear()
+    assert not update(device, CONTRACT, gateway.url).changed
+    assert came(gateway) == []
+    assert not device.staging.exists()
+
+
+def test_a_look_at_the_metadata_alone_keeps_what_came_of_a_bundle(
+    device: DeviceDirectory, gateway: GatewaySimulator, data: bytes
+) -> None:
+    """As a sync takes one to see who may acknowledge."""
+    gateway.breaks_off = broken(100_000, 0)
+    with pytest.raises(LinkError):
+        update(device, CONTRACT, gateway.url)
+    before = parts(device)
+    with refreshed(device, gateway_mirror(gateway.url), device_clock(device)):
+        pass
+    assert parts(device) == before
+    assert [path.stat().st_size < len(data) for path in before] == [True]
 
 
 def test_a_server_that_knows_no_ranges_is_asked_for_all_of_it(

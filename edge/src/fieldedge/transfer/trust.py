@@ -33,7 +33,7 @@ from fieldedge.system.durable import sweep_temporaries, write_durably
 from fieldedge.system.errors import ConfigError, LinkError, ReleaseError
 from fieldedge.system.http import Bounds, Patience, Response, exchange, redirected
 from fieldedge.system.plain_files import NotPlainError, not_plain, read_own
-from fieldedge.transfer.download import SUFFIX, Ranged, can_go_on, fetch, first_byte
+from fieldedge.transfer.download import RANGE_BYTES, SUFFIX, Ranged, can_go_on, fetch, first_byte
 
 UPDATE_WITHIN_S = 3600.0
 CLOCK_TOLERANCE = timedelta(days=1)
@@ -108,7 +108,8 @@ class Client(Updater):
         self._staging, self._targets_url = staging, mirror.targets_url
         self._ranged: Ranged = mirror.fetcher if isinstance(mirror.fetcher, GatewayFetcher) else _Whole(mirror.fetcher)
         self.unfinished: Path | None = None  # what came of a target before its download broke off
-        self.has_downloaded = False
+        self.downloaded: set[Path] = set()
+        self.is_up_to_date = False  # what is released is here: nothing that came before is still wanted
         with self._named_errors():
             super().__init__(
                 str(directory.trust),
@@ -164,9 +165,10 @@ class Client(Updater):
         """
         part = Path(filepath or self._staging / f"{targetinfo.hashes['sha256']}{SUFFIX}")
         url = f"{target_base_url or self._targets_url}{self._target_name(targetinfo)}"
-        for other in part.parent.glob(f"*{SUFFIX}"):
-            if other != part:
-                other.unlink()
+        if targetinfo.length > RANGE_BYTES:  # what is smaller comes beside a bundle that is still to come
+            for other in part.parent.glob(f"*{SUFFIX}"):
+                if other != part:
+                    other.unlink()
         with self._named_errors():
             self.unfinished = part
             if fetch(self._ranged, url, part, targetinfo.length):
@@ -176,7 +178,8 @@ class Client(Updater):
                     _log.warning("what was fetched of %s before is not of it: it is fetched anew", targetinfo.path)
                     part.unlink()
                     fetch(self._ranged, url, part, targetinfo.length)
-            self.unfinished, self.has_downloaded = None, True
+            self.unfinished = None
+            self.downloaded.add(part)
             _verify(targetinfo, part)
         return str(part)
 
@@ -368,12 +371,14 @@ def _verify(target: TargetFile, path: Path) -> None:
 
 
 def _worth_keeping(staging: Path, client: Client | None) -> Collection[Path]:
-    """What came of a target whose download broke off; all such, where nothing was downloaded now."""
-    if client is not None and client.has_downloaded:
+    """What came of targets whose download broke off, now or before, and may still be wanted."""
+    parts = sorted(path for path in staging.glob(f"*{SUFFIX}") if can_go_on(path))
+    if client is None:
+        return parts
+    if client.is_up_to_date:
         return ()
-    if client is None or client.unfinished is None:
-        return sorted(staging.glob(f"*{SUFFIX}"))
-    return (client.unfinished,) if client.can_resume and can_go_on(client.unfinished) else ()
+    gone = {*client.downloaded, *([] if client.can_resume or client.unfinished is None else [client.unfinished])}
+    return [path for path in parts if path not in gone]
 
 
 def _clear(staging: Path, but: Collection[Path]) -> None:

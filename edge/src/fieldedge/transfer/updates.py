@@ -126,6 +126,7 @@ def update_from(
                 return UpdateResult(current.version, left, current.slot, current.precision, note)
             check_contract_hash(chosen.contract_hash, contract, "the release")
             if current is not None and current.bundle_sha256 == chosen.sha256:
+                client.is_up_to_date = True
                 return UpdateResult(current.version, left, current.slot, current.precision, note)
             _check_not_refused(trials, chosen)
             say(f"fetching a bundle of {chosen.target.length / 1000.0:.0f} kB from {mirror.name}")
