@@ -174,7 +174,7 @@ class MetadataStore:
         root = self._latest_root()
         timestamp = self._read("timestamp.json", Timestamp)
         self._check_signature(root, timestamp, "timestamp", "timestamp.json")
-        # What a file says is followed once its signature was checked, so that the file which was changed is the one named.
+        # What a file says is followed once its signature was checked: so the file that was changed is the one named.
         snapshot = self._read_signed(root, "snapshot", timestamp.signed.snapshot_meta.version, Snapshot)
         meta = snapshot.signed.meta
         targets = self._read_signed(root, "targets", meta["targets.json"].version, Targets)

@@ -10,7 +10,7 @@ from fieldloop.fleet import FleetRun
 from fieldloop.stages.context import Loop, period_folder
 from fieldloop.stages.devices import fleet_of, gateway_of, source_of
 from fieldloop.stages.refs import ReleasedRef, RunRef, write_json
-from fieldloop.stages.staged import StagedPeriod, goes_in_stages, morning_of
+from fieldloop.stages.staged import StagedPeriod, goes_in_stages, day_begins
 from fieldloop.stages.workload import workload_of
 
 ROLLOUTS = "rollouts"  # of a period's figures: how each version went out
@@ -38,7 +38,7 @@ def upload(loop: Loop, lived: RunRef, on_progress: OnProgress) -> RunRef:
     record, primary = json.loads(path.read_text(encoding="utf-8")), workload_of(loop).primary
     beside = {name: record.pop(name) for name in ("bundle_sha256", ROLLOUTS) if name in record}
     run = FleetRun.of_record(record, primary)
-    ended = morning_of(date.fromisoformat(run.last_day))
+    ended = day_begins(date.fromisoformat(run.last_day))
     with gateway_of(loop, lambda: ended) as url:
         sync = fleet_of(loop).sync_all(url, loop.settings.worker_count, on_progress)
     write_json(path, {**run.with_sync(sync).as_record(primary), **beside})

@@ -31,7 +31,7 @@ from fieldloop.stages.rollouts import rollouts_at
 CONTACT_D = 8  # how often the devices of a stage are online
 PATIENCE = 6  # contacts without a change after which it is left as it is, for a person
 MOST_LOTS = 20_000
-MORNING = time(6, tzinfo=UTC)
+_DAY_BEGINS = time(6, tzinfo=UTC)
 FAILED = ("reverted", "refused", "abstains", "bounded", "slow", "diverges", "silent")  # as evidence counts them
 BAD = ".bad"  # how the version is called that was built wrong
 
@@ -43,9 +43,9 @@ def goes_in_stages(loop: Loop, released: ReleasedRef) -> bool:
     return is_other and released.is_staged and loop.params.loop.rollout is not None
 
 
-def morning_of(day: date) -> datetime:
+def day_begins(day: date) -> datetime:
     """When devices are online on a day of the world's."""
-    return datetime.combine(day, MORNING)
+    return datetime.combine(day, _DAY_BEGINS)
 
 
 class StagedPeriod:
@@ -61,7 +61,7 @@ class StagedPeriod:
         self._begins = {device_id: device.day for device_id, device in self._devices.items()}
         self._today = min(self._begins.values())
         self._store = RolloutStore(loop.paths.rollouts)
-        self._rollouts: Rollouts = rollouts_at(loop.settings, loop.workload, lambda: morning_of(self._today))
+        self._rollouts: Rollouts = rollouts_at(loop.settings, loop.workload, lambda: day_begins(self._today))
 
     def live(self) -> tuple[FleetRun, list[dict[str, Any]]]:
         """All devices to the end of the period; and how each version went out."""
@@ -114,7 +114,7 @@ class StagedPeriod:
         first = [one for one in self._devices if cohort_share(one, salt) < self._plan.stages[0].percentage]
         self._today = max([self._today, *(self._begins[one] for one in first)])
         why = f"the new model of {self._period}"
-        return self._rollouts.start(self._loop.workload, version, self._plan, "the season", why, salt)
+        return self._rollouts.start(self._loop.workload, version, self._plan, "the period", why, salt)
 
     def _lots(self, version: str) -> str:
         """A salt that is this version's, by which each stage has as many of these few devices as its percentage says,
@@ -151,7 +151,7 @@ class StagedPeriod:
 
     @contextmanager
     def _gateway(self) -> Iterator[str]:
-        with gateway_of(self._loop, lambda: morning_of(self._today)) as url:
+        with gateway_of(self._loop, lambda: day_begins(self._today)) as url:
             yield url
 
 

@@ -9,6 +9,7 @@ lack, FAO-56 eq. 21, 48 and 50; open water and wet soil evaporate 1.05 and 1.10 
 """
 
 import logging
+import warnings
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -335,13 +336,18 @@ def _engine(plot: Plot, crop: WofostCrop, latitude_deg: float) -> Any:
 
 @cache
 def _load_pcse() -> None:
-    """Import pcse, which sets up logging as it likes: loggers and handlers are off then, unless put back."""
+    """Import pcse, which sets up logging as it likes: loggers and handlers are off then, unless put back.
+
+    The first time under an account it copies its settings there from a file that it leaves open.
+    """
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     loggers = [one for one in logging.Logger.manager.loggerDict.values() if isinstance(one, logging.Logger)]
     enabled = [one for one in loggers if not one.disabled]
     try:
-        import pcse  # noqa: F401  # what is imported of it below sets up nothing more
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            import pcse  # noqa: F401  # what is imported of it below sets up nothing more
     except ImportError as error:
         raise ConfigError('WOFOST needs the package pcse; install it with: pip install "fieldloop[wofost]"') from error
     finally:
