@@ -169,9 +169,16 @@ def _beside_the_days_before(
 ) -> Iterable[tuple[str, Doubt | None]]:
     """What of a day can hardly be beside those before it: a unit or a clock that was wrong all the time."""
     today = level_of(series, day, site)
+    week = [*before, today]
     if today.clearness is not None:
         radiation = [(one.clearness, one.range_k) for one in before if one.clearness is not None]
         yield "solar_radiation_w_m2", doubts.of_usual_radiation(today.clearness, today.range_k, radiation)
+        yield "solar_radiation_w_m2", doubts.of_usual_peak([one.peak for one in week if one.peak is not None])
+    if today.rains_mm:
+        values_mm = [value for one in week for value in one.rains_mm]
+        yield "rain_mm", doubts.of_usual_rain(values_mm, [value for one in week for value in one.wet_hours_mm])
+    warm = [one.humidity_by_warmth for one in week if one.humidity_by_warmth is not None]
+    yield "air_temperature_c", doubts.of_usual_warmth(warm)
     if today.noon_utc_h is not None:
         usual = [one.noon_utc_h for one in before if one.noon_utc_h is not None]
         yield "solar_radiation_w_m2", doubts.of_usual_noon(today.noon_utc_h, usual)

@@ -51,6 +51,12 @@ CLEAR_NOON_H, DULL_NOON_H = 0.75, 2.5  # that clouds move the middle of a day by
 MOVED_NOON_H, CLEAR_DAYS = 0.7, 2  # summer time moves it by an hour
 MIDDAY_FROM_H, MIDDAY_TO_H = 8.0, 17.0  # noon is from 11:00 to 15:10 by the clock of a zone; one half may be dark
 DAYLIGHT_MJ_M2 = 5.0  # above the atmosphere, for that to be asked
+DIMMEST_PEAK, PEAK_DAYS = 0.45, 5  # of the brightest hour in days beside the sun above the atmosphere: 0.65 and more
+DAMPER_WHEN_WARM, SUNNY_DAYS = 0.1, 3  # the correlation of humidity and temperature on sunny days is about -0.9
+FINEST_TIP_MM, COARSEST_TIP_MM = 0.09, 1.05  # buckets tip at 0.1 to 1 mm
+WET_VALUES, LIGHT_HOUR_MM, MANY_TIPS = 6, 0.1, (5.0, 80.0)
+DROP_MM = 0.017  # by which some gauges count drops
+OFF_A_STEP, OFF_BY_ROUNDING = 0.15, 0.02  # of a step; and for each step
 LEAST_OF_ET0, MOST_OF_ET0 = 0.3, 2.5  # of what this device's own sensors make of the day
 LEAST_APART_MM, MOST_APART_MM = 1.0, 3.0  # and so far from it
 
@@ -129,6 +135,41 @@ def of_wind(mean_m_s: float, values: Sequence[float]) -> Doubt | None:
     if len(blows) >= WHOLE_NUMBERS and len(set(blows)) >= KINDS_OF_THEM and all(value == int(value) for value in blows):
         return Doubt(f'has whole numbers alone, as mph, km/h and knots are written; {setting}, "mph", "kn" or "m/s"')
     return None
+
+
+def of_usual_rain(values_mm: Sequence[float], wet_hours_mm: Sequence[float]) -> Doubt | None:
+    """The rain of a week: its values that are no 0, and the wet hours that they make.
+
+    Buckets tip at a tenth of a millimetre or more. What is finer and makes a wet hour lighter than a tip is in another
+    unit, and so is what comes in steps that are coarser than any bucket's. Drizzle and dew of a gauge that weighs are
+    as light, but never many times as much as the least of them.
+    """
+    if len(values_mm) < WET_VALUES:
+        return None
+    least_mm, usual_mm = min(values_mm), median(wet_hours_mm)
+    is_fine = least_mm < FINEST_TIP_MM and usual_mm <= LIGHT_HOUR_MM and MANY_TIPS[0] <= max(wet_hours_mm) / least_mm <= MANY_TIPS[1]
+    if is_fine and not _is_of(DROP_MM, values_mm):
+        said = f"comes to {usual_mm:.2g} mm in a usual wet hour of the week, by {least_mm:.2g} mm at least"
+        setting = 'say its unit in [source.fields], such as unit = "in" or "cm"'
+        return Doubt(f"{said}, and no bucket tips so finely; {setting}")
+    if least_mm > COARSEST_TIP_MM and least_mm != int(least_mm) and _is_of(least_mm, values_mm):
+        setting = "say its unit, or what a tip is, in [source.fields], such as scale = 0.1"
+        return Doubt(f"comes in steps of {least_mm:.3g} mm, and no bucket tips so coarsely; {setting}")
+    return None
+
+
+def _is_of(step: float, values: Sequence[float]) -> bool:
+    """Whether values are in whole steps, as far as they were rounded."""
+    steps = [value / step for value in values]
+    return all(abs(one - max(round(one), 1)) <= OFF_A_STEP + OFF_BY_ROUNDING * one for one in steps)
+
+
+def of_usual_warmth(humidity_by_warmth: Sequence[float]) -> Doubt | None:
+    """How humidity goes with temperature on each of the week's sunny days."""
+    if len(humidity_by_warmth) < SUNNY_DAYS or median(humidity_by_warmth) <= DAMPER_WHEN_WARM:
+        return None
+    said = f"and the humidity rise together on {len(humidity_by_warmth)} sunny days, where the air dries as it warms"
+    return Doubt(f"{said}; see in [source.fields] whether its field is a dew point or is in the soil")
 
 
 def of_usual_wind(means_m_s: Sequence[float]) -> Doubt | None:
@@ -234,6 +275,14 @@ def of_usual_noon(noon_utc_h: float, before_utc_h: Sequence[float]) -> Doubt | N
         return None
     said = f"has its middle {abs(usual_h):.1f} h {'earlier' if usual_h > 0.0 else 'later'} than on the days before"
     return Doubt(f"{said}: was the logger's clock set, or has it summer time? Say its zone in [source.fields] time")
+
+
+def of_usual_peak(peaks: Sequence[float]) -> Doubt | None:
+    """The brightest hour of each day as a part of the sun at noon above the atmosphere."""
+    if len(peaks) < PEAK_DAYS or max(peaks) >= DIMMEST_PEAK:
+        return None
+    said = f"has been {max(peaks):.2f} of the sun above the atmosphere in the brightest hour of {len(peaks)} days"
+    return Doubt(f"{said}; see whether it is PAR or a total per interval, the sensor, and its unit in [source.fields]")
 
 
 def of_usual_radiation(clearness: float, range_k: float, before: Sequence[tuple[float, float]]) -> Doubt | None:

@@ -7,10 +7,10 @@ before, for 3 hours at most.
 
 import cmath
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
-from statistics import median
+from statistics import fmean, median
 
 from fieldedge.contract.samples import FlaggedSample, counted, name_of
 from fieldedge.workloads.agriculture.channels import CHANNELS
@@ -70,6 +70,13 @@ class Series:
     def hour_of(self, which: Callable[[Iterable[float]], float]) -> float:
         """The hour of the least or the greatest value."""
         return self.hours[self.values.index(which(self.values))]
+
+    def by_hour(self, how: Callable[[Sequence[float]], float] = fmean) -> dict[int, float]:
+        """The values of each hour that has any, made one; a value at a full hour is of the one that it ends."""
+        found: dict[int, list[float]] = {}
+        for value, at in zip(self.values, self.hours, strict=True):
+            found.setdefault(math.ceil(at), []).append(value)
+        return {hour: how(values) for hour, values in found.items()}
 
     def middle_h(self) -> float:
         """The hour about which the values lie, by their weight and around the clock; they are not negative there."""
