@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fieldedge.acquisition.assumptions import assumed, is_still_asked
 from fieldedge.acquisition.mapping import UNITS, Mapper, known_unit, number
 from fieldedge.acquisition.raw import RawSample
 from fieldedge.contract.samples import Sample
@@ -468,3 +469,49 @@ def test_only_the_hour_that_comes_twice_has_a_second_time() -> None:
         "03-29 02:30": None,
     }
     assert mapper().second(RawSample("x", "2026-10-25 02:30:00", {"rain_mm": 0}), "s") is None
+
+
+@pytest.mark.parametrize(
+    ("channel", "field", "is_told"),
+    [
+        ("wind_speed_m_s", "windgustmph", True),
+        ("wind_speed_m_s", "Wind / Rafale", True),
+        ("wind_speed_m_s", "Böe", True),
+        ("wind_speed_m_s", "wind_avg_10min", False),
+        ("air_temperature_c", "AirTC_Max", True),
+        ("air_temperature_c", "tempinf", True),
+        ("air_temperature_c", "Température de rosée", True),
+        ("air_temperature_c", "MAX31865_temp", False),
+        ("air_temperature_c", "LoRa_temp", False),
+        ("air_temperature_c", "High-Res Temp", False),
+        ("rain_mm", "rainratein", True),
+        ("rain_mm", "dailyrainin", True),
+        ("rain_mm", "Rain_mm_Tot", False),
+        ("vwc_15cm_m3_m3", "soil_raw", True),
+        ("solar_radiation_w_m2", "diffuse_wm2", True),
+    ],
+)
+def test_a_name_of_another_quantity_is_told_whatever_its_unit_until_it_is_meant(
+    channel: str, field: str, is_told: bool
+) -> None:
+    unit = next(one.unit for one in CHANNELS if one.name == channel)
+    raw = RawSample("x", MOMENT, {field: 1.0}, None, {})
+    told = [one.said for one in assumed(raw, mapper(**{channel: {"field": field, "unit": unit}}))]
+    assert any("another quantity" in said for said in told) is is_told
+    meant = mapper(**{channel: {"field": field, "unit": unit, "is_meant": True}})
+    assert not assumed(raw, meant) and not is_still_asked(channel, field, meant)
+
+
+def test_a_running_total_of_rain_is_told_unless_it_is_mapped_as_a_counter() -> None:
+    raw = RawSample("x", MOMENT, {"dailyrainmm": 1.0}, None, {})
+    assert not assumed(raw, mapper(rain_mm={"field": "dailyrainmm", "unit": "mm", "counter": True}))
+
+
+def test_a_row_that_is_stamped_at_its_begin_is_a_sample_at_its_end() -> None:
+    assert time_of("2026-05-01T23:00:00Z", begins_min=60) == "2026-05-02T00:00:00Z"
+    assert time_of("2026-05-01", begins_min=60) == time_of("2026-05-01")
+    for wrong in (-1, 1440, "60", True):
+        with pytest.raises(ConfigError, match="begins_min"):
+            mapper(time={"begins_min": wrong})
+    with pytest.raises(ConfigError, match="is_meant"):
+        mapper(rain_mm={"field": "r", "is_meant": "yes"})

@@ -116,10 +116,11 @@ def test_samples_that_come_late_correct_a_reading_that_was_not_sent(farm: Farm) 
     assert any("came late" in text for text in farm.events("replaced"))
 
 
-def test_two_tips_within_a_second_are_both_rain_and_a_days_border_is_midnight_itself(farm: Farm) -> None:
+def test_two_tips_within_a_second_are_both_rain_and_a_day_ends_a_little_after_midnight(farm: Farm) -> None:
     farm.live(0.5)
     tips = {
-        "00:00:00.25Z": 1.0,  # half a second into the day, which begins after midnight
+        "00:00:00.25Z": 1.0,  # of the day before, whose last interval the logger has just ended
+        "00:00:10Z": 8.0,
         "08:15:00Z": 0.2,
         "08:15:00.5Z": 0.2,
         "08:15:00.500001Z": 0.4,
@@ -129,7 +130,7 @@ def test_two_tips_within_a_second_are_both_rain_and_a_days_border_is_midnight_it
     farm.write({"time": "2006-05-01T23:59:59.999999Z", "rain_mm": 2.0})
     farm.write({"time": "2006-05-02T00:00:00.5Z", "rain_mm": 4.0})
     farm.live(0.5)
-    assert farm.records("readings")[0]["rain_mm"] == pytest.approx(3.8)
+    assert farm.records("readings")[0]["rain_mm"] == pytest.approx(8.0 + 0.8 + 2.0 + 4.0)
     assert farm.service.store.rejects() == []
 
 

@@ -2,12 +2,13 @@
 
 None of it is ever guessed. Where no unit is set nor stated, a field counts in the unit of its channel, and that is
 asked for; a field that is called as its channel has its unit in its name. What a name says otherwise is told along:
-`wind_mph` is hardly in m/s.
+`wind_mph` is hardly in m/s. A name that says another quantity, a gust or a dew point, is told of whatever its unit is.
 """
 
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from unicodedata import combining, normalize
 
 from fieldedge.acquisition.mapping import UNITS, Mapped, Mapper, TimeSetting, known_unit, says_unit, value_of
 from fieldedge.acquisition.raw import RawSample, is_undecided
@@ -19,12 +20,37 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-zµμ]+", re.ASCII)
 _DIGIT = re.compile(r"[0-9]")
 _SHORT = {"ms": "m/s", "wm": "W/m2", "w": "W/m2", "kw": "kW/m2", "vwc": None, "in": "in"}
 _ENDINGS = {"mph": "mph", "kmh": "km/h", "kph": "km/h", "tempf": "degF", "rainin": "in"}  # of words without a gap
+_EXTREMES = ("max", "maximum", "min", "minimum", "hi", "high", "lo", "low", "peak", "maxi", "mini")
+_NO_EXTREME = re.compile(r"[0-9][ _-]?min|\bmin[0-9]|max[0-9]{3}|lora|hi(?:gh)?[ _-]?res", re.IGNORECASE)
+_INDOORS = ("inside", "indoor", "indoors", "console", "tempin", "tempinf", "humidityin", "humin")
 _OTHER_THINGS = {
-    "irradiance": ("par", "ppfd", "quantum", "umol", "lux", "uv", "uvi", "net", "rn"),
-    "ratio": ("dew", "dewpoint", "vpd", "tension", "matric", "kpa", "cb", "centibar"),
-    "temperature": ("dew", "dewpoint", "chill", "windchill", "index", "feels", "feelslike", "soil", "wet", "wetbulb"),
-    "speed": ("gust", "windgust", "windgustmph", "maxdailygust"),
+    "irradiance": (
+        *("par", "ppfd", "quantum", "umol", "lux", "uv", "uvi", "net", "rn", "diffuse", "dhi", "dni", "direct"),
+        *("longwave", "lwin", "reflected", "albedo", *_EXTREMES),
+    ),
+    "ratio": (
+        *("dew", "dewpoint", "vpd", "tension", "matric", "potential", "kpa", "cb", "centibar", "permittivity"),
+        *("epsilon", "conductivity", "ec", "raw", "adc", *_EXTREMES, *_INDOORS),
+    ),
+    "temperature": (
+        *("dew", "dewpoint", "dewptf", "chill", "windchill", "index", "heatindex", "feels", "feelslike", "apparent"),
+        *("wet", "wetbulb", "soil", "leaf", "canopy", "water", "surface", "board", "panel", *_EXTREMES, *_INDOORS),
+        *("taupunkt", "rosee", "rocio", "orvalho", "boden", "sol", "suelo", "solo"),
+    ),
+    "speed": (
+        *("gust", "gusts", "windgust", "windgustmph", "maxdailygust", "rafale", "rafales", "racha", "rafaga"),
+        *("rajada", "boe", "boen", "spitze", *_EXTREMES),
+    ),
+    "depth of water": (
+        *("rate", "rainrate", "rainratein", "rainratemm", "intensity", "hourlyrain", "hourlyrainin", "hourlyrainmm"),
+        *_INDOORS,
+    ),
 }  # what is called so is another quantity than a channel of this one
+_RUNNING_TOTALS = tuple(
+    f"{since}{what}"
+    for since in ("daily", "event", "storm", "weekly", "monthly", "yearly", "annual")
+    for what in ("", "rain", "rainin", "rainmm")
+)  # of rain since some moment: a counter's
 
 
 @dataclass(frozen=True)
@@ -77,7 +103,9 @@ def is_still_asked(channel: str, field: str | None, mapper: Mapper) -> bool:
     if channel == _TIME:
         return not mapper.time.is_known
     return any(
-        one.channel.name == channel and one.field == field and not one.is_unit_set and one.decimal is None
+        one.channel.name == channel
+        and one.field == field
+        and (_other_thing(one) is not None or (not one.is_unit_set and one.decimal is None))
         for one in mapper.mapped
     )
 
@@ -85,24 +113,44 @@ def is_still_asked(channel: str, field: str | None, mapper: Mapper) -> bool:
 def _of_units(mapped: Sequence[Mapped], sent: Collection[str], stated: Collection[str]) -> Iterator[Asked]:
     for one in mapped:
         channel, field = one.channel, one.field
-        if one.is_unit_set or channel.how == "last" or field == channel.name or field in stated:
-            continue
         if field not in sent and not one.is_choice:
             continue
-        quantity = UNITS[channel.unit].quantity
-        words = [word.lower() for word in _WORD.findall(field.rpartition(".")[2])]
-        other = next((word for word in words if word in _OTHER_THINGS.get(quantity, ())), None)
-        named = _unit_in(words, quantity)
-        if other is None and (named == channel.unit or (one.scale != 1.0 and quantity == "depth of water")):
-            continue
-        said = f"nobody says in which unit the field {field} is, and it is taken for {channel.unit}"
-        perhaps = f'unit = "{channel.unit}" if it is so'
+        other = _other_thing(one)
         if other is not None:
             said = f"the field {field} is by its name ({other}) another quantity than {channel.name}"
-            perhaps += ", or name another field"
-        elif named is not None:
-            perhaps = f'perhaps unit = "{named}"'
+            todo = f"name another field in [source.fields] of {channel.name}, or say is_meant = true if it is so"
+            yield Asked(channel.name, field, said, todo)
+            continue
+        if one.is_unit_set or channel.how == "last" or field == channel.name or field in stated:
+            continue
+        quantity = UNITS[channel.unit].quantity
+        named = _unit_in(_words(field), quantity)
+        if named == channel.unit or (one.scale != 1.0 and quantity == "depth of water"):
+            continue
+        said = f"nobody says in which unit the field {field} is, and it is taken for {channel.unit}"
+        perhaps = f'unit = "{channel.unit}" if it is so' if named is None else f'perhaps unit = "{named}"'
         yield Asked(channel.name, field, said, f"say it in [source.fields] of {channel.name}: {perhaps}")
+
+
+def _other_thing(one: Mapped) -> str | None:
+    """The word by which a field is another quantity than its channel; None where it is not, or is meant."""
+    channel, field = one.channel, one.field
+    if one.is_meant or channel.how == "last" or field == channel.name:
+        return None
+    quantity = UNITS[channel.unit].quantity
+    others = _OTHER_THINGS.get(quantity, ())
+    if quantity == "depth of water" and one.kept_as == channel.name:
+        others += _RUNNING_TOTALS
+    return next((word for word in _words(field) if word in others), None)
+
+
+def _words(field: str) -> list[str]:
+    """The words of a field's own name, without accents: `Port 1 / Water Content`, `AirTC_Max`, `Rafale`.
+
+    Minutes, chips and radios are no extremes: `wind_10min`, `MAX31865`, `LoRa`.
+    """
+    plain = "".join(one for one in normalize("NFKD", field.rpartition(".")[2]) if not combining(one))
+    return [word.lower() for word in _WORD.findall(_NO_EXTREME.sub(" ", plain))]
 
 
 def _unit_in(words: Sequence[str], quantity: str) -> str | None:

@@ -36,8 +36,8 @@ MAX_TIME_CHARACTERS = 64
 EPOCH_S, EPOCH_MS = "epoch_s", "epoch_ms"
 
 _TIME = "time"
-_SETTINGS = ("field", "unit", "scale", "counter", "wraps_at", "interval_min", "decimal")
-_TIME_SETTINGS = ("field", "format", "utc_offset_h", "zone", "ends_day")
+_SETTINGS = ("field", "unit", "scale", "counter", "wraps_at", "interval_min", "decimal", "is_meant")
+_TIME_SETTINGS = ("field", "format", "utc_offset_h", "zone", "ends_day", "begins_min")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _NAMES_HOURS = ("%H", "%I", "%T", "%R", "%r", "%c", "%X")
 _NEXT_MIDNIGHT = re.compile(r"(?<![0-9:])24(?=:00(?::00(?:[.,]0+)?)?(?![0-9:]))")
@@ -129,7 +129,7 @@ class TimeSetting:
     Without a zone of its own it is in `zone`, where one is named, which may have summer time, else `utc_offset_h` ahead
     of UTC; where these are the site's, and not `is_zone_set` for this source, what the logger itself states goes before
     them. `24:00` is the midnight that ends its day. With `ends_day` the time is the end of a day there, of which the
-    sample is as a whole.
+    sample is as a whole. With `begins_min` it is the begin of an interval of so many minutes, at whose end a sample is.
     """
 
     field: str | None = None
@@ -138,6 +138,7 @@ class TimeSetting:
     zone: ZoneInfo | None = None
     ends_day: bool = False
     is_zone_set: bool = False
+    begins_min: float = 0.0
 
     def read(self, raw: RawSample, *, is_second: bool = False) -> str:
         """A sample's time as `instants.py` writes it, to the microsecond; what is finer is cut off.
@@ -161,12 +162,16 @@ class TimeSetting:
             is_of_day = self.ends_day or self._is_date(value)
             if moment.tzinfo is None and not is_of_day:
                 moment = moment.replace(tzinfo=self._zone_of(raw), fold=int(is_second))
-            utc = moment.replace(tzinfo=UTC) if is_of_day else moment.astimezone(UTC)
+            utc = moment.replace(tzinfo=UTC) if is_of_day else moment.astimezone(UTC) + self._interval
         except (ValueError, OverflowError):
             raise DataError(f"{raw.where}: the time is {_shown(value)}; expected {self._expected()}") from None
         if not FIRST_YEAR <= utc.year <= LAST_YEAR:
             raise DataError(f"{raw.where}: the time is {_shown(value)}; is the logger's clock set?")
         return whole_day(utc.date().isoformat()) if is_of_day else instant_utc(utc)
+
+    @property
+    def _interval(self) -> timedelta:
+        return timedelta(minutes=self.begins_min)
 
     def in_the_other_order(self) -> "TimeSetting | None":
         """The setting with day and month in the other order; None where the format has not both as numbers."""
@@ -243,7 +248,7 @@ class Mapped:
 
     `scale` is what one of the field's counts is of its unit; `name` is the channel's, or that of its running total.
     `interval_min` is how long the interval is of which the field has the total, where the channel is a rate. `decimal`
-    is the decimal mark, where it is set.
+    is the decimal mark, where it is set. It `is_meant` where somebody says that it is the channel, whatever its name.
     """
 
     channel: Channel
@@ -254,6 +259,7 @@ class Mapped:
     name: str = ""
     interval_min: float | None = None
     decimal: str | None = None
+    is_meant: bool = False
 
     @property
     def kept_as(self) -> str:
@@ -527,7 +533,10 @@ def _mapped(channels: Mapping[str, Channel], name: str, setting: Any, where: str
     decimal = setting.get("decimal")
     if decimal not in (None, COMMA, "."):
         raise ConfigError(f'{where}: {name}.decimal is {_shown(decimal)}; expected "," or "."')
-    return Mapped(channel, field, unit is not None, line, scale, kept_as, interval_min, decimal)
+    is_meant = setting.get("is_meant", False)
+    if not isinstance(is_meant, bool):
+        raise ConfigError(f"{where}: {name}.is_meant is {_shown(is_meant)}; expected true or false")
+    return Mapped(channel, field, unit is not None, line, scale, kept_as, interval_min, decimal, is_meant)
 
 
 def _kept_as(channel: Channel, setting: Mapping[str, Any], line: _Line, scale: float, where: str) -> str:
@@ -591,9 +600,12 @@ def _time_setting(setting: Any, utc_offset_h: float, zone: str | None, where: st
     ends_day = setting.get("ends_day", False)
     if not isinstance(ends_day, bool):
         raise ConfigError(f"{where}.ends_day is {_shown(ends_day)}; expected true or false")
+    begins_min = setting.get("begins_min", 0.0)
+    if isinstance(begins_min, bool) or not isinstance(begins_min, int | float) or not 0.0 <= begins_min < 1440.0:
+        raise ConfigError(f"{where}.begins_min is {_shown(begins_min)}; expected minutes, fewer than 1440")
     is_set = "zone" in setting or "utc_offset_h" in setting
     found = None if named is None else zone_of(named, where)
-    return TimeSetting(field, format_, float(offset), found, ends_day, is_set)
+    return TimeSetting(field, format_, float(offset), found, ends_day, is_set, float(begins_min))
 
 
 def zone_of(name: Any, where: str) -> ZoneInfo:

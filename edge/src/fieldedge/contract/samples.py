@@ -14,6 +14,7 @@ Summing = Literal["mean", "minimum", "maximum", "sum", "last"]
 
 _COUNT = ".count"
 _SERIAL = " #"
+LATE = timedelta(seconds=9, microseconds=999_999)  # after midnight, and still of the day before
 _WHOLE_DAY = "T23:59:59.999999Z"
 
 
@@ -98,8 +99,12 @@ def is_of_a_whole_day(time_utc: str) -> bool:
 
 
 def day_of(time_utc: str) -> str:
-    """The UTC day that a sample is of: loggers stamp the end of an interval, so midnight still ends the day before."""
+    """The UTC day that a sample is of.
+
+    Loggers stamp the end of an interval, so midnight still ends the day before, and so do the ten seconds that begin
+    with it: many write when they are done.
+    """
     day = time_utc[:10]
-    if time_utc[10:] != "T00:00:00Z":
+    if not time_utc.startswith("T00:00:0", 10):
         return day
     return (date.fromisoformat(day) - timedelta(days=1)).isoformat()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
-from fieldedge.contract.samples import day_of
+from fieldedge.contract.samples import LATE, day_of
 from fieldedge.system.instants import instant_utc, parse_instant
 
 _DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
@@ -18,15 +18,24 @@ _ORIGIN = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Window(NamedTuple):
-    """The samples after `begin` up to `end`, both in UTC."""
+    """The samples after `begin` up to `end`, both in UTC, where these may be `late`: from `after` up to `until`."""
 
     moment: str
     begin: datetime
     end: datetime
+    late: timedelta = timedelta(0)
+
+    @property
+    def after(self) -> datetime:
+        return self.begin + self.late
+
+    @property
+    def until(self) -> datetime:
+        return self.end + self.late
 
     def is_over(self, now: datetime) -> bool:
         """Whether no sample of it is still to be taken."""
-        return self.end <= now
+        return self.until <= now
 
 
 class Windowing(Protocol):
@@ -45,7 +54,7 @@ class Windowing(Protocol):
 
 @dataclass(frozen=True)
 class Daily:
-    """UTC days, named by their date."""
+    """UTC days, named by their date. What a logger writes within ten seconds of midnight it took by then."""
 
     hop = _DAY
 
@@ -54,7 +63,7 @@ class Daily:
 
     def window(self, moment: str) -> Window:
         begin = datetime.fromisoformat(moment).replace(tzinfo=UTC)
-        return Window(moment, begin, begin + _DAY)
+        return Window(moment, begin, begin + _DAY, LATE)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ NEWS = timedelta(days=2)  # what the service told of is looked at for so long
 A_MONTH_H = 27 * 24.0  # by which times are wrong whose day was read as the month
 LATEST_EVENTS = 200
 SHOWN_NAMES = 8
+HIGH_M, FEET_A_M = 4000.0, 3.2808
 SILENCE = timedelta(days=30)  # is looked back for what a logger sent
 
 
@@ -36,6 +37,11 @@ def sources(subject: Subject) -> Iterator[Finding]:
         return
     if config.site is None and workload.needs_site:
         yield Finding("site", "fail", "there are sources but no [site]", "say latitude_deg and elevation_m in [site]")
+    if config.site is not None and config.site.elevation_m > HIGH_M:
+        said = f"elevation_m is {config.site.elevation_m:g}, and few fields lie above {HIGH_M:g} m"
+        yield Finding(
+            "site", "warn", said, f"say metres in [site]: {config.site.elevation_m / FEET_A_M:.0f} if it is in feet"
+        )
     for source in config.sources:
         name = f"source {source.name}"
         try:

@@ -261,7 +261,7 @@ def _windows(counted: Sequence[FlaggedSample], workload: Workload, site: Site | 
         window = workload.windows.window(moment)
         context = _made_up(workload.contract, window.begin)
         first, begin = (
-            bisect_right(times, in_order(instant_utc(at))) for at in (window.begin - workload.looks_back, window.begin)
+            bisect_right(times, in_order(instant_utc(at))) for at in (window.after - workload.looks_back, window.after)
         )
         earlier = counted[first:begin]
         observed = workload.observe([*earlier, *touched[moment]], context, window, site)

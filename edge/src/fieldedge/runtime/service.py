@@ -368,19 +368,20 @@ class Service:
 
     def _before(self, window: Window) -> list[FlaggedSample]:
         """The samples ahead of a window that say what is usual, where its workload asks for them."""
-        begin = window.begin - self._workload.looks_back
-        if begin == window.begin:
+        begin = window.after - self._workload.looks_back
+        if begin == window.after:
             return []
-        return self.store.samples(instant_utc(begin + RESOLUTION), instant_utc(window.begin + RESOLUTION))
+        samples = self.store.samples(instant_utc(begin + RESOLUTION), instant_utc(window.after + RESOLUTION))
+        return with_increments(samples, {}, self._workload.channels)
 
     def _measured(self, window: Window) -> list[FlaggedSample]:
         """The samples of a window, with what counters counted in it."""
-        first, last = instant_utc(window.begin + RESOLUTION), instant_utc(window.end + RESOLUTION)
+        first, last = instant_utc(window.after + RESOLUTION), instant_utc(window.until + RESOLUTION)
         samples = self.store.samples(first, last)
         totals = {(one.sample.origin, name) for one in samples for name in running_totals(one.sample)}
         if not totals:
             return samples
-        begin = window.begin - TOTALS_BEFORE
+        begin = window.after - TOTALS_BEFORE
         earlier = self.store.samples(instant_utc(begin + RESOLUTION), first)
         before: dict[tuple[str, str], float] = {}
         for origin, name in totals:

@@ -113,16 +113,17 @@ def test_a_day_is_its_extremes_its_sums_and_its_evapotranspiration() -> None:
     assert summary(whole_day()).flags["et0"] == "penman-monteith"
 
 
-def test_a_fraction_after_midnight_begins_a_day_and_one_before_it_ends_one() -> None:
+def test_ten_seconds_after_midnight_begin_a_day_and_a_fraction_before_it_ends_one() -> None:
     day = whole_day()
     edges = [
         FlaggedSample(Sample("station", time_utc, {"rain_mm": rain_mm}), {"rain_mm": "good"})
         for time_utc, rain_mm in (
-            *((f"{DAY}T00:00:00Z", 1.0), (f"{DAY}T00:00:00.000001Z", 2.0), (f"{DAY}T23:59:59.999999Z", 4.0)),
+            *((f"{DAY}T00:00:00Z", 1.0), (f"{DAY}T00:00:10Z", 2.0), (f"{DAY}T23:59:59.999999Z", 4.0)),
             *(("2006-07-05T23:59:59.999999Z", 8.0), ("2006-07-07T00:00:00.5Z", 16.0)),
+            *((f"{DAY}T00:00:09.9Z", 32.0), ("2006-07-07T00:00:10Z", 64.0)),
         )
     ]
-    assert reading([*edges, *day])["rain_mm"] == pytest.approx(reading(day)["rain_mm"] + 6.0)
+    assert reading([*edges, *day])["rain_mm"] == pytest.approx(reading(day)["rain_mm"] + 2.0 + 4.0 + 16.0)
 
 
 def test_a_sample_at_midnight_ends_the_day_before() -> None:

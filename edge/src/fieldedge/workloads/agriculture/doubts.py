@@ -147,8 +147,9 @@ def of_usual_rain(values_mm: Sequence[float], wet_hours_mm: Sequence[float]) -> 
     if len(values_mm) < WET_VALUES:
         return None
     least_mm, usual_mm = min(values_mm), median(wet_hours_mm)
-    is_fine = least_mm < FINEST_TIP_MM and usual_mm <= LIGHT_HOUR_MM and MANY_TIPS[0] <= max(wet_hours_mm) / least_mm <= MANY_TIPS[1]
-    if is_fine and not _is_of(DROP_MM, values_mm):
+    is_fine = least_mm < FINEST_TIP_MM and usual_mm <= LIGHT_HOUR_MM
+    are_tips = MANY_TIPS[0] <= max(wet_hours_mm) / least_mm <= MANY_TIPS[1]
+    if is_fine and are_tips and not _is_of(DROP_MM, values_mm):
         said = f"comes to {usual_mm:.2g} mm in a usual wet hour of the week, by {least_mm:.2g} mm at least"
         setting = 'say its unit in [source.fields], such as unit = "in" or "cm"'
         return Doubt(f"{said}, and no bucket tips so finely; {setting}")
@@ -262,7 +263,8 @@ def of_sun(noon_utc_h: float, sun_utc_h: float, clearness: float) -> Doubt | Non
     said = f"has its middle at {_clock(noon_utc_h)} UTC, and the sun stands highest at {_clock(sun_utc_h)} there"
     return Doubt(
         f"{said}: the times are {abs(late_h):.1f} h {'late' if late_h > 0.0 else 'early'}; say the zone in which the "
-        "logger writes them in [source.fields] time, set its clock, and see longitude_deg in [site]"
+        "logger writes them in [source.fields] time, or begins_min = 60 if its rows have the begin of their hours; set "
+        "its clock, and see longitude_deg in [site]"
     )
 
 

@@ -75,7 +75,7 @@ class Series:
         """The values of each hour that has any, made one; a value at a full hour is of the one that it ends."""
         found: dict[int, list[float]] = {}
         for value, at in zip(self.values, self.hours, strict=True):
-            found.setdefault(math.ceil(at), []).append(value)
+            found.setdefault(min(math.ceil(at), 24), []).append(value)
         return {hour: how(values) for hour, values in found.items()}
 
     def middle_h(self) -> float:
