@@ -24,6 +24,7 @@ BOM = b"\xef\xbb\xbf"
 COMMA = ","
 SEPARATORS = (COMMA, ";", "\t")  # of cells
 _PADDING = b" \t\r\x00"  # a card that lost power in mid-write leaves zeros behind
+_PADDING_OF_CELLS = _PADDING.replace(b"\t", b"")
 _MISSING = ("", "#N/A")
 
 _DECIMAL_COMMA = re.compile(r"([+-]?)([0-9]*|[0-9]{1,3}(?:\.[0-9]{3})+),([0-9]+)", re.ASCII)
@@ -99,9 +100,9 @@ Parsed = RawSample | Message | Unreadable
 def lines(payload: bytes, where: str, first_line: int, fallback: str | None = None) -> Iterator[Line | Unreadable]:
     """The payload's lines. What is not UTF-8 is read in the encoding `fallback`, or not at all."""
     for number, line in enumerate(payload.removeprefix(BOM).split(b"\n"), start=first_line):
-        stripped = line.strip(_PADDING)
-        if not stripped:
+        if not line.strip(_PADDING):
             continue
+        stripped = line.strip(_PADDING_OF_CELLS)  # a tab may part an empty cell from the others
         here = f"{where}, line {number}"
         if len(stripped) > MAX_LINE_BYTES:
             reason = f"the line has {len(stripped)} bytes; at most {MAX_LINE_BYTES} are read"

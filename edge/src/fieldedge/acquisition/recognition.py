@@ -84,6 +84,22 @@ def _is_davis_download(head: bytes) -> bool:
     return len(lines) > 2 and re.match(rb"\s*Date\s+Time\s", lines[1]) is not None and b"\t" in lines[1]
 
 
+def _has_units_of_weatherlink(head: bytes) -> bool:
+    """A header row whose columns end with their unit, as only WeatherLink.com writes them: `Temp. ext. - °C`."""
+    return any(
+        len(re.findall(r' - (?:°[CF]|%|km/h|m/s|mph|knots|kt|mm|in|hPa|mb|W/m\^2)"?(?=[,;\t]|$)', line)) > 1
+        for line in head[:24_000].decode(errors="replace").splitlines()[:12]
+    )
+
+
+def _names_sensors_of_meter(head: bytes) -> bool:
+    return re.search(rb"\b(?:TEROS|ATMOS|ECRN|ZENTRA|z6-[0-9])", head[:4_000]) is not None
+
+
+def _has_hobos_serials(head: bytes) -> bool:
+    return b"LGR S/N: " in head[:8_000]
+
+
 def _is_sdi12(head: bytes) -> bool:
     first = b"".join(head.splitlines(keepends=True)[:3])
     return bool(first) and re.fullmatch(rb"(?:" + _SDI12.pattern + rb"){1,3}", first) is not None
@@ -146,6 +162,31 @@ _NOT_READ: tuple[tuple[Callable[[bytes], bool], Recognised], ...] = (
 )
 # By their form alone: after all that has marks.
 _PERHAPS: tuple[tuple[Callable[[bytes], bool], Recognised], ...] = (
+    (
+        _has_units_of_weatherlink,
+        Recognised(
+            "Davis WeatherLink's CSV in another language than English",
+            None,
+            "set the language of your account at weatherlink.com to English, export it again, and read that with "
+            'format = "weatherlink"',
+        ),
+    ),
+    (
+        _names_sensors_of_meter,
+        Recognised(
+            "a file of METER's loggers, without the three header rows of ZENTRA's CSV",
+            None,
+            'export it as CSV in ZENTRA Cloud or ZENTRA Utility, in English, and read that with format = "zentra"',
+        ),
+    ),
+    (
+        _has_hobos_serials,
+        Recognised(
+            "Onset HOBO's CSV in a language that is not read",
+            None,
+            'set the language of HOBOware to English, export it again, and read that with format = "hobo"',
+        ),
+    ),
     (
         _is_davis_download,
         Recognised(
