@@ -5,7 +5,7 @@ EDGE   := .venv-edge
 BIN    := $(VENV)/bin
 # One more than there are cores: the cloud's tests wait for processes and servers of their own.
 WORKERS = $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 1)')
-unexport PYTHONDONTWRITEBYTECODE
+unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: season test test-slow test-edge ui bench check setup lock clean reset-sample reset help

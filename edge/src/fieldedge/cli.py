@@ -46,6 +46,8 @@ def exit_code(run: Callable[[], object]) -> int:
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  (the interpreter flushes it at exit)
         return _fail("the reader of the answers has gone; everything answered so far is stored")
+    except PermissionError as error:
+        return _fail(f"the system refuses: {error}; run it as the user that owns the device's directory: sudo -u USER")
     except OSError as error:
         return _fail(f"the disk or the system refuses: {error}")
     except KeyboardInterrupt:

@@ -312,6 +312,35 @@ def test_a_folder_is_looked_into(device: DeviceDirectory) -> None:
     assert found["sensors"].state == "warn"
 
 
+def nobody_may_read(path: Path) -> None:
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("this user may read every file")
+
+
+def test_a_file_that_this_user_may_not_read_is_told(device: DeviceDirectory) -> None:
+    with_settings(
+        device,
+        '[site]\nlatitude_deg = 41\nelevation_m = 100\n[[source]]\nname = "station"\nkind = "folder"\npath = "inbox"\n',
+    )
+    (device.root / "inbox").mkdir()
+    file = device.root / "inbox" / "a.jsonl"
+    file.write_text("{}\n")
+    nobody_may_read(file)
+    found = found_in(device)["source station"]
+    assert (found.state, "a.jsonl" in found.found, "access" in found.todo) == ("warn", True, True)
+
+
+def test_a_directory_of_another_user_says_who_is_to_look(
+    device: DeviceDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nobody_may_read(device.settings)
+    found = found_in(device)["settings"]
+    assert (found.state, "sudo -u" in found.todo) == ("fail", True)
+    assert main(["status", "--dir", str(device.root)]) != 0
+    assert "sudo -u" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

@@ -19,6 +19,8 @@ from fieldedge.workloads import known_workload
 
 Check = Callable[[Subject], Iterator[Finding]]
 
+_OF_ANOTHER_USER = "run it as the user that owns the device's directory: sudo -u USER fieldedge doctor"
+
 CHECKS: dict[str, Check] = {
     "key": device.key,
     "files": device.files,
@@ -45,11 +47,15 @@ def examine(directory: DeviceDirectory, clock: Clock) -> list[Finding]:
         subject = replace(subject, config=config, workload=known_workload(config.workload))
         sources = counted(len(config.sources), "source")
         findings.append(Finding("settings", "ok", f"{config.device_id}, {config.workload}, {sources}"))
+    except PermissionError as error:
+        findings.append(Finding("settings", "fail", str(error), _OF_ANOTHER_USER))
     except (ConfigError, OSError) as error:
         findings.append(Finding("settings", "fail", str(error), f"mend {directory.settings}"))
     for name, check in CHECKS.items():
         try:
             findings.extend(check(subject))
+        except PermissionError as error:
+            findings.append(Finding(name, "fail", str(error), _OF_ANOTHER_USER))
         except (FieldloopError, OSError) as error:
             findings.append(Finding(name, "fail", str(error)))
         except Exception as error:  # noqa: BLE001  (an examination ends for no single check)

@@ -103,17 +103,23 @@ def look(opening: Opening) -> Look:
         return Look("fail", f"{settings.path} cannot be read by this user", "give the service's user access")
     written_s: list[float] = []
     strange: list[str] = []
+    closed: list[str] = []
     for path in settings.path.iterdir():
         found = not_plain(path, follows=False)
         if not is_meant(path.name, settings.pattern) or found == "a folder":
             continue
         if found:
             strange.append(f"{printable(path.name)} is {found}")
+        elif not os.access(path, os.R_OK) and path.exists():
+            closed.append(printable(path.name))
         with suppress(FileNotFoundError):  # it went while we looked
             written_s.append(path.lstat().st_mtime)
     if strange:
         found = f"{counted(len(strange), 'entry', 'entries')} in {settings.path} cannot be read: {strange[0]}"
         return Look("warn", f"{found}; expected plain files", "remove them, and see what puts them there")
+    if closed:
+        found = f"{counted(len(closed), 'file')} in {settings.path} cannot be read by this user: {closed[0]}"
+        return Look("warn", found, "give the service's user access, as by umask or group of what writes there")
     if not written_s:
         return Look("warn", f"{settings.path} holds no {settings.pattern}", "see that the logger writes there")
     when = age(opening.now().timestamp() - max(written_s))
