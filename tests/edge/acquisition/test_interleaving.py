@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from fieldedge.acquisition.interleaving import Interleaving, Senders
 from fieldedge.acquisition.raw import RawSample, RawValue
+from fieldedge.system.instants import instant_utc
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 RAIN = {"rain_mm"}
@@ -43,7 +44,24 @@ def test_whatever_comes_another_file_is_named_or_none(sent: list[tuple[str, floa
 
 def told_of(field: str, *values: RawValue) -> list[str | None]:
     senders = Senders()
-    return [senders.note(RawSample("here", None, {field: value})) for value in values]
+    return [
+        senders.note(RawSample("here", None, {field: value}), instant_utc(START + timedelta(hours=hour)))
+        for hour, value in enumerate(values)
+    ]
+
+
+def test_another_name_of_hours_that_are_told_is_another_logger_and_late_files_of_a_former_one_are_not() -> None:
+    def told(*said: tuple[str, float]) -> list[bool]:
+        senders = Senders()
+        found = [
+            senders.note(RawSample("here", None, {"device": name}), instant_utc(START + timedelta(hours=hour)))
+            for name, hour in said
+        ]
+        return [one is not None for one in found]
+
+    assert told(("a", 0), ("a", 12), ("a", 24), ("b", 1), ("b", 2)) == [False, False, False, True, False]
+    assert not any(told(("b", 30), ("b", 40), ("a", 10), ("a", 20))), "the former logger's last file came late"
+    assert not any(told(("a", 0), ("a", 24), ("b", 23), ("b", 25))), "within the overlap of a change"
 
 
 def test_what_calls_itself_one_thing_then_another_then_the_first_again_is_two_loggers_and_told_once() -> None:

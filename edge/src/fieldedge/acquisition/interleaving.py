@@ -7,10 +7,11 @@ they say adds up: two gauges would be twice the rain.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from fieldedge.acquisition.raw import MAX_ORIGIN_CHARACTERS, RawSample
+from fieldedge.system.instants import parse_instant
 
 OVERLAP = timedelta(hours=2)
 MAX_FILES = 8  # of a logger, those that were read last
@@ -68,18 +69,22 @@ class Interleaving:
 class Senders:
     """What the samples of one name call themselves, where their format has no place for it: a device, a serial number.
 
-    A field that says one thing, then another, then the first again, speaks of two loggers; one that changes for good is
-    of one that took the other's place.
+    A field that says one thing, then another, then the first again, speaks of two loggers, as does one that says
+    another thing of hours that are told already; one that changes for good is of one that took the other's place.
     """
 
     def __init__(self) -> None:
         self._said: dict[str, list[str]] = {}
+        self._oldest, self._newest = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
         self._is_told = False
 
-    def note(self, raw: RawSample) -> str | None:
+    def note(self, raw: RawSample, time_utc: str) -> str | None:
         """One more sample. That there are two, once."""
         if raw.origin is not None or self._is_told:
             return None
+        at = parse_instant(time_utc)
+        is_told_already = self._oldest <= at <= self._newest - OVERLAP
+        self._oldest, self._newest = min(self._oldest, at), max(self._newest, at)
         for name, value in raw.fields.items():
             if not isinstance(value, str | int) or isinstance(value, bool) or not _is_name(name):
                 continue
@@ -88,6 +93,9 @@ class Senders:
             if called in said[:-1]:
                 self._is_told = True
                 return f"{name} says {called} and {said[-1]} in turns: several loggers may share a name"
+            if is_told_already and said and called not in said:
+                self._is_told = True
+                return f"{name} says {called} of hours of which {said[-1]} told: several loggers may share a name"
             if not said or said[-1] != called:
                 said[:] = [*said[-2:], called]
         return None

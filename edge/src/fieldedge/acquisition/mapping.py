@@ -97,7 +97,8 @@ _TOTAL_AND_RATE = ("irradiation", "irradiance")  # of an interval, in MJ/m2; in 
 
 _SPELLINGS = {
     "c": "degC", "celsius": "degC", "f": "degF", "fahrenheit": "degF", "kelvin": "K", "percent": "%", "pct": "%",
-    "millimeters": "mm", "inch": "in", "inches": "in", "meters/second": "m/s", "m/sec": "m/s", "kph": "km/h",
+    "millimeters": "mm", "millimeter": "mm", "millimetres": "mm", "millimetre": "mm", "in.": "in",
+    "inch": "in", "inches": "in", "meters/second": "m/s", "m/sec": "m/s", "kph": "km/h",
     "kmh": "km/h", "kmph": "km/h", "miles/hour": "mph", "mi/h": "mph", "knots": "kn", "kt": "kn", "watts/m2": "W/m2",
     "wm-2": "W/m2", "wm2": "W/m2", "mb": "mbar", "millibar": "mbar", "m3m-3": "m3/m3", "%rh": "%", "%vwc": "%",
     "ms-1": "m/s", "m.s-1": "m/s", "w.m-2": "W/m2", "vol%": "%", "vol.%": "%", "%vol": "%", "mm/mm": "m3/m3",

@@ -275,7 +275,7 @@ class Pipeline:
                 batch.reject(parsed.where, str(error), _body(parsed))
                 return
             self._loggers.note(feed.source.name, sample.origin, raw.fields, sample.time_utc)
-            self._note_sender(feed.source.name, sample.origin, raw, batch)
+            self._note_sender(feed.source.name, sample, raw, batch)
             self._ask(feed, sample, raw, batch)
             if second is not None:
                 batch.seconds[len(batch.samples)] = second
@@ -294,11 +294,11 @@ class Pipeline:
             batch.told.append(f"{said}: {_RENAME}")
         return replace(raw, origin=origin)
 
-    def _note_sender(self, source: str, origin: str, raw: RawSample, batch: _Batch) -> None:
-        key = source, origin
+    def _note_sender(self, source: str, sample: Sample, raw: RawSample, batch: _Batch) -> None:
+        key = source, sample.origin
         if raw.origin is not None or (key not in self._senders and len(self._senders) >= MAX_LOGGERS):
             return
-        told = self._senders.setdefault(key, Senders()).note(raw)
+        told = self._senders.setdefault(key, Senders()).note(raw, sample.time_utc)
         if told is not None:
             batch.told.append(f"source {source}: {told}, and {NAME_SENDERS}")
 

@@ -345,6 +345,6 @@ def _of_names(read: _Read) -> Iterable[str]:
     """Whether several loggers speak in turns, without a name that is read."""
     said: dict[str, Senders] = {}
     for sample, raw in read.samples:
-        told = said.setdefault(sample.origin, Senders()).note(raw)
+        told = said.setdefault(sample.origin, Senders()).note(raw, sample.time_utc)
         if told is not None:
             yield f"{told}: {NAME_SENDERS}"

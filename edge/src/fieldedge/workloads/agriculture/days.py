@@ -36,7 +36,7 @@ from fieldedge.workloads.agriculture.levels import (
     solar_noon_utc_h,
     wind_2_m_m_s,
 )
-from fieldedge.workloads.agriculture.series import Series, series_of, totals_of
+from fieldedge.workloads.agriculture.series import Series, said_again, series_of, totals_of
 
 ENOUGH_H = 16.0  # of temperature and humidity, for their extremes to be the day's
 
@@ -60,6 +60,7 @@ def summarise_day(samples: Sequence[FlaggedSample], field: Record, day: str, sit
     day_of_year = date.fromisoformat(day).timetuple().tm_yday
     found = _doubts(series, field, site, day)
     _add(found, "rain_mm", doubts.of_counter(*totals_of(measured, day, "rain_mm", series)))
+    _add(found, "rain_mm", doubts.of_repeats(said_again(measured, day, "rain_mm", series)))
     for name, doubt in _beside_the_days_before(series, levels_before(samples, day, site), site, day):
         _add(found, name, doubt)
     reason = _lacking(series) or _refused(found)
@@ -142,6 +143,8 @@ def _doubts(series: Mapping[str, Series], field: Record, site: Site, day: str) -
         found["wind_speed_m_s"] = doubts.of_wind(wind.mean(), wind.values)
     limits = field["wilting_point_m3_m3"], field["saturation_m3_m3"]
     found |= {name: doubts.of_soil(series[name].evening_mean(), *limits) for name in PROBE_CHANNELS if name in series}
+    if rain is not None and 0.0 in rain.values:  # who says that there is none says so all day long
+        found["rain_mm"] = found["rain_mm"] or doubts.of_silence(*rain.silence)
     if temperature is not None and is_warmth_known:  # who measures it sends all day long
         silent = doubts.of_silence(*temperature.silence)
         found["air_temperature_c"] = found["air_temperature_c"] or silent

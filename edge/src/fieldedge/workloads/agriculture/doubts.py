@@ -19,6 +19,8 @@ RISING_SAMPLES, RISING_H = (
 )  # in a row to the day's end that rain and never less: a counter since midnight does so
 MOST_OF_EQUAL_MM = 50.0  # that a day can bring in samples of one exact value
 DOWNPOUR_MM, DOWNPOUR_MM_H = 20.0, 50.0  # out of nothing in one value, and as a rate, and nothing after it
+SUMMED_OVER_H, LEAST_SUMMED = (1, 2, 3, 6, 12, 24), 3  # as stations sum the last hours; and how many values at least
+UNEVEN = 0.2  # of the usual gap between samples
 WHOLE_TIPS = 4  # gauges resolve 0.1 to 0.5 mm
 FALLS_OF_A_DAY, MANY_AN_HOUR_H = 2, 0.34
 UNIT_FACTORS = 25.4, 10.0, 100.0, 2.54, 5.0, 3.937, 4.0, 39.37  # inches, tenths, cm, and tips of 0.2, 0.254 and 0.01 in
@@ -86,6 +88,11 @@ def of_rain(values_mm: Sequence[float], hours: Sequence[float], bad: int) -> Dou
     same = max((len(list(run)) for value, run in groupby(values_mm) if value > SAME_MM), default=0)
     if same >= SAME_SAMPLES and hours[-1] - hours[0] >= RISING_H:
         return Doubt(f"is the same in {same} values in a row, as the sum of the last hours is; {setting}")
+    if (length_h := _summed_over_h(values_mm, hours)) is not None:
+        said = f"rises and falls as the sum of the last {_hours_in_words(length_h)} does: each drop of it counts again"
+        return Doubt(
+            f"{said}; name the field of the rain since the sample before, or a running total with counter = true"
+        )
     if (lone_mm := _downpour_mm(values_mm, hours)) is not None:
         said = f"says {lone_mm:g} mm in one value, and nothing before and after it"
         return Doubt(f"{said}; see whether it is what the logger says of a fault, or of water poured into the gauge")
@@ -100,6 +107,38 @@ def of_rain(values_mm: Sequence[float], hours: Sequence[float], bad: int) -> Dou
     return None
 
 
+def _summed_over_h(values_mm: Sequence[float], hours: Sequence[float]) -> int | None:
+    """The hours of which each value is the sum, where the values cannot be told from such sums; None: they can.
+
+    What enters such a sum leaves it again, exactly so much, when its hours are over: the rain of an interval does not.
+    """
+    if len(values_mm) < ENOUGH_SAMPLES or values_mm[0] > 0.0 or not any(values_mm):
+        return None
+    gaps_h = [later - one for one, later in pairwise(hours)]
+    step_h, least_mm = median(gaps_h), min(value for value in values_mm if value > 0.0)
+    if not all(abs(gap - step_h) <= UNEVEN * step_h for gap in gaps_h):
+        return None
+    for length_h in SUMMED_OVER_H:
+        count = round(length_h / step_h)
+        if count < LEAST_SUMMED or count >= len(values_mm) or sum(value > 0.0 for value in values_mm) < count:
+            continue
+        entered, falls = [0.0], 0
+        for place, (one, later) in enumerate(pairwise(values_mm), start=1):
+            left = entered[place - count] if place >= count else 0.0
+            entered.append(later - one + left)
+            falls += later < one
+            if entered[-1] < -OFF_A_STEP * least_mm:
+                break
+        else:
+            if falls >= FALLS_OF_A_DAY:
+                return length_h
+    return None
+
+
+def _hours_in_words(hours: int) -> str:
+    return "hour" if hours == 1 else f"{hours} hours"
+
+
 def _downpour_mm(values_mm: Sequence[float], hours: Sequence[float]) -> float | None:
     """The value of a day that comes out of nothing, and after which there is nothing; None: there is none."""
     for place in range(1, len(values_mm) - 1):
@@ -108,6 +147,14 @@ def _downpour_mm(values_mm: Sequence[float], hours: Sequence[float]) -> float | 
         if is_alone and value >= max(DOWNPOUR_MM, DOWNPOUR_MM_H * took_h):
             return value
     return None
+
+
+def of_repeats(again_mm: Sequence[float]) -> Doubt | None:
+    """The rain of messages that said what the one right before them did, all of it, much sooner than one was due."""
+    if not again_mm:
+        return None
+    said = f"counts {sum(again_mm):g} mm of {len(again_mm)} messages that say the same as the one seconds before them"
+    return Doubt(f"{said}; see whether each is sent again with a new time: a running total with counter = true is safe")
 
 
 def of_temperature(mean_c: float, range_k: float, clearness: float | None) -> Doubt | None:
