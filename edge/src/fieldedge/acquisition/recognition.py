@@ -74,6 +74,11 @@ def _begins_with(*marks: bytes) -> Callable[[bytes], bool]:
     return lambda head: head.removeprefix(BOM).startswith(marks)
 
 
+def _is_workbook(head: bytes) -> bool:
+    """A ZIP file that has a part of a workbook, in whatever order they were written."""
+    return head.startswith(b"PK\x03\x04") and re.search(rb"\[Content_Types\]\.xml|xl/w", head) is not None
+
+
 def _names_toaci1(head: bytes) -> bool:
     return head.removeprefix(BOM).startswith((b'"TOACI1"', b"TOACI1"))
 
@@ -137,9 +142,14 @@ _NOT_READ: tuple[tuple[Callable[[bytes], bool], Recognised], ...] = (
         Recognised("Onset's own .hobo file", None, 'export it as CSV in HOBOware, and read that with format = "hobo"'),
     ),
     (
-        _begins_with(b"PK\x03\x04"),
-        Recognised("an Excel workbook or a ZIP file", None, "unpack it, or save the sheet as CSV; ZENTRA exports CSV"),
+        _is_workbook,
+        Recognised(
+            "an Excel workbook",
+            None,
+            "save its sheet as CSV, with the header rows; ZENTRA Cloud and ZENTRA Utility export CSV themselves",
+        ),
     ),
+    (_begins_with(b"PK\x03\x04"), Recognised("a ZIP file", None, "unpack it first")),
     (
         _begins_with(b"\xd0\xcf\x11\xe0"),
         Recognised("a workbook of an older Excel", None, "save the sheet as CSV"),
