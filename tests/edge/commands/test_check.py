@@ -167,7 +167,7 @@ def test_the_hour_that_an_autumn_night_has_twice_is_there_twice(tmp_path: Path, 
     ("content", "said"),
     [
         (b'"TOB1","North","CR1000"\n\x00\x01', "binary TOB1: have LoggerNet"),
-        (b"PK\x03\x04", "an Excel workbook"),
+        (b"PK\x03\x04", "a ZIP file"),
         (b"2026-05-01,21.3\n", "say --format, one of "),
         (b" \n", "is empty"),
     ],

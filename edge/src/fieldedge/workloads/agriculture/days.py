@@ -60,7 +60,9 @@ def summarise_day(samples: Sequence[FlaggedSample], field: Record, day: str, sit
     day_of_year = date.fromisoformat(day).timetuple().tm_yday
     found = _doubts(series, field, site, day)
     _add(found, "rain_mm", doubts.of_counter(*totals_of(measured, day, "rain_mm", series)))
-    _add(found, "rain_mm", doubts.of_repeats(said_again(measured, day, "rain_mm", series)))
+    repeats = doubts.of_repeats(said_again(measured, day, "rain_mm", series))
+    if repeats is not None and not found.get("rain_mm", repeats).is_refused:
+        found["rain_mm"] = repeats  # what is said again looks like a sum of hours, or a counter
     for name, doubt in _beside_the_days_before(series, levels_before(samples, day, site), site, day):
         _add(found, name, doubt)
     reason = _lacking(series) or _refused(found)

@@ -29,6 +29,7 @@ SAME_MM, SAME_SAMPLES = 1.0, 8  # of one value in a row: beyond what a bucket's 
 LONGEST_SILENCE_H = 4.0  # within a day
 WETTEST_DAY_MM = 200.0  # that is taken without a word
 HOTTEST_DAY_C, HOT_DAY_C = 45.0, 40.0  # a day's mean; the hottest places on record have had 43
+COLD_DAY_C = -5.0  # a day's mean in a season; maize is dead then
 WIDEST_DAY_K = 35.0  # between a day's least and greatest; few deserts have had more
 CALMEST_DAY_M_S = 0.1  # a day's mean 2 m above ground: no air stands so still
 WINDIEST_DAY_M_S = 17.0  # a storm for 24 hours
@@ -150,10 +151,10 @@ def _downpour_mm(values_mm: Sequence[float], hours: Sequence[float]) -> float | 
 
 
 def of_repeats(again_mm: Sequence[float]) -> Doubt | None:
-    """The rain of messages that said what the one right before them did, all of it, much sooner than one was due."""
+    """The rain of messages that repeat the one before them."""
     if not again_mm:
         return None
-    said = f"counts {sum(again_mm):g} mm of {len(again_mm)} messages that say the same as the one seconds before them"
+    said = f"counts {sum(again_mm):g} mm of {len(again_mm)} messages that say all that the one before them did"
     return Doubt(f"{said}; see whether each is sent again with a new time: a running total with counter = true is safe")
 
 
@@ -161,6 +162,8 @@ def of_temperature(mean_c: float, range_k: float, clearness: float | None) -> Do
     """A day's temperature. `clearness` is its radiation as a part of that above the atmosphere, where it is known."""
     if clearness is not None and clearness > FAR_ABOVE * RADIATION_PER_ROOT_K[1] * math.sqrt(range_k):
         return Doubt(f"moves by {range_k:.1f} K on a day that is as good as clear; say its unit in [source.fields]")
+    if mean_c < COLD_DAY_C:
+        return Doubt(f"has a mean of {mean_c:.1f} degC over the day; see its unit in [source.fields], and its sign")
     if mean_c <= HOT_DAY_C:
         if range_k <= WIDEST_DAY_K:
             return None

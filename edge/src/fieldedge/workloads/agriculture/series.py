@@ -19,7 +19,8 @@ DAY_H = 24.0
 SPEAKS_FOR_H = 3.0
 WHOLE_SUM_H, NEARLY_ALL_VALUES = 22.0, 0.9  # of a sum: a logger may begin its day an hour late, or miss one
 GAP = 1.5  # times the usual time between samples: beyond it a sum's value speaks for no more
-SOON, MOST_SOON_H, KINDS_ALIKE = 0.5, 1.0 / 6.0, 4  # of the mean time between samples; and how many channels agree
+SOON, MOST_SOON_H = 0.5, 1.0 / 6.0  # of the mean time between samples
+KINDS_ALIKE, MANY_ALIKE = 4, 0.45  # how many channels agree; of a day's samples
 EVENING_H = 6.0  # of a probe's last values, whose mean is its reading: the balance corrects itself at a day's end
 
 
@@ -124,20 +125,20 @@ def series_of(measured: Iterable[FlaggedSample], day: str) -> dict[str, Series]:
 def said_again(measured: Iterable[FlaggedSample], day: str, channel: str, series: Mapping[str, Series]) -> list[float]:
     """The values of a channel, that are no 0, in samples that repeat all that the one before them said.
 
-    They do so much sooner than a sample is usually due, so that sensors of several kinds can hardly agree by chance.
+    They do so much sooner than a sample is usually due, or nearly half of the day's samples do, of day and night:
+    sensors of several kinds do not agree so by chance.
     """
     logger = series[channel].logger if channel in series else None
     own = [one for one in measured if logger in (one.sample.origin, name_of(one.sample.origin))]
     own.sort(key=lambda one: _hours(one.sample.time_utc, day))
-    soon_h = min(SOON * DAY_H / max(len(own), 1), MOST_SOON_H)
-    return [
-        later.good()[channel]
+    again = [
+        (_hours(later.sample.time_utc, day) - _hours(one.sample.time_utc, day), later.good().get(channel, 0.0))
         for one, later in pairwise(own)
-        if later.good().get(channel, 0.0) > 0.0
-        and len(later.sample.values) >= KINDS_ALIKE
-        and later.sample.values == one.sample.values
-        and _hours(later.sample.time_utc, day) - _hours(one.sample.time_utc, day) <= soon_h
+        if len(later.sample.values) >= KINDS_ALIKE and later.sample.values == one.sample.values
     ]
+    are_many = len(again) >= MANY_ALIKE * len(own)
+    soon_h = min(SOON * DAY_H / max(len(own), 1), MOST_SOON_H)
+    return [value for apart_h, value in again if value > 0.0 and (are_many or apart_h <= soon_h)]
 
 
 def totals_of(

@@ -26,7 +26,9 @@ _DAY = CONTRACT.table("operations").moment
 def add(commands: Any, shared: argparse.ArgumentParser) -> None:
     command = commands.add_parser("override", parents=[shared], help="record what was really done, and why")
     command.add_argument("--date", help="the day, like 2026-07-03; today if left out")
-    command.add_argument("--irrigation-mm", type=float, help="water that was applied")
+    command.add_argument(
+        "--irrigation-mm", type=float, help="water that was applied: 1 mm is 10 m3 a hectare, or 1 litre a square metre"
+    )
     command.add_argument("--nitrogen-kg-ha", type=float, help="nitrogen that was applied")
     command.add_argument("--nothing", action="store_true", help="nothing was applied, whatever was recommended")
     command.add_argument("--why", required=True, help="why it was done otherwise than recommended")
