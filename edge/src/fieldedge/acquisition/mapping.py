@@ -460,7 +460,7 @@ def _stated_line(stated: str, mapped: Mapped, where: str) -> _Line:
         if stated.strip().lower() in _COUNTS:
             todo = 'say what one of them is in [source.fields], such as scale = 0.2 beside unit = "mm"'
         raise DataError(
-            f"{where}: the logger gives {mapped.field!r} in {stated[:20]!r}; expected a {quantity} for "
+            f"{where}: the logger gives {mapped.field!r} in {stated[:20]!r}; expected {_a(quantity)} for "
             f"{mapped.channel.name}: {todo}"
         ) from None
 
@@ -501,6 +501,10 @@ def _line(unit: str, into: str) -> _Line:
     return None if (slope, intercept) == (1.0, 0.0) else (slope, intercept)
 
 
+def _a(quantity: str) -> str:
+    return f"an {quantity}" if quantity[0] in "aeiou" else f"a {quantity}"
+
+
 def _units_of(quantity: str) -> str:
     return ", ".join(name for name, unit in UNITS.items() if unit.quantity == quantity)
 
@@ -528,7 +532,7 @@ def _mapped(channels: Mapping[str, Channel], name: str, setting: Any, where: str
         try:
             line = _line_of(known_unit(unit) if isinstance(unit, str) else None, channel, interval_min)
         except ValueError as error:
-            expected = f"expected a {quantity}: {_units_of(quantity)}"
+            expected = f"expected {_a(quantity)}: {_units_of(quantity)}"
             raise ConfigError(f"{where}: {name}.unit is {_shown(unit)}; {error if str(error) else expected}") from None
     kept_as = _kept_as(channel, setting, line, scale, where)
     decimal = setting.get("decimal")
