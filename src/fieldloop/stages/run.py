@@ -10,7 +10,7 @@ from fieldloop.fleet import FleetRun
 from fieldloop.stages.context import Loop, period_folder
 from fieldloop.stages.devices import fleet_of, gateway_of, source_of
 from fieldloop.stages.refs import ReleasedRef, RunRef, write_json
-from fieldloop.stages.staged import StagedPeriod, goes_in_stages, day_begins
+from fieldloop.stages.staged import StagedPeriod, day_begins, goes_in_stages
 from fieldloop.stages.workload import workload_of
 
 ROLLOUTS = "rollouts"  # of a period's figures: how each version went out

@@ -9,8 +9,8 @@ lack, FAO-56 eq. 21, 48 and 50; open water and wet soil evaporate 1.05 and 1.10 
 """
 
 import logging
-import warnings
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
