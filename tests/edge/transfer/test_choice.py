@@ -1,5 +1,6 @@
 """Which target a device takes: its class's, the one in rollout where it is in, and never an older one."""
 
+import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from fieldedge.device.config import DeviceDirectory
 from fieldedge.device.processor import FLOAT32_ONLY, class_of, cpu_features, device_class
 from fieldedge.inference.slots import Installed, Slots, TakenBack
 from fieldedge.system.errors import ReleaseError
+from fieldedge.transfer import updates
 from fieldedge.transfer.choice import Offered, Standing, choose, is_older, read_offer
 from fieldedge.transfer.cohort import Rollout, cohort_share
 from fieldedge.transfer.updates import update
@@ -119,6 +121,16 @@ def test_a_device_in_the_cohort_takes_the_candidate_and_one_outside_says_why_not
     later = Rollout(100.0, "s1", NOW + timedelta(hours=1))
     assert chosen(Signed(BUNDLE, candidate(later)), at("11"))[0] == BUNDLE.path
     assert chosen(Signed(candidate()), at())[0] == "agriculture/x86-64/candidate.zip"
+
+
+def test_a_candidate_is_found_by_class_as_the_bundle_is_and_whatever_file_the_bundle_is() -> None:
+    plain = target(f"agriculture/{FLOAT32_ONLY}/candidate.zip", "12", rollout=EVERYONE.as_custom())
+    assert chosen(Signed(BUNDLE, plain), at("11"))[0] == plain.path
+    assert chosen(Signed(FORMER, plain), at("11"))[0] == plain.path
+    assert chosen(Signed(BUNDLE, candidate(), plain), at("11"))[0] == candidate().path
+    assert chosen(Signed(FLOAT32, candidate(), plain), at("11"))[0] == candidate().path
+    assert chosen(Signed(FLOAT32, candidate(), plain), at("11"), "riscv")[0] == plain.path
+    assert chosen(Signed(FLOAT32, candidate()), at("11"), "riscv")[0] == FLOAT32.path
 
 
 def test_a_device_that_has_the_candidate_keeps_it_whatever_the_rollout_says() -> None:
@@ -244,6 +256,53 @@ def test_a_rollout_reaches_a_device_and_puts_it_on_watch_and_its_end_changes_not
     del repository.targets[f"agriculture/{HERE}/candidate.zip"]
     repository.publish()
     assert update(on_11, CONTRACT, gateway.url).changed is False
+
+
+@pytest.mark.parametrize("here", ["x86-64", "aarch64", class_of("riscv64", [], is_64_bit=True)])
+@pytest.mark.parametrize(
+    ("bundles", "candidates", "expected"),
+    [
+        (["x86-64", FLOAT32_ONLY], [FLOAT32_ONLY], FLOAT32_ONLY),
+        ([FLOAT32_ONLY], [FLOAT32_ONLY], FLOAT32_ONLY),
+        ([FLOAT32_ONLY], ["x86-64", FLOAT32_ONLY], "x86-64"),
+        ([""], [FLOAT32_ONLY], FLOAT32_ONLY),
+    ],
+    ids=["its bundle, no candidate of its own", "float32 alone", "a candidate of its own alone", "from before classes"],
+)
+def test_bundle_and_candidate_are_each_the_one_of_the_class_or_the_float32_one(
+    device: DeviceDirectory,
+    repository: Repository,
+    gateway: GatewaySimulator,
+    monkeypatch: pytest.MonkeyPatch,
+    here: str,
+    bundles: list[str],
+    candidates: list[str],
+    expected: str,
+) -> None:
+    """Each class has a file with bytes of its own, so that what was installed says which one was taken."""
+    monkeypatch.setattr(updates, "device_class", lambda: here)
+    files: dict[tuple[str, str], bytes] = {}
+    for version, classes, name in (("11", bundles, "bundle.zip"), ("12", candidates, "candidate.zip")):
+        for number, one in enumerate(classes):
+            files[version, one] = bundle(version, bias=int(version) + number / 10)
+            said = {"device_class": one} if one else {}
+            said |= {"rollout": NOBODY.as_custom()} if name == "candidate.zip" else {}
+            path = "/".join(part for part in ("agriculture", one, name) if part)
+            repository.offer(files[version, one], path, version=version, **said)
+    repository.publish()
+    assert update(device, CONTRACT, gateway.url).version == "11"
+    own = here if here in bundles else bundles[-1]
+    assert active(device).bundle_sha256 == hashlib.sha256(files["11", own]).hexdigest()
+    confirm(device)
+
+    for one in candidates:
+        found = repository.targets[f"agriculture/{one}/candidate.zip"]
+        found.unrecognized_fields["custom"]["rollout"] = EVERYONE.as_custom()
+    repository.publish()
+    assert update(device, CONTRACT, gateway.url).version == "12"
+    own = expected if here == "x86-64" else FLOAT32_ONLY
+    assert active(device).bundle_sha256 == hashlib.sha256(files["12", own]).hexdigest()
+    assert update(device, CONTRACT, gateway.url).changed is False
 
 
 @pytest.mark.parametrize("is_confirmed", [False, True], ids=["on watch", "confirmed"])

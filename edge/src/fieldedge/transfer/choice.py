@@ -1,10 +1,10 @@
 """Which of the signed targets this device takes: that of its class, and of a rollout where its cohort is in.
 
 A workload's targets are `<workload>/<class>/bundle.zip`, which everyone of the class runs, and beside it
-`candidate.zip` while a rollout is on. A device of a class for which there is no file takes the float32-only one, and
-where there are no classes at all, `<workload>/bundle.zip`, the only target of before. Nothing that the metadata says
-makes a device go to an older version; what is `withdrawn` it leaves. `choose` is pure: what is offered, and where the
-device stands, are plain data.
+`candidate.zip` while a rollout is on. Of each, a device of a class for which there is no file takes the float32-only
+one, and where there are no classes at all, `<workload>/bundle.zip`, the only target of before. Nothing that the
+metadata says makes a device go to an older version; what is `withdrawn` it leaves. `choose` is pure: what is offered,
+and where the device stands, are plain data.
 """
 
 import logging
@@ -84,11 +84,9 @@ def read_offer(targets: Targets, workload: str, device_class: str) -> Offer:
         LinkError: a delegated role cannot be read.
         ReleaseError: nothing is released, or what is said of a target cannot be used by any device.
     """
-    classes = dict.fromkeys((device_class, FLOAT32_ONLY))
-    found = [(name, targets.get_targetinfo(f"{workload}/{name}/bundle.zip")) for name in classes]
-    name, target = next(((name, one) for name, one in found if one is not None), (None, None))
+    name, target = _of_class(targets, workload, device_class, "bundle.zip")
     former = targets.get_targetinfo(f"{workload}/bundle.zip") if target is None else None
-    candidate = _candidate(targets, workload, name or device_class)
+    candidate = _candidate(targets, workload, device_class)
     chosen = target or former
     if chosen is None and candidate is None:
         raise ReleaseError(f"nothing is released for {workload} yet; release a model first")
@@ -170,8 +168,19 @@ def _release(version: str) -> tuple[int, ...]:
     return tuple(int(part or 0) for part in found.groups())
 
 
-def _candidate(targets: Targets, workload: str, name: str) -> Offered | None:
-    target = targets.get_targetinfo(f"{workload}/{name}/candidate.zip")
+def _of_class(
+    targets: Targets, workload: str, device_class: str, file: str
+) -> tuple[str, TargetFile] | tuple[None, None]:
+    """The file for a class, else the one that any device can run; and for which class it is."""
+    for name in dict.fromkeys((device_class, FLOAT32_ONLY)):
+        target = targets.get_targetinfo(f"{workload}/{name}/{file}")
+        if target is not None:
+            return name, target
+    return None, None
+
+
+def _candidate(targets: Targets, workload: str, device_class: str) -> Offered | None:
+    name, target = _of_class(targets, workload, device_class, "candidate.zip")
     if target is None:
         return None
     try:
