@@ -18,6 +18,7 @@ from fieldedge.device.config import DeviceConfig, DeviceDirectory, StoreConfig, 
 from fieldedge.inference.bundles import MANIFEST, MODEL, REFERENCE
 from fieldedge.inference.loading import LoadedModel, load_model
 from fieldedge.inference.model import Model
+from fieldedge.inference.pointer import parse_pointer
 from fieldedge.inference.slots import Installed, Slots
 from fieldedge.inference.trial import Trials
 from fieldedge.inference.watch import Seen, divergence_sd, tally, verdict
@@ -249,8 +250,12 @@ def test_power_loss_before_the_end_of_a_watch_is_written_and_the_next_start_ends
     new = put(field.device, files, is_on_watch=True)
     field.start()
 
-    def lose_power(_path: Path, _data: bytes) -> None:
-        raise PowerLoss
+    write = fieldedge.inference.slots.write_durably
+
+    def lose_power(path: Path, data: bytes) -> None:
+        if not parse_pointer(data).is_on_watch:  # else it only notes that the model is asked
+            raise PowerLoss
+        write(path, data)
 
     with monkeypatch.context() as patch, pytest.raises(PowerLoss):
         patch.setattr(fieldedge.inference.slots, "write_durably", lose_power)

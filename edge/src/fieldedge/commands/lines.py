@@ -27,7 +27,7 @@ def run(_options: argparse.Namespace, directory: DeviceDirectory) -> None:
     config, workload = read_device(directory)
     directory.make_private()
     with exclusive(directory.lock("run")), Store(directory.store, merit=merit(workload)) as store:
-        agent = Agent(config, workload, store, load_model(directory, workload))
+        agent = Agent(config, workload, store, load_model(directory, workload, store))
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(encoding="utf-8", errors="backslashreplace")
         for answer in agent.answers(bounded_lines(sys.stdin)):

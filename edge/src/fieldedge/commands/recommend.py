@@ -33,7 +33,7 @@ def recommend(options: argparse.Namespace, directory: DeviceDirectory) -> None:
     at = asked_moment(options, workload.contract.decided_at, clock.now())
     store, _ = open_store(directory.store, clock.stamp, merit=merit(workload))
     with store:
-        agent = Agent(config, workload, store, load_model(directory, workload))
+        agent = Agent(config, workload, store, load_model(directory, workload, store))
         record = agent.decide(at)
     if is_for_program(options):
         say(json.dumps(record))

@@ -154,7 +154,7 @@ def _take_messages(
     counts = {"lines": 0, "rejected": 0}
     rejected: list[Record] = []
     with Store(directory.store, clock.stamp, merit=merit(workload)) as store, _opened(path) as lines:
-        agent = Agent(config, workload, store, load_model(directory, workload))
+        agent = Agent(config, workload, store, load_model(directory, workload, store))
         for number, line in enumerate(bounded_lines(lines), start=1):
             if not line.strip():
                 continue

@@ -193,7 +193,8 @@ class WatchConfig:
 
     From the decision number `judged_from` on it is taken back where one of the limits is passed by all that was seen so
     far. The shares are of decisions in which the former model did better: it answered, its answer stood. The divergence
-    is the mean distance of the two models' answers, in standard deviations of the former's.
+    is the mean distance of the two models' answers, in standard deviations of the former's. One that the process did
+    not survive `max_deaths` times in a row, while it was loaded or asked, is taken back at the next start.
     """
 
     decisions: int = 14
@@ -202,6 +203,7 @@ class WatchConfig:
     max_guardrail_share: float = 0.5
     max_divergence: float = 3.0
     max_latency_ms: float = 250.0  # of half of the decisions
+    max_deaths: int = 3
 
 
 @dataclass(frozen=True)
@@ -361,6 +363,7 @@ def _watch(table: "Table | None") -> WatchConfig:
         table.number("max_guardrail_share", WatchConfig.max_guardrail_share, 0.0, 1.0),
         table.number("max_divergence", WatchConfig.max_divergence, 0.0, 1e6),
         table.number("max_latency_ms", WatchConfig.max_latency_ms, 1.0, 1e6),
+        table.whole("max_deaths", WatchConfig.max_deaths, 1, MAX_WATCHED),
     )
     table.end()
     return watch

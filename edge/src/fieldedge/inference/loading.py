@@ -6,10 +6,12 @@ without one the workload's rule decides.
 
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fieldedge.device.config import DeviceDirectory
+from fieldedge.device.config import DeviceDirectory, read_config
+from fieldedge.inference import attempts
 from fieldedge.inference.bundles import (
     GOLDEN,
     MANIFEST,
@@ -26,6 +28,7 @@ from fieldedge.inference.slices import Slice
 from fieldedge.inference.slots import Installed, Slots
 from fieldedge.inference.trial import Trials, try_model
 from fieldedge.inference.watch import Array, spread_of
+from fieldedge.storage.store import Store
 from fieldedge.system.errors import ReleaseError, TrialUnfinished
 from fieldedge.system.plain_files import read_own
 from fieldedge.workload import Workload
@@ -56,29 +59,38 @@ class Watch:
     former: LoadedModel | None
 
 
-def load_model(directory: DeviceDirectory, workload: Workload) -> LoadedModel | None:
+def load_model(directory: DeviceDirectory, workload: Workload, store: Store | None = None) -> LoadedModel | None:
     """The model to run, verified, tried and loaded now; None where the device must do without."""
-    return load(directory, workload)[0]
+    return load(directory, workload, store)[0]
 
 
-def load(directory: DeviceDirectory, workload: Workload) -> tuple[LoadedModel | None, str | None]:
+def load(
+    directory: DeviceDirectory, workload: Workload, store: Store | None = None
+) -> tuple[LoadedModel | None, str | None]:
     """The model to run, and why it is not the active one, where it is another or none.
 
     A model that never passed a trial under this software is tried first, in a process of its own; each is then loaded
     and repeats its golden vectors here.
+
+    Args:
+        store: of who is to decide with the model. One on watch that nobody survived is then left first.
     """
     slots = Slots(directory.root)
+    if store is not None:
+        attempts.leave_deadly(slots, read_config(directory.settings), workload.name, store)
     problem = None
     sound = slots.sound()
     for installed, data in sound:
-        try:
-            loaded = _loaded(slots, installed, data, workload)
-        except (ReleaseError, TrialUnfinished) as error:
-            problem = problem or f"model {installed.version} in slot {installed.slot} is not used: {error}"
-            _log.error("the model in slot %s is not used: %s", installed.slot, error)
-            continue
-        if _is_on_watch(slots, installed):
-            loaded = replace(loaded, watch=Watch(slots, _former(slots, sound, workload)))
+        is_on_watch = _is_on_watch(slots, installed)
+        with attempts.loading(slots, installed) if is_on_watch and store is not None else nullcontext():
+            try:
+                loaded = _loaded(slots, installed, data, workload)
+            except (ReleaseError, TrialUnfinished) as error:
+                problem = problem or f"model {installed.version} in slot {installed.slot} is not used: {error}"
+                _log.error("the model in slot %s is not used: %s", installed.slot, error)
+                continue
+            if is_on_watch:
+                loaded = replace(loaded, watch=Watch(slots, _former(slots, sound, workload)))
         return loaded, problem or _unlike(slots, installed)
     return None, problem or _unlike(slots, None)
 

@@ -42,7 +42,8 @@ class Pointer:
     """Which slots hold what. `watched_since` is UTC while the active one is on watch; `reason` is why it is active.
 
     The former one is the one to go back to; there is none after the device `has_gone_back` to the active one. `reports`
-    wait to be sent, oldest first.
+    wait to be sent, oldest first. `died` is how many attempts to load or ask the one on watch the process has not come
+    back from since its last decision; one that is under way counts.
     """
 
     active: Installed | None = None
@@ -52,6 +53,7 @@ class Pointer:
     has_gone_back: bool = False
     taken_back: tuple[TakenBack, ...] = ()
     reports: tuple[str, ...] = ()
+    died: int = 0
 
     @property
     def is_on_watch(self) -> bool:
@@ -72,6 +74,8 @@ class Pointer:
             said["watched_since"] = self.watched_since
         if self.reason:
             said["reason"] = self.reason
+        if self.died:
+            said["died"] = self.died
         if self.has_gone_back:
             said["has_gone_back"] = True
         if self.taken_back:
@@ -91,6 +95,9 @@ def parse_pointer(data: bytes) -> Pointer:
     since, reason, reports = said.get("watched_since"), said.get("reason", ""), said.get("reports", [])
     if not (isinstance(since, str | None) and isinstance(reason, str) and _are_texts(reports)):
         raise ValueError("it says of the watch what nobody wrote")
+    died = said.get("died", 0)
+    if not isinstance(died, int) or isinstance(died, bool) or died < 0:
+        raise ValueError(f"it says that the process died {died!r} times")
     taken_back = tuple(TakenBack(**one) for one in said.get("taken_back", []))
     if not all(_are_texts(list(asdict(one).values())) for one in taken_back):
         raise ValueError("it says of a version taken back what nobody wrote")
@@ -102,6 +109,7 @@ def parse_pointer(data: bytes) -> Pointer:
         said.get("has_gone_back") is True,
         taken_back,
         tuple(reports),
+        died,
     )
 
 

@@ -144,6 +144,7 @@ class Slots:
                 watched_since=watched_since,
                 reason=reason,
                 has_gone_back=False,
+                died=0,
             )
 
         self._write(switched, report)
@@ -152,9 +153,19 @@ class Slots:
         """End the watch of a version: it stays. False where it is not on watch any more."""
 
         def confirmed(pointer: Pointer) -> Pointer | None:
-            return replace(pointer, watched_since=None, reason=reason) if _is_watched(pointer, watched) else None
+            if not _is_watched(pointer, watched):
+                return None
+            return replace(pointer, watched_since=None, reason=reason, died=0)
 
         return self._write(confirmed, report)
+
+    def count_died(self, watched: Installed, change: Callable[[int], int]) -> bool:
+        """Note how many attempts with a version on watch nobody came back from. False where it is not on watch."""
+
+        def counted(pointer: Pointer) -> Pointer | None:
+            return replace(pointer, died=change(pointer.died)) if _is_watched(pointer, watched) else None
+
+        return self._write(counted, None)
 
     def go_back(
         self, left: Installed, reason: str, taken_back: TakenBack | None = None, report: bytes | None = None
@@ -176,6 +187,7 @@ class Slots:
                 reason=reason,
                 has_gone_back=True,
                 taken_back=known,
+                died=0,
             )
 
         return self._write(back, report)

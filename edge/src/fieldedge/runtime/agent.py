@@ -11,6 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TextIO
 
 from fieldedge.contract import MODEL, Record
@@ -178,6 +179,20 @@ class Agent:
         if known is not None:
             return known
         question = self._adviser.as_asked(episode.question(at, lambda kind: self._store.events(1, kind)))
+        spent_ns = time.perf_counter_ns() - started_ns
+        with self._asking(question):  # what it writes is no part of the decision's time
+            record = self._decided(context, episode, question, time.perf_counter_ns() - spent_ns)
+        self._end_watch()
+        return record
+
+    def _asking(self, question: Question) -> AbstractContextManager[None]:
+        """Where a model on watch will be asked, who dies of it is counted."""
+        if self._watching is None or question.doubt is not None:
+            return nullcontext()
+        return self._watching.asking()
+
+    def _decided(self, context: Record, episode: Episode, question: Question, started_ns: int) -> Record:
+        """The answer to a question, stored; what another process stored for that moment meanwhile stands."""
         answer = self._adviser.ask(context, question)
         decision = episode.answer(question, answer.outputs, answer.abstained)
         try:
@@ -185,7 +200,7 @@ class Agent:
         except DataError as error:
             if decision.source != MODEL:
                 raise
-            _log.error("the model abstains on %s: %s", at, error)
+            _log.error("the model abstains on %s: %s", question.at, error)
             answer = Answer(None, str(error))
             decision = episode.answer(question, None, str(error))
             record = self._recorded(context, question, decision)
@@ -198,10 +213,9 @@ class Agent:
         try:
             self._store.add(table, record, merit=taught, day=day, watched=watched)
         except DataError:  # another process decided this moment in the meantime; its answer was given, so it stands
-            return self._store.get(identity) or record
+            return self._store.get(record["record_id"]) or record
         if self._watching is not None and watched is not None:
             self._watching.add(watched)
-            self._end_watch()
         return record
 
     def _recorded(self, context: Record, question: Question, decision: Decision) -> Record:

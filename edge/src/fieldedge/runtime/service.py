@@ -201,7 +201,7 @@ class Service:
             _log.error("%s", error)
             return
         if active is not None and active.bundle_sha256 != self._active_sha256:
-            loaded, problem = load(self._directory, self._workload)
+            loaded, problem = load(self._directory, self._workload, self.store)
             self._use(loaded)
             self._active_sha256 = active.bundle_sha256
             self.store.add_event("model", _in_use(loaded, problem))
@@ -283,7 +283,7 @@ class Service:
         self._open = set()
         self._touch(self.store.sample_times(self._since()))
         self.agent = Agent(self._config, self._workload, self.store, None)
-        self._use(load_model(self._directory, self._workload))
+        self._use(load_model(self._directory, self._workload, self.store))
         if self._pipeline is None:
             self._pipeline = Pipeline.open(
                 self._config,

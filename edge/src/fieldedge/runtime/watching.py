@@ -6,10 +6,12 @@ watch that was decided and not yet ended. Going back is a change of one small fi
 """
 
 import logging
+from contextlib import AbstractContextManager
 
 from fieldedge.contract import MODEL, Record
 from fieldedge.contract.update_report import State
 from fieldedge.device.config import DeviceConfig
+from fieldedge.inference.attempts import MODEL_EVENT, asking
 from fieldedge.inference.loading import LoadedModel
 from fieldedge.inference.pointer import TakenBack
 from fieldedge.inference.watch import Seen, Verdict, divergence_sd, report, tally, verdict
@@ -17,8 +19,6 @@ from fieldedge.runtime.adviser import Adviser, Answer
 from fieldedge.storage.store import Store, Watched
 from fieldedge.system.errors import FieldloopError
 from fieldedge.workload import Decision, Episode, Question, Workload
-
-MODEL_EVENT = "model"
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +36,10 @@ class Watching:
     @property
     def former(self) -> LoadedModel | None:
         return self._watch.former
+
+    def asking(self) -> AbstractContextManager[None]:
+        """The block in which the model is asked and its decision kept: a process that dies there is counted."""
+        return asking(self._watch.slots, self._loaded.installed)
 
     def seen(
         self,
