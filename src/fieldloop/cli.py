@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from fieldedge.system.errors import ConfigError, DataError, FieldloopError
-from fieldloop.commands import keys, rollout
+from fieldloop.commands import device, gateway, keys, rollout
 from fieldloop.commands import release as releases
 from fieldloop.core import process_setup
 from fieldloop.core.clone_lock import BRIEF_S
@@ -26,6 +26,8 @@ quarantine = typer.Typer(no_args_is_help=True, help="Batches that were refused w
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(keys.app, name="keys")
+app.add_typer(gateway.app, name="gateway")
+app.add_typer(device.app, name="device")
 app.add_typer(releases.app, name="release")
 Workload = Annotated[str, typer.Option(help="the block of params.yaml; where there is one, that one")]
 
@@ -111,16 +113,17 @@ def ingest_usb(
     """Take a device's batches from a USB stick into the inbox; write acknowledgements and the release onto it."""
     from fieldedge.transfer.usb import UsbStick
     from fieldloop.core.paths import paths_of
-    from fieldloop.gateway.devices import DeviceRegistry
+    from fieldloop.gateway.enrolment import registry_in_use
     from fieldloop.gateway.inbox import Inbox
     from fieldloop.gateway.reports import Reports
     from fieldloop.gateway.usb import ingest_usb as ingest
     from fieldloop.release import ReleaseRepository
 
-    paths = paths_of(load_settings())
+    settings = load_settings()
+    paths = paths_of(settings)
     if not paths.tuf.is_dir():
         raise ConfigError(f"{paths.tuf} is not there: publish a release before a stick is taken in")
-    registry = DeviceRegistry(paths.device_registry)
+    registry = registry_in_use(settings, paths)
     taken = ingest(
         UsbStick(stick),
         Inbox(paths.inbox),
@@ -161,10 +164,11 @@ def register_device(
     has sent of it comes in. Naming the other one again turns that back.
     """
     from fieldloop.core.paths import paths_of
-    from fieldloop.gateway.devices import DeviceRegistry
+    from fieldloop.gateway.enrolment import registry_in_use
     from fieldloop.gateway.owners import UnitOwners
 
-    registry = DeviceRegistry(paths_of(load_settings()).device_registry)
+    settings = load_settings()
+    registry = registry_in_use(settings, paths_of(settings))
     owners, units = UnitOwners.beside(registry.path), dict.fromkeys(unit or (), device_id)
     registry.check({device_id: public_key})
     owners.check(units, instead_of)  # all of it before a word is written

@@ -136,6 +136,11 @@ class Paths:
         return self.home / "gateway" / "devices.json"
 
     @property
+    def gateway_database(self) -> Path:
+        """Who may send now, and what came, where no other database is set."""
+        return self.home / "gateway" / "gateway.db"
+
+    @property
     def mlflow(self) -> Path:
         return self.home / "mlflow"
 

@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     mlflow_artifacts: str = Field(
         default="", description="where MLflow keeps files beside such a database, a URI that every worker reaches"
     )
+    gateway_database: str = Field(
+        default="", description="the gateway's database, as SQLAlchemy writes it; empty: SQLite beside the inbox"
+    )
     is_deployment: bool = Field(
         default=False, description="a deployment's clone: commit and tag data; a person promotes"
     )

@@ -23,7 +23,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -60,29 +60,47 @@ def create_app(
         ConfigError: there is no release repository in `tuf_dir`.
         ReleaseError: the repository is damaged, or a key that the gateway needs is not there.
     """
+    repository = open_repository(tuf_dir)
+    reports = Reports(reports_dir or inbox_dir.with_name(REPORTS))
+    devices = DeviceRegistry(registry_path)
+    routes = device_routes(tuf_dir, repository, Inbox(inbox_dir), devices, reports, max_upload_bytes, now, admission)
+    return Starlette(routes=[Route("/v1/health", _health, methods=["GET"]), *routes])
+
+
+def open_repository(tuf_dir: Path) -> ReleaseRepository:
+    """The release repository, which names a key for acknowledgements.
+
+    Raises:
+        ConfigError: there is none in `tuf_dir`.
+        ReleaseError: it is damaged, or a key that the gateway needs is not there.
+    """
     for directory in (tuf_dir / "metadata", tuf_dir / "targets"):
         if not directory.is_dir():
             raise ConfigError(f"{directory} is not there: publish a release, or point the gateway at its repository")
     repository = ReleaseRepository(tuf_dir)
     repository.delegate_acknowledgements()
-    uploads = _Uploads(
-        Inbox(inbox_dir),
-        DeviceRegistry(registry_path),
-        repository,
-        max_upload_bytes,
-        now,
-        Admission(admission or AdmissionLimits()),
-        Reports(reports_dir or inbox_dir.with_name(REPORTS)),
-    )
-    return Starlette(
-        routes=[
-            Route("/v1/health", _health, methods=["GET"]),
-            Route("/v1/batches", uploads.receive, methods=["POST"]),
-            Route(REPORTS_PATH, uploads.receive_report, methods=["POST"]),
-            Mount("/tuf/metadata", _Metadata(tuf_dir / "metadata", repository)),
-            Mount("/tuf/targets", StaticFiles(directory=tuf_dir / "targets")),
-        ]
-    )
+    return repository
+
+
+def device_routes(
+    tuf_dir: Path,
+    repository: ReleaseRepository,
+    inbox: Inbox,
+    registry: DeviceRegistry,
+    reports: Reports,
+    max_upload_bytes: int = MAX_UPLOAD_BYTES,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    admission: AdmissionLimits | None = None,
+) -> list[BaseRoute]:
+    """What devices ask for: batches and reports up, releases down; of a run's application and of the service."""
+    limits = Admission(admission or AdmissionLimits())
+    uploads = _Uploads(inbox, registry, repository, max_upload_bytes, now, limits, reports)
+    return [
+        Route("/v1/batches", uploads.receive, methods=["POST"]),
+        Route(REPORTS_PATH, uploads.receive_report, methods=["POST"]),
+        Mount("/tuf/metadata", _Metadata(tuf_dir / "metadata", repository)),
+        Mount("/tuf/targets", StaticFiles(directory=tuf_dir / "targets")),
+    ]
 
 
 class _Metadata(StaticFiles):
@@ -126,9 +144,9 @@ class _Uploads:
     async def receive(self, request: Request) -> JSONResponse:
         try:
             device_id, signature = _sender(request)
-            self._check_known(device_id)
+            await run_in_threadpool(self._check_known, device_id)
             size = self._size(request)
-            opened = self._opened(request, device_id, size)
+            opened = await self._opened(request, device_id, size)
             if opened is not None and await self._is_held(device_id, opened, signature):
                 async for _ in request.stream():  # its sender listens when it has sent all; nothing is kept of it
                     pass
@@ -142,26 +160,26 @@ class _Uploads:
                 is_new = await run_in_threadpool(self._keep, body, device_id, signature)
         except _Refused as refused:
             _log.warning("batch refused: %s", refused)
-            return _error(refused.status, str(refused))
+            return error_answer(refused.status, str(refused))
         except ClientDisconnect:
-            return _error(400, "the batch broke off; send it again")
+            return error_answer(400, "the batch broke off; send it again")
         except TooSlow as slow:
-            return _error(408, str(slow))
+            return error_answer(408, str(slow))
         except Busy as busy:
-            return _error(503, str(busy))
+            return error_answer(503, str(busy))
         except ConfigError:
             _log.exception("no device can be known")
-            return _error(503, "the devices' registry cannot be read here; keep it and send it again later")
+            return error_answer(503, "the devices' registry cannot be read here; keep it and send it again later")
         except (OSError, StoreBusy):
             _log.exception("a batch could not be stored")
-            return _error(503, "the batch could not be stored here; keep it and send it again later")
+            return error_answer(503, "the batch could not be stored here; keep it and send it again later")
         return await run_in_threadpool(self._acknowledgement, sha256, device_id, 201 if is_new else 200)
 
     async def receive_report(self, request: Request) -> JSONResponse:
         """Keep what a device says of its model. A few thousand bytes: they are read whole before they are judged."""
         try:
             device_id, signature = _sender(request)
-            self._check_known(device_id)
+            await run_in_threadpool(self._check_known, device_id)
             async with self.admission.turn(device_id, MAX_REPORT_BYTES) as turn:
                 body = bytearray()
                 async for chunk in request.stream():
@@ -173,19 +191,19 @@ class _Uploads:
                 is_new = await run_in_threadpool(self._keep_report, bytes(body), device_id, signature)
         except _Refused as refused:
             _log.warning("report refused: %s", refused)
-            return _error(refused.status, str(refused))
+            return error_answer(refused.status, str(refused))
         except ClientDisconnect:
-            return _error(400, "the report broke off; send it again")
+            return error_answer(400, "the report broke off; send it again")
         except TooSlow as slow:
-            return _error(408, str(slow))
+            return error_answer(408, str(slow))
         except Busy as busy:
-            return _error(503, str(busy))
+            return error_answer(503, str(busy))
         except ConfigError:
             _log.exception("no device can be known")
-            return _error(503, "the devices' registry cannot be read here; keep it and send it again later")
+            return error_answer(503, "the devices' registry cannot be read here; keep it and send it again later")
         except (OSError, StoreBusy):
             _log.exception("a report could not be stored")
-            return _error(503, "the report could not be stored here; keep it and send it again later")
+            return error_answer(503, "the report could not be stored here; keep it and send it again later")
         sha256 = hashlib.sha256(body).hexdigest()
         return await run_in_threadpool(self._acknowledgement, sha256, device_id, 201 if is_new else 200, is_batch=False)
 
@@ -202,12 +220,14 @@ class _Uploads:
             signature = self.repository.sign_acknowledgement(device_id, sha256, is_batch=is_batch)
         except (ReleaseError, StoreFailed):
             _log.exception("batch %s is held, but cannot be acknowledged", sha256[:12])
-            return _error(503, "the batch is held, but cannot be acknowledged now; keep it and send it again later")
+            return error_answer(
+                503, "the batch is held, but cannot be acknowledged now; keep it and send it again later"
+            )
         return JSONResponse({"acknowledged": sha256, "signature": signature}, status_code=status)
 
     def _check_known(self, device_id: str) -> None:
         if self.registry.key_of(device_id) is None:
-            raise _Refused(401, f"there is no registered device {device_id!r}: register it")
+            raise _Refused(401, self.registry.why_unknown(device_id))
 
     def _size(self, request: Request) -> int:
         """How much memory the batch may take: what it says, or the most where it says nothing."""
@@ -218,14 +238,15 @@ class _Uploads:
             raise _Refused(413, f"the batch has {declared} bytes; at most {self.max_bytes} are taken")
         return int(declared)
 
-    def _opened(self, request: Request, device_id: str, size: int) -> str | None:
+    async def _opened(self, request: Request, device_id: str, size: int) -> str | None:
         """The batch whose opening the device signed, or None: a device of before signs none, a proxy hides the size."""
         sha256, once, signature = (request.headers.get(name, "") for name in (BATCH, ONCE, OPENING))
         if not signature or "content-length" not in request.headers:
             return None
         if not _OPENED.fullmatch(f"{sha256} {once}"):
             raise _Refused(400, f"{BATCH} and {ONCE} are not the hex digits that open a batch")
-        if not self.registry.is_opened_by(device_id, opening(device_id, sha256, size, once), signature):
+        said = opening(device_id, sha256, size, once)
+        if not await run_in_threadpool(self.registry.is_opened_by, device_id, said, signature):
             raise _Refused(401, f"its headers are not signed by the registered device {device_id!r}: check its key")
         if (device_id, once) in self.openings:
             raise _Refused(409, "these headers were used before; send the batch again with new ones")
@@ -276,7 +297,7 @@ def _sender(request: Request) -> tuple[str, str]:
     return device_id, encoded
 
 
-def _error(status: int, message: str) -> JSONResponse:
+def error_answer(status: int, message: str) -> JSONResponse:
     """An answer that ends the connection: what is left of a body is read by nobody."""
     headers = {"Connection": "close", **({"Retry-After": "10"} if status == 503 else {})}
     return JSONResponse({"error": message}, status_code=status, headers=headers)

@@ -19,6 +19,7 @@ from fieldedge.system.durable import write_durably
 from fieldedge.system.errors import ConfigError
 from fieldedge.system.keys import is_signed_by
 from fieldedge.system.plain_files import open_own
+from fieldedge.transfer.enrolment import PREFIX as ENROLMENT_PREFIX
 from fieldedge.transfer.opening import PREFIX as OPENING_PREFIX
 from fieldloop.core.begun import check_not_lost, mark_made
 from fieldloop.gateway.inbox import INGESTED_NAME, is_plain_name
@@ -61,6 +62,10 @@ class DeviceRegistry:
             ConfigError: the file is not a registry, or is lost.
         """
         return self._keys().get(device_id)
+
+    def why_unknown(self, device_id: str) -> str:
+        """Why `key_of` knows no key of this device, for who is refused."""
+        return f"there is no registered device {device_id!r}: register it"
 
     def _keys(self) -> Mapping[str, str]:
         """The registry as it is now; the file is parsed only where it is another one than before."""
@@ -131,7 +136,9 @@ class DeviceRegistry:
 
     def is_signed_by(self, device_id: str, body: bytes, signature: str) -> bool:
         """Whether a registered device of that id made `signature` (base64) over exactly this body."""
-        return not body.startswith((OPENING_PREFIX, REPORT_PREFIX)) and self._is_signed(device_id, body, signature)
+        return not body.startswith((ENROLMENT_PREFIX, OPENING_PREFIX, REPORT_PREFIX)) and self._is_signed(
+            device_id, body, signature
+        )
 
     def is_report_signed_by(self, device_id: str, report: bytes, signature: str) -> bool:
         """Whether a registered device of that id made `signature` (base64) over this report."""

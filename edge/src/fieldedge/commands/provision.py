@@ -13,6 +13,7 @@ from fieldedge.device.config import (
 )
 from fieldedge.presentation.answer import answer
 from fieldedge.storage.store import Store
+from fieldedge.system.addresses import checked_address
 from fieldedge.system.durable import sweep_temporaries, write_durably
 from fieldedge.system.errors import ConfigError
 from fieldedge.system.plain_files import NotPlainError, read_own
@@ -30,13 +31,22 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--upload-budget-bytes", type=int, default=DEFAULT_UPLOAD_BUDGET_BYTES, help="compressed, per episode"
     )
+    command.add_argument("--gateway", help="have this gateway know the device: https://gateway.example.org")
+    command.add_argument("--token", help="the operator's one-time token for that: fieldloop device token")
     command.set_defaults(command=init)
 
 
 def init(options: argparse.Namespace, directory: DeviceDirectory) -> None:
-    """Make the device's directory, key and settings, once. Again with the same settings it only makes it private."""
+    """Make the device's directory, key and settings, once. Again with the same settings it only makes it private.
+
+    With a gateway and a token the device enrols itself when all else is done, and again where that failed.
+    """
     from fieldedge.system.keys import load_or_create_key, public_key_hex
 
+    if (options.gateway is None) != (options.token is None):
+        raise ConfigError("--gateway and --token go together: the operator's `fieldloop device token` makes tokens")
+    if options.gateway is not None:
+        checked_address("--gateway", options.gateway)
     workload = known_workload(options.workload)
     root = _root_of_trust(options.root)
     wanted = DeviceConfig(options.device_id, options.workload, options.upload_budget_bytes)
@@ -56,7 +66,13 @@ def init(options: argparse.Namespace, directory: DeviceDirectory) -> None:
         pass
     if not directory.settings.exists():
         write_config(directory.settings, wanted)
-    answer(options, {"device_id": wanted.device_id, "public_key": public_key_hex(key)})
+    said = {"device_id": wanted.device_id, "public_key": public_key_hex(key)}
+    if options.gateway is not None:
+        from fieldedge.transfer.enrolment import enrol
+
+        enrol(options.gateway, options.token, wanted.device_id, key)
+        said["enrolled_at"] = options.gateway
+    answer(options, said)
 
 
 def _root_of_trust(path: Path) -> bytes:
