@@ -1,5 +1,6 @@
 """What lies ready for a rollout begins one, once; the version that is everyone's and one that was withdrawn do not."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from fieldedge.system.errors import DataError
 from fieldloop.release import ReleaseRepository
+from fieldloop.rollout.signed import note_run
 from fieldloop.rollout.store import RolloutStore
 from fieldloop.stages.context import Loop
 from fieldloop.stages.refs import ReleasedRef
@@ -37,6 +40,33 @@ def test_it_begins_once_and_says_where_it_is(loop: Loop, ready: ReleasedRef) -> 
     assert begin_rollout(loop, ready).told == "its rollout is on: stage 1 of 4, 1 %, running"
     assert len(RolloutStore(loop.paths.rollouts).all("agriculture")) == 1
     assert goes_out_in_stages(loop.settings, "agriculture"), "a rollout that is on is not passed by"
+
+
+def test_the_run_that_made_a_version_is_signed_beside_it_in_rollout_and_as_everyones(
+    loop: Loop, ready: ReleasedRef
+) -> None:
+    repository = ReleaseRepository(loop.paths.tuf)
+
+    def signed(name: str) -> dict[str, str]:
+        role = max(repository.metadata_dir.glob("*.agriculture.json"), key=lambda path: int(path.name.split(".")[0]))
+        targets = json.loads(role.read_text())["signed"]["targets"]
+        return {path: one["custom"].get("mlflow_run_id") for path, one in targets.items() if path.endswith(name)}
+
+    note_run(loop.paths.bundles, "agriculture", "2", "run-2")
+    begin_rollout(loop, ready)
+    assert set(signed("candidate.zip").values()) == {"run-2"} and len(signed("candidate.zip")) == 3
+    repository.finish_rollout("agriculture")
+    assert set(signed("bundle.zip").values()) == {"run-2"} and len(signed("bundle.zip")) == 4
+
+
+@pytest.mark.parametrize("damage", [b"", b"[]", b"{}", b'{"mlflow_run_id": 2}'])
+def test_a_note_of_the_run_that_is_damaged_is_named_and_nothing_is_signed(
+    loop: Loop, ready: ReleasedRef, damage: bytes
+) -> None:
+    (loop.paths.bundles / "agriculture-2.json").write_bytes(damage)
+    with pytest.raises(DataError, match=r"agriculture-2\.json .*run `retrain`"):
+        begin_rollout(loop, ready)
+    assert ReleaseRepository(loop.paths.tuf).offers("agriculture").candidate is None
 
 
 def test_what_was_withdrawn_is_not_offered_again_and_is_no_error(loop: Loop, ready: ReleasedRef) -> None:

@@ -10,6 +10,7 @@ import yaml
 from fieldloop.closed_loop import live
 from fieldloop.core.settings import Settings
 from fieldloop.evaluation.predictor import predictor
+from fieldloop.rollout.signed import run_of
 from fieldloop.stages import compress, deliver, evaluate, ingest, release, run, source, train, validate, version
 from fieldloop.stages.access import open_accepted
 from fieldloop.stages.context import Loop
@@ -70,6 +71,7 @@ def test_bearings_go_from_their_own_source_to_a_device_and_home_again(loop: Loop
     compressed = compress.compress_champion(loop, data, registered)
     released = release.release_bundle(loop, data, compressed)
     assert (compressed.shipped, released.version) == ("float32", registered.champion_version)
+    assert run_of(loop.paths.bundles, "bearing", released.version) == trained.mlflow_run_id, "for a rollout to sign"
     assert deliver.deliver(loop, released, nothing) == 1
 
     lived = run.upload(loop, run.run_period(loop, released, MONTH, nothing), nothing)

@@ -14,6 +14,7 @@ from fieldloop.core.dataset import Dataset
 from fieldloop.evaluation.predictor import predictor
 from fieldloop.registry.model_registry import PICTURE, REPORT, ModelRegistry
 from fieldloop.release import Lineage, ReleaseRepository, build_bundle, is_begun, with_slices
+from fieldloop.rollout.signed import note_run
 from fieldloop.stages.context import Loop, contract_of
 from fieldloop.stages.examples import held_out_examples, training_examples
 from fieldloop.stages.kept import note_registry
@@ -43,6 +44,8 @@ def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef, *, 
         made = {name: _as_judged(loop, path.read_bytes(), registry, version) for name, path in stood.items()}
     else:
         stood, made = {}, _built_bundles(loop, data, compressed, registry)
+    run_id = registry.describe(version).mlflow_run_id
+    note_run(loop.paths.bundles, loop.workload, version, run_id)
     written = write_bundles(loop, version, made)
     if any(name not in stood or made[name] != stood[name].read_bytes() for name in made):
         picture = Path(json.loads(Path(compressed.report).read_text(encoding="utf-8"))["picture"])
@@ -55,7 +58,6 @@ def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef, *, 
     everyones = repository.current(loop.workload)
     if is_staged and everyones is not None and everyones.version != version:
         return replace(released, is_staged=True)
-    run_id = registry.describe(version).mlflow_run_id
     repository.publish(bundle_files(loop, version, made), loop.workload, version, contract_of(loop).hash, run_id)
     note_registry(loop)
     first = f"version {version} is the first that is released, so every device is offered it at once"

@@ -12,7 +12,7 @@ from fieldloop.gateway.reports import Reports
 from fieldloop.release import ReleaseRepository, is_begun
 from fieldloop.rollout.engine import Rollouts
 from fieldloop.rollout.gateway_fleet import GatewayFleet
-from fieldloop.rollout.signed import SignedReleases, bundles_of
+from fieldloop.rollout.signed import SignedReleases, bundles_of, run_of
 from fieldloop.rollout.store import RolloutStore
 from fieldloop.stages.context import Loop
 from fieldloop.stages.refs import ReleasedRef
@@ -76,7 +76,7 @@ def rollouts_at(settings: Settings, workload: str, now: Callable[[], datetime]) 
     registry, reports = DeviceRegistry(paths.device_registry), Reports(paths.inbox.with_name(REPORTS))
     return Rollouts(
         RolloutStore(paths.rollouts),
-        SignedReleases(ReleaseRepository(paths.tuf)),
+        SignedReleases(ReleaseRepository(paths.tuf), lambda name, version: run_of(paths.bundles, name, version)),
         GatewayFleet(registry, paths.inbox, reports, now()),
         lambda name, version: bundles_of(paths.bundles, name, version, classes),
         now,
