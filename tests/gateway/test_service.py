@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -304,3 +305,22 @@ def test_fieldedge_init_enrols_a_real_device_over_http(office: Office) -> None:
     assert [one.returncode for one in done] == [0, 0], done[0].stderr
     key = json.loads(done[0].stdout)["public_key"]
     assert DeviceRegistry(office.paths.device_registry).public_keys() == {"dev-07": key}
+
+
+def test_a_database_that_goes_while_devices_send_costs_no_batch() -> None:
+    if why := why_no_postgres():
+        pytest.skip(why)
+    with TemporaryDirectory() as folder:
+        with postgres_server() as server:
+            office = Office(Path(folder), server.url)
+            ReleaseRepository(office.paths.tuf)
+            gateway = office.start()
+            assert enrol(gateway, office.token()) == (201, "dev-07")
+            assert send(gateway) == 201
+        assert send(gateway, b"more") == 503
+        assert enrol(gateway, "a token", "dev-08", OTHER) == (503, "")
+        assert gateway.get("/v1/health/live").status_code == 200
+        assert gateway.get("/v1/health/ready").json()["missing"] == ["the database does not answer"]
+        assert "fieldloop_gateway_database_up 0.0" in gateway.get("/metrics").text
+        for database in office.opened:
+            database.close()
