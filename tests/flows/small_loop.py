@@ -125,6 +125,8 @@ class SmallLoop:
 
     def start(self, *prefix: str, flow: str = "season", is_deployment: bool = False) -> subprocess.Popen[str]:
         """A flow, in a process group of its own as a shell gives it one; `prefix` is put before the command."""
+        if is_deployment:
+            self.make_keys()
         out, err = self._spoken(".out"), self._spoken(".err")
         with out.open("w") as stdout, err.open("w") as stderr:
             return subprocess.Popen(
@@ -138,12 +140,27 @@ class SmallLoop:
                 start_new_session=True,
             )
 
-    def command(self, *arguments: str) -> Ended:
+    def make_keys(self) -> None:
+        """Make the keys of a deployment, as an operator does before its first run; there is nothing to do again."""
+        medium, passphrase = self.root.with_name(f"{self.root.name}.medium"), self.root.with_name("passphrase")
+        if medium.exists() or (self.home / "tuf").exists():
+            return
+        medium.mkdir()
+        passphrase.write_text("put away\n")
+        passphrase.chmod(0o600)
+        made = self.command(
+            *("keys", "init", "--offline", str(medium)),
+            FIELDLOOP_OFFLINE_PASSPHRASE_FILE=str(passphrase),
+            FIELDLOOP_IS_DEPLOYMENT="true",
+        )
+        assert made.code == 0, made.stderr
+
+    def command(self, *arguments: str, **variables: str) -> Ended:
         """A command of `fieldloop` in this clone."""
         done = subprocess.run(
             [sys.executable, "-m", "fieldloop.cli", *arguments],
             cwd=self.root,
-            env=self.environment(),
+            env={**self.environment(), **variables},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -197,6 +197,12 @@ def test_retraining_comes_on_mondays_rollouts_are_watched_releases_signed_anew_a
 def test_a_worker_lives_the_season_once_repeats_only_what_is_gone_and_then_retrains(orchestrated: Orchestrated) -> None:
     clone = orchestrated.clone
     with orchestrated.worker() as log:
+        refused = orchestrated.run_deployment("season")
+        assert refused["state_type"] == "FAILED", "in a deployment a person makes the keys first"
+        assert "fieldloop keys init --offline" in log.read_text()
+        assert not (clone.home / "tuf").exists()
+        clone.make_keys()
+
         waiting = orchestrated.run_deployment("season")
         assert waiting["state_type"] == "FAILED", "in a deployment a person promotes the first model"
         assert "waiting for a person" in log.read_text()

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fieldedge.system.durable import write_durably
-from fieldedge.system.errors import ReleaseError
+from fieldedge.system.errors import ConfigError, ReleaseError
 from fieldloop.core.params import workloads_of
 from fieldloop.core.paths import paths_of
 from fieldloop.core.settings import load_settings
 
 if TYPE_CHECKING:  # TUF, which no other command waits for
+    from fieldloop.core.settings import Settings
     from fieldloop.release.key_changes import KeyChanges
+    from fieldloop.release.keys import Secrets
     from fieldloop.release.metadata_store import MetadataStore
 
 app = typer.Typer(no_args_is_help=True, help="The keys that sign releases: init, status, rotate, revoke, export-root.")
@@ -34,8 +36,10 @@ def init(
 
     Name a folder on each medium with --offline. Devices of a repository that is there already walk on.
     """
+    settings, media = load_settings(), offline or []
+    _check_init(settings, media, keys, threshold)
     changes = _changes([], is_first=True)
-    done = changes.init(offline or [], workloads_of(load_settings().root), keys, threshold)
+    done = changes.init(media, workloads_of(settings.root), keys, threshold)
     for words in done or ["nothing was to do"]:
         typer.echo(words)
     _show(changes)
@@ -92,16 +96,36 @@ def export_root(
     typer.echo(f"root version {version} is in {to}: fieldedge init --root {to}")
 
 
-def _store(elsewhere: list[Path], is_first: bool = False) -> "MetadataStore":
+def _check_init(settings: "Settings", media: list[Path], keys: int, threshold: int) -> None:
+    """See that keys can be made as asked, before a repository is begun for them."""
+    from fieldloop.release import is_bare
+    from fieldloop.release.key_changes import check_media
+
+    if not media and settings.is_deployment and is_bare(paths_of(settings).tuf):
+        raise ConfigError(
+            "the keys of a deployment's root lie on media that are put away: name a folder on each, `fieldloop keys "
+            f"init --offline MEDIUM --offline MEDIUM --offline MEDIUM`; {threshold} of {keys} must sign then"
+        )
+    if media:
+        check_media(media, keys, threshold)
+        _secrets().check_new(is_offline=True)
+    _secrets().check_new(is_offline=False)
+
+
+def _secrets() -> "Secrets":
     from fieldloop.release.keys import Secrets
+
+    return Secrets(ask=(lambda what: getpass.getpass(f"The {what}: ")) if sys.stdin.isatty() else None)
+
+
+def _store(elsewhere: list[Path], is_first: bool = False) -> "MetadataStore":
     from fieldloop.release.metadata_store import MetadataStore, is_begun
 
     paths = paths_of(load_settings())
     if not (is_first or is_begun(paths.tuf)):
         raise ReleaseError(f"{paths.tuf} has no keys yet: `fieldloop keys init` makes them")
     paths.tuf.parent.mkdir(parents=True, exist_ok=True)
-    ask = (lambda what: getpass.getpass(f"The {what}: ")) if sys.stdin.isatty() else None
-    return MetadataStore(paths.tuf, lambda: datetime.now(UTC), Secrets(ask=ask), elsewhere)
+    return MetadataStore(paths.tuf, lambda: datetime.now(UTC), _secrets(), elsewhere)
 
 
 def _changes(elsewhere: list[Path], is_first: bool = False) -> "KeyChanges":

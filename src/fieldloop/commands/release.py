@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fieldedge.system.errors import LinkError, ReleaseError
-from fieldloop.core.params import only_workload
+from fieldedge.system.errors import ConfigError, LinkError, ReleaseError
+from fieldloop.core.params import only_workload, workloads_of
 from fieldloop.core.paths import paths_of
 from fieldloop.core.settings import load_settings
 
@@ -36,7 +36,7 @@ def list_releases(workload: Workload = "") -> None:
         ]
         typer.echo(f"{name} {version}: {', '.join(states) or 'was offered before'}")
     if not versions:
-        typer.echo(f"nothing is released for {name} yet")
+        typer.echo(_nothing_yet(name))
 
 
 @app.command()
@@ -45,7 +45,7 @@ def show(workload: Workload = "") -> None:
     name = workload or only_workload(load_settings().root)
     found = _repository().offers(name)
     if found.released is None:
-        typer.echo(f"nothing is released for {name} yet")
+        typer.echo(_nothing_yet(name))
     else:
         typer.echo(f"{name} {found.released.version}: {found.released.bytes} bytes, sha256 {found.released.sha256}")
     for device_class, sha256 in found.classes.items():
@@ -84,6 +84,19 @@ def verify() -> None:
     if problems:
         raise ReleaseError("; ".join(problems))
     typer.echo("everything that devices are offered is there, as it was signed, and in date")
+
+
+def _nothing_yet(workload: str) -> str:
+    """That a workload has no release.
+
+    Raises:
+        ConfigError: there is no such workload.
+    """
+    root = load_settings().root
+    known = workloads_of(root)
+    if workload not in known:
+        raise ConfigError(f"{root / 'params.yaml'} has no block {workload!r}; it has {', '.join(known)}")
+    return f"nothing is released for {workload} yet"
 
 
 def _repository() -> "ReleaseRepository":

@@ -2,7 +2,7 @@
 
 from fieldloop.release.acknowledged import AcknowledgedBatches
 from fieldloop.release.bundle import Lineage, build_bundle, try_bundle, with_slices
-from fieldloop.release.metadata_store import is_begun
+from fieldloop.release.metadata_store import is_bare, is_begun
 from fieldloop.release.offers import Candidate, Offers, Released
 from fieldloop.release.repository import ReleaseRepository
 
@@ -14,6 +14,7 @@ __all__ = [
     "ReleaseRepository",
     "Released",
     "build_bundle",
+    "is_bare",
     "is_begun",
     "try_bundle",
     "with_slices",

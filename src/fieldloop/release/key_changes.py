@@ -82,8 +82,8 @@ class KeyChanges:
             count: of root keys.
             threshold: how many of them must sign.
         """
-        if offline and not 1 <= threshold <= count:
-            raise ConfigError(f"{threshold} of {count} root keys cannot be asked for: expected 1 to {count}")
+        if offline:
+            check_media(offline, count, threshold)
         done: list[str] = []
         with self._store.locked():
             signed = self._store.load()
@@ -158,9 +158,6 @@ class KeyChanges:
             return version, self._store.read_file(self._store.metadata_dir / f"{version}.root.json")
 
     def _to_offline(self, folders: Sequence[Path], count: int, threshold: int) -> None:
-        for folder in folders:
-            if not folder.is_dir():
-                raise ConfigError(f"{folder} is no folder: plug the medium in, and name where it is mounted")
         with self._store.locked():
             signed = self._store.load()
             former = {role: signed.keys_of(role)[0] for role in OFFLINE_ROLES}
@@ -303,6 +300,19 @@ class KeyChanges:
         is_due = payload.expires - self._store.now() < lifetime(role) / 2
         kept = {key.keyid: self._store.keys.kept(role, key) for key in keys}
         return RoleStatus(role, payload.version, payload.expires, is_due, threshold, kept)
+
+
+def check_media(folders: Sequence[Path], count: int, threshold: int) -> None:
+    """See that so many root keys can be made on these media.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    if not 1 <= threshold <= count:
+        raise ConfigError(f"{threshold} of {count} root keys cannot be asked for: expected 1 to {count}")
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(f"{folder} is no folder: plug the medium in, and name where it is mounted")
 
 
 def _replaced(former: Sequence[Key], leaving: Sequence[Key], new: Sequence[Key]) -> list[Key]:

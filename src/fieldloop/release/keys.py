@@ -64,7 +64,22 @@ class Secrets:
         if not is_offline:
             said = self._read("key_passphrase_file")
             return None if said is None else said.encode()
-        return self._secret("offline_passphrase_file", "passphrase for the new offline keys").encode()
+        what = "passphrase for the new offline keys"
+        said = self._secret("offline_passphrase_file", what)
+        if not self.is_known(is_offline=True) and self.ask is not None and self.ask(f"{what}, again") != said:
+            raise ConfigError(f"the {what} was typed in two ways; type it again")
+        if not said:
+            raise ConfigError(f"the {what} is empty; keys that are put away are encrypted")
+        return said.encode()
+
+    def check_new(self, *, is_offline: bool) -> None:
+        """See that new keys can be encrypted, as far as that is known before a person is asked.
+
+        Raises:
+            ConfigError: they cannot.
+        """
+        if self.is_known(is_offline=is_offline) or (is_offline and self.ask is None):
+            self.new_passphrase(is_offline=is_offline)
 
     def pin(self, _what: str) -> str:
         """The PIN of a hardware token, for securesystemslib."""
@@ -126,6 +141,7 @@ class KeyRing:
     def __init__(self, folder: Path, secrets: Secrets, damage: Damage, elsewhere: Sequence[Path] = ()) -> None:
         self.folder, self._secrets, self._damage, self._elsewhere = folder, secrets, damage, tuple(elsewhere)
         self._opened: dict[bytes, Any] = {}  # a passphrase costs a tenth of a second
+        self._new_offline: bytes | None = None  # a person types it once for all keys that are made together
 
     def kept(self, role: str, key: Key) -> Kept:
         """Where the private half of a key that the metadata trusts is; nothing is decrypted."""
@@ -185,9 +201,14 @@ class KeyRing:
         key = SSlibKey.from_crypto(private.public_key())
         is_offline = folder is not None and folder.resolve() != self.folder.resolve()
         path = (folder or self.folder) / (f"{role}.pem" if is_plain else pem_name(role, key.keyid))
-        passphrase = self._secrets.new_passphrase(is_offline=is_offline)
+        if is_offline:
+            self._new_offline = passphrase = self._new_offline or self._secrets.new_passphrase(is_offline=True)
+        else:
+            passphrase = self._secrets.new_passphrase(is_offline=False)
+        content = _pem(private, passphrase)
         self.make_folder()
-        write_durably(path, _pem(private, passphrase), mode=0o600)
+        write_durably(path, content, mode=0o600)
+        self._opened[content] = private  # it signs at once, and nobody is asked again for what was just said
         if is_offline:
             self.note(key.keyid, PEM + str(path.resolve()))
         return key

@@ -126,6 +126,14 @@ def is_begun(root: Path) -> bool:
     return (root / "metadata" / "timestamp.json").is_file()
 
 
+def is_bare(root: Path) -> bool:
+    """Whether there is no repository, or one of which nothing was published and whose keys nobody has changed yet."""
+    if not is_begun(root):
+        return True
+    has_files = any(path.is_file() for path in (root / "targets").rglob("*"))
+    return not has_files and not (root / "metadata" / "2.root.json").exists()
+
+
 class MetadataStore:
     """One repository's metadata, targets and keys. Opening an empty folder begins it, once: a mark beside it says so.
 

@@ -17,7 +17,7 @@ from fieldloop.release import Lineage, ReleaseRepository, build_bundle, is_begun
 from fieldloop.rollout.signed import note_run
 from fieldloop.stages.context import Loop, contract_of
 from fieldloop.stages.examples import held_out_examples, training_examples
-from fieldloop.stages.kept import note_registry
+from fieldloop.stages.kept import note_registry, require_keys
 from fieldloop.stages.refs import CompressedRef, ReleasedRef, SnapshotRef
 from fieldloop.stages.released import FOR_ALL, bundle_files, standing_bundle, write_bundles
 from fieldloop.stages.workload import workload_of
@@ -35,8 +35,12 @@ def release_bundle(loop: Loop, data: SnapshotRef, compressed: CompressedRef, *, 
     Args:
         is_staged: a version that is not everyone's yet is left to a rollout, which signs it for whom it says. The first
             one is offered to every device at once: there is nothing to go back to, and nothing to compare it with.
+
+    Raises:
+        ConfigError: a deployment has no keys yet.
     """
     registry = ModelRegistry(loop.settings.tracking_uri, workload_of(loop))
+    require_keys(loop)
     version = compressed.version
     standing = standing_bundle(loop, registry, version, compressed.key)
     if standing is not None:
