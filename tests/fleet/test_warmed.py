@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,15 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def ends(pid: int) -> bool:
+def comes_true(is_so: Callable[[], bool]) -> bool:
     patience = time.monotonic() + 30.0
-    while is_alive(pid) and time.monotonic() < patience:
+    while not is_so() and time.monotonic() < patience:
         time.sleep(0.01)
-    return not is_alive(pid)
+    return is_so()
+
+
+def ends(pid: int) -> bool:
+    return comes_true(lambda: not is_alive(pid))
 
 
 def at(device: Path) -> tuple[str, str]:
@@ -107,6 +111,11 @@ def test_where_the_warmed_process_is_killed_the_next_device_is_started(warm_edge
     assert warm_edge.run("dev-00", "status", *at(device))["device_id"] == "dev-00"
 
 
+def sockets_of(proc: Path) -> list[str]:
+    names = [str(entry.readlink()) for entry in (proc / "fd").iterdir()]
+    return [name for name in names if name.startswith("socket:")]
+
+
 def test_a_forked_device_begins_with_one_thread_in_the_root_and_no_line_of_another(
     warm_edge: EdgeCommand, device: Path
 ) -> None:
@@ -114,8 +123,8 @@ def test_a_forked_device_begins_with_one_thread_in_the_root_and_no_line_of_anoth
         proc = Path(f"/proc/{forked.process.pid}")
         assert len(list((proc / "task").iterdir())) == 1
         assert (proc / "cwd").readlink() == Path("/")
-        kept = [str(entry.readlink()) for entry in (proc / "fd").iterdir()]
-        assert not [name for name in kept if name.startswith("socket:")], "a line of the warmed process's"
+        # Its number is told before it has become a device.
+        assert comes_true(lambda: not sockets_of(proc)), "a line of the warmed process's"
 
 
 def test_a_python_that_warms_nothing_starts_its_devices(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -42,6 +43,8 @@ MAX_UPLOAD_BYTES = MAX_PACKED_BYTES
 MAX_OPENINGS = 65_536
 _OPENED = re.compile(r"[0-9a-f]{64} [0-9a-f]{32}")
 _log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def create_app(
@@ -144,7 +147,7 @@ class _Uploads:
     async def receive(self, request: Request) -> JSONResponse:
         try:
             device_id, signature = _sender(request)
-            await run_in_threadpool(self._check_known, device_id)
+            await self._asked(self._check_known, device_id)
             size = self._size(request)
             opened = await self._opened(request, device_id, size)
             if opened is not None and await self._is_held(device_id, opened, signature):
@@ -179,7 +182,7 @@ class _Uploads:
         """Keep what a device says of its model. A few thousand bytes: they are read whole before they are judged."""
         try:
             device_id, signature = _sender(request)
-            await run_in_threadpool(self._check_known, device_id)
+            await self._asked(self._check_known, device_id)
             async with self.admission.turn(device_id, MAX_REPORT_BYTES) as turn:
                 body = bytearray()
                 async for chunk in request.stream():
@@ -225,6 +228,12 @@ class _Uploads:
             )
         return JSONResponse({"acknowledged": sha256, "signature": signature}, status_code=status)
 
+    async def _asked(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Ask the registry. At once where that waits for nobody: senders are admitted in the order in which they came."""
+        if self.registry.waits:
+            return await run_in_threadpool(question, *args, **kwargs)
+        return question(*args, **kwargs)
+
     def _check_known(self, device_id: str) -> None:
         if self.registry.key_of(device_id) is None:
             raise _Refused(401, self.registry.why_unknown(device_id))
@@ -246,7 +255,7 @@ class _Uploads:
         if not _OPENED.fullmatch(f"{sha256} {once}"):
             raise _Refused(400, f"{BATCH} and {ONCE} are not the hex digits that open a batch")
         said = opening(device_id, sha256, size, once)
-        if not await run_in_threadpool(self.registry.is_opened_by, device_id, said, signature):
+        if not await self._asked(self.registry.is_opened_by, device_id, said, signature):
             raise _Refused(401, f"its headers are not signed by the registered device {device_id!r}: check its key")
         if (device_id, once) in self.openings:
             raise _Refused(409, "these headers were used before; send the batch again with new ones")

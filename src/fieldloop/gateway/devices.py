@@ -43,6 +43,9 @@ _SMALL_ORDER = frozenset(
 class DeviceRegistry:
     """The registry in one file; a file that was never made is an empty registry."""
 
+    waits = False
+    """Whether a question may wait for another machine."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._read: tuple[tuple[int, int, int], Mapping[str, str]] | None = None

@@ -61,6 +61,8 @@ class AuditLine:
 class EnrolledDevices(DeviceRegistry):
     """The registry in one file, of which the database says who may send now."""
 
+    waits = True
+
     def __init__(self, path: Path, database: Database, now: Now = lambda: datetime.now(UTC)) -> None:
         super().__init__(path)
         self._database = database
