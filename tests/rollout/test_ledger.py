@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,14 @@ def test_every_byte_that_changes_is_damage_that_is_named(ledger: Ledger, data: s
             ledger.verify()
     finally:
         ledger.path.write_bytes(whole)
+
+
+def test_a_number_that_became_infinite_is_damage_that_is_named(ledger: Ledger) -> None:
+    lines = ledger.path.read_bytes().splitlines(keepends=True)
+    changed = re.sub(rb"^{", b'{"x":1e999,', lines[1])
+    ledger.path.write_bytes(b"".join([lines[0], changed, *lines[2:]]))
+    with pytest.raises(DataError, match=r"ledger.jsonl: line 2 was changed"):
+        ledger.verify()
 
 
 @pytest.mark.parametrize(

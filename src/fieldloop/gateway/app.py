@@ -229,7 +229,7 @@ class _Uploads:
         return JSONResponse({"acknowledged": sha256, "signature": signature}, status_code=status)
 
     async def _asked(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Ask the registry. At once where that waits for nobody: senders are admitted in the order in which they came."""
+        """Ask the registry. At once where that waits for nobody: senders are admitted in the order of their coming."""
         if self.registry.waits:
             return await run_in_threadpool(question, *args, **kwargs)
         return question(*args, **kwargs)
