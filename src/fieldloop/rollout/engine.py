@@ -317,25 +317,34 @@ def observe(
     contacts: Mapping[str, Sequence[datetime]],
     lines: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]],
 ) -> Observed:
-    """What is known of each registered device, as arrays in the order of their names."""
+    """What is known of each registered device, as arrays in the order of their names.
+
+    What came in before the device was offered the version it cannot have: such a report counts for nothing. A device
+    whose clock says 1970 has had it since it was offered it, and no longer.
+    """
+    names = sorted(devices)
+    shares = {device: cohort_share(device, state.salt) for device in names}
+    offered = {device: _offered(state, share) for device, share in shares.items()}
     newest: dict[str, Mapping[str, Any]] = {}
     first_said: dict[str, datetime] = {}
     for line in lines.get((state.workload, state.version), ()):
         device, at = line["device_id"], datetime.fromisoformat(line["at"])
-        first_said[device] = min(at, first_said.get(device, at))
+        since = offered.get(device)
+        if since is None or datetime.fromisoformat(line["received_at"]) < since.replace(microsecond=0):
+            continue
+        first_said[device] = max(since, min(at, first_said.get(device, at)))
         known = newest.get(device)
         if known is None or datetime.fromisoformat(known["at"]) <= at:
             newest[device] = line
-    names = sorted(devices)
     share, online_s, heard_s, said_s = (np.full(len(names), NEVER) for _ in range(4))
     observed = Observed(share, online_s, heard_s, said_s, np.zeros(len(names)), np.zeros(len(names), np.int8))
     for number, device in enumerate(names):
-        observed.share[number] = cohort_share(device, state.salt)
+        observed.share[number] = shares[device]
         heard = contacts.get(device, ())
-        offered = _offered(state, observed.share[number])
-        if offered is not None:
-            since = (moment for moment in heard if moment >= offered)
-            observed.online_s[number] = min((moment.timestamp() for moment in since), default=NEVER)
+        began = offered[device]
+        if began is not None:
+            since_then = (moment for moment in heard if moment >= began)
+            observed.online_s[number] = min((moment.timestamp() for moment in since_then), default=NEVER)
         observed.heard_s[number] = heard[-1].timestamp() if heard else -NEVER
         before = [moment for moment in heard if moment <= state.entered[0]]
         gaps = (later - earlier for earlier, later in pairwise(before))

@@ -57,7 +57,8 @@ def outcome_of(report: UpdateReport, limits: RolloutLimitParams, confidence: flo
         return Outcome.SLOW
     if report.divergence is not None and report.divergence > limits.max_divergence:
         return Outcome.DIVERGES
-    return Outcome.CONFIRMED if report.state == "confirmed" else Outcome.PENDING
+    is_confirmed = report.state == "confirmed" and report.decisions > 0  # a watch of nothing has confirmed nothing
+    return Outcome.CONFIRMED if is_confirmed else Outcome.PENDING
 
 
 @dataclass
