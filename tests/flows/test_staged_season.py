@@ -37,6 +37,9 @@ def test_a_bad_version_is_halted_and_left_and_the_good_one_reaches_every_device_
     store = RolloutStore(paths.rollouts)
     killed = clone.cut_off(lambda _loop: len(store.all("agriculture")) > 1, signal.SIGKILL)  # the good one has begun
     assert killed.code == -signal.SIGKILL
+    told = paths.sample.periods / "2007" / "fleet.json"
+    killed = clone.cut_off(lambda _loop: store.all("agriculture")[-1].phase == "finished", signal.SIGKILL)
+    assert killed.code == -signal.SIGKILL and not told.exists(), "it is everyone's, and nothing has told of its stages"
     ended = clone.run()
     assert (ended.code, ended.stderr) == (0, ""), ended.stdout + ended.stderr
     bad, good = store.all("agriculture")

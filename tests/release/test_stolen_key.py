@@ -1,4 +1,4 @@
-"""A stolen key of a workload: the real repository, the real client, over HTTP, and a thief who may have online keys too.
+"""A stolen key of a workload: the real repository and client, over HTTP, and a thief who may have online keys too.
 
 What he can do is what that key is for: say what devices of that workload are offered, from now on. All else is refused,
 and one revocation ends it.

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from fieldloop.rollout.signed import note_run
 from fieldloop.rollout.store import RolloutStore
 from fieldloop.stages.context import Loop
 from fieldloop.stages.refs import ReleasedRef
-from fieldloop.stages.rollouts import begin_rollout, goes_out_in_stages, open_rollouts
+from fieldloop.stages.rollouts import begin_rollout, goes_out_in_stages, open_rollouts, rollouts_at
+from fieldloop.stages.staged import goes_in_stages
 from tests.conftest import CONTRACT
 
 
@@ -80,3 +82,23 @@ def test_what_was_withdrawn_is_not_offered_again_and_is_no_error(loop: Loop, rea
 def test_a_deployment_always_goes_out_in_stages(loop: Loop) -> None:
     deployment = loop.settings.model_copy(update={"is_deployment": True})
     assert goes_out_in_stages(deployment, "agriculture")
+
+
+def test_a_period_in_which_a_version_went_out_is_lived_in_stages_again_after_it_has_finished(
+    loop: Loop, ready: ReleasedRef
+) -> None:
+    """Killed before it told of its rollout: what the run finds then is that the version is everyone's."""
+    assert goes_in_stages(loop, ready, 2007)
+    plan, today = loop.params.loop.rollout, datetime(2007, 5, 1, tzinfo=UTC)
+    assert plan is not None
+    rollouts = rollouts_at(loop.settings, "agriculture", lambda: today)
+    rollouts.start("agriculture", "2", plan, "the season", "the new model of 2007", salt="1-2007-2-0")
+    for stage in plan.stages:
+        today += timedelta(days=stage.soak_d)
+        rollouts.approve("agriculture", "ada", "it is time")
+    offers = ReleaseRepository(loop.paths.tuf).offers("agriculture")
+    assert offers.released is not None and offers.released.version == "2"
+    everyones = replace(ready, is_staged=False)
+    assert goes_in_stages(loop, everyones, 2007)
+    assert not goes_in_stages(loop, everyones, 2008), "the next one is lived with it from its first day"
+    assert not goes_in_stages(loop, replace(everyones, version="1"), 2006)

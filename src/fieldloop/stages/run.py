@@ -22,7 +22,7 @@ def run_period(loop: Loop, released: ReleasedRef, period: int, on_progress: OnPr
     Where a new version goes out in stages, each is online a few times meanwhile.
     """
     beside: dict[str, Any] = {"bundle_sha256": released.sha256}
-    if goes_in_stages(loop, released):
+    if goes_in_stages(loop, released, period):
         lived, rollouts = StagedPeriod(loop, released, period, on_progress).live()
         beside[ROLLOUTS] = rollouts
     else:

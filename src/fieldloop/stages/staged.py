@@ -36,11 +36,27 @@ FAILED = ("reverted", "refused", "abstains", "bounded", "slow", "diverges", "sil
 BAD = ".bad"  # how the version is called that was built wrong
 
 
-def goes_in_stages(loop: Loop, released: ReleasedRef) -> bool:
-    """Whether devices are offered another version by now, and the sample world has a plan for a new one."""
+def goes_in_stages(loop: Loop, released: ReleasedRef, period: int) -> bool:
+    """Whether devices are offered another version by now, and the sample world has a plan for a new one.
+
+    Also where the version went out in this period already: a period that was killed afterwards is lived again with it.
+    """
+    if loop.params.loop.rollout is None:
+        return False
     everyones = ReleaseRepository(loop.paths.tuf).current(loop.workload)
     is_other = everyones is not None and everyones.version != released.version
-    return is_other and released.is_staged and loop.params.loop.rollout is not None
+    return (is_other and released.is_staged) or _went_out(loop, released.version, period)
+
+
+def _went_out(loop: Loop, version: str, period: int) -> bool:
+    """Whether this world's devices were offered the version in stages in this period, as the lots say."""
+    states = RolloutStore(loop.paths.rollouts).all(loop.workload)
+    return any(state.version == version and state.salt.startswith(_lots_of(loop, period)) for state in states)
+
+
+def _lots_of(loop: Loop, period: int) -> str:
+    """How the salts of a period's rollouts begin."""
+    return f"{loop.paths.sample.number}-{period}-"
 
 
 def day_begins(day: date) -> datetime:
@@ -122,13 +138,14 @@ class StagedPeriod:
         names = sorted(self._devices, key=lambda one: (self._begins[one], one))
         sizes = [round(stage.percentage * len(names) / 100.0) for stage in self._plan.stages]
         early = set(names[: max(sizes[0], ceil(len(names) / 4))])
-        salts = (f"{self._loop.paths.sample.number}-{self._period}-{version}-{number}" for number in count())
+        name = f"{_lots_of(self._loop, self._period)}{version}"
+        salts = (f"{name}-{number}" for number in count())
         for _, salt in zip(range(MOST_LOTS), salts, strict=False):
             shares = {name: cohort_share(name, salt) for name in names}
             first = {name for name, share in shares.items() if share < self._plan.stages[0].percentage}
             if first <= early and sizes == _sizes(shares.values(), self._plan):
                 return salt
-        return f"{self._loop.paths.sample.number}-{self._period}-{version}"
+        return name
 
     def _update(self, device_ids: list[str]) -> None:
         """Let these come online where they are, and take what they are offered."""
