@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from typer.testing import CliRunner
 
 from fieldedge.contract.update_report import State, UpdateReport
-from fieldedge.system.errors import ConfigError, DataError
+from fieldedge.system.errors import ConfigError, DataError, ReleaseError
 from fieldedge.workloads import known_workload
 from fieldloop import cli
 from fieldloop.core import process_setup
@@ -22,6 +23,7 @@ from fieldloop.gateway.devices import DeviceRegistry
 from fieldloop.gateway.reports import Reports
 from fieldloop.release import ReleaseRepository
 from fieldloop.rollout import engine
+from fieldloop.rollout.store import RolloutStore
 
 ROOT = Path(__file__).parents[2]
 CONTRACT = known_workload("agriculture").contract
@@ -32,13 +34,25 @@ BundleMaker = Callable[..., Path]
 class Clone:
     """A clone with version 11 released to all and version 12 made, and its devices."""
 
-    def __init__(self, root: Path) -> None:
-        self.home = root / "home"
+    def __init__(self, root: Path, patch: pytest.MonkeyPatch, printed: Any) -> None:
+        self.home, self._patch, self._printed = root / "home", patch, printed
         self.repository = ReleaseRepository(self.home / "tuf")
 
     def said(self, *arguments: str) -> str:
         done = CliRunner().invoke(cli.app, ["rollout", *arguments], env={"COLUMNS": "200"}, catch_exceptions=False)
         return done.output
+
+    def refused(self, *arguments: str) -> str:
+        """What a command says that is refused, as a shell sees it: code 1, one line, and nothing was changed."""
+        before = _digest(self.home)
+        with self._patch.context() as patch, pytest.raises(SystemExit) as ended:
+            patch.setattr(sys, "argv", ["fieldloop", "rollout", *arguments])
+            self._printed.readouterr()
+            cli.main()
+        err = str(self._printed.readouterr().err)
+        assert (ended.value.code, err.startswith("fieldloop: "), err.count("\n")) == (1, True, 1), err
+        assert _digest(self.home) == before, "nothing half done is left behind"
+        return err
 
     def report(self, device: str, version: str, state: State, at: datetime, **values: Any) -> None:
         said = UpdateReport(device, f"{at:%Y-%m-%dT%H:%M:%SZ}", "agriculture", version, "11", state, "", **values)
@@ -51,7 +65,7 @@ class Clone:
 
 
 @pytest.fixture
-def clone(tmp_path: Path, make_bundle: BundleMaker, monkeypatch: pytest.MonkeyPatch) -> Clone:
+def clone(tmp_path: Path, make_bundle: BundleMaker, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Clone:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["agriculture"]["rollout"]["stages"] = [
         {"percentage": 50, "soak_d": 0},
@@ -63,7 +77,7 @@ def clone(tmp_path: Path, make_bundle: BundleMaker, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(process_setup, "settle", lambda _home: None)
     monkeypatch.setattr(engine.secrets, "token_hex", lambda _bytes: "a1b2c3")  # which draws several of the twelve
     (tmp_path / "home" / "bundles").mkdir(parents=True)
-    made = Clone(tmp_path)
+    made = Clone(tmp_path, monkeypatch, capsys)
     for version in ("11", "12", "13"):
         bundle = tmp_path / "home" / "bundles" / f"agriculture-{version}.zip"
         shutil.copy(make_bundle(version), bundle)
@@ -141,20 +155,84 @@ def test_a_person_holds_a_rollout_takes_it_back_and_begins_the_next(clone: Clone
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("start", "99"), "version 99 of agriculture is not released"),
+        (("start", "99"), "version 99 of agriculture is not released: there is no bundle of it"),
         (("start", "11"), "version 11 of agriculture is what every device is offered already"),
-        (("status",), "no version of agriculture was ever rolled out"),
-        (("approve", "--why", "well"), "no version of agriculture was ever rolled out"),
-        (("revert", "--why", " "), "a reason is needed"),
+        (("start", "12", "--workload", "maize"), "has no block 'maize'"),
+        *(((verb,), "no version of agriculture was ever rolled out") for verb in ("status", "watch", "resume")),
+        *(((verb, "--why", "x"), "was ever rolled out") for verb in ("pause", "approve", "revert")),
+        *(((verb, "--why", " "), "a reason is needed") for verb in ("pause", "approve", "revert")),
         (("history",), "say one of them"),
+        (("history", "--device", "dev-07", "--version", "12"), "say one of them"),
         (("history", "--device", "dev-07", "--on", "July"), "'July' is no day"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(clone: Clone, arguments: tuple[str, ...], told: str) -> None:
-    before = (clone.home / "tuf" / "metadata" / "timestamp.json").read_bytes()
-    with pytest.raises(ConfigError, match=told):
-        clone.said(*arguments)
-    assert (clone.home / "tuf" / "metadata" / "timestamp.json").read_bytes() == before
+    assert told in clone.refused(*arguments)
+    assert RolloutStore(clone.home / "rollouts").all("agriculture") == []
+
+
+def test_what_a_rollout_that_is_on_does_not_allow_is_refused_by_name(clone: Clone) -> None:
+    clone.said("start", "12")
+    assert "is in rollout already: stage 1 of 2, 50 %, running" in clone.refused("start", "12")
+    assert "is not paused: it is running" in clone.refused("resume")
+    clone.said("pause", "--why", "harvest")
+    assert "is paused already, by" in clone.refused("pause", "--why", "again")
+    assert "waits for no approval" in clone.refused("approve", "--why", "now")
+    clone.said("revert", "--why", "a wet field")
+    for verb in ("pause", "approve", "revert"):
+        assert f"there is nothing to {verb}: the rollout of version 12" in clone.refused(verb, "--why", "late")
+    assert "there is nothing to resume" in clone.refused("resume")
+    assert "version 12 of agriculture was withdrawn" in clone.refused("start", "12")
+
+
+@pytest.mark.parametrize(
+    ("stages", "told"),
+    [
+        ([50, 10, 100], "the stages go from 50 % to 10 %; a percentage only grows"),
+        ([10, 10, 100], "the stages go from 10 % to 10 %; a percentage only grows"),
+        ([10, 50], "the last stage is 50 %; the last one is of all devices, 100 %"),
+    ],
+)
+def test_a_plan_that_shrinks_begins_nothing(clone: Clone, stages: list[int], told: str) -> None:
+    path = clone.home.parent / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["agriculture"]["rollout"]["stages"] = [{"percentage": one, "soak_d": 0} for one in stages]
+    path.write_text(yaml.safe_dump(params))
+    said = clone.refused("start", "12")
+    assert told in said and "rollout" in said
+    assert clone.candidate is None
+
+
+def test_a_key_that_is_gone_begins_nothing(clone: Clone) -> None:
+    key = clone.home / "tuf" / "keys" / "agriculture.pem"
+    own = key.read_bytes()
+    key.unlink()
+    assert "agriculture.pem is missing" in clone.refused("start", "12")
+    key.write_bytes(own)
+    key.chmod(0o600)
+    assert clone.candidate is None
+    clone.said("start", "12")
+    assert clone.candidate == ("12", 50.0)
+
+
+def test_a_passphrase_that_fails_signs_nothing_and_the_next_look_signs_it(
+    clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state is kept before it is signed: what was asked for is known, and nobody was offered it yet."""
+    passphrase = tmp_path / "passphrase"
+    passphrase.write_text("online\n")
+    passphrase.chmod(0o600)
+    monkeypatch.setenv("FIELDLOOP_KEY_PASSPHRASE_FILE", str(passphrase))
+    assert CliRunner().invoke(cli.app, ["keys", "init"], catch_exceptions=False).exit_code == 0
+    passphrase.write_text("a guess\n")
+    signed = _digest(clone.home / "tuf" / "metadata")
+    with pytest.raises(ReleaseError, match="the passphrase does not open"):
+        clone.said("start", "12")
+    assert _digest(clone.home / "tuf" / "metadata") == signed, "nothing half-signed"
+    passphrase.write_text("online\n")
+    assert clone.candidate is None
+    assert "version 12, running" in clone.said("watch")
+    assert clone.candidate is not None and clone.candidate[0] == "12"
 
 
 def test_a_ledger_that_was_changed_answers_nothing(clone: Clone) -> None:
