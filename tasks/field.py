@@ -53,7 +53,7 @@ def run_period(loop: Loop, released: ReleasedRef, period: int) -> RunRef:
     """Over the air to every device, a period without a link, and back online."""
     from fieldloop.stages import deliver, run, staged
 
-    if not staged.goes_in_stages(loop, released):
+    if not staged.goes_in_stages(loop, released, period):
         with bar("devices updated") as on_progress:
             deliver.deliver(loop, released, on_progress)
     with bar(f"devices through the {words_of(loop).period}") as on_progress:
