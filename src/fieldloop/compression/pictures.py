@@ -24,9 +24,6 @@ def front_picture(
         front: the files that no other beats in value, time and bytes at once.
         params: say what may be lost: the line beyond which nothing ships.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter
 
