@@ -106,7 +106,7 @@ class StagedPeriod:
         state = self._known(version) or self._start(version)
         taken: set[str] = set()
         self._today = max(self._today, (state.entered[-1] if state.is_open else state.at).date())
-        if state.is_open:  # a kill may have come before it was offered
+        if state.is_open or not state.is_applied:  # a kill may have come before devices were offered what it says
             state = self._rollouts.look(self._loop.workload).state
         held = 0
         while state.is_open and held < PATIENCE:
