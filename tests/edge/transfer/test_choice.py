@@ -114,6 +114,13 @@ def test_a_device_takes_the_file_of_its_class_or_the_float32_one_or_the_one_of_b
         chosen(Signed(), at())
 
 
+def test_what_is_released_without_its_sha256_is_refused_by_name() -> None:
+    """A device names what it runs by it."""
+    unnamed = TargetFile.from_data(BUNDLE.path, b"11", ["sha512"])
+    with pytest.raises(ReleaseError, match=r"agriculture/x86-64/bundle\.zip without its sha256; publish it again"):
+        chosen(Signed(unnamed), at())
+
+
 def test_a_device_in_the_cohort_takes_the_candidate_and_one_outside_says_why_not() -> None:
     assert chosen(Signed(BUNDLE, candidate()), at("11")) == ("agriculture/x86-64/candidate.zip", None)
     path, note = chosen(Signed(BUNDLE, candidate(NOBODY)), at("11"))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tuf.api.metadata import TargetFile
 
 import fieldedge.transfer.download
 from fieldedge.device.config import DeviceDirectory
@@ -190,6 +191,15 @@ def test_a_look_at_the_metadata_alone_keeps_what_came_of_a_bundle(
         pass
     assert parts(device) == before
     assert [path.stat().st_size < len(data) for path in before] == [True]
+
+
+@pytest.mark.parametrize("hash_", ["../keys/device", "0" * 63 + "/", "x" * 64, ""])
+def test_a_hash_that_is_none_names_no_file(device: DeviceDirectory, gateway: GatewaySimulator, hash_: str) -> None:
+    target = TargetFile(10, {"sha256": hash_}, "agriculture/bundle.zip")
+    with refreshed(device, gateway_mirror(gateway.url), device_clock(device)) as client:
+        with pytest.raises(ReleaseError, match=r"names agriculture/bundle\.zip by what is no hash; publish it again"):
+            client.download_target(target)
+        assert parts(device) == []
 
 
 def test_a_server_that_knows_no_ranges_is_asked_for_all_of_it(

@@ -199,6 +199,8 @@ def _offered(target: TargetFile, name: str | None) -> Offered:
     Raises:
         ReleaseError: it is of another class, or says what no device can read.
     """
+    if "sha256" not in target.hashes:  # a device names what it runs by it
+        raise ReleaseError(f"the release names {target.path} without its sha256; publish it again")
     custom: dict[str, Any] = target.custom if isinstance(target.custom, dict) else {}
     found = custom.get("device_class")
     if name is not None and found is not None and found != name:

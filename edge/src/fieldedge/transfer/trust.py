@@ -7,6 +7,7 @@ a `Mirror`: the gateway here, a stick in `usb.py`. What is done with a release i
 """
 
 import logging
+import re
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ MAX_DELEGATED_BYTES = 2_000_000
 _GET_TRIES = 2
 
 ReadClock = Callable[[], Reading | datetime]
+_HASH = re.compile(r"[0-9a-f]{32,128}")
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 
 _log = logging.getLogger(__name__)
@@ -146,8 +148,6 @@ class Client(Updater):
         """
         with self._named_errors():
             found = super().get_targetinfo(target_path)
-        if found is not None and "sha256" not in found.hashes:
-            raise ReleaseError(f"the release names {target_path} without its sha256; publish it again")
         if found is not None and found.length > MAX_TARGET_BYTES:
             raise ReleaseError(
                 f"{target_path} has {found.length} bytes; at most {MAX_TARGET_BYTES} are taken: release a smaller one"
@@ -163,7 +163,7 @@ class Client(Updater):
             LinkError: it cannot be fetched now. What came is kept for the next time.
             ReleaseError: it is not what the metadata says.
         """
-        part = Path(filepath or self._staging / f"{targetinfo.hashes['sha256']}{SUFFIX}")
+        part = Path(filepath or self._staging / f"{_file_name(targetinfo)}{SUFFIX}")
         url = f"{target_base_url or self._targets_url}{self._target_name(targetinfo)}"
         if targetinfo.length > RANGE_BYTES:  # what is smaller comes beside a bundle that is still to come
             for other in part.parent.glob(f"*{SUFFIX}"):
@@ -214,6 +214,18 @@ class Client(Updater):
         except _MALFORMED as error:
             said = f"{type(error).__name__}: {str(error)[:200]}"
             raise ReleaseError(f"the release at {name} cannot be read ({said}); the old model stays") from error
+
+
+def _file_name(target: TargetFile) -> str:
+    """What a target's file is called while it comes: its sha256, or another hash where that is not told.
+
+    Raises:
+        ReleaseError: the hash is none.
+    """
+    found = target.hashes.get("sha256") or next(iter(target.hashes.values()))
+    if _HASH.fullmatch(found) is None:
+        raise ReleaseError(f"the release names {target.path} by what is no hash; publish it again")
+    return found
 
 
 def max_metadata_bytes(role: str) -> int:
